@@ -1,0 +1,333 @@
+"""The command `responderd`: what it prints, and the exit status.
+
+Exit status: 2 for the configuration or the command line, 1 for what the system refuses.  `--json` prints JSON and
+nothing else on standard output.
+
+Each command imports only what it uses, within the function, so that `--help` and the first answer of `run` are quick.
+This file refuses to decide anything about serving.
+"""
+
+# ruff: noqa: PLC0415 - imports within functions, for the reason above
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from .errors import ConfigErrors, NetworkError, ResponderError
+
+if TYPE_CHECKING:
+    from .config import Config
+    from .datagram import Interface
+    from .plugin import Plugin
+    from .registry import Entry
+
+CONFIG_MISTAKE = 2
+SYSTEM_REFUSES = 1
+
+# A pipe has no width, and a cut-off cell is of no use to a program.
+PIPE_WIDTH = 10_000
+
+config_argument = click.Path(path_type=Path)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="responderd")
+def main() -> None:
+    """UDP responders on hosts with many interfaces and addresses."""
+
+
+@main.command(short_help="Serve what CONFIG says.")
+@click.argument("config", required=False, type=config_argument)
+def run(config: Path | None) -> None:
+    """Serve what CONFIG says; without one, whoami (DNS) on port 5300, with no rights needed and no file written."""
+    errors: list[ResponderError] = []
+    status = 0
+    try:
+        from .config import embedded_default, load
+
+        loaded = embedded_default() if config is None else load(config)
+
+        from . import daemon
+
+        status = daemon.run(loaded)
+    except* ResponderError as group:
+        errors = _flat(group)
+    _exit_with(errors, status)
+
+
+@main.command()
+@click.argument("config", type=config_argument)
+def check(config: Path) -> None:
+    """Say everything that is wrong with CONFIG.  Nothing is bound, and nothing changed."""
+    from .config import load, unmatched_patterns
+
+    errors: list[ResponderError] = []
+    try:
+        loaded = load(config)
+        _prepare(loaded)
+        names = [interface.name for interface in _interfaces()]
+    except ResponderError as error:
+        errors.append(error)
+    if errors:
+        _exit_with(errors)
+    for path, pattern in unmatched_patterns(loaded, names):
+        click.echo(f"warning: {path}: {pattern!r} matches no interface now", err=True)
+    count = len(loaded.instances)
+    instances = ", ".join(instance.name for instance in loaded.instances)
+    click.echo(f"{config}: ok: {count} plugin{'s' if count != 1 else ''} ({instances})")
+
+
+@main.command(short_help="List the plugins that are installed.")
+@click.argument("name", required=False)
+@json_option
+def plugins(name: str | None, as_json: bool) -> None:
+    """List the plugins that are installed; with NAME, the options and keys of one."""
+    from .registry import find, installed
+
+    if name is None:
+        rows = [_description(entry) for entry in installed().values()]
+        if as_json:
+            _print_json(rows)
+        else:
+            _print_plugins(rows)
+        return
+    try:
+        entry = find(name)
+        cls = entry.load()
+    except ResponderError as error:
+        _exit_with([error])
+    description = {**_description(entry), **_options(cls)}
+    if as_json:
+        _print_json(description)
+    else:
+        _print_plugin(description)
+
+
+def _interfaces() -> Sequence[Interface]:
+    """Raises NetworkError."""
+    import trio
+
+    from .net import platform
+
+    return trio.run(platform().interfaces)
+
+
+@main.command()
+@json_option
+def interfaces(as_json: bool) -> None:
+    """Show the interface table as the daemon sees it."""
+    try:
+        found = sorted(_interfaces(), key=lambda interface: interface.index)
+    except NetworkError as error:
+        _exit_with([error])
+    rows: list[dict[str, Any]] = [
+        {
+            "index": interface.index,
+            "name": interface.name,
+            "flags": sorted(interface.flags),
+            "mtu": interface.mtu,
+            "addresses": [
+                {"address": str(own.address), "prefix_length": own.prefix_length} for own in interface.addresses
+            ],
+        }
+        for interface in found
+    ]
+    if as_json:
+        _print_json(rows)
+        return
+    _print_table(
+        ("index", "name", "flags", "MTU", "addresses"),
+        (
+            (
+                str(row["index"]),
+                row["name"],
+                " ".join(row["flags"]),
+                str(row["mtu"]),
+                "\n".join("{address}/{prefix_length}".format_map(own) for own in row["addresses"]),
+            )
+            for row in rows
+        ),
+        numbers=("index", "MTU"),
+    )
+
+
+def _prepare(config: Config) -> None:
+    """Every plugin's `prepare`, in threads as the contract says.  Raises ConfigErrors."""
+    import trio
+
+    from .instance import prepare_all
+
+    trio.run(prepare_all, config.instances)
+
+
+def _flat(group: BaseExceptionGroup[ResponderError]) -> list[ResponderError]:
+    errors: list[ResponderError] = []
+    for error in group.exceptions:
+        errors += _flat(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return errors
+
+
+def _exit_with(errors: Sequence[ResponderError], status: int = 0) -> NoReturn:
+    """Print each mistake on a line of standard error and exit; a mistake in the config outweighs the system's."""
+    for error in errors:
+        for one in error.errors if isinstance(error, ConfigErrors) else [error]:
+            click.echo(f"error: {' '.join(str(one).split())}", err=True)
+    if errors:
+        status = SYSTEM_REFUSES if all(isinstance(error, NetworkError) for error in errors) else CONFIG_MISTAKE
+    sys.exit(status)
+
+
+def _description(entry: Entry) -> dict[str, Any]:
+    """What is known of a plugin, as JSON has it; `error` says why one can't be loaded, and is null otherwise."""
+    row: dict[str, Any] = {"name": entry.name, "distribution": entry.distribution, "version": entry.version}
+    try:
+        cls = entry.load()
+    except ResponderError as error:
+        return {**row, "summary": "", "services": [], "error": str(error)}
+    services = [
+        {
+            "name": service.name,
+            "port": service.port,
+            "groups": [str(group) for group in service.groups],
+            "hop_limit": service.hop_limit,
+            "tcp": service.tcp,
+            "shared": service.shared,
+        }
+        for service in cls.services
+    ]
+    return {**row, "summary": _first_line(cls.__doc__), "services": services, "error": None}
+
+
+def _options(cls: type[Plugin]) -> dict[str, Any]:
+    """The options of a plugin and the keys that its instances may have: type, whether it is required, default."""
+    from .instance import InstanceKeys
+
+    services = cls.services
+    absent = {0: {"port", "ports", "groups", "hop_limit"}, 1: {"ports"}}.get(len(services), {"port"})
+    keys = [key for key in _fields(InstanceKeys) if key["name"] not in absent]
+    if len(services) == 1:
+        for key in keys:
+            if key["name"] in {"port", "groups", "hop_limit"}:
+                key["default"] = _as_json(getattr(services[0], key["name"]))
+    return {"options": _fields(cls), "keys": keys}
+
+
+def _fields(cls: type[Any]) -> list[dict[str, Any]]:
+    import attrs
+
+    from .kinds import type_name
+
+    rows = []
+    for field in attrs.fields(attrs.resolve_types(cls)):
+        if not field.init:
+            continue
+        try:
+            kind = type_name(field.type)
+        except TypeError:  # the field's converter makes it, from what only the plugin's author knows
+            kind = getattr(field.type, "__name__", str(field.type))
+        default = field.default.factory() if _is_plain_factory(field.default) else field.default
+        required = default is attrs.NOTHING
+        rows.append(
+            {
+                "name": field.alias,
+                "type": kind,
+                "required": required,
+                "default": None if required else _as_json(default),
+            }
+        )
+    return rows
+
+
+def _is_plain_factory(default: object) -> bool:
+    import attrs
+
+    # attrs.Factory is a function to type checkers, and a class at run time.
+    factory: Any = attrs.Factory
+    return isinstance(default, factory) and not getattr(default, "takes_self", False)
+
+
+def _as_json(value: Any) -> Any:
+    """A default as the config would have it."""
+    import enum
+
+    if isinstance(value, enum.Enum):
+        return _as_json(value.value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, dict):
+        return {str(key): _as_json(own) for key, own in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_as_json(own) for own in value]
+    return str(value)
+
+
+def _first_line(docstring: str | None) -> str:
+    return (docstring or "").strip().partition("\n")[0]
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _print_plugins(rows: Iterable[dict[str, Any]]) -> None:
+    _print_table(
+        ("name", "from", "summary", "services"),
+        (
+            (
+                row["name"],
+                f"{row['distribution']} {row['version']}",
+                row["summary"] if row["error"] is None else f"can't be loaded: {row['error']}",
+                "\n".join(map(_service_line, row["services"])),
+            )
+            for row in rows
+        ),
+    )
+
+
+def _service_line(service: dict[str, Any]) -> str:
+    parts = [] if service["name"] == "default" else [service["name"]]
+    parts.append(f"{service['port']}/udp+tcp" if service["tcp"] else f"{service['port']}/udp")
+    return " ".join([*parts, *service["groups"]])
+
+
+def _print_plugin(description: dict[str, Any]) -> None:
+    click.echo(
+        f"{description['name']} ({description['distribution']} {description['version']}): {description['summary']}"
+    )
+    for service in description["services"]:
+        click.echo(f"service {_service_line(service)}")
+    for title, key in (("option", "options"), ("key of every plugin", "keys")):
+        rows = description[key]
+        if rows:
+            click.echo()
+            _print_table(
+                (title, "type", "default"),
+                ((row["name"], row["type"], "required" if row["required"] else _shown(row["default"])) for row in rows),
+            )
+
+
+def _shown(default: Any) -> str:
+    return "" if default is None else json.dumps(default, ensure_ascii=False)
+
+
+def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
+    """A table as wide as the terminal, or as its content where standard output is none."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold", justify="right" if column in numbers else "left")
+    for row in rows:
+        table.add_row(*row)
+    # Names are the system's and others': neither markup nor emoji codes.
+    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    Console(markup=False, emoji=False, highlight=False, width=width).print(table)

@@ -1,0 +1,210 @@
+"""The configuration: a TOML file into checked instances, with all its mistakes at once.
+
+`load` answers for everything that the file and the options' types can tell; what only a plugin knows (the files that
+its options name) is `prepare`'s.  An unknown key is an error that names its path and the nearest key.
+
+This file refuses to run plugins, to open anything but the one file, and to bind.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+import attrs
+
+from . import registry
+from .errors import ConfigError, ConfigErrors, PluginError
+from .instance import INSTANCE_KEYS, KNOWN_KEYS, RESERVED_KEYS, Instance, InstanceKeys, overlaid, prepare, read_keys
+from .keys import join, unknown_key
+from .kinds import LEAVES, Kind, mismatch
+from .plugin import Context, Plugin
+
+TOP_LEVEL = ("daemon", "plugins")
+
+# The name is also a folder's (`Network.state_dir`) and a metric's label.
+INSTANCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+EMBEDDED_PORT = 5300
+
+
+def _read_grace(value: float) -> float:
+    seconds: float = LEAVES[float].read(value)
+    if seconds < 0:
+        raise ValueError("")
+    return seconds
+
+
+Grace: TypeAlias = Annotated[float, Kind("non-negative number of seconds", _read_grace, (float, int))]
+
+
+@attrs.frozen(kw_only=True)
+class DaemonOptions:
+    """The table `[daemon]`.
+
+    log    from which level on messages are logged
+    grace  seconds that plugins have for their goodbyes
+    """
+
+    log: Literal["debug", "info", "warning", "error"] = "info"
+    grace: Grace = 2.0
+
+
+@attrs.frozen
+class Config:
+    """A whole configuration, checked; the instances in the order of the file, which is the order they are asked in."""
+
+    daemon: DaemonOptions
+    instances: tuple[Instance, ...]
+    file: Path | None = None
+
+
+def load(file: Path) -> Config:
+    """Read and check a file; relative names in it start from its folder.  Raises ConfigErrors."""
+    try:
+        text = Context("", file.absolute().parent).read_text(file.name)
+    except ConfigError as error:
+        raise ConfigErrors([ConfigError(error.message, file=file, line=error.line)]) from error
+    return parse(text, file=file, folder=file.absolute().parent)
+
+
+def parse(text: str, *, file: Path | None, folder: Path) -> Config:
+    """Check a configuration's text; `file` is only for messages.  Raises ConfigErrors."""
+    table = _parse_toml(text, file)
+    unknown = [unknown_key("", key, TOP_LEVEL) for key in table if key not in TOP_LEVEL]
+    errors = list(unknown)
+    daemon = DaemonOptions()
+    with _Collected(errors):
+        daemon = _read_daemon(table.get("daemon", {}), folder)
+    plugins = table.get("plugins", {})
+    instances: list[Instance] = []
+    if not isinstance(plugins, dict):
+        errors.append(ConfigError(str(mismatch("a table", plugins)), path="plugins"))
+    elif not plugins and not unknown:
+        errors.append(ConfigError("nothing to serve: no [plugins.NAME] table"))
+    else:
+        for name, options in plugins.items():
+            with _Collected(errors):
+                instances.append(_read_instance(name, options, folder))
+    if errors:
+        raise ConfigErrors(
+            ConfigError(error.message, path=error.path, file=error.file or file, line=error.line) for error in errors
+        )
+    return Config(daemon, tuple(instances), file)
+
+
+def embedded_default() -> Config:
+    """What is served without a configuration: `whoami` on a port that needs no rights.  Raises PluginError."""
+    plugin = registry.load("whoami")()
+    # Typed values need no structuring, and so no import of cattrs before the first answer.
+    keys = InstanceKeys(port=EMBEDDED_PORT)
+    services = overlaid(plugin.services, keys, path="plugins.whoami")
+    return Config(DaemonOptions(), (Instance.with_keys("whoami", plugin, services, keys, folder=Path.cwd()),))
+
+
+def unmatched_patterns(config: Config, names: Collection[str]) -> list[tuple[str, str]]:
+    """The paths and patterns of `interfaces` that match none of the names: no mistake, since a link may come later."""
+    return [
+        (f"{join('plugins', instance.name)}.interfaces[{index}]", pattern)
+        for instance in config.instances
+        for index, pattern in enumerate(instance.interfaces)
+        if not any(fnmatchcase(name, pattern.removeprefix("!")) for name in names)
+    ]
+
+
+def _parse_toml(text: str, file: Path | None) -> dict[str, Any]:
+    import tomllib  # noqa: PLC0415 - the embedded default has no file to parse
+
+    try:
+        # Editors on Windows put a byte order mark first, which TOML does not know.
+        return tomllib.loads(text.removeprefix("\ufeff"))
+    except tomllib.TOMLDecodeError as error:
+        # tomllib tells the place only in its message.
+        message, _, place = str(error).partition(" (at ")
+        found = re.search(r"line (\d+), column (\d+)", place)
+        line = int(found[1]) if found else text.count("\n") + 1
+        column = f" (column {found[2]})" if found else " (at the end)"
+        raise ConfigErrors([ConfigError(message + column, file=file, line=line)]) from error
+
+
+def _read_daemon(table: Any, folder: Path) -> DaemonOptions:
+    if table == {}:
+        return DaemonOptions()
+    from .structure import structure  # noqa: PLC0415 - as in `responder.instance`
+
+    return structure(table, DaemonOptions, path="daemon", folder=folder)
+
+
+def _read_instance(name: str, table: Any, folder: Path) -> Instance:
+    """One `[plugins.NAME]` table.  Raises ConfigErrors."""
+    from .structure import structure  # noqa: PLC0415 - as in `responder.instance`
+
+    path = join("plugins", name)
+    if not INSTANCE_NAME.fullmatch(name):
+        raise ConfigErrors([ConfigError("expected a name of letters, digits, '-', '_' and '.'", path=path)])
+    if not isinstance(table, dict):
+        raise ConfigErrors([ConfigError(str(mismatch("a table", table)), path=path)])
+    errors = [
+        ConfigError("not known to this version yet", path=join(path, key)) for key in table if key in RESERVED_KEYS
+    ]
+    keys = plugin = services = None
+    with _Collected(errors):
+        keys = read_keys({key: table[key] for key in table if key in KNOWN_KEYS}, path=path, folder=folder)
+    with _Collected(errors):
+        cls = _plugin_class(name, table, path)
+        if cls is not None:
+            with _Collected(errors):
+                options = {key: table[key] for key in table if key not in INSTANCE_KEYS}
+                plugin = structure(options, cls, path=path, folder=folder, also_known=KNOWN_KEYS)
+            if keys is not None:
+                services = overlaid(cls.services, keys, path=path)
+    if errors or keys is None or plugin is None or services is None:
+        order = [join(path, key) for key in table]
+        raise ConfigErrors(sorted(errors, key=lambda error: _position(error.path, order)))
+    return Instance.with_keys(name, plugin, services, keys, folder=folder)
+
+
+def _plugin_class(name: str, table: dict[str, Any], path: str) -> type[Plugin] | None:
+    """The class that the table means; None where `use` is no string, which `read_keys` says.  Raises ConfigErrors."""
+    use = table.get("use", name)
+    if not isinstance(use, str):
+        return None
+    try:
+        return registry.load(use)
+    except PluginError as error:
+        where = join(path, "use") if "use" in table else path
+        raise ConfigErrors([ConfigError(str(error), path=where)]) from error
+
+
+class _Collected:
+    """A `with` that goes on after mistakes, keeping them."""
+
+    def __init__(self, errors: list[ConfigError]) -> None:
+        self._errors = errors
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> bool:
+        if isinstance(error, ConfigErrors):
+            self._errors += error.errors
+        return isinstance(error, ConfigErrors)
+
+
+def _position(path: str, order: list[str]) -> int:
+    """Of the key of the table that the path begins with; what is missing comes last."""
+    return next((index for index, key in enumerate(order) if re.match(rf"{re.escape(key)}(?![\w-])", path)), len(order))
+
+
+__all__ = [
+    "Config",
+    "DaemonOptions",
+    "Instance",
+    "embedded_default",
+    "load",
+    "parse",
+    "prepare",
+    "unmatched_patterns",
+]

@@ -1,0 +1,248 @@
+"""What plugins see of the network: `Datagram`, `Reply`, `Peer`, `Interface`; all of them immutable values.
+
+Addresses are `ipaddress` objects.  An IPv4 address never shows in its IPv6-mapped form, and an address never carries a
+scope: the scope is the peer's `scope_id`, or the arrival interface.
+
+A received datagram costs what is read of it: its fields are decoded on first use (see `Datagram.received`).  One that a
+test builds is an ordinary attrs instance with the same fields.
+
+This file refuses to know sockets, platforms and policy.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import attrs
+
+IPAddress: TypeAlias = IPv4Address | IPv6Address
+IPNetwork: TypeAlias = IPv4Network | IPv6Network
+
+
+class Via(enum.StrEnum):
+    """How a datagram was addressed."""
+
+    UNICAST = "unicast"
+    MULTICAST = "multicast"
+    BROADCAST = "broadcast"
+
+
+def unscoped(address: IPAddress) -> IPAddress:
+    """The plain form of an address: without a scope, IPv4 where it is IPv4-mapped."""
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            return address.ipv4_mapped
+        if address.scope_id is not None:
+            return IPv6Address(int(address))
+    return address
+
+
+def _to_address(value: IPAddress | str) -> IPAddress:
+    return unscoped(ip_address(value))
+
+
+def to_endpoint(value: Peer | IPAddress | str) -> Peer | IPAddress:
+    """A `Peer` as it is, an address in its plain form.  Raises ValueError for text that is no address."""
+    return value if isinstance(value, Peer) else _to_address(value)
+
+
+@attrs.frozen(order=True)
+class Peer:
+    """The other end: address, port (0..65535), and the scope_id (an interface index) of a link-local IPv6 address."""
+
+    address: IPAddress = attrs.field(converter=_to_address)
+    port: int
+    scope_id: int = 0
+
+    def __str__(self) -> str:
+        if self.address.version == 4:
+            return f"{self.address}:{self.port}"
+        scope = f"%{self.scope_id}" if self.scope_id else ""
+        return f"[{self.address}{scope}]:{self.port}"
+
+
+@attrs.frozen
+class InterfaceAddress:
+    """An address of an interface with its prefix length (bits).
+
+    `peer` is the far end's address on a point-to-point link, `broadcast` the directed broadcast address where the
+    link has one.
+    """
+
+    address: IPAddress = attrs.field(converter=_to_address)
+    prefix_length: int
+    peer: IPAddress | None = None
+    broadcast: IPv4Address | None = None
+
+    @functools.cached_property
+    def network(self) -> IPNetwork:
+        """The prefix that is on the link through this address."""
+        return ip_network((self.peer or self.address, self.prefix_length), strict=False)
+
+
+def _to_flags(values: Iterable[str]) -> frozenset[str]:
+    return frozenset(values)
+
+
+def _to_addresses(values: Iterable[InterfaceAddress]) -> tuple[InterfaceAddress, ...]:
+    return tuple(values)
+
+
+@attrs.frozen
+class Interface:
+    """An interface as it was at one moment: index, name, flags, MTU (bytes) and usable addresses, primary ones first.
+
+    `flags` holds those of "up", "running", "broadcast", "loopback", "point-to-point" and "multicast" that are set.
+    Tentative addresses (duplicate address detection, RFC 4862) are left out until they are usable.
+    """
+
+    index: int
+    name: str
+    flags: frozenset[str] = attrs.field(default=frozenset(), converter=_to_flags)
+    mtu: int = 0
+    addresses: tuple[InterfaceAddress, ...] = attrs.field(default=(), converter=_to_addresses)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def has(self, address: IPAddress) -> bool:
+        """Is it one of this interface's own addresses?"""
+        return any(own.address == address for own in self.addresses)
+
+    def on_link(self, address: IPAddress) -> bool:
+        """Is it link-local, or inside a prefix of this interface?"""
+        return address.is_link_local or any(
+            own.address.version == address.version and address in own.network for own in self.addresses
+        )
+
+    def source_for(self, address: IPAddress) -> IPAddress | None:
+        """This interface's own address to speak to `address` from, or None where it has none of that family.
+
+        In this order (RFC 6724 rules 2 and 8, cut down to one interface): one whose prefix holds `address`; one of
+        the same scope, link-local or not; the first.
+        """
+        own = [entry for entry in self.addresses if entry.address.version == address.version]
+        for entry in own:
+            if address in entry.network and not address.is_multicast:
+                return entry.address
+        link_local = address.is_link_local or is_link_scope_group(address)
+        for entry in own:
+            if entry.address.is_link_local == link_local:
+                return entry.address
+        return own[0].address if own else None
+
+
+def is_link_scope_group(address: IPAddress) -> bool:
+    """Is it an IPv6 group of interface-local or link-local scope (RFC 4291 section 2.7)?  IPv4 knows no such thing."""
+    return isinstance(address, IPv6Address) and address.is_multicast and address.packed[1] & 0x0F <= 2
+
+
+@attrs.frozen
+class Reply:
+    """An answer that says more than its bytes.  What is left out follows the request.
+
+    to          where it goes: a group, a `Peer`, or an address (then with the request's port); default the peer
+    interface   out of which interface, by index or name; needed only where `to` is a group of another link
+    service     from which of the plugin's own services (by name) it is sent; default the one that was asked
+    hop_limit   IPv4's TTL or IPv6's hop limit, 0..255; default the service's, then the system's
+
+    The framework checks it before it is sent: the interface must be one that the instance may use, and the address
+    neither unspecified nor with port 0.
+    """
+
+    payload: bytes
+    to: Peer | IPAddress | None = attrs.field(
+        default=None, converter=attrs.converters.optional(to_endpoint), kw_only=True
+    )
+    interface: int | str | None = attrs.field(default=None, kw_only=True)
+    service: str | None = attrs.field(default=None, kw_only=True)
+    hop_limit: int | None = attrs.field(default=None, kw_only=True)
+
+
+class Conversation(Protocol):
+    """A socket on a port of its own for one peer, speaking from the address that was asked (RFC 1350 section 4)."""
+
+    @property
+    def port(self) -> int:
+        """The socket's own port."""
+
+    async def send(self, payload: bytes) -> None:
+        """Send to the peer.  Raises `responder.errors.SendError`."""
+
+    async def receive(self) -> bytes:
+        """The next datagram of this peer; what others send here is dropped and counted."""
+
+
+class Origin(Protocol):
+    """Where a received datagram's fields come from, each decoded when asked (dispatch implements it)."""
+
+    def field(self, name: str) -> Any:
+        """The value of the `Datagram` field `name`."""
+
+    def conversation(self) -> AbstractAsyncContextManager[Conversation]: ...
+
+
+@attrs.frozen(slots=False)
+class Datagram:
+    """A request as it arrived.
+
+    payload      its bytes; an empty datagram is a valid one
+    peer         who sent it
+    destination  the address that it was sent to: the host's own, a group, or a broadcast address.  Unspecified
+                 (`0.0.0.0` or `::`) where the platform did not tell and the service has `needs_destination=False`
+    interface    the arrival interface, as it was then; `Network.interface(index)` is the present
+    service      the name of the plugin's service that was asked
+    port         the port that was asked
+    via          unicast, multicast or broadcast
+    hop_limit    IPv4's TTL or IPv6's hop limit on arrival, where the platform tells it
+    arrival      seconds of trio's clock; the kernel's time of arrival where the platform tells it
+    """
+
+    payload: bytes
+    peer: Peer
+    destination: IPAddress = attrs.field(converter=_to_address)
+    interface: Interface
+    service: str = "default"
+    port: int = 0
+    via: Via = attrs.field(default=Via.UNICAST, converter=Via)
+    hop_limit: int | None = None
+    arrival: float = 0.0
+
+    @classmethod
+    def received(cls, payload: bytes, origin: Origin) -> Datagram:
+        """A datagram whose other fields `origin` decodes when they are first read."""
+        self = object.__new__(cls)
+        # Not through attrs' __init__: a frozen class pays for each field, read or not.
+        self.__dict__["payload"] = payload
+        self.__dict__["_origin"] = origin
+        return self
+
+    if not TYPE_CHECKING:  # a type checker would take any name for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            origin = self.__dict__.get("_origin")
+            if origin is None or name not in _LAZY:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            value = self.__dict__[name] = origin.field(name)
+            return value
+
+    def conversation(self) -> AbstractAsyncContextManager[Conversation]:
+        """Open a socket on a port of its own, for this peer, with the asked address as its source.
+
+        For protocols that answer from a new port (TFTP, RFC 1350).  `async with request.conversation() as socket:`.
+        Raises RuntimeError for a datagram that no network delivered.
+        """
+        open_conversation: Callable[[], AbstractAsyncContextManager[Conversation]] | None = getattr(
+            self.__dict__.get("_origin"), "conversation", None
+        )
+        if open_conversation is None:
+            raise RuntimeError("this datagram did not come from a network, so it has nobody to converse with")
+        return open_conversation()
+
+
+_LAZY = frozenset(attribute.name for attribute in attrs.fields(Datagram)) - {"payload"}

@@ -1,0 +1,391 @@
+"""The hot path: socket -> policy -> plugin -> socket, for one port.
+
+One task a socket waits until datagrams are there, takes a bounded burst of them, asks the handlers, and sends what they
+answered at once in one batch.  Only what can't be done at once becomes a task of its own: an async answer, a retry of a
+send that the system refused for the moment.
+
+What is the same for all datagrams of a way (`Path`: peer address, destination, interface) is worked out once and kept
+in a bounded table as a `Flow`: who may take them, or why nobody may, the source address and route of replies, and the
+counters.  A change of the interface table empties it.  So a datagram costs a look-up, however many interfaces,
+addresses and prefixes there are.
+
+This file refuses to open sockets, to know platforms, and to restart anything.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+import attrs
+import trio
+
+from . import metrics
+from .addressing import classify, needs_interface, reply_route, route_to
+from .conversation import open_conversation
+from .datagram import Conversation, Datagram, Interface, IPAddress, Peer, Reply, Via
+from .errors import PeerError, PluginError
+from .log import Repeated, get_logger
+from .metrics import Counters, Tally
+from .net.interfaces import InterfaceTable
+from .net.types import DatagramSocket, Path, Platform, Received, Route
+from .plugin import PASS, Handler, Service
+from .policy import Access, refused_source
+from .sending import Outgoing, Sender
+from .tables import BoundedTable
+
+BURST = 64
+"""Datagrams taken in one go: enough to share the cost of waiting, few enough to let other ports have their turn."""
+
+MAX_FLOWS = 4096
+"""Ways remembered by a port; the oldest is forgotten first, so that spoofed sources cost time, not memory."""
+
+MAX_THREADS = 8
+"""Threads of one blocking service at a time."""
+
+_log = get_logger(__name__)
+
+
+class Runtime(Protocol):
+    """An instance as dispatch sees it: its bounds, its handler of the moment, and its other ports."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def handler(self) -> Handler: ...
+    @property
+    def max_pending(self) -> int: ...
+    @property
+    def answer_timeout(self) -> float: ...
+    @property
+    def max_connections(self) -> int: ...
+
+    def port_of(self, service: str, to: IPAddress) -> Port | None:
+        """The port to send by from that service to that address; None: there is none."""
+
+
+@attrs.define(eq=False)
+class Binding:
+    """One service of one instance, with its async answers and connections in flight."""
+
+    runtime: Runtime
+    service: Service
+    access: Access
+    pending: int = 0
+    connections: int = 0
+    threads: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(MAX_THREADS))
+
+    def __str__(self) -> str:
+        return self.runtime.name
+
+
+@attrs.frozen(eq=False)
+class Taker:
+    """A binding that may take the datagrams of a flow, with what its replies need."""
+
+    binding: Binding
+    route: Route
+    tally: Tally
+
+
+@attrs.frozen(eq=False)
+class Flow:
+    """What holds for every datagram of a way.  Without takers, `refusal` says why."""
+
+    path: Path
+    interface: Interface
+    via: Via
+    takers: tuple[Taker, ...]
+    refusal: str
+    from_own: bool
+    tally: Tally
+
+
+def flow_of(
+    path: Path, table: InterfaceTable, bindings: Iterable[Binding], counters: Counters, on_stale: Callable[[], None]
+) -> Flow:
+    """Work out a way: who may take what comes by it.  `on_stale` is called for an interface that the table lacks."""
+    interface = table.get(path.interface)
+    if interface is None:
+        interface = Interface(path.interface, f"#{path.interface}" if path.interface else "unknown")
+        if path.interface:
+            on_stale()
+    via = classify(path, interface)
+    takers: list[Taker] = []
+    refusals: list[str] = []
+    if refused_source(path.peer, (own.broadcast for own in interface.addresses if own.broadcast)):
+        refusals.append(metrics.BAD_SOURCE)
+    else:
+        for binding in bindings:
+            reason = binding.access.refusal(path.peer, path.destination, interface, via)
+            if reason is None:
+                route = reply_route(path, interface, via, binding.service.hop_limit)
+                takers.append(Taker(binding, route, counters.tally(str(binding), interface.name)))
+            else:
+                refusals.append(reason)
+    names = {str(binding) for binding in bindings}
+    tally = counters.tally(names.pop() if len(names) == 1 else metrics.NOBODY, interface.name)
+    # Where several refuse, the reason of the first in config order is the one counted.
+    refusal = refusals[0] if refusals and not takers else ""
+    return Flow(path, interface, via, tuple(takers), refusal, table.is_own(path.peer), tally)
+
+
+@attrs.frozen(eq=False)
+class _Origin:
+    """Where a datagram's fields come from: see `responder.datagram.Origin`."""
+
+    port: Port
+    flow: Flow
+    service: Service
+    received: Received
+
+    def field(self, name: str) -> Any:
+        path = self.flow.path
+        value: Any
+        match name:
+            case "peer":
+                value = Peer(path.peer, self.received.port, path.scope_id)
+            case "destination":
+                value = type(path.peer)(0) if path.destination is None else path.destination
+            case "interface":
+                value = self.flow.interface
+            case "service":
+                value = self.service.name
+            case "port":
+                value = self.port.number
+            case "via":
+                value = self.flow.via
+            case "hop_limit":
+                value = self.received.hop_limit
+            case "arrival":
+                value = _on_trio_clock(self.received.timestamp)
+            case _:
+                raise AttributeError(name)
+        return value
+
+    def conversation(self) -> AbstractAsyncContextManager[Conversation]:
+        flow = self.flow
+        return open_conversation(self.port.platform, flow.path, flow.interface, flow.via, self.received.port)
+
+
+def _on_trio_clock(timestamp: float | None) -> float:
+    """A real-time timestamp on trio's clock; never later than now, should the real-time clock have been set back."""
+    now = trio.current_time()
+    return now if timestamp is None else now - max(0.0, time.time() - timestamp)
+
+
+@attrs.define(eq=False)
+class Port:
+    """One bound UDP socket and the bindings that answer on it, in config order."""
+
+    socket: DatagramSocket
+    bindings: tuple[Binding, ...]
+    platform: Platform
+    table: InterfaceTable
+    counters: Counters
+    sender: Sender
+    on_stale: Callable[[], None]
+    repeated: Repeated = attrs.field(factory=Repeated)
+    number: int = attrs.field(init=False)
+    flows: BoundedTable[Path, Flow] = attrs.field(factory=lambda: BoundedTable(MAX_FLOWS), init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.number = self.socket.port
+
+    async def serve(self) -> None:
+        """Answer until cancelled.  Raises NetworkError where the socket can no longer receive."""
+        while True:
+            await self.socket.wait_readable()
+            outgoing: list[Outgoing] = []
+            for received in self.socket.receive(BURST):
+                self._take(received, outgoing)
+            if outgoing:
+                await self.sender.flush(outgoing)
+
+    def forget_flows(self) -> None:
+        """The interface table or the bindings changed."""
+        self.flows.clear()
+
+    def _take(self, received: Received, outgoing: list[Outgoing]) -> None:
+        flow = self.flows.get(received.path) or self._remember(received.path)
+        if not received.port:
+            flow.tally[metrics.BAD_SOURCE] += 1
+        elif flow.refusal:
+            flow.tally[flow.refusal] += 1
+        elif received.truncated:
+            flow.tally[metrics.TRUNCATED] += 1
+        elif flow.from_own and received.port == self.number:
+            flow.tally[metrics.OWN_SOURCE] += 1
+        else:
+            self._ask(flow, received, flow.takers, outgoing)
+
+    def _remember(self, path: Path) -> Flow:
+        flow = self.flows[path] = flow_of(path, self.table, self.bindings, self.counters, self.on_stale)
+        return flow
+
+    def _ask(self, flow: Flow, received: Received, takers: Sequence[Taker], outgoing: list[Outgoing]) -> None:
+        """Ask one taker after the other until one does not PASS; what is ready at once goes into `outgoing`."""
+        for position, taker in enumerate(takers):
+            binding = taker.binding
+            request = Datagram.received(received.payload, _Origin(self, flow, binding.service, received))
+            answer: Any
+            try:
+                if binding.service.blocking:
+                    answer = _in_thread(binding, request)
+                else:
+                    answer = binding.runtime.handler.respond(request)
+                if type(answer) is bytes:
+                    taker.tally[metrics.ANSWERED] += 1
+                    outgoing.append(Outgoing(answer, taker.route, received.port, taker.tally))
+                    return
+                if answer is PASS:
+                    continue
+                if answer is None:
+                    taker.tally[metrics.SILENT] += 1
+                    return
+                if inspect.isawaitable(answer) or isinstance(answer, AsyncIterator):
+                    self._start_async(flow, received, takers[position:], answer)
+                else:
+                    outgoing.extend(self._settled(flow, received, taker, answer))
+            except Exception as error:
+                self._failed(taker, error)
+            return
+        flow.tally[metrics.PASSED] += 1
+
+    def _settled(self, flow: Flow, received: Received, taker: Taker, answer: object) -> list[Outgoing]:
+        """What an answer that is there sends by this port.  Raises PluginError or ValueError for what is none."""
+        if answer is None:
+            answer = ()
+        elif isinstance(answer, bytes | Reply):
+            answer = (answer,)
+        elif isinstance(answer, str) or not isinstance(answer, Iterable):
+            raise PluginError(f"{taker.binding}: respond returned {type(answer).__name__}, which is no answer")
+        mine: list[Outgoing] = []
+        messages = [self._addressed(flow, received, taker, one) for one in answer]
+        for port, message in messages:
+            if port is self:
+                mine.append(message)
+            else:
+                port.sender.nursery.start_soon(port.sender.flush, [message])
+        taker.tally[metrics.ANSWERED if messages else metrics.SILENT] += len(messages) or 1
+        return mine
+
+    def _addressed(self, flow: Flow, received: Received, taker: Taker, one: object) -> tuple[Port, Outgoing]:
+        """One answer as the port to send it by and what to send."""
+        if isinstance(one, bytes):
+            return self, Outgoing(one, taker.route, received.port, taker.tally)
+        if not isinstance(one, Reply):
+            raise PluginError(f"{taker.binding}: an answer holds {type(one).__name__}, expected bytes or Reply")
+        to = Peer(flow.path.peer, received.port, flow.path.scope_id) if one.to is None else one.to
+        address, port_number = (to.address, to.port) if isinstance(to, Peer) else (to, received.port)
+        if not 0 < port_number <= 0xFFFF:
+            raise PluginError(f"{taker.binding}: a Reply goes to port {port_number}")
+        port = self
+        if one.service is not None:
+            other = taker.binding.runtime.port_of(one.service, address)
+            if other is None:
+                raise PluginError(f"{taker.binding}: a Reply names the service {one.service!r}, which it does not have")
+            port = other
+        hop_limit = taker.route.hop_limit if one.hop_limit is None else one.hop_limit
+        interface = None if one.interface is None else self.usable_interface(taker.binding, one.interface)
+        if one.to is None and interface is None:
+            return port, Outgoing(one.payload, attrs.evolve(taker.route, hop_limit=hop_limit), port_number, taker.tally)
+        if interface is None and needs_interface(address) and not (isinstance(to, Peer) and to.scope_id):
+            interface = flow.interface
+        # On another interface the address that was asked may be one that nobody can answer to: only the peer knows it.
+        asked = flow.path.destination if flow.via is Via.UNICAST else None
+        source = asked if interface is None or address == flow.path.peer else None
+        route = route_to(to, interface, source=source, hop_limit=hop_limit)
+        return port, Outgoing(one.payload, route, port_number, taker.tally)
+
+    def usable_interface(self, binding: Binding, which: Interface | int | str) -> Interface:
+        """An interface by index or name, as it is now.  Raises ValueError where the instance may not use it."""
+        index = which.index if isinstance(which, Interface) else which
+        interface = self.table.get(index) if isinstance(index, int) else self.table.named(index)
+        if interface is None:
+            raise ValueError(f"{binding}: there is no interface {index!r}")
+        if not binding.access.serves(interface):
+            raise ValueError(f"{binding}: may not use the interface {interface.name}")
+        return interface
+
+    # Async answers
+
+    def _start_async(self, flow: Flow, received: Received, takers: Sequence[Taker], answer: Any) -> None:
+        taker = takers[0]
+        if taker.binding.pending >= taker.binding.runtime.max_pending:
+            taker.tally[metrics.BUSY] += 1
+            close = getattr(answer, "close", None)  # a coroutine that never runs would warn
+            if close is not None:
+                close()
+            return
+        taker.binding.pending += 1
+        self.sender.nursery.start_soon(self._answer_async, flow, received, takers, answer)
+
+    async def _answer_async(self, flow: Flow, received: Received, takers: Sequence[Taker], answer: Any) -> None:
+        taker = takers[0]
+        passed = False
+        try:
+            with trio.move_on_after(taker.binding.runtime.answer_timeout) as scope:
+                passed = await self._collect(flow, received, taker, answer)
+            if scope.cancelled_caught:
+                taker.tally[metrics.TIMEOUT] += 1
+        except Exception as error:
+            self._failed(taker, error)
+        finally:
+            taker.binding.pending -= 1
+        if passed:
+            outgoing: list[Outgoing] = []
+            self._ask(flow, received, takers[1:], outgoing)
+            await self.sender.flush(outgoing)
+
+    async def _collect(
+        self, flow: Flow, received: Received, taker: Taker, answer: Awaitable[Any] | AsyncIterator[Any]
+    ) -> bool:
+        """Send what the answer gives, as it gives it; True where it is PASS."""
+        if isinstance(answer, AsyncIterator):
+            try:
+                async for one in answer:
+                    await self.sender.flush(self._settled(flow, received, taker, (one,)))
+            finally:
+                aclose = getattr(answer, "aclose", None)
+                if aclose is not None:
+                    with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
+                        await aclose()
+            return False
+        result = await answer
+        if result is PASS:
+            return True
+        if inspect.isawaitable(result) or isinstance(result, AsyncIterator):
+            # The answer of a blocking service: `respond` gave, in its thread, something to await here.
+            return await self._collect(flow, received, taker, result)
+        await self.sender.flush(self._settled(flow, received, taker, result))
+        return False
+
+    def _failed(self, taker: Taker, error: Exception) -> None:
+        """A handler raised, or answered what is no answer: this datagram is lost, and nothing else."""
+        if isinstance(error, PeerError):
+            taker.tally[metrics.MALFORMED] += 1
+            return
+        taker.tally[metrics.CRASHED] += 1
+        held_back = self.repeated.due((str(taker.binding), type(error), _where(error)))
+        if held_back is not None:
+            _log.error("respond failed", exc_info=error, plugin=str(taker.binding), repeated=held_back)
+
+
+def _where(error: BaseException) -> tuple[str, int]:
+    """The innermost place of a traceback: what makes two crashes the same kind."""
+    place = error.__traceback__
+    if place is None:
+        return ("", 0)
+    while place.tb_next is not None:
+        place = place.tb_next
+    return (place.tb_frame.f_code.co_filename, place.tb_lineno)
+
+
+async def _in_thread(binding: Binding, request: Datagram) -> object:
+    respond = binding.runtime.handler.respond
+    # Abandoned where `answer_timeout` runs out: the thread keeps its place in the limit until it ends.
+    return await trio.to_thread.run_sync(respond, request, abandon_on_cancel=True, limiter=binding.threads)

@@ -1,0 +1,30 @@
+"""The socket layer: the only place for sys.platform, ctypes, struct layouts and setsockopt.
+
+`platform()` is this machine's; what it offers is said in `responder.net.types`.  Only the module of the platform that
+runs is imported, since each command should pay for what it uses alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+
+from ..errors import NetworkError
+from .types import Platform
+
+
+def platform() -> Platform:
+    """This machine's platform.  Raises NetworkError for a system that none of our modules knows."""
+    # In this form, with one return at the end, so that mypy checks each platform's line and no other.
+    system: Platform
+    if sys.platform == "linux":
+        from ._linux import LinuxPlatform  # noqa: PLC0415 - exists on Linux only
+
+        system = LinuxPlatform()
+    elif sys.platform == "win32":
+        from ._windows import WindowsPlatform  # noqa: PLC0415 - exists on Windows only
+
+        system = WindowsPlatform()
+    else:
+        raise NetworkError(errno.ENOSYS, f"{sys.platform}: not supported (there are Linux and Windows)")
+    return system

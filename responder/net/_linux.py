@@ -1,0 +1,235 @@
+"""Linux: opens sockets, sets their options and binds them.
+
+One AF_INET6 socket with IPV6_V6ONLY=0 serves both families; where the kernel refuses AF_INET6 it is an AF_INET socket.
+Every option is set before bind: a datagram that arrives between the two would carry no pktinfo, or index 0.
+
+    _linux_udp.py    the UDP socket: receive, send, groups
+    _linux_tcp.py    the TCP listener
+    _linux_host.py   what the system tells of interfaces and of a port's holder
+
+This file refuses to read or write a datagram.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
+
+import trio
+
+from ..datagram import Interface, IPAddress, unscoped
+from ..errors import BindError
+from ..log import get_logger
+
+if sys.platform != "linux":  # mypy leaves out what follows, whose names the other platforms' `socket` lacks
+    raise ImportError("Linux only")
+
+from . import _linux_host
+from ._constants import (
+    IP_MTU_DISCOVER,
+    IP_MULTICAST_ALL,
+    IP_PKTINFO,
+    IP_PMTUDISC_OMIT,
+    IP_RECVERR,
+    IP_RECVTTL,
+    IPV6_MTU_DISCOVER,
+    IPV6_MULTICAST_ALL,
+    IPV6_PMTUDISC_OMIT,
+    IPV6_RECVERR,
+    SO_RCVBUFFORCE,
+    SO_RXQ_OVFL,
+    SO_SNDBUFFORCE,
+    SO_TIMESTAMPNS,
+)
+from ._linux_tcp import LinuxListener
+from ._linux_udp import LinuxSocket
+
+log = get_logger(__name__)
+
+RECEIVE_BUFFER = 4 * 1024 * 1024
+"""Bytes: at 150,000 small datagrams a second, which take some 768 bytes each there, room for 35 ms."""
+
+SEND_BUFFER = 1024 * 1024
+"""Bytes."""
+
+BACKLOG = 1024
+"""Connections; the kernel cuts it to net.core.somaxconn."""
+
+_UDP_OPTIONS = (
+    (socket.SOL_SOCKET, SO_TIMESTAMPNS, 1),
+    (socket.SOL_SOCKET, SO_RXQ_OVFL, 1),
+    (socket.SOL_SOCKET, socket.SO_BROADCAST, 1),
+)
+
+# On an AF_INET6 socket too: it is these that IPv4 datagrams follow there.
+_UDP_OPTIONS_IPV4 = (
+    (socket.IPPROTO_IP, IP_PKTINFO, 1),
+    (socket.IPPROTO_IP, IP_RECVTTL, 1),
+    # An ICMP error that one peer caused must not fail the next send to another.
+    (socket.IPPROTO_IP, IP_RECVERR, 0),
+    # Otherwise the socket gets what other sockets of the host have joined.
+    (socket.IPPROTO_IP, IP_MULTICAST_ALL, 0),
+    # Answers go out in fragments; forged ICMP can't shrink what we believe of the path.
+    (socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_OMIT),
+)
+
+_UDP_OPTIONS_IPV6 = (
+    (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0),
+    (socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1),
+    (socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1),
+    (socket.IPPROTO_IPV6, IPV6_RECVERR, 0),
+    (socket.IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0),
+    (socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_OMIT),
+)
+
+_TCP_OPTIONS = (
+    # TCP's own meaning: bind while connections of a former listener are in TIME_WAIT.  Two listeners it never allows.
+    (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1),
+)
+_TCP_OPTIONS_IPV4 = ((socket.IPPROTO_IP, IP_PKTINFO, 1),)
+_TCP_OPTIONS_IPV6 = (
+    (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0),
+    (socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1),
+)
+
+
+class LinuxPlatform:
+    """See `responder.net.types.Platform`."""
+
+    def open_udp(
+        self, port: int, address: IPAddress | None = None, *, interface: int = 0, shared: bool = False
+    ) -> LinuxSocket:
+        """Open, set up and bind.  Raises BindError."""
+        place = _Place("UDP", port, address, interface)
+        with _opened(socket.SOCK_DGRAM, place) as sock:
+            _set_options(sock, _UDP_OPTIONS, _UDP_OPTIONS_IPV4, _UDP_OPTIONS_IPV6)
+            _size_buffer(sock, SO_RCVBUFFORCE, socket.SO_RCVBUF, RECEIVE_BUFFER, "rmem_max")
+            _size_buffer(sock, SO_SNDBUFFORCE, socket.SO_SNDBUF, SEND_BUFFER, "wmem_max")
+            _bind_udp(sock, place, shared=shared)
+            return LinuxSocket(sock, place.address)
+
+    def open_tcp(self, port: int, address: IPAddress | None = None, *, interface: int = 0) -> LinuxListener:
+        """Open, set up, bind and listen.  Raises BindError."""
+        place = _Place("TCP", port, address, interface)
+        with _opened(socket.SOCK_STREAM, place) as sock:
+            # Before listen: a connection takes its options from the listener when its SYN arrives.
+            _set_options(sock, _TCP_OPTIONS, _TCP_OPTIONS_IPV4, _TCP_OPTIONS_IPV6)
+            sock.bind(place.name(sock))
+            sock.listen(BACKLOG)
+            return LinuxListener(sock, place.address)
+
+    async def interfaces(self) -> Sequence[Interface]:
+        """The interfaces as they are now, by index."""
+        return await trio.to_thread.run_sync(_linux_host.interfaces)
+
+
+class _Place:
+    """What is to be bound, in our words, the kernel's and a message's."""
+
+    def __init__(self, transport: str, port: int, address: IPAddress | None, interface: int) -> None:
+        self.transport = transport
+        self.port = port
+        self.address = None if address is None else unscoped(address)
+        self.interface = interface
+
+    def __str__(self) -> str:
+        where = "" if self.address is None else f" on {self.address}"
+        scope = f"%{self.interface}" if self.address is not None and self.interface else ""
+        return f"{self.transport} port {self.port}{where}{scope}"
+
+    def name(self, sock: socket.socket) -> tuple[str, int] | tuple[str, int, int, int]:
+        """The sockaddr to bind.  Raises OSError (EAFNOSUPPORT) for an IPv6 address where there is no IPv6."""
+        if sock.family == socket.AF_INET:
+            if self.address is not None and self.address.version == 6:
+                raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+            return ("" if self.address is None else str(self.address), self.port)
+        if self.address is None:
+            return ("::", self.port, 0, 0)
+        host = f"::ffff:{self.address}" if self.address.version == 4 else str(self.address)
+        return (host, self.port, 0, self.interface)
+
+    def error(self, error: OSError) -> BindError:
+        """The system's refusal, told so that an operator knows what to do."""
+        code = error.errno or 0
+        holder = None
+        if code == errno.EADDRINUSE:
+            holder = _linux_host.port_holder(self.transport.lower(), self.port, self.address)
+            message = f"{self} is taken by {holder or 'another program'}"
+        elif code == errno.EACCES and 0 < self.port < 1024:
+            message = (
+                f"{self}: no right to bind a port below 1024 (net.ipv4.ip_unprivileged_port_start): "
+                "run as root, or give CAP_NET_BIND_SERVICE"
+            )
+        elif code == errno.EADDRNOTAVAIL:
+            message = f"{self}: {self.address} is not an address of this host"
+        elif code == errno.EINVAL and self.address is not None and self.address.is_link_local and not self.interface:
+            message = f"{self}: a link-local address needs its interface"
+        else:
+            message = f"{self}: {error.strerror or error}"
+        return BindError(code, message, port=self.port, holder=holder)
+
+
+@contextlib.contextmanager
+def _opened(kind: int, place: _Place) -> Iterator[socket.socket]:
+    """A new socket; where the block fails it is closed, and the system's refusal becomes a BindError."""
+    with contextlib.ExitStack() as on_failure:
+        try:
+            # Python makes every socket close-on-exec.
+            sock = on_failure.enter_context(_new_socket(kind | socket.SOCK_NONBLOCK))
+            yield sock
+        except OSError as error:
+            raise place.error(error) from error
+        on_failure.pop_all()
+
+
+def _new_socket(kind: int) -> socket.socket:
+    """Of AF_INET6, or of AF_INET where the host has no IPv6 (`ipv6.disable=1`, a seccomp filter)."""
+    try:
+        return socket.socket(socket.AF_INET6, kind)
+    except OSError as error:
+        if error.errno != errno.EAFNOSUPPORT:
+            raise
+    return socket.socket(socket.AF_INET, kind)
+
+
+_Options: TypeAlias = tuple[tuple[int, int, int], ...]
+
+
+def _set_options(sock: socket.socket, common: _Options, ipv4: _Options, ipv6: _Options) -> None:
+    for level, option, value in common + ipv4 + (ipv6 if sock.family == socket.AF_INET6 else ()):
+        sock.setsockopt(level, option, value)
+
+
+def _size_buffer(sock: socket.socket, force: int, option: int, size: int, limit: str) -> None:
+    """Ask for `size` bytes, past the system's limit where we may, and say so where less is given."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, force, size)
+    except PermissionError:  # it takes CAP_NET_ADMIN
+        sock.setsockopt(socket.SOL_SOCKET, option, size)
+    # The kernel doubles what is asked, for its own bookkeeping, and tells the doubled value (socket(7)).
+    given = sock.getsockopt(socket.SOL_SOCKET, option) // 2
+    if given < size:
+        log.info("socket buffer is smaller than asked", asked=size, given=given, raise_it_by=f"net.core.{limit}")
+
+
+def _bind_udp(sock: socket.socket, place: _Place, *, shared: bool) -> None:
+    """Bind alone where possible, since a unicast datagram reaches only the last of the sockets that share a port."""
+    name = place.name(sock)
+    try:
+        sock.bind(name)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE or not shared:
+            raise
+        holder = _linux_host.port_holder("udp", place.port, place.address)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(name)
+        log.warning("port is shared: of unicast datagrams one program gets all", port=place.port, holder=holder)
+    else:
+        if shared:
+            # The check at another's bind reads the flag of both sockets as it is then (udp_lib_lport_inuse).
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,0 +1,366 @@
+"""Linux's UDP socket: datagrams with what their control messages tell, and each sent from the address that is meant.
+
+What a datagram costs:
+
+- Receiving is one recvmsg.  Its sender, scope and raw pktinfo are the key of a bounded table that holds the decoded
+  `Path`, so that addresses are decoded once a way.  Hop limit and time are decoded where they are asked for.
+- Sending is one sendmsg.  A `Route` is encoded once, into a bounded table by its identity.
+
+On an AF_INET6 socket an IPv4 datagram brings two pktinfo messages, IPV6_PKTINFO with the mapped address and IP_PKTINFO;
+the second is read, since it alone tells `ipi_spec_dst`.  To IPv4 peers in_pktinfo is sent, to IPv6 peers in6_pktinfo.
+
+This file refuses to choose a source, an interface or a hop limit: the `Route` says them (`responder.dispatch`).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+import sys
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final, TypeAlias, TypeVar
+
+import attrs
+import trio
+
+from ..datagram import Interface, IPAddress, Via, unscoped
+from ..errors import MessageTooLong, NetworkError, SendError, SendRefused, SourceUnavailable, Unreachable
+from ..tables import BoundedTable
+from . import cmsg
+from .types import Membership, Path, Route, Transmit
+
+if sys.platform != "linux":  # mypy leaves out what follows, whose names the other platforms' `socket` lacks
+    raise ImportError("Linux only")
+
+from ._constants import (
+    IP_PKTINFO,
+    MCAST_JOIN_SOURCE_GROUP,
+    MCAST_LEAVE_SOURCE_GROUP,
+    SO_RXQ_OVFL,
+    SO_TIMESTAMPNS,
+)
+
+# Plain integers: an IntEnum member is slower to compare, and these are compared for every datagram.
+_IPPROTO_IP: Final = int(socket.IPPROTO_IP)
+_IPPROTO_IPV6: Final = int(socket.IPPROTO_IPV6)
+_IPV6_PKTINFO: Final = int(socket.IPV6_PKTINFO)
+_MSG_TRUNC: Final = int(socket.MSG_TRUNC)
+
+PAYLOAD_SIZE = 65536
+"""Bytes of a receive buffer: more than any UDP payload (65,507 over IPv4, 65,527 over IPv6) but a jumbogram's."""
+
+_CONTROL_SIZE = 512
+"""Bytes: what we ask for takes at most 160."""
+
+TABLE_SIZE = 4096
+"""Entries of each table; peers can fill them, so the oldest goes first."""
+
+# IP_RECVTTL's message is called IP_TTL.
+_HOP_LIMIT_MESSAGES = frozenset({(_IPPROTO_IP, int(socket.IP_TTL)), (_IPPROTO_IPV6, int(socket.IPV6_HOPLIMIT))})
+
+# What ICMP messages about earlier sends turn into (Linux: icmp_err_convert, icmpv6_err_convert), and shortages: the
+# socket goes on.
+_PASSED_OVER = frozenset(
+    {
+        errno.ECONNREFUSED,
+        errno.EHOSTUNREACH,
+        errno.ENETUNREACH,
+        errno.EHOSTDOWN,
+        errno.ENETDOWN,
+        errno.ENONET,
+        errno.ENOPROTOOPT,
+        errno.EOPNOTSUPP,
+        errno.EPROTO,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EMSGSIZE,
+        errno.ENOBUFS,
+        errno.ENOMEM,
+    }
+)
+
+# What a source that is gone gives: ENETUNREACH for IPv4, EINVAL for IPv6 (Linux 6.18).  Each has other causes too.
+_SOURCE_SUSPECTED = frozenset({errno.EINVAL, errno.ENETUNREACH, errno.EADDRNOTAVAIL})
+
+_REFUSALS: dict[int, type[SendError]] = {
+    errno.EMSGSIZE: MessageTooLong,
+    errno.EPERM: SendRefused,  # a firewall's output rule
+    errno.ENOBUFS: SendRefused,
+    errno.ENOMEM: SendRefused,
+    errno.ENETUNREACH: Unreachable,
+    errno.EHOSTUNREACH: Unreachable,
+    errno.ENETDOWN: Unreachable,
+    errno.EADDRNOTAVAIL: Unreachable,
+    errno.EACCES: Unreachable,  # a `prohibit` route
+    errno.ENODEV: Unreachable,  # the interface is gone
+    errno.ENXIO: Unreachable,
+    errno.EAFNOSUPPORT: Unreachable,
+}
+
+_IN_PKTINFO_SIZE = len(cmsg.pack_in_pktinfo_posix(None, 0))
+_TIMESPEC = struct.Struct("@ll")
+_UNSIGNED = struct.Struct("=I")
+_IP_MREQN = struct.Struct("=4s4si")
+_IPV6_MREQ = struct.Struct("=16sI")
+_GROUP_SOURCE_REQ = struct.Struct("@I0L128s128s")  # a sockaddr_storage is aligned to a long
+
+_Control: TypeAlias = Sequence[tuple[int, int, bytes]]
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+class _Table(BoundedTable[_Key, _Value]):
+    """What `make` gives for a key, kept."""
+
+    def __init__(self, make: Callable[[_Key], _Value]) -> None:
+        super().__init__(TABLE_SIZE)
+        self._make = make
+
+    def __missing__(self, key: _Key) -> _Value:
+        value = self[key] = self._make(key)
+        return value
+
+
+class LinuxReceived:
+    """See `responder.net.types.Received`."""
+
+    __slots__ = ("_control", "path", "payload", "port", "truncated")
+
+    def __init__(self, payload: bytes, path: Path, port: int, truncated: bool, control: _Control) -> None:
+        self.payload = payload
+        self.path = path
+        self.port = port
+        self.truncated = truncated
+        self._control = control
+
+    @property
+    def hop_limit(self) -> int | None:
+        for level, kind, data in self._control:
+            if (level, kind) in _HOP_LIMIT_MESSAGES:
+                return cmsg.unpack_int(data)
+        return None
+
+    @property
+    def timestamp(self) -> float | None:
+        for level, kind, data in self._control:
+            if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
+                seconds, nanoseconds = _TIMESPEC.unpack(data)
+                return float(seconds + nanoseconds * 1e-9)
+        return None
+
+
+_PathKey: TypeAlias = tuple[str, int, bytes]
+"""The sender as recvmsg names it, its scope, and the raw in_pktinfo or in6_pktinfo; empty where there was none."""
+
+
+def decode_path(key: _PathKey) -> Path:
+    """What a datagram's sender and pktinfo say."""
+    host, scope_id, pktinfo = key
+    peer = unscoped(ip_address(host))
+    if len(pktinfo) == _IN_PKTINFO_SIZE:
+        interface, spec_dst, destination = cmsg.unpack_in_pktinfo_posix(pktinfo)
+        if destination.is_multicast:
+            via = Via.MULTICAST
+        elif spec_dst != destination:
+            # fib_compute_spec_dst: for an address of the host's own that address, otherwise the one to answer from.
+            via = Via.BROADCAST
+        else:
+            via = Via.UNICAST
+        local = None if spec_dst.is_unspecified else spec_dst
+        return Path(peer, scope_id, destination, interface, local, via)
+    if pktinfo:
+        interface, destination6 = cmsg.unpack_in6_pktinfo(pktinfo)
+        via = Via.MULTICAST if destination6.is_multicast else Via.UNICAST
+        return Path(peer, scope_id, unscoped(destination6), interface, None, via)
+    return Path(peer, scope_id, None, 0)
+
+
+@attrs.frozen
+class _Encoded:
+    """A route as sendmsg wants it: `name` is (host, *rest of the sockaddr after the port)."""
+
+    host: str
+    rest: tuple[int, ...]
+    control: _Control
+
+
+def encode_route(route: Route, *, dual_stack: bool) -> _Encoded:
+    """Raises SourceUnavailable for a source of the other family, Unreachable for IPv6 where there is none."""
+    to, source = route.to, route.source
+    control: list[tuple[int, int, bytes]] = []
+    if isinstance(to, IPv4Address):
+        if isinstance(source, IPv6Address):
+            raise SourceUnavailable(errno.EAFNOSUPPORT, f"{source} can't be the source of a datagram to {to}")
+        if source is not None or route.interface:
+            control.append((_IPPROTO_IP, IP_PKTINFO, cmsg.pack_in_pktinfo_posix(source, route.interface)))
+        if route.hop_limit is not None:
+            control.append((_IPPROTO_IP, socket.IP_TTL, cmsg.pack_int(route.hop_limit)))
+        return _Encoded(f"::ffff:{to}", (0, 0), control) if dual_stack else _Encoded(str(to), (), control)
+    if isinstance(source, IPv4Address):
+        raise SourceUnavailable(errno.EAFNOSUPPORT, f"{source} can't be the source of a datagram to {to}")
+    if not dual_stack:
+        raise Unreachable(errno.EAFNOSUPPORT, f"{to}: this host has no IPv6")
+    if source is not None or route.interface:
+        control.append((_IPPROTO_IPV6, _IPV6_PKTINFO, cmsg.pack_in6_pktinfo(source, route.interface)))
+    if route.hop_limit is not None:
+        control.append((_IPPROTO_IPV6, socket.IPV6_HOPLIMIT, cmsg.pack_int(route.hop_limit)))
+    # A scope in the name that contradicts in6_pktinfo's index is EINVAL, so there is one for both.
+    return _Encoded(str(to), (0, route.interface or route.scope_id), control)
+
+
+def advance_drops(total: int, told: int) -> int:
+    """The total, moved on to the kernel's 32-bit counter, which wraps.
+
+    A counter that seems to go back (datagrams that two cores queued out of order) changes nothing.
+    """
+    more = (told - total) & 0xFFFFFFFF
+    return total + more if more < 1 << 31 else total
+
+
+class LinuxSocket:
+    """See `responder.net.types.DatagramSocket`.  Takes a bound socket, and closes it."""
+
+    def __init__(self, sock: socket.socket, address: IPAddress | None) -> None:
+        self._socket = sock
+        self._dual_stack = sock.family == socket.AF_INET6
+        self._paths: _Table[_PathKey, Path] = _Table(decode_path)
+        self._routes: _Table[Route, _Encoded] = _Table(self._encode)
+        self.port: int = sock.getsockname()[1]
+        self.address = address
+        self.kernel_drops = 0
+
+    def __repr__(self) -> str:
+        return f"<UDP socket {self.address or '*'} port {self.port}>"
+
+    def _encode(self, route: Route) -> _Encoded:
+        return encode_route(route, dual_stack=self._dual_stack)
+
+    async def wait_readable(self) -> None:
+        if self._socket.fileno() == -1:
+            raise trio.ClosedResourceError
+        await trio.lowlevel.wait_readable(self._socket)
+
+    def receive(self, limit: int) -> Sequence[LinuxReceived]:
+        received: list[LinuxReceived] = []
+        recvmsg, paths, dual_stack = self._socket.recvmsg, self._paths, self._dual_stack
+        control: _Control = ()
+        for _ in range(limit):
+            try:
+                payload, control, flags, name = recvmsg(PAYLOAD_SIZE, _CONTROL_SIZE)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno in _PASSED_OVER:
+                    continue
+                if received:
+                    break  # the next call meets it again
+                raise NetworkError(error.errno, f"UDP port {self.port} can't receive: {error.strerror}") from error
+            pktinfo = b""
+            for level, kind, data in control:
+                if kind == IP_PKTINFO and level == _IPPROTO_IP:
+                    pktinfo = data
+                    break
+                if kind == _IPV6_PKTINFO and level == _IPPROTO_IPV6:
+                    pktinfo = data
+            path = paths[name[0], name[3] if dual_stack else 0, pktinfo]
+            received.append(LinuxReceived(payload, path, name[1], flags & _MSG_TRUNC != 0, control))
+        for level, kind, data in control:
+            if level == socket.SOL_SOCKET and kind == SO_RXQ_OVFL:
+                self.kernel_drops = advance_drops(self.kernel_drops, _UNSIGNED.unpack(data)[0])
+        return received
+
+    def send(self, batch: Sequence[Transmit]) -> int:
+        sendmsg, routes = self._socket.sendmsg, self._routes
+        sent = 0
+        for message in batch:
+            try:
+                to = routes[message.route]
+                sendmsg((message.payload,), to.control, 0, (to.host, message.port, *to.rest))
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if sent:
+                    break
+                raise self._refusal(error, message) from error
+            sent += 1
+        return sent
+
+    async def send_when_ready(self, message: Transmit) -> None:
+        batch = (message,)
+        while True:
+            if self._socket.fileno() == -1:
+                raise trio.ClosedResourceError
+            await trio.lowlevel.wait_writable(self._socket)
+            if self.send(batch):
+                return
+
+    def _refusal(self, error: OSError, message: Transmit) -> SendError:
+        """The exception for what sendmsg raised."""
+        if isinstance(error, SendError):
+            return error
+        code, route = error.errno or 0, message.route
+        what = f"to {route.to} port {message.port}"
+        if code in _SOURCE_SUSPECTED and route.source is not None and not _is_own(route.source, route):
+            return SourceUnavailable(code, f"{what}: {route.source} is no address of this host now")
+        if route.source is not None:
+            what += f" from {route.source}"
+        return _REFUSALS.get(code, SendError)(code, f"{what}: {os.strerror(code)}")
+
+    def join(self, membership: Membership, interface: Interface) -> None:
+        try:
+            self._set_membership(membership, join=True)
+        except OSError as error:
+            # What a second join gives: EADDRINUSE for a group, EADDRNOTAVAIL for a source (ip_mc_source).
+            if error.errno != (errno.EADDRINUSE if membership.source is None else errno.EADDRNOTAVAIL):
+                raise
+
+    def leave(self, membership: Membership, interface: Interface | None) -> None:
+        self._set_membership(membership, join=False)
+
+    def _set_membership(self, membership: Membership, *, join: bool) -> None:
+        group, index, source = membership.group, membership.interface, membership.source
+        # IPv4 groups through IPPROTO_IP on an AF_INET6 socket too: Linux takes them there.
+        level = socket.IPPROTO_IP if group.version == 4 else socket.IPPROTO_IPV6
+        if source is not None:
+            option = MCAST_JOIN_SOURCE_GROUP if join else MCAST_LEAVE_SOURCE_GROUP
+            value = _GROUP_SOURCE_REQ.pack(index, _sockaddr(group), _sockaddr(source))
+        elif group.version == 4:
+            option = socket.IP_ADD_MEMBERSHIP if join else socket.IP_DROP_MEMBERSHIP
+            value = _IP_MREQN.pack(group.packed, bytes(4), index)
+        else:
+            option = socket.IPV6_JOIN_GROUP if join else socket.IPV6_LEAVE_GROUP
+            value = _IPV6_MREQ.pack(group.packed, index)
+        self._socket.setsockopt(level, option, value)
+
+    def close(self) -> None:
+        if self._socket.fileno() != -1 and trio.lowlevel.in_trio_run():
+            trio.lowlevel.notify_closing(self._socket)
+        self._socket.close()
+
+
+def _sockaddr(address: IPAddress) -> bytes:
+    """A sockaddr_in or sockaddr_in6 with no port; struct pads it to a sockaddr_storage."""
+    if address.version == 4:
+        return struct.pack("=HH4s", socket.AF_INET, 0, address.packed)
+    return struct.pack("=HHI16sI", socket.AF_INET6, 0, 0, address.packed, 0)
+
+
+def _is_own(source: IPAddress, route: Route) -> bool:
+    """Whether the host has this address, ready for use: a socket can be bound to it.  Some 10 us."""
+    if source.is_multicast:  # can be bound, but is nobody's
+        return False
+    name: tuple[str, int] | tuple[str, int, int, int]
+    if source.version == 4:
+        family, name = socket.AF_INET, (str(source), 0)
+    else:
+        scope_id = (route.interface or route.scope_id) if source.is_link_local else 0
+        family, name = socket.AF_INET6, (str(source), 0, 0, scope_id)
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(name)
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,202 @@
+"""What every platform module offers, and the neutral records that cross the border.
+
+The framework above never sees a file descriptor, a sockaddr or a control message: a platform takes and gives the
+records below, and a fake network does the same.  Records are made by the thousand a second, so the parts that many
+datagrams share are objects of their own: a `Path` (who sent to which address on which interface) comes from a bounded
+table of the socket, one object for all datagrams of that way, and is compared by identity.
+
+This file refuses to decide anything: source addresses are chosen in `responder.dispatch`, options in the platforms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import attrs
+
+from ..datagram import Interface, InterfaceAddress, IPAddress, Via
+
+if TYPE_CHECKING:
+    import trio
+
+
+@attrs.frozen(eq=False)
+class Path:
+    """Whence and how datagrams came.
+
+    peer         the sender's address, never mapped, without scope
+    scope_id     its scope (an interface index) where it is a link-local IPv6 address, else 0
+    destination  the header's destination address; None where the platform did not tell
+    interface    the arrival interface's index; 0 where the platform did not tell
+    local        the host's own address that the kernel would answer a multicast or broadcast from (Linux's
+                 `ipi_spec_dst`), if it says so; it may belong to another interface
+    via          None where the platform can't tell unicast from directed broadcast: the interface table then does
+    """
+
+    peer: IPAddress
+    scope_id: int
+    destination: IPAddress | None
+    interface: int
+    local: IPAddress | None = None
+    via: Via | None = None
+
+
+class Received(Protocol):
+    """One datagram, as received."""
+
+    @property
+    def payload(self) -> bytes: ...
+    @property
+    def path(self) -> Path: ...
+    @property
+    def port(self) -> int:
+        """The sender's port."""
+
+    @property
+    def truncated(self) -> bool:
+        """The payload is not whole (MSG_TRUNC, WSAEMSGSIZE)."""
+
+    @property
+    def hop_limit(self) -> int | None: ...
+    @property
+    def timestamp(self) -> float | None:
+        """When the kernel got it: seconds of the real-time clock, as `time.time()`."""
+
+
+@attrs.frozen(eq=False)
+class Route:
+    """Where and how to send; many datagrams share one, and a platform may keep its encoded form by identity.
+
+    to         the address to send to
+    scope_id   an interface index where `to` is link-local IPv6, else 0
+    source     the source address to send from; None: the routing table chooses
+    interface  the interface index to send out of; 0: the routing table chooses.  Set only where it must be, since it
+               bypasses routing
+    hop_limit  None: the system's
+    """
+
+    to: IPAddress
+    scope_id: int = 0
+    source: IPAddress | None = None
+    interface: int = 0
+    hop_limit: int | None = None
+
+
+@attrs.define
+class Transmit:
+    """One datagram to send: to `route.to`, port `port`."""
+
+    payload: bytes
+    route: Route
+    port: int
+
+
+@attrs.frozen
+class Membership:
+    """A multicast group on an interface; with `source`, for datagrams of that source only (RFC 4607)."""
+
+    group: IPAddress
+    interface: int
+    source: IPAddress | None = None
+
+
+class DatagramSocket(Protocol):
+    """One bound UDP socket (or, where a platform needs it, a pair that acts as one)."""
+
+    @property
+    def port(self) -> int: ...
+    @property
+    def address(self) -> IPAddress | None:
+        """The address it is bound to; None: all of the host's, of every family it has."""
+
+    @property
+    def kernel_drops(self) -> int:
+        """How many datagrams the kernel dropped for want of room, as last told; 0 where the platform doesn't tell."""
+
+    async def wait_readable(self) -> None:
+        """Return once `receive` would give something.  Always a checkpoint."""
+
+    def receive(self, limit: int) -> Sequence[Received]:
+        """Up to `limit` datagrams that are there now, without waiting; none left: an empty sequence.
+
+        An error that an earlier send caused (ICMP) is no error of the socket: it is passed over.  Raises NetworkError
+        only where the socket itself can no longer receive.
+        """
+
+    def send(self, batch: Sequence[Transmit]) -> int:
+        """Send from the start of the batch, without waiting, and say how many went.
+
+        Fewer than all means that the kernel has no room now (`send_when_ready`).  Where the *first* one is refused,
+        that raises the `SendError` of the reason, and nothing was sent; a later one's refusal ends the call, to be met
+        by the next.
+        """
+
+    async def send_when_ready(self, message: Transmit) -> None:
+        """Wait for room and send.  A checkpoint.  Raises SendError.  A cancelled call may or may not have sent."""
+
+    def join(self, membership: Membership, interface: Interface) -> None:
+        """Raises OSError.  Joined twice is no error."""
+
+    def leave(self, membership: Membership, interface: Interface | None) -> None:
+        """Raises OSError, also where it was not joined; `interface` is None where it is gone."""
+
+    def close(self) -> None:
+        """Tasks in `wait_readable` and `send_when_ready` get trio.ClosedResourceError.  Twice is no error."""
+
+
+@attrs.frozen
+class Accepted:
+    """A TCP connection with what the platform tells of its way in; `interface` is 0 where it does not tell."""
+
+    stream: trio.SocketStream
+    path: Path
+    port: int
+
+
+class StreamListener(Protocol):
+    """One bound TCP port."""
+
+    @property
+    def port(self) -> int: ...
+    @property
+    def address(self) -> IPAddress | None: ...
+
+    async def accept(self) -> Accepted:
+        """The next connection.  A momentary shortage (EMFILE, ...) is waited out, a connection that is gone skipped."""
+
+    def close(self) -> None: ...
+
+
+class Platform(Protocol):
+    """A host: what a server opens its sockets with.  `responder.net.platform()` is this machine's own."""
+
+    def open_udp(
+        self, port: int, address: IPAddress | None = None, *, interface: int = 0, shared: bool = False
+    ) -> DatagramSocket:
+        """Open, set up and bind: `interface` is the scope of a link-local `address`.
+
+        With `shared`, others may bind the port later, and where one already has it, it is shared, with a warning.
+        Raises BindError.
+        """
+
+    def open_tcp(self, port: int, address: IPAddress | None = None, *, interface: int = 0) -> StreamListener:
+        """Raises BindError."""
+
+    async def interfaces(self) -> Sequence[Interface]:
+        """Enumerate the interfaces as they are now, in a thread where that takes long."""
+
+
+__all__ = [
+    "Accepted",
+    "DatagramSocket",
+    "Interface",
+    "InterfaceAddress",
+    "Membership",
+    "Path",
+    "Platform",
+    "Received",
+    "Route",
+    "StreamListener",
+    "Transmit",
+]

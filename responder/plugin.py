@@ -1,0 +1,276 @@
+"""The whole plugin contract, in one file to read.
+
+A plugin is a frozen attrs class under `Plugin`.  Its fields are its options, its services are data, its behaviour is
+one method:
+
+    @attrs.frozen
+    class Greeter(Plugin):
+        '''Tells each client by which address and interface it came.'''
+
+        greeting: str = "hello"
+
+        services: ClassVar = (Service(port=7007),)
+
+        def respond(self, request: Datagram) -> Answer:
+            return f"{self.greeting}: {request.destination} on {request.interface.name}".encode()
+
+It is found through the entry-point group `responder.plugins`.  An *instance* is a plugin with options, as one table of
+the config makes it; there may be several instances of one plugin, and several on one port.  In the life of an instance
+
+1. `prepare(context)` runs in a thread, at `check`, start and reload, and returns the handler that answers: the plugin
+   itself, or, where there is state, an object of its own (see `Handler`).
+2. The framework opens the ports, and calls the handler's `respond` for each datagram that the instance may answer,
+   `converse` for each TCP connection, and `run` once, beside them, where there is background work.
+3. At a reload that changes the instance, and at the end, `Network.stopping` fires; `run` has a grace period for its
+   goodbyes and is then cancelled.
+
+Everything runs in one trio task tree and one thread, `prepare` and `blocking` services excepted: `respond` must not
+block, and needs no locks.  Time is trio's clock, so that tests run on a fake one.
+
+What the framework does with an answer: it goes back to the peer, from the address that was asked, or for a multicast or
+broadcast request from the arrival interface's own address and out of that interface.  A handler that raises loses that
+datagram and nothing else: it is counted and logged once a kind.  See `responder.errors.PeerError` for bad packets.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, Protocol, TypeAlias
+
+import attrs
+
+from .datagram import Datagram, Interface, IPAddress, Peer, Reply, unscoped
+from .errors import ConfigError
+
+if TYPE_CHECKING:
+    import trio
+
+API_VERSION: Final = 1
+"""Raised when a plugin written for an older contract no longer works; a plugin names its own in `Plugin.api`."""
+
+
+class Pass(enum.Enum):
+    """The type of `PASS`."""
+
+    PASS = "PASS"  # noqa: S105 - the linter takes it for a password
+
+    def __repr__(self) -> str:
+        return "PASS"
+
+
+PASS: Final = Pass.PASS
+"""Not mine: the next instance on this port is asked, in config order."""
+
+OneAnswer: TypeAlias = bytes | Reply
+SyncAnswer: TypeAlias = OneAnswer | Iterable[OneAnswer] | Pass | None
+Answer: TypeAlias = SyncAnswer | Awaitable[SyncAnswer] | AsyncIterator[OneAnswer]
+"""What `respond` may return: bytes, a `Reply`, several of them, None (taken, in silence), `PASS`, or an awaitable or
+async iterator of those.  The latter two become a task each, bounded in number and time by the instance's `max_pending`
+and `answer_timeout`; an async iterator can't pass."""
+
+
+def _to_groups(values: Iterable[IPAddress | str]) -> tuple[IPAddress, ...]:
+    return tuple(unscoped(ip_address(value)) for value in values)
+
+
+def is_port(_instance: object, attribute: attrs.Attribute[int], value: int) -> None:
+    """An attrs validator: a port, or 0 for one that the system chooses."""
+    if not 0 <= value <= 0xFFFF:
+        raise ValueError(f"{attribute.name}: expected a port (0..65535), got {value}")
+
+
+def is_hop_limit(_instance: object, attribute: attrs.Attribute[int | None], value: int | None) -> None:
+    """An attrs validator: None or a value that fits the header's field."""
+    if value is not None and not 0 <= value <= 0xFF:
+        raise ValueError(f"{attribute.name}: expected 0..255, got {value}")
+
+
+def are_groups(
+    _instance: object, attribute: attrs.Attribute[tuple[IPAddress, ...]], value: Sequence[IPAddress]
+) -> None:
+    """An attrs validator: multicast groups."""
+    for group in value:
+        if not group.is_multicast:
+            raise ValueError(f"{attribute.name}: expected multicast groups, got {group}")
+
+
+@attrs.frozen(kw_only=True)
+class Service:
+    """A port that a plugin serves: data, read by the framework, overlaid by the instance's keys of the same names.
+
+    port               the UDP port; 0: the system chooses, and `Network.port()` tells
+    name               what tells several services of one plugin apart; the config then has `ports.NAME`
+    groups             multicast groups to join, of either family, on every interface that the instance may use
+    hop_limit          of what is sent (IPv4's TTL, IPv6's hop limit); None: the system's
+    tcp                bind the TCP port of the same number too, and hand each connection to `Handler.converse`
+    shared             others may bind this port as well (SO_REUSEADDR), as mDNS and SSDP need it
+    blocking           `respond` may block: it is called in a bounded number of threads
+    needs_destination  drop, and count, a datagram whose destination the platform did not tell
+    """
+
+    port: int = attrs.field(validator=is_port)
+    name: str = "default"
+    groups: tuple[IPAddress, ...] = attrs.field(default=(), converter=_to_groups, validator=are_groups)
+    hop_limit: int | None = attrs.field(default=None, validator=is_hop_limit)
+    tcp: bool = False
+    shared: bool = False
+    blocking: bool = False
+    needs_destination: bool = True
+
+
+@attrs.define
+class Context:
+    """What `prepare` may use: who it is, and files relative to the configuration's folder.
+
+    Each file read through it is named in `files`, so that a reload knows whether it changed.
+    """
+
+    instance: str
+    folder: Path = attrs.field(factory=Path.cwd)
+    files: set[Path] = attrs.field(factory=set, init=False)
+
+    def path(self, name: str | Path) -> Path:
+        """The file's absolute path, noted in `files`; it may be missing."""
+        path = (self.folder / name).absolute()
+        self.files.add(path)
+        return path
+
+    def read_bytes(self, name: str | Path) -> bytes:
+        """The file's content.  Raises ConfigError, naming the file, where it can't be read."""
+        path = self.path(name)
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"can't be read: {error.strerror}", file=path) from error
+
+    def read_text(self, name: str | Path) -> str:
+        """The same in UTF-8.  Raises ConfigError, with the line, where it is not UTF-8."""
+        data = self.read_bytes(name)
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise ConfigError(f"is not UTF-8: {error.reason}", file=self.path(name), line=line) from error
+
+
+StopReason: TypeAlias = Literal["stop", "replaced"]
+
+
+class Stopping(Protocol):
+    """Fires when the handler's time ends: "stop" (the daemon ends) or "replaced" (a reload made a new handler)."""
+
+    @property
+    def reason(self) -> StopReason | None:
+        """None until it fires."""
+
+    async def wait(self) -> StopReason:
+        """Return the reason once it fires, at once if it has."""
+
+
+class Network(Protocol):
+    """What `Handler.run` sees of the world: its own ports, and the interfaces that its instance may use."""
+
+    @property
+    def instance(self) -> str:
+        """The instance's name in the config."""
+
+    @property
+    def interfaces(self) -> tuple[Interface, ...]:
+        """The interfaces as they are now, by index; those that the instance's `interfaces` excludes are not there."""
+
+    def interface(self, index: int) -> Interface | None:
+        """One of `interfaces`, or None where there is none now."""
+
+    def port(self, service: str = "default") -> int:
+        """The port that a service has got, also where 0 was asked for."""
+
+    @property
+    def stopping(self) -> Stopping:
+        """Fires when it is time for goodbyes; sending still works then, for the grace period."""
+
+    @property
+    def state_dir(self) -> Path:
+        """A folder of the instance's own that outlives restarts, made when first asked for.
+
+        Raises ConfigError where it can't be made.
+        """
+
+    async def send(
+        self,
+        payload: bytes,
+        *,
+        to: Peer | IPAddress | str,
+        on: Interface | int | str | None = None,
+        service: str = "default",
+        hop_limit: int | None = None,
+    ) -> None:
+        """Send unasked, from a service's port.
+
+        `to` without a port means the service's own.  A group or a broadcast address needs `on`, the interface to send
+        from; the source is that interface's own address of the right family and scope.  For a unicast address the
+        routing table chooses, unless `on` is given.  Raises ValueError for what can't be meant (no such interface, a
+        group without `on`), `responder.errors.SendError` for what the system refuses.
+        """
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Connection:
+    """A TCP connection to a service with `tcp=True`; the fields are those of `Datagram`.
+
+    Reading is `await stream.receive_some()`, writing `await stream.send_all(...)`.  The framework closes the stream
+    when `converse` returns or raises.
+    """
+
+    stream: trio.abc.HalfCloseableStream
+    peer: Peer
+    destination: IPAddress
+    interface: Interface
+    service: str
+    port: int
+    arrival: float
+
+
+class Handler:
+    """What answers.  A plugin is its own handler unless its `prepare` returns another object with these methods."""
+
+    __slots__ = ()
+
+    def respond(self, request: Datagram) -> Answer:
+        """Answer a datagram; see `Answer`.  Called from trio's thread (or another, where the service is `blocking`)."""
+        return PASS
+
+    async def converse(self, connection: Connection) -> Pass | None:
+        """Serve a TCP connection until it ends.  To PASS, do so before the first byte is read or written."""
+        return PASS
+
+    async def run(self, network: Network) -> None:
+        """Background work for the handler's life: timers, announcements, sending unasked.
+
+        It is started once the ports are open.  Returning means that the work is done; raising means a crash, after
+        which it is started again with exponential backoff.
+        """
+
+
+class Plugin(Handler):
+    """The base of plugins: decorate with `attrs.frozen`; every field is an option that the config may set.
+
+    Options are typed strictly: bool, int, float, str, `Path` (relative to the config), `ipaddress` types, enums,
+    Literal, tuple, list, frozenset, dict, unions with None, and attrs classes of those.  An attrs validator or
+    converter that raises ValueError makes a config error with the option's path.  A field can't have the name of an
+    instance key (`InstanceKeys`), since the config could not tell the two apart.
+    """
+
+    __slots__ = ()
+
+    api: ClassVar[int] = API_VERSION
+    services: ClassVar[tuple[Service, ...]] = ()
+
+    def prepare(self, context: Context) -> Handler:
+        """Check what options alone can't say, read files, and return the handler.
+
+        Runs in a thread, at `check` too: it must open no socket and change nothing.  Raises ConfigError.
+        """
+        return self

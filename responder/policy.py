@@ -1,0 +1,100 @@
+"""Who may be answered: decisions without I/O.
+
+`refused_source` holds for every plugin; `Access` is one instance's `listen`, `interfaces`, `groups`, `allow` and
+`deny`.  Both are asked once for each way (peer, destination, interface) and remembered by dispatch, so what they cost
+is not what a datagram costs.  This file refuses to count, log or send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+import attrs
+
+from . import metrics
+from .datagram import Interface, IPAddress, IPNetwork, Via, unscoped
+from .instance import Instance
+from .plugin import Service
+
+
+class PrefixSet:
+    """A set of prefixes: a look-up costs one step for each distinct prefix length, however many there are."""
+
+    __slots__ = ("_by_length",)
+
+    def __init__(self, prefixes: Iterable[IPNetwork]) -> None:
+        lengths: dict[tuple[int, int], set[int]] = {}
+        for prefix in prefixes:
+            shift = prefix.max_prefixlen - prefix.prefixlen
+            lengths.setdefault((prefix.version, shift), set()).add(int(prefix.network_address) >> shift)
+        self._by_length = tuple((version, shift, frozenset(values)) for (version, shift), values in lengths.items())
+
+    def __contains__(self, address: IPAddress) -> bool:
+        number = int(address)
+        return any(
+            version == address.version and number >> shift in values for version, shift, values in self._by_length
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self._by_length)
+
+
+def interface_matches(name: str, patterns: tuple[str, ...]) -> bool:
+    """Is the interface meant?  Shell patterns; `!pattern` excludes; none, or only excluding ones: all but those."""
+    wanted = [pattern for pattern in patterns if not pattern.startswith("!")]
+    return (not wanted or any(fnmatchcase(name, pattern) for pattern in wanted)) and not any(
+        fnmatchcase(name, pattern[1:]) for pattern in patterns if pattern.startswith("!")
+    )
+
+
+def refused_source(peer: IPAddress, broadcasts: Iterable[IPAddress] = ()) -> bool:
+    """Is it an address that nobody can be answered at: a group, unspecified, or one of these broadcast addresses?
+
+    240.0.0.0/4 holds the limited broadcast address, and nothing that may be a source (RFC 1122 section 3.2.1.3).
+    """
+    return peer.is_multicast or peer.is_unspecified or (peer.version == 4 and peer.is_reserved) or peer in broadcasts
+
+
+@attrs.frozen
+class Access:
+    """One instance's word on who asks, for one of its services."""
+
+    listen: frozenset[IPAddress]
+    patterns: tuple[str, ...]
+    groups: frozenset[IPAddress]
+    allow: PrefixSet
+    deny: PrefixSet
+    needs_destination: bool
+
+    @classmethod
+    def of(cls, instance: Instance, service: Service) -> Access:
+        return cls(
+            frozenset(unscoped(address) for address in instance.listen),
+            instance.interfaces,
+            frozenset(service.groups),
+            PrefixSet(instance.allow),
+            PrefixSet(instance.deny),
+            service.needs_destination,
+        )
+
+    def serves(self, interface: Interface) -> bool:
+        return interface_matches(interface.name, self.patterns)
+
+    def refusal(self, peer: IPAddress, destination: IPAddress | None, interface: Interface, via: Via) -> str | None:
+        """None: it may ask.  Otherwise the outcome to count (`responder.metrics`)."""
+        if destination is None:
+            # What can't be checked can't be allowed.
+            if self.needs_destination or self.patterns or self.listen:
+                return metrics.NO_DESTINATION
+        else:
+            if not self.serves(interface):
+                return metrics.INTERFACE
+            if via is Via.MULTICAST:
+                if destination not in self.groups:
+                    return metrics.GROUP
+            elif self.listen and destination not in self.listen:
+                return metrics.LISTEN
+        if peer in self.deny or (self.allow and peer not in self.allow):
+            return metrics.DENIED
+        return None

@@ -1,0 +1,1 @@
+"""Measurements, run by hand: scripts with `--json`, never tests.  Compare their ratios, not their seconds."""

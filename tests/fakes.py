@@ -1,0 +1,192 @@
+"""A host made of memory: a `Platform` whose sockets are filled and read by the test.
+
+It keeps to the contract of `responder.net.types` and nothing more.  No network stands behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import ip_address
+
+import attrs
+import trio
+
+from responder.datagram import Interface, InterfaceAddress, IPAddress, Via
+from responder.errors import BindError, SendError
+from responder.net.types import Accepted, Membership, Path, Transmit
+
+LAN = Interface(
+    2,
+    "lan",
+    {"up", "running", "broadcast", "multicast"},
+    1500,
+    [
+        InterfaceAddress("10.71.0.1", 24, broadcast=ip_address("10.71.0.255")),
+        InterfaceAddress("10.71.0.2", 24, broadcast=ip_address("10.71.0.255")),
+        InterfaceAddress("fd71::1", 64),
+        InterfaceAddress("fe80::1", 64),
+    ],
+)
+GUEST = Interface(
+    3,
+    "guest0",
+    {"up", "running", "broadcast", "multicast"},
+    1500,
+    [
+        InterfaceAddress("10.72.0.1", 24, broadcast=ip_address("10.72.0.255")),
+        InterfaceAddress("fd72::1", 64),
+        InterfaceAddress("fe80::1", 64),
+    ],
+)
+LOOPBACK = Interface(
+    1, "lo", {"up", "running", "loopback"}, 65536, [InterfaceAddress("127.0.0.1", 8), InterfaceAddress("::1", 128)]
+)
+
+
+def path(
+    peer: str = "10.71.0.9",
+    destination: str | None = "10.71.0.2",
+    interface: int = 2,
+    *,
+    scope_id: int = 0,
+    local: str | None = None,
+    via: Via | None = None,
+) -> Path:
+    """A way; by default from a client on LAN to LAN's secondary address."""
+    return Path(
+        ip_address(peer),
+        scope_id,
+        None if destination is None else ip_address(destination),
+        interface,
+        None if local is None else ip_address(local),
+        via,
+    )
+
+
+@attrs.frozen
+class FakeReceived:
+    payload: bytes
+    path: Path
+    port: int = 40000
+    truncated: bool = False
+    hop_limit: int | None = 64
+    timestamp: float | None = None
+
+
+@attrs.define(eq=False)
+class FakeSocket:
+    """A `DatagramSocket`.  `room` is how many datagrams the kernel takes before it is full; `refusals` come first."""
+
+    port: int
+    address: IPAddress | None = None
+    shared: bool = False
+    kernel_drops: int = 0
+    sent: list[Transmit] = attrs.field(factory=list, init=False)
+    refusals: list[SendError] = attrs.field(factory=list, init=False)
+    room: int | None = attrs.field(default=None, init=False)
+    joined: set[Membership] = attrs.field(factory=set, init=False)
+    closed: bool = attrs.field(default=False, init=False)
+    _queue: list[FakeReceived] = attrs.field(factory=list, init=False)
+    _lot: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+
+    def deliver(self, *datagrams: FakeReceived) -> None:
+        self._queue.extend(datagrams)
+        self._lot.unpark_all()
+
+    def give_room(self, count: int) -> None:
+        self.room = count
+        self._lot.unpark_all()
+
+    async def wait_readable(self) -> None:
+        await trio.lowlevel.checkpoint()
+        while not self._queue:
+            await self._lot.park()
+
+    def receive(self, limit: int) -> Sequence[FakeReceived]:
+        taken, self._queue = self._queue[:limit], self._queue[limit:]
+        return taken
+
+    def send(self, batch: Sequence[Transmit]) -> int:
+        if self.refusals:
+            raise self.refusals.pop(0)
+        count = len(batch) if self.room is None else min(self.room, len(batch))
+        if self.room is not None:
+            self.room -= count
+        self.sent.extend(batch[:count])
+        return count
+
+    async def send_when_ready(self, message: Transmit) -> None:
+        await trio.lowlevel.checkpoint()
+        while not self.send([message]):
+            await self._lot.park()
+
+    def join(self, membership: Membership, interface: Interface) -> None:
+        self.joined.add(membership)
+
+    def leave(self, membership: Membership, interface: Interface | None) -> None:
+        self.joined.remove(membership)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@attrs.define(eq=False)
+class FakeListener:
+    """A `StreamListener`: the test puts connections into `incoming`."""
+
+    port: int
+    address: IPAddress | None = None
+    closed: bool = attrs.field(default=False, init=False)
+    _send: trio.MemorySendChannel[Accepted] = attrs.field(init=False)
+    _receive: trio.MemoryReceiveChannel[Accepted] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._send, self._receive = trio.open_memory_channel[Accepted](16)
+
+    def connect(self, accepted: Accepted) -> None:
+        self._send.send_nowait(accepted)
+
+    async def accept(self) -> Accepted:
+        return await self._receive.receive()
+
+    def close(self) -> None:
+        self.closed = True
+        self._send.close()
+        self._receive.close()
+
+
+@attrs.define(eq=False)
+class FakePlatform:
+    """A `Platform`.  Ports in `taken` can't be bound; `tables` is what the enumerations give, the last for good."""
+
+    tables: list[tuple[Interface, ...]] = attrs.field(factory=lambda: [(LOOPBACK, LAN, GUEST)])
+    taken: set[int] = attrs.field(factory=set)
+    tcp_taken: set[int] = attrs.field(factory=set)
+    sockets: list[FakeSocket] = attrs.field(factory=list, init=False)
+    listeners: list[FakeListener] = attrs.field(factory=list, init=False)
+    _next_port: int = attrs.field(default=50000, init=False)
+
+    def open_udp(
+        self, port: int, address: IPAddress | None = None, *, interface: int = 0, shared: bool = False
+    ) -> FakeSocket:
+        del interface
+        if port in self.taken:
+            raise BindError(98, f"UDP port {port} is taken", port=port)
+        socket = FakeSocket(port or self._chosen(), address, shared)
+        self.sockets.append(socket)
+        return socket
+
+    def open_tcp(self, port: int, address: IPAddress | None = None, *, interface: int = 0) -> FakeListener:
+        del interface
+        if port in self.tcp_taken:
+            raise BindError(98, f"TCP port {port} is taken", port=port)
+        listener = FakeListener(port or self._chosen(), address)
+        self.listeners.append(listener)
+        return listener
+
+    def _chosen(self) -> int:
+        self._next_port += 1
+        return self._next_port
+
+    async def interfaces(self) -> Sequence[Interface]:
+        return self.tables.pop(0) if len(self.tables) > 1 else self.tables[0]

@@ -1,0 +1,1 @@
+"""Tests on network namespaces: real links, real clients, the real daemon."""

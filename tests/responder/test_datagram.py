@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+
+import attrs
+import pytest
+
+from responder import Datagram, Interface, InterfaceAddress, Peer, Reply, Via
+from tests.fakes import LAN
+
+
+def request(**changes: object) -> Datagram:
+    fields: dict[str, object] = {
+        "payload": b"x",
+        "peer": Peer("10.71.0.9", 4711),
+        "destination": "10.71.0.1",
+        "interface": LAN,
+    }
+    return Datagram(**{**fields, **changes})  # type: ignore[arg-type] # the fields above
+
+
+@pytest.mark.parametrize(("given", "kept"), [("::ffff:10.71.0.9", "10.71.0.9"), ("fe80::9%eth0", "fe80::9")])
+def test_addresses_are_never_mapped_and_never_scoped(given: str, kept: str) -> None:
+    assert Peer(given, 1).address == ip_address(kept)
+    assert request(destination=given).destination == ip_address(kept)
+    assert InterfaceAddress(given, 64).address == ip_address(kept)
+    assert Reply(b"", to=given).to == ip_address(kept)
+
+
+def test_values_are_immutable_and_comparable() -> None:
+    assert request() == request()
+    assert request() != request(payload=b"y")
+    assert len({request(), request(), request(port=9)}) == 2
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        LAN.name = "other"  # type: ignore[misc] # what is tested
+
+
+def test_a_name_that_is_none_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="'Datagram' object has no attribute 'sender'"):
+        request().sender  # type: ignore[attr-defined] # noqa: B018 - what is tested
+    assert not hasattr(Datagram.received(b"", None), "sender")  # type: ignore[arg-type] # no origin is asked for it
+
+
+@pytest.mark.parametrize(
+    ("peer", "shown"),
+    [
+        (Peer("10.71.0.9", 53), "10.71.0.9:53"),
+        (Peer("fe80::9", 53, 3), "[fe80::9%3]:53"),
+        (Peer("::1", 53), "[::1]:53"),
+    ],
+)
+def test_a_peer_reads_as_a_url_has_it(peer: Peer, shown: str) -> None:
+    assert str(peer) == shown
+
+
+def test_via_is_text_too() -> None:
+    assert f"via={request(via='multicast').via}" == "via=multicast"
+    assert request().via is Via.UNICAST
+    with pytest.raises(ValueError, match="anycast"):
+        request(via="anycast")
+
+
+class TestInterface:
+    def test_on_link(self) -> None:
+        for address in ("10.71.0.77", "fd71::77", "fe80::77", "169.254.3.4"):
+            assert LAN.on_link(ip_address(address))
+        for address in ("10.72.0.1", "fd72::1", "2001:db8::1"):
+            assert not LAN.on_link(ip_address(address))
+
+    def test_a_point_to_point_address_has_its_peer_on_the_link(self) -> None:
+        tunnel = InterfaceAddress("10.8.0.1", 32, peer=ip_address("10.8.0.2"))
+        assert tunnel.network == ip_network("10.8.0.2/32")
+        assert Interface(5, "tun0", addresses=[tunnel]).source_for(ip_address("10.8.0.2")) == ip_address("10.8.0.1")
+
+    def test_has(self) -> None:
+        assert LAN.has(ip_address("10.71.0.2"))
+        assert not LAN.has(ip_address("10.71.0.255"))

@@ -1,0 +1,411 @@
+"""Dispatch, on a fake platform: what becomes of each datagram, and that none hurts the next."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from ipaddress import ip_address, ip_network
+from typing import Any, ClassVar
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from responder import PASS, Answer, Datagram, Handler, Peer, Plugin, Reply, Service, Via, metrics
+from responder.dispatch import MAX_FLOWS
+from responder.errors import MessageTooLong, PeerError, SendRefused, SourceUnavailable
+from responder.instance import Instance
+from responder.net.types import Path
+from responder.sending import SEND_PATIENCE
+from responder.server import RESCAN_PAUSE, Server, open_server
+from tests.fakes import GUEST, LAN, LOOPBACK, FakePlatform, FakeReceived, FakeSocket, path
+
+Respond = Callable[[Datagram], Any]
+
+
+@attrs.frozen
+class Probe(Plugin):
+    """Answers as the test says."""
+
+    answer: Respond = attrs.field(default=lambda request: request.payload)
+    services: ClassVar[tuple[Service, ...]] = (Service(port=7007, groups=["239.255.70.7", "ff02::7007"]),)
+
+    def respond(self, request: Datagram) -> Answer:
+        return self.answer(request)  # type: ignore[no-any-return] # the test's own word
+
+
+@attrs.frozen
+class Threaded(Probe):
+    services: ClassVar[tuple[Service, ...]] = (Service(port=7007, blocking=True),)
+
+
+@attrs.frozen
+class Twofold(Probe):
+    services: ClassVar[tuple[Service, ...]] = (Service(port=7007, name="one"), Service(port=7008, name="two"))
+
+
+@attrs.define
+class Bench:
+    """A server on a fake platform."""
+
+    server: Server
+    platform: FakePlatform
+
+    @property
+    def socket(self) -> FakeSocket:
+        return self.platform.sockets[0]
+
+    async def deliver(self, *datagrams: FakeReceived) -> None:
+        """Hand them to the first socket, and let the server finish all that it can without time passing."""
+        self.socket.deliver(*datagrams)
+        await wait_all_tasks_blocked()
+
+    def replies(self) -> list[bytes]:
+        return [message.payload for message in self.socket.sent]
+
+    def count(self, outcome: str) -> int:
+        return self.server.counters.total(outcome)
+
+
+@asynccontextmanager
+async def bench(*instances: Instance | Respond, platform: FakePlatform | None = None) -> AsyncIterator[Bench]:
+    platform = platform or FakePlatform()
+    made = [each if isinstance(each, Instance) else Instance.of(Probe(each)) for each in instances]
+    handlers: list[tuple[Instance, Handler]] = [(instance, instance.plugin) for instance in made]
+    async with open_server(handlers, platform=platform) as server, trio.open_nursery() as nursery:
+        nursery.start_soon(server.run)
+        await server.ready.wait()
+        yield Bench(server, platform)
+        server.stop()
+
+
+def echo(request: Datagram) -> Answer:
+    return request.payload
+
+
+async def test_a_reply_goes_back_from_the_address_that_was_asked() -> None:
+    async with bench(echo) as it:
+        await it.deliver(FakeReceived(b"ping", path(), port=4711))
+        (reply,) = it.socket.sent
+        assert (reply.payload, reply.port) == (b"ping", 4711)
+        assert (str(reply.route.to), str(reply.route.source), reply.route.interface) == ("10.71.0.9", "10.71.0.2", 0)
+        assert it.count(metrics.ANSWERED) == 1
+
+
+async def test_a_plugin_sees_all_of_a_datagram() -> None:
+    seen: list[Datagram] = []
+    arrived = time.time() - 5
+    async with bench(seen.append) as it:
+        now = trio.current_time()
+        way = path("fe80::9", "ff02::7007", scope_id=2)
+        await it.deliver(FakeReceived(b"x", way, port=4711, hop_limit=3, timestamp=arrived))
+        (request,) = seen
+        assert request.peer == Peer("fe80::9", 4711, 2)
+        assert (request.destination, request.interface, request.via) == (ip_address("ff02::7007"), LAN, Via.MULTICAST)
+        assert (request.service, request.port, request.hop_limit) == ("default", 7007, 3)
+        assert now - 6 < request.arrival < now - 4
+        # it equals an ordinary one with the same fields, and stays what it was
+        assert request == attrs.evolve(request)
+        with pytest.raises(attrs.exceptions.FrozenInstanceError):
+            request.payload = b"y"  # type: ignore[misc] # what is tested
+        assert it.count(metrics.SILENT) == 1
+
+
+async def test_what_a_plugin_does_not_read_is_not_computed() -> None:
+    seen: list[Datagram] = []
+    async with bench(seen.append) as it:
+        await it.deliver(FakeReceived(b"x", path()))
+        assert set(vars(seen[0])) == {"payload", "_origin"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (b"", [b""]),
+        (Reply(b"one"), [b"one"]),
+        ([b"one", Reply(b"two")], [b"one", b"two"]),
+        ((b"one",), [b"one"]),
+        ([], []),
+        (None, []),
+    ],
+)
+async def test_the_forms_of_an_answer(answer: Any, expected: list[bytes]) -> None:
+    async def later(_: Datagram) -> Any:
+        await trio.lowlevel.checkpoint()
+        return answer
+
+    for respond in (lambda _: answer, later):
+        async with bench(respond) as it:
+            await it.deliver(FakeReceived(b"x", path()))
+            assert it.replies() == expected
+            assert it.count(metrics.ANSWERED) == len(expected)
+            assert it.count(metrics.SILENT) == (not expected)
+
+
+async def test_an_async_iterator_answers_as_it_goes(autojump_clock: MockClock) -> None:
+    async def respond(request: Datagram) -> AsyncIterator[bytes]:
+        for number in range(3):
+            await trio.sleep(1)
+            yield request.payload + str(number).encode()
+
+    async with bench(respond) as it:
+        it.socket.deliver(FakeReceived(b"x", path()))
+        await trio.sleep(1.5)
+        assert it.replies() == [b"x0"]
+        await trio.sleep(5)
+        assert it.replies() == [b"x0", b"x1", b"x2"]
+
+
+@pytest.mark.parametrize(
+    "answer", ["text", 7, [b"one", "text"], [Reply(b"x", service="none")], Reply(b"x", interface=77)]
+)
+async def test_what_is_no_answer_loses_the_datagram_and_nothing_else(
+    answer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with bench(lambda request: answer if request.payload == b"bad" else b"good") as it:
+        await it.deliver(FakeReceived(b"bad", path()), FakeReceived(b"x", path()))
+        assert it.replies() == [b"good"]
+        assert it.count(metrics.CRASHED) == 1
+    assert "respond failed" in caplog.text
+
+
+async def test_a_handler_that_raises_is_logged_once_a_kind(caplog: pytest.LogCaptureFixture) -> None:
+    def respond(request: Datagram) -> Answer:
+        if request.payload == b"bad":
+            raise RuntimeError("broken")
+        return b"good"
+
+    async with bench(respond) as it:
+        await it.deliver(*[FakeReceived(b"bad", path())] * 5, FakeReceived(b"x", path()))
+        assert it.replies() == [b"good"]
+        assert it.count(metrics.CRASHED) == 5
+    assert caplog.text.count("respond failed") == 1
+
+
+async def test_a_malformed_datagram_makes_no_noise(caplog: pytest.LogCaptureFixture) -> None:
+    def respond(_: Datagram) -> Answer:
+        raise PeerError("short header")
+
+    async with bench(respond) as it:
+        await it.deliver(FakeReceived(b"x", path()))
+        assert it.count(metrics.MALFORMED) == 1
+    assert "respond" not in caplog.text
+
+
+class TestSharing:
+    async def test_instances_are_asked_in_order_until_one_does_not_pass(self) -> None:
+        async def second(request: Datagram) -> Any:
+            await trio.lowlevel.checkpoint()
+            return PASS if request.payload == b"3" else b"second"
+
+        first = Instance.of(Probe(lambda request: b"first" if request.payload == b"1" else PASS), "first")
+        middle = Instance.of(Probe(second), "second")
+        last = Instance.of(Probe(lambda request: b"third" if request.payload == b"3" else PASS), "third")
+        async with bench(first, middle, last) as it:
+            assert len(it.platform.sockets) == 1
+            for payload in (b"1", b"2", b"3"):
+                await it.deliver(FakeReceived(payload, path()))
+            assert it.replies() == [b"first", b"second", b"third"]
+
+    async def test_when_all_pass_it_is_counted(self) -> None:
+        async with bench(lambda _: PASS) as it:
+            await it.deliver(FakeReceived(b"x", path()))
+            assert it.replies() == []
+            assert it.count(metrics.PASSED) == 1
+
+    async def test_interfaces_and_allow_make_views(self) -> None:
+        guests = Instance.of(Probe(lambda _: b"guest"), "guests", interfaces=["guest*"])
+        boss = Instance.of(Probe(lambda _: b"boss"), "boss", allow=["10.71.0.7/32"])
+        others = Instance.of(Probe(lambda _: b"other"), "others", deny=["10.71.0.66/32"])
+        async with bench(guests, boss, others) as it:
+            await it.deliver(
+                FakeReceived(b"x", path("10.72.0.9", "10.72.0.1", 3)),
+                FakeReceived(b"x", path("10.71.0.7")),
+                FakeReceived(b"x", path("10.71.0.8")),
+                FakeReceived(b"x", path("10.71.0.66")),
+            )
+            assert it.replies() == [b"guest", b"boss", b"other"]
+            assert it.server.counters.snapshot()[metrics.NOBODY]["lan"] == {metrics.INTERFACE: 1}
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("received", "outcome"),
+        [
+            (FakeReceived(b"x", path(), port=0), metrics.BAD_SOURCE),
+            (FakeReceived(b"x", path("239.1.1.1")), metrics.BAD_SOURCE),
+            (FakeReceived(b"x", path("10.71.0.255")), metrics.BAD_SOURCE),
+            (FakeReceived(b"x", path("0.0.0.0")), metrics.BAD_SOURCE),
+            (FakeReceived(b"x", path(), truncated=True), metrics.TRUNCATED),
+            (FakeReceived(b"x", path(destination="239.255.70.8")), metrics.GROUP),
+            (FakeReceived(b"x", path(destination=None, interface=0)), metrics.NO_DESTINATION),
+            (FakeReceived(b"x", path("10.71.0.1"), port=7007), metrics.OWN_SOURCE),
+        ],
+    )
+    async def test_are_silent_and_counted(self, received: FakeReceived, outcome: str) -> None:
+        async with bench(echo) as it:
+            await it.deliver(received, FakeReceived(b"good", path()))
+            assert it.replies() == [b"good"]
+            assert it.count(outcome) == 1
+
+    async def test_a_local_client_is_answered(self) -> None:
+        async with bench(echo) as it:
+            await it.deliver(FakeReceived(b"x", path("127.0.0.1", "127.0.0.1", 1)))
+            assert it.replies() == [b"x"]
+
+    async def test_listen_on_a_shared_wildcard_is_a_matter_of_who_answers(self) -> None:
+        narrow = Instance.of(Probe(lambda _: b"narrow"), "narrow", groups=[], listen=["10.71.0.2"])
+        wide = Instance.of(Probe(lambda _: b"wide"), "wide")
+        async with bench(narrow, wide) as it:
+            assert [socket.address for socket in it.platform.sockets] == [None]
+            await it.deliver(FakeReceived(b"x", path()), FakeReceived(b"x", path(destination="10.71.0.1")))
+            assert it.replies() == [b"narrow", b"wide"]
+
+
+class TestRedirectedReplies:
+    async def route(self, reply: Reply, way: Path | None = None) -> tuple[str, int, str | None, int, int | None]:
+        async with bench(lambda _: reply) as it:
+            await it.deliver(FakeReceived(b"x", way or path(), port=4711))
+            (sent,) = it.socket.sent
+            source = None if sent.route.source is None else str(sent.route.source)
+            return str(sent.route.to), sent.port, source, sent.route.interface, sent.route.hop_limit
+
+    async def test_to_a_group_from_the_arrival_interface(self) -> None:
+        to = Peer("239.255.70.7", 7007)
+        assert await self.route(Reply(b"x", to=to)) == ("239.255.70.7", 7007, "10.71.0.1", 2, None)
+
+    async def test_to_a_group_of_another_interface(self) -> None:
+        reply = Reply(b"x", to=Peer("ff02::7007", 7007), interface="guest0", hop_limit=1)
+        assert await self.route(reply) == ("ff02::7007", 7007, "fe80::1", 3, 1)
+
+    async def test_to_another_peer_keeps_the_asked_address(self) -> None:
+        assert await self.route(Reply(b"x", to=Peer("10.71.0.77", 99))) == ("10.71.0.77", 99, "10.71.0.2", 0, None)
+
+    async def test_with_a_hop_limit_only(self) -> None:
+        assert await self.route(Reply(b"x", hop_limit=5)) == ("10.71.0.9", 4711, "10.71.0.2", 0, 5)
+
+    async def test_from_another_service(self) -> None:
+        instance = Instance.of(Twofold(lambda _: Reply(b"x", service="two")))
+        async with bench(instance) as it:
+            await it.deliver(FakeReceived(b"x", path()))
+            one, two = it.platform.sockets
+            assert (len(one.sent), len(two.sent), two.port) == (0, 1, 7008)
+            assert str(two.sent[0].route.source) == "10.71.0.2"
+
+    @pytest.mark.parametrize(
+        "reply", [Reply(b"x", to=Peer("10.71.0.9", 0)), Reply(b"x", to="0.0.0.0"), Reply(b"x", interface="guest0")]
+    )
+    async def test_what_may_not_be_is_a_crash(self, reply: Reply) -> None:
+        async with bench(Instance.of(Probe(lambda _: reply), interfaces=["lan"])) as it:
+            await it.deliver(FakeReceived(b"x", path()))
+            assert it.socket.sent == []
+            assert it.count(metrics.CRASHED) == 1
+
+
+class TestBounds:
+    async def test_async_answers_in_flight(self, autojump_clock: MockClock) -> None:
+        async def slow(request: Datagram) -> bytes:
+            await trio.sleep(1)
+            return request.payload
+
+        async with bench(Instance.of(Probe(slow), max_pending=3)) as it:
+            it.socket.deliver(*[FakeReceived(b"x", path())] * 5)
+            await trio.sleep(2)
+            assert (len(it.replies()), it.count(metrics.BUSY)) == (3, 2)
+            it.socket.deliver(FakeReceived(b"y", path()))
+            await trio.sleep(2)
+            assert it.replies()[-1] == b"y"
+
+    async def test_the_time_of_an_async_answer(self, autojump_clock: MockClock) -> None:
+        async def never(_: Datagram) -> bytes:
+            await trio.sleep_forever()
+            return b""
+
+        async with bench(Instance.of(Probe(never), answer_timeout=3.0)) as it:
+            it.socket.deliver(FakeReceived(b"x", path()))
+            await trio.sleep(2.9)
+            assert it.count(metrics.TIMEOUT) == 0
+            await trio.sleep(0.2)
+            assert it.count(metrics.TIMEOUT) == 1
+
+    async def test_spoofed_sources_do_not_grow_the_table(self) -> None:
+        async with bench(echo) as it:
+            sources = [FakeReceived(b"x", path(str(ip_address(0x0A470100 + n)))) for n in range(MAX_FLOWS + 500)]
+            for start in range(0, len(sources), 500):
+                await it.deliver(*sources[start : start + 500])
+            assert len(it.server.udp_ports[0].flows) == MAX_FLOWS
+            assert it.count(metrics.ANSWERED) == len(sources)
+
+    async def test_a_blocking_service_runs_in_threads(self) -> None:
+        def respond(request: Datagram) -> bytes:
+            with pytest.raises(RuntimeError):
+                trio.lowlevel.current_task()
+            return b"from a thread: " + str(request.destination).encode()
+
+        async with bench(Instance.of(Threaded(respond))) as it:
+            it.socket.deliver(FakeReceived(b"x", path()))
+            with trio.fail_after(5):
+                while not it.socket.sent:
+                    await trio.lowlevel.checkpoint()
+            assert it.replies() == [b"from a thread: 10.71.0.2"]
+
+
+class TestSending:
+    async def test_a_refused_datagram_does_not_stop_the_others(self, caplog: pytest.LogCaptureFixture) -> None:
+        async with bench(echo) as it:
+            it.socket.refusals.extend([SourceUnavailable(22, "gone"), MessageTooLong(90, "too long")])
+            await it.deliver(*[FakeReceived(str(n).encode(), path()) for n in range(4)])
+            assert it.replies() == [b"2", b"3"]
+            assert (it.count(metrics.SOURCE_GONE), it.count(metrics.TOO_LONG), it.count(metrics.ANSWERED)) == (1, 1, 2)
+        assert "not sent" in caplog.text
+
+    async def test_a_momentary_refusal_is_tried_again(self, autojump_clock: MockClock) -> None:
+        async with bench(echo) as it:
+            it.socket.refusals.extend([SendRefused(1, "firewall"), SendRefused(105, "no buffers")])
+            it.socket.deliver(FakeReceived(b"x", path()))
+            await trio.sleep(1)
+            assert it.replies() == [b"x"]
+            it.socket.refusals.extend([SendRefused(1, "firewall")] * 3)
+            it.socket.deliver(FakeReceived(b"y", path()))
+            await trio.sleep(1)
+            assert it.replies() == [b"x"]
+            assert it.count(metrics.NO_ROOM) == 1
+
+    async def test_a_full_queue_is_waited_for(self) -> None:
+        async with bench(echo) as it:
+            it.socket.room = 1
+            await it.deliver(*[FakeReceived(str(n).encode(), path()) for n in range(3)])
+            assert it.replies() == [b"0"]
+            it.socket.give_room(5)
+            await wait_all_tasks_blocked()
+            assert it.replies() == [b"0", b"1", b"2"]
+
+    async def test_a_queue_that_stays_full_loses_the_batch_and_goes_on(self, autojump_clock: MockClock) -> None:
+        async with bench(echo) as it:
+            it.socket.room = 1
+            it.socket.deliver(*[FakeReceived(str(n).encode(), path()) for n in range(3)])
+            await trio.sleep(SEND_PATIENCE * 2)
+            assert (it.count(metrics.ANSWERED), it.count(metrics.NO_ROOM)) == (1, 2)
+            it.socket.give_room(5)
+            await it.deliver(FakeReceived(b"later", path()))
+            assert it.replies() == [b"0", b"later"]
+
+
+async def test_a_datagram_from_an_unknown_interface_renews_the_table(autojump_clock: MockClock) -> None:
+    new = attrs.evolve(GUEST, index=9, name="dock0")
+    platform = FakePlatform(tables=[(LOOPBACK, LAN), (LOOPBACK, LAN, new)])
+    async with bench(lambda request: request.interface.name.encode(), platform=platform) as it:
+        it.socket.deliver(FakeReceived(b"x", path(interface=9)))
+        await trio.sleep(RESCAN_PAUSE)
+        await it.deliver(FakeReceived(b"x", path(interface=9)))
+        # a new Path object, as a socket would give; the one above is remembered until the table changes
+        assert it.replies() == [b"#9", b"dock0"]
+
+
+async def test_allow_with_many_prefixes_decides_right() -> None:
+    prefixes = [ip_network((0x0A000000 + n * 256, 24)) for n in range(2000)]
+    async with bench(Instance.of(Probe(echo), allow=prefixes)) as it:
+        await it.deliver(FakeReceived(b"in", path("10.7.207.200")), FakeReceived(b"out", path("10.7.208.1")))
+        assert it.replies() == [b"in"]
