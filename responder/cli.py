@@ -12,14 +12,16 @@ This file refuses to decide anything about serving.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from .errors import ConfigErrors, NetworkError, ResponderError
+from .errors import ResponderError
+from .links import interfaces
+from .operate import COMMANDS
+from .terminal import exit_with, json_option, print_json, print_table
 
 if TYPE_CHECKING:
     from .config import Config
@@ -27,20 +29,17 @@ if TYPE_CHECKING:
     from .plugin import Plugin
     from .registry import Entry
 
-CONFIG_MISTAKE = 2
-SYSTEM_REFUSES = 1
-
-# A pipe has no width, and a cut-off cell is of no use to a program.
-PIPE_WIDTH = 10_000
-
 config_argument = click.Path(path_type=Path)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="responderd")
 def main() -> None:
     """UDP responders on hosts with many interfaces and addresses."""
+
+
+for command in (interfaces, *COMMANDS):
+    main.add_command(command)
 
 
 @main.command(short_help="Serve what CONFIG says.")
@@ -59,7 +58,7 @@ def run(config: Path | None) -> None:
         status = daemon.run(loaded)
     except* ResponderError as group:
         errors = _flat(group)
-    _exit_with(errors, status)
+    exit_with(errors, status)
 
 
 @main.command()
@@ -76,7 +75,7 @@ def check(config: Path) -> None:
     except ResponderError as error:
         errors.append(error)
     if errors:
-        _exit_with(errors)
+        exit_with(errors)
     for path, pattern in unmatched_patterns(loaded, names):
         click.echo(f"warning: {path}: {pattern!r} matches no interface now", err=True)
     count = len(loaded.instances)
@@ -94,7 +93,7 @@ def plugins(name: str | None, as_json: bool) -> None:
     if name is None:
         rows = [_description(entry) for entry in installed().values()]
         if as_json:
-            _print_json(rows)
+            print_json(rows)
         else:
             _print_plugins(rows)
         return
@@ -102,10 +101,10 @@ def plugins(name: str | None, as_json: bool) -> None:
         entry = find(name)
         cls = entry.load()
     except ResponderError as error:
-        _exit_with([error])
+        exit_with([error])
     description = {**_description(entry), **_options(cls)}
     if as_json:
-        _print_json(description)
+        print_json(description)
     else:
         _print_plugin(description)
 
@@ -117,45 +116,6 @@ def _interfaces() -> Sequence[Interface]:
     from .net import platform
 
     return trio.run(platform().interfaces)
-
-
-@main.command()
-@json_option
-def interfaces(as_json: bool) -> None:
-    """Show the interface table as the daemon sees it."""
-    try:
-        found = sorted(_interfaces(), key=lambda interface: interface.index)
-    except NetworkError as error:
-        _exit_with([error])
-    rows: list[dict[str, Any]] = [
-        {
-            "index": interface.index,
-            "name": interface.name,
-            "flags": sorted(interface.flags),
-            "mtu": interface.mtu,
-            "addresses": [
-                {"address": str(own.address), "prefix_length": own.prefix_length} for own in interface.addresses
-            ],
-        }
-        for interface in found
-    ]
-    if as_json:
-        _print_json(rows)
-        return
-    _print_table(
-        ("index", "name", "flags", "MTU", "addresses"),
-        (
-            (
-                str(row["index"]),
-                row["name"],
-                " ".join(row["flags"]),
-                str(row["mtu"]),
-                "\n".join("{address}/{prefix_length}".format_map(own) for own in row["addresses"]),
-            )
-            for row in rows
-        ),
-        numbers=("index", "MTU"),
-    )
 
 
 def _prepare(config: Config) -> None:
@@ -172,16 +132,6 @@ def _flat(group: BaseExceptionGroup[ResponderError]) -> list[ResponderError]:
     for error in group.exceptions:
         errors += _flat(error) if isinstance(error, BaseExceptionGroup) else [error]
     return errors
-
-
-def _exit_with(errors: Sequence[ResponderError], status: int = 0) -> NoReturn:
-    """Print each mistake on a line of standard error and exit; a mistake in the config outweighs the system's."""
-    for error in errors:
-        for one in error.errors if isinstance(error, ConfigErrors) else [error]:
-            click.echo(f"error: {' '.join(str(one).split())}", err=True)
-    if errors:
-        status = SYSTEM_REFUSES if all(isinstance(error, NetworkError) for error in errors) else CONFIG_MISTAKE
-    sys.exit(status)
 
 
 def _description(entry: Entry) -> dict[str, Any]:
@@ -272,12 +222,8 @@ def _first_line(docstring: str | None) -> str:
     return (docstring or "").strip().partition("\n")[0]
 
 
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
 def _print_plugins(rows: Iterable[dict[str, Any]]) -> None:
-    _print_table(
+    print_table(
         ("name", "from", "summary", "services"),
         (
             (
@@ -307,7 +253,7 @@ def _print_plugin(description: dict[str, Any]) -> None:
         rows = description[key]
         if rows:
             click.echo()
-            _print_table(
+            print_table(
                 (title, "type", "default"),
                 ((row["name"], row["type"], "required" if row["required"] else _shown(row["default"])) for row in rows),
             )
@@ -315,19 +261,3 @@ def _print_plugin(description: dict[str, Any]) -> None:
 
 def _shown(default: Any) -> str:
     return "" if default is None else json.dumps(default, ensure_ascii=False)
-
-
-def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
-    """A table as wide as the terminal, or as its content where standard output is none."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold", justify="right" if column in numbers else "left")
-    for row in rows:
-        table.add_row(*row)
-    # Names are the system's and others': neither markup nor emoji codes.
-    width = None if sys.stdout.isatty() else PIPE_WIDTH
-    Console(markup=False, emoji=False, highlight=False, width=width).print(table)

@@ -17,8 +17,9 @@ from typing import Annotated, Any, Literal, TypeAlias
 import attrs
 
 from . import registry
+from .endpoint import Endpoint
 from .errors import ConfigError, ConfigErrors, PluginError
-from .instance import INSTANCE_KEYS, KNOWN_KEYS, RESERVED_KEYS, Instance, InstanceKeys, overlaid, prepare, read_keys
+from .instance import INSTANCE_KEYS, Instance, InstanceKeys, overlaid, prepare, read_keys
 from .keys import join, unknown_key
 from .kinds import LEAVES, Kind, mismatch
 from .plugin import Context, Plugin
@@ -38,6 +39,9 @@ def _read_grace(value: float) -> float:
     return seconds
 
 
+MetricsEndpoint: TypeAlias = Annotated[
+    Endpoint, Kind("HOST:PORT", Endpoint.parse, example="127.0.0.1:9153 or [::1]:9153")
+]
 Grace: TypeAlias = Annotated[float, Kind("non-negative number of seconds", _read_grace, (float, int))]
 
 
@@ -45,12 +49,24 @@ Grace: TypeAlias = Annotated[float, Kind("non-negative number of seconds", _read
 class DaemonOptions:
     """The table `[daemon]`.
 
-    log    from which level on messages are logged
-    grace  seconds that plugins have for their goodbyes
+    log      from which level on messages are logged
+    grace    seconds that plugins have for their goodbyes
+    settle   seconds that an interface must have been quiet before plugins are told of its changes
+    control  the socket of `responderd status`, `trace` and `reload`; none: they can't ask
+    metrics  "HOST:PORT" of the Prometheus endpoint, also /health and /ready; none: there is none
+    queries  log a line for each answer
+    user     become this user once the ports are open
+    state    where plugins keep state; none: the service manager's folder, or the user's
     """
 
     log: Literal["debug", "info", "warning", "error"] = "info"
     grace: Grace = 2.0
+    settle: Grace = 0.3
+    control: Path | None = None
+    metrics: MetricsEndpoint | None = None
+    queries: bool = False
+    user: str | None = None
+    state: Path | None = None
 
 
 @attrs.frozen
@@ -147,18 +163,16 @@ def _read_instance(name: str, table: Any, folder: Path) -> Instance:
         raise ConfigErrors([ConfigError("expected a name of letters, digits, '-', '_' and '.'", path=path)])
     if not isinstance(table, dict):
         raise ConfigErrors([ConfigError(str(mismatch("a table", table)), path=path)])
-    errors = [
-        ConfigError("not known to this version yet", path=join(path, key)) for key in table if key in RESERVED_KEYS
-    ]
+    errors: list[ConfigError] = []
     keys = plugin = services = None
     with _Collected(errors):
-        keys = read_keys({key: table[key] for key in table if key in KNOWN_KEYS}, path=path, folder=folder)
+        keys = read_keys({key: table[key] for key in table if key in INSTANCE_KEYS}, path=path, folder=folder)
     with _Collected(errors):
         cls = _plugin_class(name, table, path)
         if cls is not None:
             with _Collected(errors):
                 options = {key: table[key] for key in table if key not in INSTANCE_KEYS}
-                plugin = structure(options, cls, path=path, folder=folder, also_known=KNOWN_KEYS)
+                plugin = structure(options, cls, path=path, folder=folder, also_known=INSTANCE_KEYS)
             if keys is not None:
                 services = overlaid(cls.services, keys, path=path)
     if errors or keys is None or plugin is None or services is None:

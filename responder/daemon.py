@@ -1,11 +1,11 @@
 """The daemon: a configuration made to serve, from the first check to the last goodbye.
 
-It prepares every plugin, opens every port, says "ready", serves until it is told to stop (SIGTERM, SIGINT,
-Ctrl-Break), says goodbye within the grace period, and ends.  What is wrong at the start stops everything, and nothing
-half-started stays.
+It prepares every plugin, opens every port, gives up its rights, says "ready", and serves until it is told to stop
+(SIGTERM, SIGINT, Ctrl-Break); then it says goodbye within the grace period and ends.  What is wrong at the start stops
+everything, and nothing half-started stays.  What goes wrong later stops nothing else, and shows in the exit status.
 
-Logs go to standard error through structlog: for people on a terminal, one JSON object a line otherwise.  This file
-refuses to know protocols and sockets.
+SIGHUP (or `responderd reload`) reads the configuration again.  It is checked whole first, and one that is wrong changes
+nothing.  This file refuses to know protocols and sockets.
 """
 
 from __future__ import annotations
@@ -15,26 +15,42 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import structlog
+import attrs
 import trio
 
 from . import net
-from .config import Config, unmatched_patterns
+from .config import Config, DaemonOptions, load, unmatched_patterns
 from .datagram import Interface
+from .errors import ConfigErrors, ResponderError
 from .instance import prepare_all
 from .log import get_logger
+from .logsetup import configure_logging
+from .net.activation import inherited_sockets
+from .net.privileges import become
+from .observing import Observers
+from .querylog import QueryLog
 from .server import Server, open_server
+from .service_manager import Notifier
+from .status import About, take
+
+if TYPE_CHECKING:
+    from .net.types import StreamListener
 
 _log = get_logger(__name__)
 
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGBREAK") if hasattr(signal, name))
+RELOAD_SIGNALS = tuple(getattr(signal, name) for name in ("SIGHUP",) if hasattr(signal, name))
+
+FIXED_OPTIONS = ("control", "metrics", "user", "settle", "state")
+"""Keys of `[daemon]` that only a restart changes."""
 
 
 def run(config: Config) -> int:
-    """Serve until told to stop; the exit status.
+    """Serve until told to stop; the exit status: 1 where something failed for good while serving.
 
     Raises ConfigErrors for what the plugins find wrong, and an ExceptionGroup of BindError for ports that can't be had.
     """
@@ -43,42 +59,175 @@ def run(config: Config) -> int:
 
 
 async def _main(config: Config) -> int:
-    handlers = await prepare_all(config.instances)
-    with trio.open_signal_receiver(*STOP_SIGNALS) as signals:
-        async with (
-            open_server(handlers, platform=net.platform(), grace=config.daemon.grace, state_root=state_root) as server,
-            trio.open_nursery() as nursery,
-        ):
-            for path, pattern in unmatched_patterns(config, [interface.name for interface in server.table]):
-                _log.warning("no interface has such a name now", key=path, pattern=pattern)
-            nursery.start_soon(_stop_on_signal, signals, server)
-            nursery.start_soon(_announce, config, server)
+    options = config.daemon
+    about = About(config.file)
+    logging.getLogger("responder").addHandler(about.errors)
+    prepared = await prepare_all(config.instances)
+    inherited = inherited_sockets()
+    platform = net.platform(inherited)
+    async with AsyncExitStack() as stack:
+        stack.callback(inherited.close)
+        # From here on a signal is an order to the daemon, not the end of the process.
+        signals = stack.enter_context(trio.open_signal_receiver(*STOP_SIGNALS, *RELOAD_SIGNALS))
+        server = await stack.enter_async_context(
+            open_server(
+                prepared,
+                platform=platform,
+                grace=options.grace,
+                settle=options.settle,
+                state_root=lambda: state_root(options),
+                timing=options.metrics is not None,
+            )
+        )
+        daemon = Daemon(config, server, about, Notifier.from_environment())
+        exporter: StreamListener | None = None
+        if options.metrics is not None:
+            from .exporter import open_exporter  # noqa: PLC0415 - only who wants metrics pays for prometheus-client
+
+            exporter = open_exporter(platform, options.metrics)
+            stack.callback(exporter.close)
+        for name in inherited.unclaimed():
+            _log.warning("a socket from the service manager is not in the config", socket=name)
+        async with trio.open_nursery() as nursery:
+            if options.control is not None:
+                from .control import serve_control  # noqa: PLC0415 - as above
+
+                await nursery.start(serve_control, options.control, daemon)
+            if options.user is not None:
+                become(options.user)
+            if exporter is not None:
+                from .exporter import serve_exporter  # noqa: PLC0415 - as above
+
+                nursery.start_soon(serve_exporter, exporter, lambda: take(server, about))
+            nursery.start_soon(daemon.follow_signals, signals)
+            nursery.start_soon(daemon.reload_when_asked)
+            nursery.start_soon(daemon.announce)
+            nursery.start_soon(daemon.notifier.watchdog)
             await server.run()
             nursery.cancel_scope.cancel()
-        _log.info("stopped", counters=server.counters.snapshot())
-    return 1 if server.failed else 0
+    _log.info("stopped", counters=server.counters.snapshot())
+    return 1 if server.failed or any(each.state == "restarting" for each in server.instances) else 0
 
 
-async def _announce(config: Config, server: Server) -> None:
-    await server.ready.wait()
-    _log.info("ready", ports=sorted({opened.socket.port for opened in server.ports}))
-    if config.file is None:
-        sys.stdout.write(invitation(server.table, server.port()))
-        sys.stdout.flush()
+@attrs.define(eq=False)
+class Daemon:
+    """A server with the configuration it came from.  Implements `responder.control.Commands`."""
+
+    config: Config
+    server: Server
+    about: About
+    notifier: Notifier
+    _reload_wanted: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _reloading: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+    _query_log: QueryLog = attrs.field(factory=QueryLog, init=False)
+
+    @property
+    def observers(self) -> Observers:
+        return self.server.observers
+
+    def status(self) -> dict[str, Any]:
+        return take(self.server, self.about).as_json()
+
+    async def announce(self) -> None:
+        """Say that the daemon is ready, to whom it concerns."""
+        self._apply(self.config.daemon)
+        self._warn_of_unmatched(self.config)
+        await self.server.ready.wait()
+        _log.info("ready", ports=sorted({live.opened.socket.port for live in self.server.ports.values()}))
+        self.notifier.ready()
+        self._tell_manager()
+        if self.config.file is None:
+            sys.stdout.write(invitation(self.server.table, self.server.port()))
+            sys.stdout.flush()
+
+    async def follow_signals(self, signals: AsyncIterator[int]) -> None:
+        async for number in signals:
+            if number in RELOAD_SIGNALS:
+                # Several that come while one reload is under way are one more reload.
+                self._reload_wanted.set()
+                continue
+            _log.info("stopping", signal=signal.Signals(number).name)
+            self.notifier.stopping()
+            self.server.stop()
+
+    async def reload_when_asked(self) -> None:
+        while True:
+            await self._reload_wanted.wait()
+            self._reload_wanted = trio.Event()
+            await self.reload()
+
+    async def reload(self) -> list[str]:
+        """Read the configuration again and serve by it.  What is wrong, a message each; then nothing has changed."""
+        file = self.config.file
+        if file is None:
+            return ["there is no configuration file to read again"]
+        async with self._reloading:
+            self.notifier.reloading()
+            messages: list[str] = []
+            try:
+                config = await trio.to_thread.run_sync(load, file)
+                present = [each.prepared for each in self.server.instances]
+                await self.server.replace(await prepare_all(config.instances, present))
+            except* ResponderError as group:
+                messages = list(_messages(group))
+            except* Exception as group:
+                # A plugin's options or our own mistake: what runs must go on all the same.
+                _log.error("reload failed", exc_info=group)
+                messages = [f"{type(error).__name__}: {error}" for error in group.exceptions]
+            if messages:
+                for message in messages:
+                    _log.error("the new configuration is refused", reason=message)
+            else:
+                self._take_over(config)
+            self.notifier.ready()
+            return messages
+
+    def _take_over(self, config: Config) -> None:
+        for key in FIXED_OPTIONS:
+            if getattr(config.daemon, key) != getattr(self.config.daemon, key):
+                _log.warning("this key is changed by a restart only", key=f"daemon.{key}")
+        self.config = config
+        self._apply(config.daemon)
+        self._warn_of_unmatched(config)
+        _log.info("reloaded", plugins=[instance.name for instance in config.instances])
+        self._tell_manager()
+
+    def _apply(self, options: DaemonOptions) -> None:
+        logging.getLogger().setLevel(options.log.upper())
+        self.server.grace = options.grace
+        self.observers.remove(self._query_log)
+        if options.queries:
+            self.observers.add(self._query_log)
+
+    def _warn_of_unmatched(self, config: Config) -> None:
+        for path, pattern in unmatched_patterns(config, [interface.name for interface in self.server.table]):
+            _log.warning("no interface has such a name now", key=path, pattern=pattern)
+
+    def _tell_manager(self) -> None:
+        self.notifier.status(f"serving {', '.join(instance.name for instance in self.config.instances)}")
 
 
-async def _stop_on_signal(signals: AsyncIterator[int], server: Server) -> None:
-    async for number in signals:
-        _log.info("stopping", signal=signal.Signals(number).name)
-        server.stop()
+def _messages(group: BaseExceptionGroup[ResponderError]) -> Iterable[str]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _messages(error)
+        elif isinstance(error, ConfigErrors):
+            yield from map(str, error.errors)
+        else:
+            yield str(error)
 
 
-def state_root() -> Path:
-    """Where state outlives a restart: the service manager's folder, or the user's (XDG Base Directory)."""
-    given = os.environ.get("STATE_DIRECTORY") or os.environ.get("XDG_STATE_HOME")
-    if "STATE_DIRECTORY" in os.environ and given:
+def state_root(options: DaemonOptions) -> Path:
+    """Where state outlives a restart: `state`, the service manager's folder, or the user's (XDG Base Directory)."""
+    if options.state is not None:
+        return options.state
+    if given := os.environ.get("STATE_DIRECTORY"):
         return Path(given.split(":")[0])
-    return (Path(given) if given else Path.home() / ".local" / "state") / "responderd"
+    if options.user is not None:
+        # The environment is still that of the user who started it.
+        return Path(f"~{options.user}").expanduser() / "responderd"
+    home = os.environ.get("XDG_STATE_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "state") / "responderd"
 
 
 MAX_EXAMPLES = 8
@@ -101,42 +250,3 @@ def invitation(interfaces: Iterable[Interface], port: int) -> str:
     if len(own) > MAX_EXAMPLES:
         lines.append(f"  ... and {len(own) - MAX_EXAMPLES} more addresses: see `responderd interfaces`")
     return "\n".join([f"whoami answers DNS on port {port} of every address of this host.  Try:", *lines, ""])
-
-
-def configure_logging(level: str) -> None:
-    """Render the framework's records, and everybody else's, to standard error."""
-    on_terminal = sys.stderr.isatty()
-    shared: list[Any] = [
-        _fields_of_record,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="%H:%M:%S" if on_terminal else "iso", utc=not on_terminal),
-    ]
-    renderers: list[Any] = (
-        [structlog.dev.ConsoleRenderer()]
-        if on_terminal
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
-    )
-    formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers]
-    )
-    handler = logging.StreamHandler()
-    handler.setFormatter(formatter)
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-
-
-def _fields_of_record(_logger: Any, _method: str, event: Any) -> Any:
-    """A record of `responder.log` carries its event and fields apart."""
-    record = event.get("_record")
-    message = getattr(record, "msg", None)
-    fields = getattr(record, "fields", None)
-    if fields is not None:
-        event["event"] = getattr(message, "event", event["event"])
-        event.update({name: _plain(value) for name, value in fields.items()})
-    return event
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, str | int | float | dict | list | tuple | None) else str(value)

@@ -99,6 +99,7 @@ class Interface:
 
     `flags` holds those of "up", "running", "broadcast", "loopback", "point-to-point" and "multicast" that are set.
     Tentative addresses (duplicate address detection, RFC 4862) are left out until they are usable.
+    `link_address` is the hardware address, empty where there is none or the platform does not tell.
     """
 
     index: int
@@ -106,9 +107,15 @@ class Interface:
     flags: frozenset[str] = attrs.field(default=frozenset(), converter=_to_flags)
     mtu: int = 0
     addresses: tuple[InterfaceAddress, ...] = attrs.field(default=(), converter=_to_addresses)
+    link_address: bytes = b""
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_working(self) -> bool:
+        """Is it switched on, and has its link (a cable, a radio's association)?"""
+        return {"up", "running"} <= self.flags
 
     def has(self, address: IPAddress) -> bool:
         """Is it one of this interface's own addresses?"""
@@ -140,6 +147,72 @@ class Interface:
 def is_link_scope_group(address: IPAddress) -> bool:
     """Is it an IPv6 group of interface-local or link-local scope (RFC 4291 section 2.7)?  IPv4 knows no such thing."""
     return isinstance(address, IPv6Address) and address.is_multicast and address.packed[1] & 0x0F <= 2
+
+
+@attrs.frozen
+class SourceGroup:
+    """A multicast group, heard from one source only (RFC 4607); as text "232.1.2.3@10.0.0.9", group first.
+
+    Raises ValueError where `source` can't be the sender of a datagram to `group`.
+    """
+
+    group: IPAddress = attrs.field(converter=_to_address)
+    source: IPAddress = attrs.field(converter=_to_address)
+
+    def __attrs_post_init__(self) -> None:
+        if not self.group.is_multicast:
+            raise ValueError(f"{self.group} is no multicast address")
+        if self.source.version != self.group.version or self.source.is_multicast or self.source.is_unspecified:
+            raise ValueError(f"{self.source} can't be a source of {self.group}")
+
+    def __str__(self) -> str:
+        return f"{self.group}@{self.source}"
+
+
+Group: TypeAlias = IPAddress | SourceGroup
+"""A multicast group as a service names it."""
+
+
+def group_and_source(value: Group) -> tuple[IPAddress, IPAddress | None]:
+    """The group's address, and the source that it is heard from; None: any."""
+    return (value.group, value.source) if isinstance(value, SourceGroup) else (value, None)
+
+
+def to_group(value: Group | str) -> Group:
+    """Raises ValueError for text that is neither an address nor "group@source"."""
+    if isinstance(value, SourceGroup):
+        return value
+    if isinstance(value, str) and "@" in value:
+        group, _, source = value.partition("@")
+        return SourceGroup(group, source)
+    return _to_address(value)
+
+
+class ChangeKind(enum.StrEnum):
+    """What happened to an interface.  "up" and "down" are about `Interface.is_working`."""
+
+    APPEARED = "appeared"
+    DISAPPEARED = "disappeared"
+    RENAMED = "renamed"
+    DOWN = "down"
+    UP = "up"
+    ADDRESS_REMOVED = "address-removed"
+    ADDRESS_ADDED = "address-added"
+
+
+@attrs.frozen
+class InterfaceChange:
+    """One change of an interface.
+
+    interface  as it is now, with all that changed at the same time; as it was last, where it disappeared
+    address    the one that was added or removed.  One that appears or disappears with its interface is not told apart
+    old_name   of a renamed one
+    """
+
+    kind: ChangeKind = attrs.field(converter=ChangeKind)
+    interface: Interface
+    address: InterfaceAddress | None = None
+    old_name: str | None = None
 
 
 @attrs.frozen

@@ -18,22 +18,24 @@ import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from time import perf_counter
+from typing import Any
 
 import attrs
 import trio
 
 from . import metrics
-from .addressing import classify, needs_interface, reply_route, route_to
+from .addressing import needs_interface, route_to
 from .conversation import open_conversation
-from .datagram import Conversation, Datagram, Interface, IPAddress, Peer, Reply, Via
+from .datagram import Conversation, Datagram, Interface, Peer, Reply, Via
 from .errors import PeerError, PluginError
+from .flows import Binding, Flow, SendingPort, Taker, flow_of
 from .log import Repeated, get_logger
-from .metrics import Counters, Tally
+from .metrics import Counters
 from .net.interfaces import InterfaceTable
-from .net.types import DatagramSocket, Path, Platform, Received, Route
-from .plugin import PASS, Handler, Service
-from .policy import Access, refused_source
+from .net.types import DatagramSocket, Path, Platform, Received, Transmit
+from .observing import Observation, Observers
+from .plugin import PASS, Service
 from .sending import Outgoing, Sender
 from .tables import BoundedTable
 
@@ -43,94 +45,10 @@ BURST = 64
 MAX_FLOWS = 4096
 """Ways remembered by a port; the oldest is forgotten first, so that spoofed sources cost time, not memory."""
 
-MAX_THREADS = 8
-"""Threads of one blocking service at a time."""
+HOLD_LIMIT = 0.1
+"""Seconds that a `respond` may take before it is named as one that holds the loop up."""
 
 _log = get_logger(__name__)
-
-
-class Runtime(Protocol):
-    """An instance as dispatch sees it: its bounds, its handler of the moment, and its other ports."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def handler(self) -> Handler: ...
-    @property
-    def max_pending(self) -> int: ...
-    @property
-    def answer_timeout(self) -> float: ...
-    @property
-    def max_connections(self) -> int: ...
-
-    def port_of(self, service: str, to: IPAddress) -> Port | None:
-        """The port to send by from that service to that address; None: there is none."""
-
-
-@attrs.define(eq=False)
-class Binding:
-    """One service of one instance, with its async answers and connections in flight."""
-
-    runtime: Runtime
-    service: Service
-    access: Access
-    pending: int = 0
-    connections: int = 0
-    threads: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(MAX_THREADS))
-
-    def __str__(self) -> str:
-        return self.runtime.name
-
-
-@attrs.frozen(eq=False)
-class Taker:
-    """A binding that may take the datagrams of a flow, with what its replies need."""
-
-    binding: Binding
-    route: Route
-    tally: Tally
-
-
-@attrs.frozen(eq=False)
-class Flow:
-    """What holds for every datagram of a way.  Without takers, `refusal` says why."""
-
-    path: Path
-    interface: Interface
-    via: Via
-    takers: tuple[Taker, ...]
-    refusal: str
-    from_own: bool
-    tally: Tally
-
-
-def flow_of(
-    path: Path, table: InterfaceTable, bindings: Iterable[Binding], counters: Counters, on_stale: Callable[[], None]
-) -> Flow:
-    """Work out a way: who may take what comes by it.  `on_stale` is called for an interface that the table lacks."""
-    interface = table.get(path.interface)
-    if interface is None:
-        interface = Interface(path.interface, f"#{path.interface}" if path.interface else "unknown")
-        if path.interface:
-            on_stale()
-    via = classify(path, interface)
-    takers: list[Taker] = []
-    refusals: list[str] = []
-    if refused_source(path.peer, (own.broadcast for own in interface.addresses if own.broadcast)):
-        refusals.append(metrics.BAD_SOURCE)
-    else:
-        for binding in bindings:
-            reason = binding.access.refusal(path.peer, path.destination, interface, via)
-            if reason is None:
-                route = reply_route(path, interface, via, binding.service.hop_limit)
-                takers.append(Taker(binding, route, counters.tally(str(binding), interface.name)))
-            else:
-                refusals.append(reason)
-    names = {str(binding) for binding in bindings}
-    tally = counters.tally(names.pop() if len(names) == 1 else metrics.NOBODY, interface.name)
-    # Where several refuse, the reason of the first in config order is the one counted.
-    refusal = refusals[0] if refusals and not takers else ""
-    return Flow(path, interface, via, tuple(takers), refusal, table.is_own(path.peer), tally)
 
 
 @attrs.frozen(eq=False)
@@ -188,6 +106,7 @@ class Port:
     counters: Counters
     sender: Sender
     on_stale: Callable[[], None]
+    observers: Observers
     repeated: Repeated = attrs.field(factory=Repeated)
     number: int = attrs.field(init=False)
     flows: BoundedTable[Path, Flow] = attrs.field(factory=lambda: BoundedTable(MAX_FLOWS), init=False)
@@ -212,48 +131,59 @@ class Port:
     def _take(self, received: Received, outgoing: list[Outgoing]) -> None:
         flow = self.flows.get(received.path) or self._remember(received.path)
         if not received.port:
-            flow.tally[metrics.BAD_SOURCE] += 1
+            refusal = metrics.BAD_SOURCE
         elif flow.refusal:
-            flow.tally[flow.refusal] += 1
+            refusal = flow.refusal
         elif received.truncated:
-            flow.tally[metrics.TRUNCATED] += 1
+            refusal = metrics.TRUNCATED
         elif flow.from_own and received.port == self.number:
-            flow.tally[metrics.OWN_SOURCE] += 1
+            refusal = metrics.OWN_SOURCE
         else:
             self._ask(flow, received, flow.takers, outgoing)
+            return
+        self._not_taken(flow, received, refusal)
 
     def _remember(self, path: Path) -> Flow:
         flow = self.flows[path] = flow_of(path, self.table, self.bindings, self.counters, self.on_stale)
         return flow
+
+    def _not_taken(self, flow: Flow, received: Received, outcome: str) -> None:
+        flow.tally[outcome] += 1
+        if self.observers:
+            self._tell(flow, received, flow.owner, outcome)
 
     def _ask(self, flow: Flow, received: Received, takers: Sequence[Taker], outgoing: list[Outgoing]) -> None:
         """Ask one taker after the other until one does not PASS; what is ready at once goes into `outgoing`."""
         for position, taker in enumerate(takers):
             binding = taker.binding
             request = Datagram.received(received.payload, _Origin(self, flow, binding.service, received))
+            if binding.budget is not None:
+                binding.budget.asked(flow.prefix, len(received.payload), trio.current_time())
             answer: Any
             try:
                 if binding.service.blocking:
                     answer = _in_thread(binding, request)
                 else:
+                    began = perf_counter()
                     answer = binding.runtime.handler.respond(request)
-                if type(answer) is bytes:
+                    took = perf_counter() - began
+                    if took > binding.slowest:
+                        _slower(binding, took)
+                    if binding.latency is not None:
+                        binding.latency.observe(took)
+                if type(answer) is bytes and len(answer) <= taker.plain and not self.observers:
                     taker.tally[metrics.ANSWERED] += 1
                     outgoing.append(Outgoing(answer, taker.route, received.port, taker.tally))
-                    return
-                if answer is PASS:
+                elif answer is PASS:
                     continue
-                if answer is None:
-                    taker.tally[metrics.SILENT] += 1
-                    return
-                if inspect.isawaitable(answer) or isinstance(answer, AsyncIterator):
+                elif inspect.isawaitable(answer) or isinstance(answer, AsyncIterator):
                     self._start_async(flow, received, takers[position:], answer)
                 else:
                     outgoing.extend(self._settled(flow, received, taker, answer))
             except Exception as error:
-                self._failed(taker, error)
+                self._failed(flow, received, taker, error)
             return
-        flow.tally[metrics.PASSED] += 1
+        self._not_taken(flow, received, metrics.PASSED)
 
     def _settled(self, flow: Flow, received: Received, taker: Taker, answer: object) -> list[Outgoing]:
         """What an answer that is there sends by this port.  Raises PluginError or ValueError for what is none."""
@@ -264,16 +194,25 @@ class Port:
         elif isinstance(answer, str) or not isinstance(answer, Iterable):
             raise PluginError(f"{taker.binding}: respond returned {type(answer).__name__}, which is no answer")
         mine: list[Outgoing] = []
+        # All are looked at before the first goes: one that is none loses the whole answer.
         messages = [self._addressed(flow, received, taker, one) for one in answer]
         for port, message in messages:
-            if port is self:
-                mine.append(message)
-            else:
-                port.sender.nursery.start_soon(port.sender.flush, [message])
-        taker.tally[metrics.ANSWERED if messages else metrics.SILENT] += len(messages) or 1
+            outcome = _bound_broken(flow, taker, message) or metrics.ANSWERED
+            taker.tally[outcome] += 1
+            if outcome == metrics.ANSWERED:
+                if port is self:
+                    mine.append(message)
+                else:
+                    port.sender.nursery.start_soon(port.sender.flush, [message])
+            if self.observers:
+                self._tell(flow, received, str(taker.binding), outcome, answers=(message,))
+        if not messages:
+            taker.tally[metrics.SILENT] += 1
+            if self.observers:
+                self._tell(flow, received, str(taker.binding), metrics.SILENT)
         return mine
 
-    def _addressed(self, flow: Flow, received: Received, taker: Taker, one: object) -> tuple[Port, Outgoing]:
+    def _addressed(self, flow: Flow, received: Received, taker: Taker, one: object) -> tuple[SendingPort, Outgoing]:
         """One answer as the port to send it by and what to send."""
         if isinstance(one, bytes):
             return self, Outgoing(one, taker.route, received.port, taker.tally)
@@ -283,7 +222,7 @@ class Port:
         address, port_number = (to.address, to.port) if isinstance(to, Peer) else (to, received.port)
         if not 0 < port_number <= 0xFFFF:
             raise PluginError(f"{taker.binding}: a Reply goes to port {port_number}")
-        port = self
+        port: SendingPort = self
         if one.service is not None:
             other = taker.binding.runtime.port_of(one.service, address)
             if other is None:
@@ -317,6 +256,8 @@ class Port:
         taker = takers[0]
         if taker.binding.pending >= taker.binding.runtime.max_pending:
             taker.tally[metrics.BUSY] += 1
+            if self.observers:
+                self._tell(flow, received, str(taker.binding), metrics.BUSY)
             close = getattr(answer, "close", None)  # a coroutine that never runs would warn
             if close is not None:
                 close()
@@ -332,8 +273,10 @@ class Port:
                 passed = await self._collect(flow, received, taker, answer)
             if scope.cancelled_caught:
                 taker.tally[metrics.TIMEOUT] += 1
+                if self.observers:
+                    self._tell(flow, received, str(taker.binding), metrics.TIMEOUT)
         except Exception as error:
-            self._failed(taker, error)
+            self._failed(flow, received, taker, error)
         finally:
             taker.binding.pending -= 1
         if passed:
@@ -364,15 +307,61 @@ class Port:
         await self.sender.flush(self._settled(flow, received, taker, result))
         return False
 
-    def _failed(self, taker: Taker, error: Exception) -> None:
+    def _failed(self, flow: Flow, received: Received, taker: Taker, error: Exception) -> None:
         """A handler raised, or answered what is no answer: this datagram is lost, and nothing else."""
-        if isinstance(error, PeerError):
-            taker.tally[metrics.MALFORMED] += 1
+        outcome = metrics.MALFORMED if isinstance(error, PeerError) else metrics.CRASHED
+        taker.tally[outcome] += 1
+        if self.observers:
+            self._tell(flow, received, str(taker.binding), outcome, str(error) or type(error).__name__)
+        if outcome == metrics.MALFORMED:
             return
-        taker.tally[metrics.CRASHED] += 1
         held_back = self.repeated.due((str(taker.binding), type(error), _where(error)))
         if held_back is not None:
             _log.error("respond failed", exc_info=error, plugin=str(taker.binding), repeated=held_back)
+
+    def _tell(
+        self,
+        flow: Flow,
+        received: Received,
+        instance: str,
+        outcome: str,
+        reason: str = "",
+        answers: tuple[Transmit, ...] = (),
+    ) -> None:
+        path = flow.path
+        self.observers.tell(
+            Observation(
+                time=time.time(),
+                transport="udp",
+                port=self.number,
+                peer=Peer(path.peer, received.port, path.scope_id),
+                destination=path.destination,
+                interface=flow.interface.name,
+                via=flow.via,
+                instance=instance,
+                outcome=outcome,
+                reason=reason or metrics.REASONS.get(outcome, ""),
+                request=received.payload,
+                answers=answers,
+            )
+        )
+
+
+def _slower(binding: Binding, took: float) -> None:
+    """The slowest `respond` so far; named where it held everything else up."""
+    binding.slowest = took
+    if took >= HOLD_LIMIT:
+        _log.warning("respond held the loop up", plugin=str(binding), seconds=round(took, 3))
+
+
+def _bound_broken(flow: Flow, taker: Taker, message: Outgoing) -> str | None:
+    """The outcome to count where the answer is more than its bounds allow."""
+    binding = taker.binding
+    if len(message.payload) > binding.service.max_answer:
+        return metrics.TOO_LONG
+    if binding.budget is None:
+        return None
+    return binding.budget.may_answer(flow.prefix, len(message.payload), trio.current_time())
 
 
 def _where(error: BaseException) -> tuple[str, int]:

@@ -19,7 +19,7 @@ from .datagram import IPAddress, IPNetwork, unscoped
 from .errors import ConfigError, ConfigErrors, PluginError
 from .keys import concatenate, did_you_mean, join
 from .kinds import ADDRESSES, LEAVES, Kind, quiet
-from .plugin import Context, Handler, Plugin, Service
+from .plugin import Context, Handler, Plugin, Service, Stamp, stamp_of
 
 
 def _in_range(low: int, high: int) -> Callable[[int], int]:
@@ -65,11 +65,19 @@ def _read_seconds(value: float) -> float:
     return seconds
 
 
+def _read_bound(value: float) -> float:
+    bound: float = LEAVES[float].read(value)
+    if bound < 0:
+        raise ValueError("")
+    return bound
+
+
 _ADDRESS = LEAVES[frozenset(ADDRESSES)]
 
 Port: TypeAlias = Annotated[int, Kind("port (0..65535)", _in_range(0, 0xFFFF), (int,))]
 HopLimit: TypeAlias = Annotated[int, Kind("hop limit (0..255)", _in_range(0, 0xFF), (int,))]
 Count: TypeAlias = Annotated[int, Kind("positive integer", _in_range(1, 2**63), (int,))]
+Bound: TypeAlias = Annotated[float, Kind("non-negative number", _read_bound, (float, int))]
 Seconds: TypeAlias = Annotated[float, Kind("positive number of seconds", _read_seconds, (float, int))]
 Pattern: TypeAlias = Annotated[str, Kind("pattern of interface names", _read_pattern, example="'eth*' or '!docker*'")]
 Group: TypeAlias = Annotated[
@@ -89,6 +97,10 @@ class InstanceKeys:
     listen           addresses to bind in place of the wildcard; IPv6 link-local ones with their interface (`%eth0`)
     interfaces       shell patterns of interface names; `!pattern` excludes; none: all interfaces
     allow, deny      only these peers; none: all.  Never these peers
+    on_link          only peers on the arrival interface's own links
+    rate             answers a second to a source prefix (/24, /56), with a burst of as many; 0: no bound
+    amplification    bytes out to a source prefix for each byte in; 0: no bound
+    max_answer       bytes of one answer; a longer one is dropped and counted
     max_pending      asynchronous answers in flight; a datagram beyond it is dropped and counted
     answer_timeout   seconds that an asynchronous answer may take
     max_connections  TCP connections at a time
@@ -103,17 +115,24 @@ class InstanceKeys:
     interfaces: tuple[Pattern, ...] = ()
     allow: tuple[IPNetwork, ...] = ()
     deny: tuple[IPNetwork, ...] = ()
+    on_link: bool | None = None
+    rate: Bound | None = None
+    amplification: Bound | None = None
+    max_answer: Count | None = None
     max_pending: Count = 256
     answer_timeout: Seconds = 30.0
     max_connections: Count = 100
 
 
-KNOWN_KEYS = frozenset(field.name for field in attrs.fields(InstanceKeys))
-# Kept free for the policy of a later version, so that no plugin takes the names meanwhile.
-RESERVED_KEYS = frozenset({"on_link", "rate", "amplification", "max_answer"})
-INSTANCE_KEYS = KNOWN_KEYS | RESERVED_KEYS
+INSTANCE_KEYS = frozenset(field.name for field in attrs.fields(InstanceKeys))
 
-_SERVICE_KEYS = {"use", "port", "ports", "groups", "hop_limit"}
+# Of one service, by its name where there are several.
+_ONE_SERVICES_KEYS = {"use", "port", "ports", "groups", "hop_limit"}
+# Of all services of the instance; None leaves each what it is.
+_ALL_SERVICES_KEYS = ("on_link", "rate", "amplification", "max_answer")
+
+
+_OWN_KEYS = INSTANCE_KEYS - _ONE_SERVICES_KEYS - set(_ALL_SERVICES_KEYS)
 
 
 @attrs.frozen
@@ -158,7 +177,7 @@ class Instance:
         cls, name: str, plugin: Plugin, services: tuple[Service, ...], keys: InstanceKeys, *, folder: Path
     ) -> Instance:
         """An instance with those of the keys that `overlaid` has not laid over the services already."""
-        others = attrs.asdict(keys, recurse=False, filter=lambda field, _value: field.name not in _SERVICE_KEYS)
+        others = attrs.asdict(keys, recurse=False, filter=lambda field, _value: field.name in _OWN_KEYS)
         return cls(name, plugin, services, folder=folder, **others)
 
 
@@ -202,7 +221,8 @@ def overlaid(services: tuple[Service, ...], keys: InstanceKeys, *, path: str) ->
     lay("ports", "port", keys.ports)
     lay("groups", "groups", keys.groups)
     lay("hop_limit", "hop_limit", keys.hop_limit)
-    result = tuple(attrs.evolve(service, **changes[service.name]) for service in services)
+    common = {key: getattr(keys, key) for key in _ALL_SERVICES_KEYS if getattr(keys, key) is not None}
+    result = tuple(attrs.evolve(service, **common, **changes[service.name]) for service in services)
     grouped = [service.name for service in result if service.groups]
     if keys.listen and grouped:
         own = ", ".join(f"groups.{name} = []" for name in grouped) if len(names) > 1 else "groups = []"
@@ -214,7 +234,20 @@ def overlaid(services: tuple[Service, ...], keys: InstanceKeys, *, path: str) ->
     return result
 
 
-def prepare(instance: Instance) -> tuple[Handler, Context]:
+@attrs.frozen(eq=False)
+class Prepared:
+    """An instance with its handler, and the files that its plugin read, each as it was then."""
+
+    instance: Instance
+    handler: Handler
+    files: Mapping[Path, Stamp] = attrs.field(factory=dict)
+
+    def is_current(self, instance: Instance) -> bool:
+        """Would preparing that instance give the same again?  Looks at the files."""
+        return self.instance == instance and all(stamp_of(path) == stamp for path, stamp in self.files.items())
+
+
+def prepare(instance: Instance) -> Prepared:
     """Let the plugin prepare its handler, in this thread: it may read files, so call it in one of its own.
 
     Raises ConfigErrors with paths under the instance's, PluginError for whatever else the plugin raises.
@@ -234,24 +267,30 @@ def prepare(instance: Instance) -> tuple[Handler, Context]:
     missing = [name for name in ("respond", "converse", "run") if not callable(getattr(handler, name, None))]
     if missing:
         raise PluginError(f"{path}: prepare returned {handler!r}, which is no handler: it has no {', '.join(missing)}")
-    return handler, context
+    return Prepared(instance, handler, dict(context.files))
 
 
-async def prepare_all(instances: Iterable[Instance]) -> list[tuple[Instance, Handler]]:
-    """Each instance with its handler, prepared in threads.  Raises ConfigErrors with the mistakes of all of them."""
+async def prepare_all(instances: Iterable[Instance], present: Iterable[Prepared] = ()) -> list[Prepared]:
+    """Each instance, prepared in a thread; one of `present` where it is still what it would be.
+
+    Raises ConfigErrors with the mistakes of all of them.
+    """
     import trio  # noqa: PLC0415 - the commands that only look at plugins need none
 
-    prepared: list[tuple[Instance, Handler]] = []
+    by_name = {each.instance.name: each for each in present}
+    prepared: list[Prepared] = []
     errors: list[ConfigError] = []
     for instance in instances:
+        old = by_name.get(instance.name)
         try:
-            handler, _ = await trio.to_thread.run_sync(prepare, instance)
+            if old is not None and await trio.to_thread.run_sync(old.is_current, instance):
+                prepared.append(old)
+            else:
+                prepared.append(await trio.to_thread.run_sync(prepare, instance))
         except ConfigErrors as several:
             errors.extend(several.errors)
         except PluginError as error:
             errors.append(ConfigError(str(error)))
-        else:
-            prepared.append((instance, handler))
     if errors:
         raise ConfigErrors(errors)
     return prepared

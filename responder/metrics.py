@@ -6,7 +6,10 @@ refuses to know how the numbers are shown.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Iterator
+from itertools import accumulate
 from typing import Final, TypeAlias
 
 import attrs
@@ -24,6 +27,12 @@ DENIED: Final = "denied"
 """The peer is not in `allow`, or is in `deny`."""
 LISTEN: Final = "listen"
 """Sent to an address that no instance listens on."""
+OFF_LINK: Final = "off-link"
+"""`on_link` is set, and the peer is in no prefix of the arrival interface."""
+RATE: Final = "rate"
+"""The answer would be more than `rate` allows the peer's network."""
+AMPLIFICATION: Final = "amplification"
+"""The answer would be more than `amplification` allows the peer's network."""
 GROUP: Final = "group"
 """Sent to a group that no instance joined."""
 NO_DESTINATION: Final = "no-destination"
@@ -45,13 +54,32 @@ SOURCE_GONE: Final = "source-gone"
 """The address that was asked vanished before the reply."""
 UNREACHABLE: Final = "unreachable"
 TOO_LONG: Final = "too-long"
-"""An answer longer than the transport carries."""
+"""An answer longer than `max_answer`, or than the transport carries."""
 NO_ROOM: Final = "no-room"
 """The kernel's send queue stayed full, or it refused (ENOBUFS, EPERM) several times."""
 SENT: Final = "sent"
 """Sent unasked."""
 CONNECTED: Final = "connected"
 """A TCP connection that an instance took."""
+
+REASONS: Final = {
+    PASSED: "every instance passed",
+    INTERFACE: "no instance serves this interface (interfaces)",
+    DENIED: "the peer may not ask (allow, deny)",
+    LISTEN: "no instance listens on this address (listen)",
+    OFF_LINK: "the peer is not on the interface's own link (on_link)",
+    RATE: "more answers than the peer's network may have (rate)",
+    AMPLIFICATION: "more bytes than the peer's network may have for what it sent (amplification)",
+    GROUP: "no instance joined this group (groups)",
+    NO_DESTINATION: "the platform did not tell the destination",
+    TRUNCATED: "the payload is not whole",
+    BAD_SOURCE: "nobody can be answered at this source",
+    OWN_SOURCE: "from this host's own address and port",
+    BUSY: "too much work in flight (max_pending, max_connections)",
+    TIMEOUT: "the answer took too long (answer_timeout)",
+    TOO_LONG: "the answer is too long (max_answer)",
+}
+"""The rule behind an outcome, with the instance key that sets it."""
 
 Tally: TypeAlias = dict[str, int]
 """Counts by outcome."""
@@ -88,3 +116,27 @@ class Counters:
         return sum(
             tally.get(outcome, 0) for (name, _), tally in self._tallies.items() if instance is None or name == instance
         )
+
+
+BOUNDS: Final = (
+    *(0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05),
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+"""The upper bounds of a histogram's buckets in seconds: from a plain answer to one that waits for somebody else."""
+
+
+@attrs.define(eq=False)
+class Histogram:
+    """How long something took, as Prometheus counts it.  `total` is the sum in seconds."""
+
+    counts: list[int] = attrs.field(factory=lambda: [0] * (len(BOUNDS) + 1), init=False)
+    """One for each of `BOUNDS`, and one for what took longer than any."""
+    total: float = attrs.field(default=0.0, init=False)
+
+    def observe(self, seconds: float) -> None:
+        self.counts[bisect_left(BOUNDS, seconds)] += 1
+        self.total += seconds
+
+    def cumulative(self) -> Iterator[tuple[float, int]]:
+        """Each bound with how many took no longer."""
+        return zip(BOUNDS, accumulate(self.counts), strict=False)

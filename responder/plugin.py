@@ -36,13 +36,22 @@ from __future__ import annotations
 
 import enum
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, Protocol, TypeAlias
 
 import attrs
 
-from .datagram import Datagram, Interface, IPAddress, Peer, Reply, unscoped
+from .datagram import (
+    Datagram,
+    Group,
+    Interface,
+    InterfaceChange,
+    IPAddress,
+    Peer,
+    Reply,
+    SourceGroup,
+    to_group,
+)
 from .errors import ConfigError
 
 if TYPE_CHECKING:
@@ -72,8 +81,8 @@ async iterator of those.  The latter two become a task each, bounded in number a
 and `answer_timeout`; an async iterator can't pass."""
 
 
-def _to_groups(values: Iterable[IPAddress | str]) -> tuple[IPAddress, ...]:
-    return tuple(unscoped(ip_address(value)) for value in values)
+def _to_groups(values: Iterable[Group | str]) -> tuple[Group, ...]:
+    return tuple(to_group(value) for value in values)
 
 
 def is_port(_instance: object, attribute: attrs.Attribute[int], value: int) -> None:
@@ -88,12 +97,16 @@ def is_hop_limit(_instance: object, attribute: attrs.Attribute[int | None], valu
         raise ValueError(f"{attribute.name}: expected 0..255, got {value}")
 
 
-def are_groups(
-    _instance: object, attribute: attrs.Attribute[tuple[IPAddress, ...]], value: Sequence[IPAddress]
-) -> None:
+def is_bound(_instance: object, attribute: attrs.Attribute[float | None], value: float | None) -> None:
+    """An attrs validator: None or 0, no bound, or a positive number."""
+    if value is not None and not 0 <= value < float("inf"):
+        raise ValueError(f"{attribute.name}: expected 0 (no bound) or more, got {value}")
+
+
+def are_groups(_instance: object, attribute: attrs.Attribute[tuple[Group, ...]], value: Sequence[Group]) -> None:
     """An attrs validator: multicast groups."""
     for group in value:
-        if not group.is_multicast:
+        if not isinstance(group, SourceGroup) and not group.is_multicast:
             raise ValueError(f"{attribute.name}: expected multicast groups, got {group}")
 
 
@@ -103,39 +116,64 @@ class Service:
 
     port               the UDP port; 0: the system chooses, and `Network.port()` tells
     name               what tells several services of one plugin apart; the config then has `ports.NAME`
-    groups             multicast groups to join, of either family, on every interface that the instance may use
+    groups             multicast groups to join, of either family, on every interface that the instance may use; with
+                       "232.1.2.3@10.0.0.9" (`SourceGroup`) only for what that source sends (RFC 4607)
     hop_limit          of what is sent (IPv4's TTL, IPv6's hop limit); None: the system's
     tcp                bind the TCP port of the same number too, and hand each connection to `Handler.converse`
     shared             others may bind this port as well (SO_REUSEADDR), as mDNS and SSDP need it
     blocking           `respond` may block: it is called in a bounded number of threads
     needs_destination  drop, and count, a datagram whose destination the platform did not tell
+
+    The rest are defaults of instance keys, which an operator may set otherwise:
+
+    on_link            answer only peers on the arrival interface's own link, as link-scoped protocols should (VU#550620)
+    rate               answers a second to a source prefix (/24, /56), with a burst of as many; None or 0: no bound
+    amplification      bytes out to a source prefix for each byte in; None or 0: no bound
+    max_answer         bytes of one answer; a longer one is dropped and counted
     """
 
     port: int = attrs.field(validator=is_port)
     name: str = "default"
-    groups: tuple[IPAddress, ...] = attrs.field(default=(), converter=_to_groups, validator=are_groups)
+    groups: tuple[Group, ...] = attrs.field(default=(), converter=_to_groups, validator=are_groups)
     hop_limit: int | None = attrs.field(default=None, validator=is_hop_limit)
     tcp: bool = False
     shared: bool = False
     blocking: bool = False
     needs_destination: bool = True
+    on_link: bool = False
+    rate: float | None = attrs.field(default=None, validator=is_bound)
+    amplification: float | None = attrs.field(default=None, validator=is_bound)
+    max_answer: int = 65507
+
+
+Stamp: TypeAlias = tuple[int, int, int] | None
+"""What tells one state of a file from another: modification time (ns), size (bytes), inode; None where it is missing."""
+
+
+def stamp_of(path: Path) -> Stamp:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 @attrs.define
 class Context:
     """What `prepare` may use: who it is, and files relative to the configuration's folder.
 
-    Each file read through it is named in `files`, so that a reload knows whether it changed.
+    Each file read through it is named in `files` with its stamp, so that a reload knows whether it changed.
     """
 
     instance: str
     folder: Path = attrs.field(factory=Path.cwd)
-    files: set[Path] = attrs.field(factory=set, init=False)
+    files: dict[Path, Stamp] = attrs.field(factory=dict, init=False)
 
     def path(self, name: str | Path) -> Path:
         """The file's absolute path, noted in `files`; it may be missing."""
         path = (self.folder / name).absolute()
-        self.files.add(path)
+        # Before it is read: a change in between is then seen by the next reload.
+        self.files[path] = stamp_of(path)
         return path
 
     def read_bytes(self, name: str | Path) -> bytes:
@@ -183,6 +221,16 @@ class Network(Protocol):
 
     def interface(self, index: int) -> Interface | None:
         """One of `interfaces`, or None where there is none now."""
+
+    def changes(self) -> AsyncIterator[InterfaceChange]:
+        """What happens to those interfaces from this call on: `async for change in network.changes():`.
+
+        Damped: an interface's changes are told once it has been quiet for a moment (`settle`, 0.3 s), or, where it goes
+        on flapping, every tenfold of that, as what is different then; a link that went down and up again meanwhile
+        tells nothing.  The same holds for a plugin that is slow to take them: nothing piles up.  An interface that is
+        renamed into or out of the instance's `interfaces` appears or disappears.  `interfaces` is not damped, and may
+        be ahead of what is told here.
+        """
 
     def port(self, service: str = "default") -> int:
         """The port that a service has got, also where 0 was asked for."""

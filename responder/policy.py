@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 import attrs
 
 from . import metrics
-from .datagram import Interface, IPAddress, IPNetwork, Via, unscoped
+from .datagram import Interface, IPAddress, IPNetwork, Via, group_and_source, unscoped
 from .instance import Instance
 from .plugin import Service
 
@@ -62,20 +62,22 @@ class Access:
 
     listen: frozenset[IPAddress]
     patterns: tuple[str, ...]
-    groups: frozenset[IPAddress]
+    groups: frozenset[tuple[IPAddress, IPAddress | None]]
     allow: PrefixSet
     deny: PrefixSet
     needs_destination: bool
+    on_link: bool
 
     @classmethod
     def of(cls, instance: Instance, service: Service) -> Access:
         return cls(
             frozenset(unscoped(address) for address in instance.listen),
             instance.interfaces,
-            frozenset(service.groups),
+            frozenset(map(group_and_source, service.groups)),
             PrefixSet(instance.allow),
             PrefixSet(instance.deny),
             service.needs_destination,
+            service.on_link,
         )
 
     def serves(self, interface: Interface) -> bool:
@@ -85,16 +87,19 @@ class Access:
         """None: it may ask.  Otherwise the outcome to count (`responder.metrics`)."""
         if destination is None:
             # What can't be checked can't be allowed.
-            if self.needs_destination or self.patterns or self.listen:
+            if self.needs_destination or self.patterns or self.listen or self.on_link:
                 return metrics.NO_DESTINATION
         else:
             if not self.serves(interface):
                 return metrics.INTERFACE
             if via is Via.MULTICAST:
-                if destination not in self.groups:
+                if (destination, None) not in self.groups and (destination, peer) not in self.groups:
                     return metrics.GROUP
             elif self.listen and destination not in self.listen:
                 return metrics.LISTEN
+            # What comes in by the loopback interface is this host's own, whatever address it speaks from.
+            if self.on_link and not ("loopback" in interface.flags or interface.on_link(peer)):
+                return metrics.OFF_LINK
         if peer in self.deny or (self.allow and peer not in self.allow):
             return metrics.DENIED
         return None

@@ -1,120 +1,97 @@
-"""Instances on ports: what is opened, who answers there, and the life of all of it.
+"""Instances on ports, running: what `responderd` and embedding programs serve with.
 
-`open_server` plans which sockets the instances need, opens them all or none, and yields a `Server`; `Server.run` serves
-until `Server.stop`.  Instances share a port where they name the same number: one socket, asked in config order.
+`open_server` opens the ports that the instances need, all or none, and yields a `Server`.  `Server.run` serves until
+`Server.stop`; `Server.replace` puts other instances in place of these while it serves.
 
-Where no instance on a port has `listen`, or one has none, its socket is the wildcard one, and `listen` of the others is
-a matter of who answers; where all have it, just those addresses are bound, each by a socket of its own.
+A replacement touches nothing that stays: an instance that is the same goes on with its state, a socket that is still
+needed keeps its queue.  From one moment to the next the new handlers answer; the old ones' `run` says its goodbyes,
+with the grace period, before the new ones' begins.
 
-This file refuses to know signals, files of configuration and terminals: that is `responder.daemon`'s.
+This file refuses to know signals, configuration files and terminals: that is `responder.daemon`'s.
 """
 
 from __future__ import annotations
 
-import errno
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import ExitStack, asynccontextmanager
-from ipaddress import IPv6Address
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import attrs
 import trio
 
-from .datagram import IPAddress, unscoped
-from .dispatch import Binding, Port
-from .errors import BindError, NetworkError
-from .instance import Instance
+from .dispatch import Port
+from .errors import NetworkError
+from .flows import Binding
+from .following import SETTLE, Following, open_following
+from .instance import Prepared
 from .log import get_logger
-from .metrics import Counters
-from .net.groups import Memberships, wanted
+from .metrics import Counters, Histogram
+from .net.groups import Memberships
 from .net.interfaces import InterfaceTable
-from .net.types import DatagramSocket, Membership, Platform, StreamListener
-from .plugin import Handler, Service
+from .net.types import Platform
+from .observing import Observers
+from .plugin import StopReason
 from .policy import Access
+from .ports import Key, Opened, PlannedPort, open_ports, plan
 from .sending import Sender
 from .streams import StreamPort
 from .supervisor import PluginNetwork, Supervised
 
-RESCAN_INTERVAL = 10.0
-"""Seconds between two looks at the interfaces where nothing says that they changed."""
-
-RESCAN_PAUSE = 1.0
-"""Seconds that at least lie between two looks, however often a datagram shows that the table is old."""
-
-PORT_ATTEMPTS = 16
-"""How often a port that the system chose for UDP may turn out to be taken for TCP."""
-
 _log = get_logger(__name__)
 
 
-@attrs.frozen(eq=False)
-class PlannedPort:
-    """A port to open: its number, the addresses to bind (none: the wildcard), and who answers there."""
+@attrs.define(eq=False)
+class LivePort:
+    """Opened sockets that serve.  `receiving` ends their tasks; the sockets stay open for goodbyes."""
 
-    number: int
-    addresses: tuple[IPAddress, ...]
-    users: tuple[tuple[Instance, Service], ...]
-
-    @property
-    def shared(self) -> bool:
-        return any(service.shared for _, service in self.users)
-
-    @property
-    def tcp(self) -> bool:
-        return any(service.tcp for _, service in self.users)
-
-
-def plan(instances: Iterable[Instance]) -> list[PlannedPort]:
-    """Which ports the instances need, in config order.  Each port 0 is one of its own."""
-    by_number: dict[object, list[tuple[Instance, Service]]] = {}
-    for instance in instances:
-        for service in instance.services:
-            by_number.setdefault(service.port or (instance.name, service.name), []).append((instance, service))
-    planned = []
-    for users in by_number.values():
-        listening = [instance.listen for instance, _ in users]
-        addresses = tuple(dict.fromkeys(address for listen in listening for address in listen))
-        planned.append(PlannedPort(users[0][1].port, addresses if all(listening) else (), tuple(users)))
-    return planned
-
-
-@attrs.frozen(eq=False)
-class OpenPort:
-    """One opened address of a planned port."""
-
-    socket: DatagramSocket
-    listener: StreamListener | None
-    bindings: tuple[Binding, ...]
+    opened: Opened
+    port: Port
+    memberships: Memberships
+    stream: StreamPort | None = None
+    receiving: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    accepting: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
 
 @attrs.define(eq=False)
 class Server:
     """Opened ports and the instances on them.  Made by `open_server`."""
 
-    instances: tuple[Supervised, ...]
-    ports: tuple[OpenPort, ...]
-    table: InterfaceTable
+    following: Following
     platform: Platform
-    counters: Counters
     grace: float
     state_root: Callable[[], Path]
-    _stale: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _stopping: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _receiving: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
-    _hurry: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    timing: bool = False
+    counters: Counters = attrs.field(factory=Counters, init=False)
+    observers: Observers = attrs.field(factory=Observers, init=False)
+    instances: tuple[Supervised, ...] = attrs.field(default=(), init=False)
+    ports: dict[Key, LivePort] = attrs.field(factory=dict, init=False)
     ready: trio.Event = attrs.field(factory=trio.Event, init=False)
     """Set once every port answers and every group that can be joined is."""
     failed: bool = attrs.field(default=False, init=False)
     """A port ended by itself: the others went on, and the exit status tells."""
-    udp_ports: list[Port] = attrs.field(factory=list, init=False)
-    _memberships: list[tuple[OpenPort, Memberships]] = attrs.field(factory=list, init=False)
+    _opened: dict[Key, Opened] = attrs.field(factory=dict, init=False)
+    _leaving: dict[Key, LivePort] = attrs.field(factory=dict, init=False)
+    """Ports that nobody answers on any more, open until the goodbyes are said."""
+    _replacing: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+    _stopping: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _hurry: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _background: trio.Nursery | None = attrs.field(default=None, init=False)
+    """Receivers and connections: ended by `stop` at once, or with the goodbyes."""
+    _work: trio.Nursery | None = attrs.field(default=None, init=False)
+    """Async answers and plugins' `run`: they have the grace period."""
 
     def port(self, instance: str | None = None, service: str = "default") -> int:
-        """The number of a service's port, also where 0 was asked for; of the first instance unless one is named."""
-        for opened in self.ports:
-            for binding in opened.bindings:
-                if instance in (None, binding.runtime.name) and binding.service.name == service:
-                    return opened.socket.port
+        """The number of a service's port, also where 0 was asked for; of the first instance unless one is named.
+
+        Raises ValueError where there is none.
+        """
+        for runtime in self.instances:
+            if instance in (None, runtime.name) and runtime.has(service):
+                return next(
+                    opened.socket.port
+                    for key, opened in self._opened.items()
+                    if key[0] in (runtime.service(service).port, (runtime.name, service))
+                )
         raise ValueError(f"no instance {instance!r} has a service {service!r}")
 
     def stop(self) -> None:
@@ -125,171 +102,239 @@ class Server:
 
     async def run(self) -> None:
         """Serve until `stop`."""
-        async with trio.open_nursery() as background:
+        async with trio.open_nursery() as self._background:
             with self._hurry:
-                async with trio.open_nursery() as work:
-                    ports, stream_ports = self._make_ports(work)
-                    self._reconcile()
-                    background.start_soon(self._receive, ports, stream_ports, background)
-                    background.start_soon(self._follow_interfaces)
+                async with trio.open_nursery() as self._work:
+                    self._install(plan(runtime.instance for runtime in self.instances), self._opened, self.instances)
+                    self._background.start_soon(self.following.run)
                     for runtime in self.instances:
-                        network = PluginNetwork(runtime, self.table, self.counters, self.state_root)
-                        work.start_soon(runtime.supervise, network)
-                    work.start_soon(self._say_goodbye)
+                        self._work.start_soon(self._live, runtime, None)
+                    self._work.start_soon(self._say_goodbye)
                     self.ready.set()
-            background.cancel_scope.cancel()
+            self._background.cancel_scope.cancel()
 
     async def _say_goodbye(self) -> None:
         """Once stopped, give what runs the grace period to end by itself."""
         await self._stopping.wait()
         # No request is taken any more: a device that has said goodbye does not answer.
-        self._receiving.cancel()
+        for live in self.ports.values():
+            live.receiving.cancel()
+            live.accepting.cancel()
         for runtime in self.instances:
             runtime.stopping.fire("stop")
         self._hurry.deadline = trio.current_time() + self.grace
 
-    async def _receive(
-        self, ports: Iterable[Port], stream_ports: Iterable[StreamPort], connections: trio.Nursery
+    def close(self) -> None:
+        """Close every socket.  `open_server` does it at its end."""
+        for opened in (*self._opened.values(), *(live.opened for live in self._leaving.values())):
+            opened.close()
+
+    # Replacing
+
+    async def replace(self, prepared: Sequence[Prepared]) -> None:
+        """Serve these instances from now on; those that are the same object as before go on untouched.
+
+        Raises an ExceptionGroup of BindError where a new port can't be had; then nothing has changed.
+        """
+        async with self._replacing:
+            known = {runtime.prepared: runtime for runtime in self.instances}
+            instances = tuple(known.get(each) or Supervised(each) for each in prepared)
+            planned = plan(runtime.instance for runtime in instances)
+            opened = self._reopen(planned)
+            before = {runtime.name: runtime for runtime in self.instances if runtime not in instances}
+            self._opened, self.instances = opened, instances
+            self._install(planned, opened, instances)
+            assert self._work is not None  # noqa: S101 - only a server that runs can be asked
+            for runtime in instances:
+                if runtime.prepared not in known:
+                    self._work.start_soon(self._live, runtime, before.pop(runtime.name, None))
+            for removed in before.values():
+                self._work.start_soon(self._end, removed, "replaced")
+        await trio.lowlevel.checkpoint()
+
+    def _reopen(self, planned: Mapping[Key, PlannedPort]) -> dict[Key, Opened]:
+        """The plan's sockets, the present ones kept.
+
+        A port that goes from the wildcard to addresses, or back, has to close the old sockets before the new ones can
+        be bound; where that then fails, the old ones are bound again.
+        """
+        kept = {**{key: live.opened for key, live in self._leaving.items()}, **self._opened}
+        new_numbers = {key[0] for key in planned if key not in kept}
+        in_the_way = [key for key in kept if key not in planned and key[0] in new_numbers]
+        for key in in_the_way:
+            live = self._leaving.pop(key, None) or self.ports[key]
+            self.following.leave(live.memberships)
+            kept.pop(key).close()
+        try:
+            return open_ports(planned, kept, self.platform, self.table)
+        except ExceptionGroup:
+            if in_the_way:
+                old = plan(runtime.instance for runtime in self.instances)
+                self._opened = open_ports(old, kept, self.platform, self.table)
+                for key in in_the_way:
+                    self.ports.pop(key, None)
+                self._install(old, self._opened, self.instances)
+            raise
+
+    def _install(
+        self, planned: Mapping[Key, PlannedPort], opened: Mapping[Key, Opened], instances: Iterable[Supervised]
     ) -> None:
-        with self._receiving:
-            async with trio.open_nursery() as nursery:
-                for port in ports:
-                    nursery.start_soon(self._serve, port)
-                for stream_port in stream_ports:
-                    nursery.start_soon(stream_port.serve, connections)
-
-    def _make_ports(self, work: trio.Nursery) -> tuple[list[Port], list[StreamPort]]:
-        """What answers on each opened socket; async answers become tasks of `work`."""
-        runtimes = {runtime.name: runtime for runtime in self.instances}
-        ports: list[Port] = []
-        stream_ports: list[StreamPort] = []
-        for opened in self.ports:
-            sender = Sender(opened.socket, work, self._table_is_stale)
-            port = Port(
-                opened.socket, opened.bindings, self.platform, self.table, self.counters, sender, self._table_is_stale
-            )
-            ports.append(port)
-            for binding in opened.bindings:
-                runtimes[binding.runtime.name].ports.setdefault(binding.service.name, []).append(port)
-            if opened.listener is not None:
-                serving = tuple(binding for binding in opened.bindings if binding.service.tcp)
-                stream_ports.append(
-                    StreamPort(opened.listener, serving, self.table, self.counters, self._table_is_stale)
+        """Make the plan what is served, from one datagram to the next: nothing here waits."""
+        by_name = {runtime.name: runtime for runtime in instances}
+        old_bindings = {
+            (binding.runtime, binding.service.name): binding
+            for live in self.ports.values()
+            for binding in live.port.bindings
+        }
+        bindings: dict[tuple[str, str], Binding] = {}
+        for runtime in by_name.values():
+            runtime.ports.clear()
+            for service in runtime.instance.services:
+                bindings[runtime.name, service.name] = old_bindings.get((runtime, service.name)) or Binding(
+                    runtime,
+                    service,
+                    Access.of(runtime.instance, service),
+                    latency=Histogram() if self.timing else None,
                 )
-        self.udp_ports = ports
-        self._memberships = [(opened, Memberships(opened.socket)) for opened in self.ports]
-        return ports, stream_ports
+        before, self.ports = self.ports, {}
+        for key, port in planned.items():
+            users = tuple(bindings[instance.name, service.name] for instance, service in port.users)
+            live = before.pop(key, None) or self._revived(key) or self._start(opened[key])
+            live.port.bindings = users
+            live.port.forget_flows()
+            self._adjust_stream(live, tuple(binding for binding in users if binding.service.tcp))
+            for binding in users:
+                by_name[binding.runtime.name].ports.setdefault(binding.service.name, []).append(live.port)
+            self.ports[key] = live
+        for key, live in before.items():
+            self._retire(key, live)
+        self._claim_groups()
 
-    async def _serve(self, port: Port) -> None:
-        try:
-            await port.serve()
-        except NetworkError as error:
-            # The other ports go on; what runs on this one can't.
-            _log.error("a port can no longer receive", exc_info=error, port=port.number)
-            self.failed = True
+    def _start(self, opened: Opened) -> LivePort:
+        assert self._work is not None  # noqa: S101 - called from `run` on
+        sender = Sender(opened.socket, self._work, self.following.stale)
+        port = Port(
+            opened.socket, (), self.platform, self.table, self.counters, sender, self.following.stale, self.observers
+        )
+        live = LivePort(opened, port, Memberships(opened.socket))
+        self._receive_on(live)
+        return live
 
-    def _table_is_stale(self) -> None:
-        self._stale.set()
+    def _receive_on(self, live: LivePort) -> None:
+        assert self._background is not None  # noqa: S101 - called from `run` on
+        live.receiving = trio.CancelScope()
+        self._background.start_soon(self._serve, live.port, live.receiving)
 
-    async def _follow_interfaces(self) -> None:
-        while True:
-            with trio.move_on_after(RESCAN_INTERVAL):
-                await self._stale.wait()
-            self._stale = trio.Event()
-            await self.rescan()
-            await trio.sleep(RESCAN_PAUSE)
-
-    async def rescan(self) -> None:
-        """Look at the interfaces now, and follow what changed."""
-        try:
-            interfaces = await self.platform.interfaces()
-        except OSError as error:
-            _log.warning("the interfaces can't be read", error=error)
+    def _adjust_stream(self, live: LivePort, users: tuple[Binding, ...]) -> None:
+        listener = live.opened.listener
+        if not users:
+            if listener is not None:
+                live.accepting.cancel()
+                listener.close()
+                live.opened.listener = live.stream = None
             return
-        if self.table.replace(interfaces):
-            for port in self.udp_ports:
-                port.forget_flows()
-        self._reconcile()
+        assert self._background is not None  # noqa: S101 - called from `run` on
+        assert listener is not None  # noqa: S101 - the plan has TCP
+        if live.stream is None:
+            live.stream = StreamPort(listener, (), self.table, self.counters, self.following.stale, self.observers)
+            live.accepting = trio.CancelScope()
+            self._background.start_soon(self._accept, live.stream, live.accepting)
+        live.stream.bindings = users
 
-    def _reconcile(self) -> None:
-        for opened, memberships in self._memberships:
-            desired: set[Membership] = set()
-            for binding in opened.bindings:
-                desired |= wanted(binding.service.groups, [*filter(binding.access.serves, self.table)])
-            memberships.reconcile(desired, self.table.get)
+    def _retire(self, key: Key, live: LivePort) -> None:
+        """Take nothing more from a port; close it when those who may still say goodbye by it are done."""
+        live.receiving.cancel()
+        live.accepting.cancel()
+        live.port.bindings = ()
+        self.following.leave(live.memberships)
+        assert self._work is not None  # noqa: S101 - called from `run` on
+        self._leaving[key] = live
+        self._work.start_soon(self._close_later, key, live)
+
+    async def _close_later(self, key: Key, live: LivePort) -> None:
+        await trio.sleep(self.grace)
+        if self._leaving.get(key) is live:
+            del self._leaving[key]
+            live.opened.close()
+
+    def _revived(self, key: Key) -> LivePort | None:
+        live = self._leaving.pop(key, None)
+        if live is not None:
+            live.stream = None
+            self._receive_on(live)
+        return live
+
+    # Running
+
+    async def _live(self, runtime: Supervised, predecessor: Supervised | None) -> None:
+        """An instance's background work, once its predecessor's has ended."""
+        if predecessor is not None:
+            await self._end(predecessor, "replaced")
+        await runtime.live(PluginNetwork(runtime, self.following, self.counters, self.state_root))
+
+    async def _end(self, runtime: Supervised, reason: StopReason) -> None:
+        runtime.stopping.fire(reason)
+        with trio.move_on_after(self.grace):
+            await runtime.finished.wait()
+        runtime.scope.cancel()
+        await runtime.finished.wait()
+
+    async def _serve(self, port: Port, scope: trio.CancelScope) -> None:
+        with scope:
+            try:
+                await port.serve()
+            except trio.ClosedResourceError:
+                pass  # it gave way to another socket of the same number
+            except NetworkError as error:
+                # The other ports go on; what runs on this one can't.
+                _log.error("a port can no longer receive", exc_info=error, port=port.number)
+                self.failed = True
+
+    async def _accept(self, stream: StreamPort, scope: trio.CancelScope) -> None:
+        assert self._background is not None  # noqa: S101 - it runs in it
+        with scope:
+            await stream.serve(self._background)
+
+    # Interfaces
+
+    @property
+    def table(self) -> InterfaceTable:
+        return self.following.table
+
+    def _claim_groups(self) -> None:
+        """Join what those who answer on each port want, now and as the interfaces change."""
+        for live in self.ports.values():
+            claims = [(binding.service.groups, binding.access.serves) for binding in live.port.bindings]
+            self.following.claim(live.memberships, claims)
+
+    def _forget_flows(self) -> None:
+        for live in self.ports.values():
+            live.port.forget_flows()
 
 
 @asynccontextmanager
 async def open_server(
-    handlers: Sequence[tuple[Instance, Handler]],
+    prepared: Sequence[Prepared],
     *,
     platform: Platform,
     grace: float = 2.0,
+    settle: float = SETTLE,
     state_root: Callable[[], Path] = Path.cwd,
+    timing: bool = False,
 ) -> AsyncIterator[Server]:
     """Open every port that the instances need, or none; leaving the context closes all.
 
-    `grace` in seconds is what goodbyes may take at the end; `state_root` gives the folder below which each instance
-    may keep state, when one asks.  Raises an ExceptionGroup of BindError, one for each port that can't be had.
+    `grace` in seconds is what goodbyes may take at the end, `settle` how long an interface must have been quiet before
+    plugins are told of its changes; `state_root` gives the folder below which each instance may keep state, when one
+    asks; with `timing` each instance has a histogram of its `respond`'s time.  Raises an ExceptionGroup of BindError,
+    one for each port that can't be had.
     """
-    table = InterfaceTable()
-    table.replace(await platform.interfaces())
-    runtimes = tuple(Supervised(instance, handler) for instance, handler in handlers)
-    bindings = {
-        (runtime.name, service.name): Binding(runtime, service, Access.of(runtime.instance, service))
-        for runtime in runtimes
-        for service in runtime.instance.services
-    }
-    with ExitStack() as closing:
-        opened: list[OpenPort] = []
-        errors: list[BindError] = []
-        for planned in plan(runtime.instance for runtime in runtimes):
-            number = planned.number
-            for address in planned.addresses or (None,):
-                try:
-                    socket, listener = _open(platform, table, planned, number, address)
-                except BindError as error:
-                    errors.append(error)
-                    continue
-                closing.callback(socket.close)
-                if listener is not None:
-                    closing.callback(listener.close)
-                number = socket.port  # where the system chose it, for the other addresses too
-                users = tuple(
-                    bindings[instance.name, service.name]
-                    for instance, service in planned.users
-                    if address is None or address in instance.listen
-                )
-                opened.append(OpenPort(socket, listener, users))
-        if errors:
-            raise ExceptionGroup("ports can't be had", errors)
-        yield Server(runtimes, tuple(opened), table, platform, Counters(), grace, state_root)
-
-
-def _open(
-    platform: Platform, table: InterfaceTable, planned: PlannedPort, number: int, address: IPAddress | None
-) -> tuple[DatagramSocket, StreamListener | None]:
-    """One address of a planned port: its UDP socket, and its TCP listener on the same number where it has one."""
-    interface = 0
-    if isinstance(address, IPv6Address) and address.scope_id is not None:
-        interface = _scope(table, address, number)
-    plain = None if address is None else unscoped(address)
-    for attempt in range(PORT_ATTEMPTS):
-        socket = platform.open_udp(number, plain, interface=interface, shared=planned.shared)
-        if not planned.tcp:
-            return socket, None
+    async with open_following(platform, settle=settle) as following:
+        server = Server(following, platform, grace, state_root, timing)
+        following.on_change.append(server._forget_flows)
+        server.instances = tuple(map(Supervised, prepared))
+        server._opened = open_ports(plan(each.instance for each in prepared), {}, platform, server.table)
         try:
-            return socket, platform.open_tcp(socket.port, plain, interface=interface)
-        except BindError:
-            socket.close()
-            if number or attempt == PORT_ATTEMPTS - 1:
-                raise
-    raise AssertionError("unreachable")
-
-
-def _scope(table: InterfaceTable, address: IPv6Address, port: int) -> int:
-    scope = str(address.scope_id)
-    interface = table.get(int(scope)) if scope.isdecimal() else table.named(scope)
-    if interface is None:
-        raise BindError(errno.ENODEV, f"UDP port {port}: {address}: there is no interface {scope}", port=port)
-    return interface.index
+            yield server
+        finally:
+            server.close()

@@ -5,6 +5,7 @@ This file refuses to read or write: what is spoken is the plugin's.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import attrs
@@ -12,11 +13,12 @@ import trio
 
 from . import metrics
 from .datagram import Peer
-from .dispatch import Binding, Flow, flow_of
+from .flows import Binding, Flow, flow_of
 from .log import Repeated, get_logger
 from .metrics import Counters
 from .net.interfaces import InterfaceTable
 from .net.types import Accepted, StreamListener
+from .observing import Observation, Observers
 from .plugin import PASS, Connection
 
 _log = get_logger(__name__)
@@ -31,6 +33,7 @@ class StreamPort:
     table: InterfaceTable
     counters: Counters
     on_stale: Callable[[], None]
+    observers: Observers
     repeated: Repeated = attrs.field(factory=Repeated)
 
     async def serve(self, nursery: trio.Nursery) -> None:
@@ -44,6 +47,7 @@ class StreamPort:
         try:
             if flow.refusal:
                 flow.tally[flow.refusal] += 1
+                self._tell(accepted, flow, flow.owner, flow.refusal)
             else:
                 await self._offer(accepted, flow)
         finally:
@@ -55,6 +59,7 @@ class StreamPort:
             binding = taker.binding
             if binding.connections >= binding.runtime.max_connections:
                 taker.tally[metrics.BUSY] += 1
+                self._tell(accepted, flow, str(binding), metrics.BUSY)
                 return
             binding.connections += 1
             try:
@@ -63,8 +68,30 @@ class StreamPort:
                 binding.connections -= 1
             if outcome != metrics.PASSED:
                 taker.tally[outcome] += 1
+                self._tell(accepted, flow, str(binding), outcome)
                 return
         flow.tally[metrics.PASSED] += 1
+        self._tell(accepted, flow, flow.owner, metrics.PASSED)
+
+    def _tell(self, accepted: Accepted, flow: Flow, instance: str, outcome: str) -> None:
+        if not self.observers:
+            return
+        path = accepted.path
+        self.observers.tell(
+            Observation(
+                time=time.time(),
+                transport="tcp",
+                port=self.listener.port,
+                peer=Peer(path.peer, accepted.port, path.scope_id),
+                destination=path.destination,
+                interface=flow.interface.name,
+                via=flow.via,
+                instance=instance,
+                outcome=outcome,
+                reason=metrics.REASONS.get(outcome, ""),
+                request=b"",
+            )
+        )
 
     async def _serve_one(self, binding: Binding, accepted: Accepted, flow: Flow) -> str:
         path = accepted.path

@@ -22,7 +22,8 @@ from .addressing import needs_interface, route_to
 from .datagram import Interface, IPAddress, Peer, to_endpoint
 from .dispatch import Port
 from .errors import ConfigError
-from .instance import Instance
+from .following import Following, Subscription
+from .instance import Instance, Prepared
 from .log import get_logger
 from .metrics import Counters
 from .net.interfaces import InterfaceTable
@@ -61,15 +62,26 @@ class StopSignal:
 
 @attrs.define(eq=False)
 class Supervised:
-    """An instance that runs.  Implements `responder.dispatch.Runtime`."""
+    """An instance that runs.  Implements `responder.flows.Runtime`."""
 
-    instance: Instance
-    handler: Handler
+    prepared: Prepared
     ports: dict[str, list[Port]] = attrs.field(factory=dict, init=False)
     """By service name; one for each address of `listen`, or one."""
     stopping: StopSignal = attrs.field(factory=StopSignal, init=False)
     state: State = attrs.field(default="ready", init=False)
     restarts: int = attrs.field(default=0, init=False)
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    """Ends `live` without a goodbye."""
+    finished: trio.Event = attrs.field(factory=trio.Event, init=False)
+    """Set once `live` has ended, or will never begin."""
+
+    @property
+    def instance(self) -> Instance:
+        return self.prepared.instance
+
+    @property
+    def handler(self) -> Handler:
+        return self.prepared.handler
 
     @property
     def name(self) -> str:
@@ -87,6 +99,9 @@ class Supervised:
     def max_connections(self) -> int:
         return self.instance.max_connections
 
+    def has(self, service: str) -> bool:
+        return any(each.name == service for each in self.instance.services)
+
     def service(self, name: str) -> Service:
         """Raises ValueError, naming those that there are."""
         for service in self.instance.services:
@@ -100,6 +115,13 @@ class Supervised:
             if port.socket.address is None or port.socket.address.version == to.version:
                 return port
         return None
+
+    async def live(self, network: PluginNetwork) -> None:
+        """Supervise until it ends, unless it was told to end before it began."""
+        with self.scope:
+            if self.stopping.reason is None:
+                await self.supervise(network)
+        self.finished.set()
 
     async def supervise(self, network: PluginNetwork, jitter: Callable[[float, float], float] = random.uniform) -> None:
         """Run the handler's `run` until it returns; start it again when it crashes."""
@@ -134,7 +156,7 @@ class PluginNetwork:
     """Implements `responder.plugin.Network` for one instance."""
 
     _runtime: Supervised
-    _table: InterfaceTable
+    _following: Following
     _counters: Counters
     _state_root: Callable[[], Path]
 
@@ -153,6 +175,13 @@ class PluginNetwork:
     def interface(self, index: int) -> Interface | None:
         interface = self._table.get(index)
         return interface if interface is not None and self._may_use(interface) else None
+
+    def changes(self) -> Subscription:
+        return self._following.subscribe(self._may_use)
+
+    @property
+    def _table(self) -> InterfaceTable:
+        return self._following.table
 
     def _may_use(self, interface: Interface) -> bool:
         return interface_matches(interface.name, self._runtime.instance.interfaces)

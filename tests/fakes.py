@@ -5,7 +5,8 @@ It keeps to the contract of `responder.net.types` and nothing more.  No network 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
 from ipaddress import ip_address
 
 import attrs
@@ -13,7 +14,7 @@ import trio
 
 from responder.datagram import Interface, InterfaceAddress, IPAddress, Via
 from responder.errors import BindError, SendError
-from responder.net.types import Accepted, Membership, Path, Transmit
+from responder.net.types import Accepted, Changes, Membership, Path, Transmit
 
 LAN = Interface(
     2,
@@ -156,21 +157,69 @@ class FakeListener:
 
 
 @attrs.define(eq=False)
+class FakeWatch:
+    """An `InterfaceWatch` that tells what the test puts into it; None: enumerate anew."""
+
+    platform: FakePlatform
+    _told: list[Changes | None] = attrs.field(factory=list, init=False)
+    _lot: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    broken: OSError | None = attrs.field(default=None, init=False)
+
+    def tell(self, changes: Changes | None) -> None:
+        self._told.append(changes)
+        self._lot.unpark_all()
+
+    def set(self, *interfaces: Interface) -> None:
+        """The host has these now, and tells."""
+        self._now([interface.index for interface in interfaces], *interfaces)
+        self.tell([(interface.index, interface) for interface in interfaces])
+
+    def remove(self, *indexes: int) -> None:
+        self._now(indexes)
+        self.tell([(index, None) for index in indexes])
+
+    def _now(self, without: Collection[int], *interfaces: Interface) -> None:
+        kept = [interface for interface in self.platform.tables[-1] if interface.index not in without]
+        self.platform.tables[-1] = (*kept, *interfaces)
+
+    def fail(self, error: OSError) -> None:
+        self.broken = error
+        self._lot.unpark_all()
+
+    async def interfaces(self) -> Sequence[Interface]:
+        return await self.platform.interfaces()
+
+    async def changes(self) -> Changes | None:
+        await trio.lowlevel.checkpoint()
+        while not self._told and self.broken is None:
+            await self._lot.park()
+        if self.broken is not None:
+            raise self.broken
+        return self._told.pop(0)
+
+
+@attrs.define(eq=False)
 class FakePlatform:
     """A `Platform`.  Ports in `taken` can't be bound; `tables` is what the enumerations give, the last for good."""
 
     tables: list[tuple[Interface, ...]] = attrs.field(factory=lambda: [(LOOPBACK, LAN, GUEST)])
     taken: set[int] = attrs.field(factory=set)
     tcp_taken: set[int] = attrs.field(factory=set)
+    exclusive: bool = False
+    """A port number can be had once only, whatever the address."""
     sockets: list[FakeSocket] = attrs.field(factory=list, init=False)
     listeners: list[FakeListener] = attrs.field(factory=list, init=False)
+    watch: FakeWatch = attrs.field(init=False)
     _next_port: int = attrs.field(default=50000, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.watch = FakeWatch(self)
 
     def open_udp(
         self, port: int, address: IPAddress | None = None, *, interface: int = 0, shared: bool = False
     ) -> FakeSocket:
         del interface
-        if port in self.taken:
+        if port in self.taken or (self.exclusive and any(s.port == port and not s.closed for s in self.sockets)):
             raise BindError(98, f"UDP port {port} is taken", port=port)
         socket = FakeSocket(port or self._chosen(), address, shared)
         self.sockets.append(socket)
@@ -190,3 +239,7 @@ class FakePlatform:
 
     async def interfaces(self) -> Sequence[Interface]:
         return self.tables.pop(0) if len(self.tables) > 1 else self.tables[0]
+
+    @asynccontextmanager
+    async def watch_interfaces(self) -> AsyncIterator[FakeWatch]:
+        yield self.watch

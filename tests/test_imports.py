@@ -18,14 +18,16 @@ PLUGINS = ROOT / "plugins" / "responder_plugins"
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "datagram", "tables", "log"}),
     frozenset({"plugin"}),
-    frozenset({"metrics", "keys", "kinds", "structure", "instance", "registry", "config", "policy"}),
+    frozenset({"endpoint", "metrics", "keys", "kinds", "structure", "instance", "registry", "config", "policy"}),
     frozenset({"net"}),
-    frozenset({"addressing", "sending", "conversation", "dispatch", "streams"}),
+    frozenset({"addressing", "budget", "following", "capture", "observing", "querylog", "sending", "conversation", "flows"}),
+    frozenset({"dispatch", "streams"}),
     frozenset({"supervisor"}),
-    frozenset({"server"}),
-    frozenset({"control"}),
+    frozenset({"ports", "server"}),
+    frozenset({"status"}),
+    frozenset({"control", "exporter", "service_manager"}),
     frozenset({"daemon"}),
-    frozenset({"cli"}),
+    frozenset({"terminal", "operate", "links", "cli"}),
     # What stands on all of it and is imported by none of it.
     frozenset({"", "__main__", "testing"}),
 )

@@ -8,19 +8,26 @@ from __future__ import annotations
 
 import errno
 import sys
+from typing import TYPE_CHECKING
 
 from ..errors import NetworkError
 from .types import Platform
 
+if TYPE_CHECKING:
+    from .activation import Inherited
 
-def platform() -> Platform:
-    """This machine's platform.  Raises NetworkError for a system that none of our modules knows."""
+
+def platform(inherited: Inherited | None = None) -> Platform:
+    """This machine's platform, which opens `inherited` sockets before it binds others.
+
+    Raises NetworkError for a system that none of our modules knows.
+    """
     # In this form, with one return at the end, so that mypy checks each platform's line and no other.
     system: Platform
     if sys.platform == "linux":
         from ._linux import LinuxPlatform  # noqa: PLC0415 - exists on Linux only
 
-        system = LinuxPlatform()
+        system = LinuxPlatform(inherited)
     elif sys.platform == "win32":
         from ._windows import WindowsPlatform  # noqa: PLC0415 - exists on Windows only
 

@@ -35,15 +35,3 @@ SO_SNDBUFFORCE: Final = 32
 SO_RCVBUFFORCE: Final = 33
 SO_TIMESTAMPNS: Final = 35  # the "old" one, a C timespec; also the control message's type
 SO_RXQ_OVFL: Final = 40  # also the control message's type
-
-# Linux, interface requests (linux/sockios.h) and flags (net/if.h); not in Python as of 3.14.
-SIOCGIFFLAGS: Final = 0x8913
-SIOCGIFDSTADDR: Final = 0x8917
-SIOCGIFBRDADDR: Final = 0x8919
-SIOCGIFMTU: Final = 0x8921
-IFF_UP: Final = 0x1
-IFF_BROADCAST: Final = 0x2
-IFF_LOOPBACK: Final = 0x8
-IFF_POINTOPOINT: Final = 0x10
-IFF_RUNNING: Final = 0x40
-IFF_MULTICAST: Final = 0x1000

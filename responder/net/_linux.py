@@ -1,11 +1,14 @@
 """Linux: opens sockets, sets their options and binds them.
 
 One AF_INET6 socket with IPV6_V6ONLY=0 serves both families; where the kernel refuses AF_INET6 it is an AF_INET socket.
-Every option is set before bind: a datagram that arrives between the two would carry no pktinfo, or index 0.
+Every option is set before bind: a datagram that arrives between the two would carry no pktinfo, or index 0.  On a
+socket that the service manager has bound they are set as soon as it is opened; such datagrams are dropped further up.
 
-    _linux_udp.py    the UDP socket: receive, send, groups
+    _linux_udp.py    the UDP socket: receive, send
+    _linux_groups.py its multicast memberships
     _linux_tcp.py    the TCP listener
-    _linux_host.py   what the system tells of interfaces and of a port's holder
+    _linux_host.py   who holds a port
+    _netlink.py      the interfaces, and their changes
 
 This file refuses to read or write a datagram.
 """
@@ -18,6 +21,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TypeAlias
 
 import trio
@@ -29,7 +33,7 @@ from ..log import get_logger
 if sys.platform != "linux":  # mypy leaves out what follows, whose names the other platforms' `socket` lacks
     raise ImportError("Linux only")
 
-from . import _linux_host
+from . import _linux_host, _netlink
 from ._constants import (
     IP_MTU_DISCOVER,
     IP_MULTICAST_ALL,
@@ -48,6 +52,7 @@ from ._constants import (
 )
 from ._linux_tcp import LinuxListener
 from ._linux_udp import LinuxSocket
+from .activation import Inherited
 
 log = get_logger(__name__)
 
@@ -79,7 +84,6 @@ _UDP_OPTIONS_IPV4 = (
 )
 
 _UDP_OPTIONS_IPV6 = (
-    (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0),
     (socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1),
     (socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1),
     (socket.IPPROTO_IPV6, IPV6_RECVERR, 0),
@@ -92,21 +96,21 @@ _TCP_OPTIONS = (
     (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1),
 )
 _TCP_OPTIONS_IPV4 = ((socket.IPPROTO_IP, IP_PKTINFO, 1),)
-_TCP_OPTIONS_IPV6 = (
-    (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0),
-    (socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1),
-)
+_TCP_OPTIONS_IPV6 = ((socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1),)
 
 
 class LinuxPlatform:
-    """See `responder.net.types.Platform`."""
+    """See `responder.net.types.Platform`.  `inherited` are sockets to open before any other is bound."""
+
+    def __init__(self, inherited: Inherited | None = None) -> None:
+        self._inherited = inherited or Inherited()
 
     def open_udp(
         self, port: int, address: IPAddress | None = None, *, interface: int = 0, shared: bool = False
     ) -> LinuxSocket:
         """Open, set up and bind.  Raises BindError."""
         place = _Place("UDP", port, address, interface)
-        with _opened(socket.SOCK_DGRAM, place) as sock:
+        with _opened(socket.SOCK_DGRAM, place, self._inherited) as sock:
             _set_options(sock, _UDP_OPTIONS, _UDP_OPTIONS_IPV4, _UDP_OPTIONS_IPV6)
             _size_buffer(sock, SO_RCVBUFFORCE, socket.SO_RCVBUF, RECEIVE_BUFFER, "rmem_max")
             _size_buffer(sock, SO_SNDBUFFORCE, socket.SO_SNDBUF, SEND_BUFFER, "wmem_max")
@@ -116,16 +120,21 @@ class LinuxPlatform:
     def open_tcp(self, port: int, address: IPAddress | None = None, *, interface: int = 0) -> LinuxListener:
         """Open, set up, bind and listen.  Raises BindError."""
         place = _Place("TCP", port, address, interface)
-        with _opened(socket.SOCK_STREAM, place) as sock:
+        with _opened(socket.SOCK_STREAM, place, self._inherited) as sock:
             # Before listen: a connection takes its options from the listener when its SYN arrives.
             _set_options(sock, _TCP_OPTIONS, _TCP_OPTIONS_IPV4, _TCP_OPTIONS_IPV6)
-            sock.bind(place.name(sock))
+            if not _is_bound(sock):
+                sock.bind(place.name(sock))
             sock.listen(BACKLOG)
             return LinuxListener(sock, place.address)
 
     async def interfaces(self) -> Sequence[Interface]:
         """The interfaces as they are now, by index."""
-        return await trio.to_thread.run_sync(_linux_host.interfaces)
+        return await trio.to_thread.run_sync(_netlink.enumerate_interfaces)
+
+    def watch_interfaces(self) -> AbstractAsyncContextManager[_netlink.NetlinkWatch]:
+        """Follow the interfaces of this network namespace."""
+        return _netlink.watch_interfaces()
 
 
 class _Place:
@@ -175,12 +184,16 @@ class _Place:
 
 
 @contextlib.contextmanager
-def _opened(kind: int, place: _Place) -> Iterator[socket.socket]:
-    """A new socket; where the block fails it is closed, and the system's refusal becomes a BindError."""
+def _opened(kind: int, place: _Place, inherited: Inherited) -> Iterator[socket.socket]:
+    """An inherited socket, which is bound, or a new one.
+
+    Where the block fails it is closed, and the system's refusal becomes a BindError.
+    """
+    given = inherited.claim(kind, place.port, place.address, place.interface)
     with contextlib.ExitStack() as on_failure:
         try:
             # Python makes every socket close-on-exec.
-            sock = on_failure.enter_context(_new_socket(kind | socket.SOCK_NONBLOCK))
+            sock = on_failure.enter_context(given or _new_socket(kind | socket.SOCK_NONBLOCK))
             yield sock
         except OSError as error:
             raise place.error(error) from error
@@ -188,13 +201,20 @@ def _opened(kind: int, place: _Place) -> Iterator[socket.socket]:
 
 
 def _new_socket(kind: int) -> socket.socket:
-    """Of AF_INET6, or of AF_INET where the host has no IPv6 (`ipv6.disable=1`, a seccomp filter)."""
+    """Of AF_INET6 for both families, or of AF_INET where the host has no IPv6 (`ipv6.disable=1`, a seccomp filter)."""
     try:
-        return socket.socket(socket.AF_INET6, kind)
+        sock = socket.socket(socket.AF_INET6, kind)
     except OSError as error:
         if error.errno != errno.EAFNOSUPPORT:
             raise
-    return socket.socket(socket.AF_INET, kind)
+        return socket.socket(socket.AF_INET, kind)
+    # Here and not with the other options, since a bound socket refuses it.  It can't fail on a new one.
+    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    return sock
+
+
+def _is_bound(sock: socket.socket) -> bool:
+    return bool(sock.getsockname()[1])
 
 
 _Options: TypeAlias = tuple[tuple[int, int, int], ...]
@@ -221,7 +241,8 @@ def _bind_udp(sock: socket.socket, place: _Place, *, shared: bool) -> None:
     """Bind alone where possible, since a unicast datagram reaches only the last of the sockets that share a port."""
     name = place.name(sock)
     try:
-        sock.bind(name)
+        if not _is_bound(sock):
+            sock.bind(name)
     except OSError as error:
         if error.errno != errno.EADDRINUSE or not shared:
             raise

@@ -35,13 +35,8 @@ from .types import Membership, Path, Route, Transmit
 if sys.platform != "linux":  # mypy leaves out what follows, whose names the other platforms' `socket` lacks
     raise ImportError("Linux only")
 
-from ._constants import (
-    IP_PKTINFO,
-    MCAST_JOIN_SOURCE_GROUP,
-    MCAST_LEAVE_SOURCE_GROUP,
-    SO_RXQ_OVFL,
-    SO_TIMESTAMPNS,
-)
+from ._constants import IP_PKTINFO, SO_RXQ_OVFL, SO_TIMESTAMPNS
+from ._linux_groups import Groups
 
 # Plain integers: an IntEnum member is slower to compare, and these are compared for every datagram.
 _IPPROTO_IP: Final = int(socket.IPPROTO_IP)
@@ -103,9 +98,6 @@ _REFUSALS: dict[int, type[SendError]] = {
 _IN_PKTINFO_SIZE = len(cmsg.pack_in_pktinfo_posix(None, 0))
 _TIMESPEC = struct.Struct("@ll")
 _UNSIGNED = struct.Struct("=I")
-_IP_MREQN = struct.Struct("=4s4si")
-_IPV6_MREQ = struct.Struct("=16sI")
-_GROUP_SOURCE_REQ = struct.Struct("@I0L128s128s")  # a sockaddr_storage is aligned to a long
 
 _Control: TypeAlias = Sequence[tuple[int, int, bytes]]
 _Key = TypeVar("_Key")
@@ -226,6 +218,7 @@ class LinuxSocket:
     def __init__(self, sock: socket.socket, address: IPAddress | None) -> None:
         self._socket = sock
         self._dual_stack = sock.family == socket.AF_INET6
+        self._groups = Groups(sock)
         self._paths: _Table[_PathKey, Path] = _Table(decode_path)
         self._routes: _Table[Route, _Encoded] = _Table(self._encode)
         self.port: int = sock.getsockname()[1]
@@ -310,42 +303,16 @@ class LinuxSocket:
         return _REFUSALS.get(code, SendError)(code, f"{what}: {os.strerror(code)}")
 
     def join(self, membership: Membership, interface: Interface) -> None:
-        try:
-            self._set_membership(membership, join=True)
-        except OSError as error:
-            # What a second join gives: EADDRINUSE for a group, EADDRNOTAVAIL for a source (ip_mc_source).
-            if error.errno != (errno.EADDRINUSE if membership.source is None else errno.EADDRNOTAVAIL):
-                raise
+        self._groups.join(membership)
 
     def leave(self, membership: Membership, interface: Interface | None) -> None:
-        self._set_membership(membership, join=False)
-
-    def _set_membership(self, membership: Membership, *, join: bool) -> None:
-        group, index, source = membership.group, membership.interface, membership.source
-        # IPv4 groups through IPPROTO_IP on an AF_INET6 socket too: Linux takes them there.
-        level = socket.IPPROTO_IP if group.version == 4 else socket.IPPROTO_IPV6
-        if source is not None:
-            option = MCAST_JOIN_SOURCE_GROUP if join else MCAST_LEAVE_SOURCE_GROUP
-            value = _GROUP_SOURCE_REQ.pack(index, _sockaddr(group), _sockaddr(source))
-        elif group.version == 4:
-            option = socket.IP_ADD_MEMBERSHIP if join else socket.IP_DROP_MEMBERSHIP
-            value = _IP_MREQN.pack(group.packed, bytes(4), index)
-        else:
-            option = socket.IPV6_JOIN_GROUP if join else socket.IPV6_LEAVE_GROUP
-            value = _IPV6_MREQ.pack(group.packed, index)
-        self._socket.setsockopt(level, option, value)
+        self._groups.leave(membership)
 
     def close(self) -> None:
         if self._socket.fileno() != -1 and trio.lowlevel.in_trio_run():
             trio.lowlevel.notify_closing(self._socket)
+        self._groups.close()
         self._socket.close()
-
-
-def _sockaddr(address: IPAddress) -> bytes:
-    """A sockaddr_in or sockaddr_in6 with no port; struct pads it to a sockaddr_storage."""
-    if address.version == 4:
-        return struct.pack("=HH4s", socket.AF_INET, 0, address.packed)
-    return struct.pack("=HHI16sI", socket.AF_INET6, 0, 0, address.packed, 0)
 
 
 def _is_own(source: IPAddress, route: Route) -> bool:

@@ -1,27 +1,29 @@
-"""The interface table: the host's interfaces as they were last told, looked up by index.
+"""The interface table, and what differs between two states of an interface.
 
-Pure: somebody else enumerates (`Platform.interfaces`) and calls `replace`.  What a datagram needs is one dict lookup,
-and nothing grows with the table.  This file refuses to ask the system anything.
+Pure: somebody else enumerates and hears of changes (`responder.following`), and calls `replace` and `update`.  What a
+datagram needs is one dict look-up, and a change costs what its own interface has, however many others there are.  This
+file refuses to ask the system anything.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from ..datagram import Interface, IPAddress
+from ..datagram import ChangeKind, Interface, InterfaceChange, IPAddress
 
 
 class InterfaceTable:
-    """The current snapshot.  Iterates by index; `generation` goes up with each real change."""
+    """The current state.  Iterates by index; `generation` goes up with each real change."""
 
     def __init__(self, interfaces: Iterable[Interface] = ()) -> None:
         self.generation = 0
         self._by_index: dict[int, Interface] = {}
-        self._own: frozenset[IPAddress] = frozenset()
+        self._own: Counter[IPAddress] = Counter()
         self.replace(interfaces)
 
     def __iter__(self) -> Iterator[Interface]:
-        return iter(self._by_index.values())
+        return iter([self._by_index[index] for index in sorted(self._by_index)])
 
     def __len__(self) -> int:
         return len(self._by_index)
@@ -32,22 +34,66 @@ class InterfaceTable:
 
     def named(self, name: str) -> Interface | None:
         """The interface of that name, or None.  Looks through all of them."""
-        return next((interface for interface in self if interface.name == name), None)
+        return next((interface for interface in self._by_index.values() if interface.name == name), None)
 
     def is_own(self, address: IPAddress) -> bool:
         """Is it an address of one of the interfaces?"""
         return address in self._own
 
-    def replace(self, new: Iterable[Interface]) -> bool:
-        """Take a new snapshot, and say whether anything differs.  What is unchanged stays the same object."""
-        old = self._by_index
-        by_index = {}
-        for interface in sorted(new, key=lambda interface: interface.index):
-            known = old.get(interface.index)
-            by_index[interface.index] = known if known == interface else interface
-        if by_index == old:
+    def update(self, index: int, new: Interface | None) -> bool:
+        """Take one interface's new state (None: it is gone), and say whether that differs from the old one."""
+        old = self._by_index.get(index)
+        if new == old:
             return False
-        self._by_index = by_index
-        self._own = frozenset(own.address for interface in by_index.values() for own in interface.addresses)
+        if old is not None:
+            for own in old.addresses:  # two links may have the same one
+                self._own[own.address] -= 1
+                if not self._own[own.address]:
+                    del self._own[own.address]
+        if new is None:
+            del self._by_index[index]
+        else:
+            self._by_index[index] = new
+            self._own.update(own.address for own in new.addresses)
         self.generation += 1
         return True
+
+    def replace(self, new: Iterable[Interface]) -> frozenset[int]:
+        """Take the state of all of them: the indexes where it differs.  What is unchanged stays the same object."""
+        by_index = {interface.index: interface for interface in new}
+        return frozenset(
+            index
+            for index in [*by_index, *(self._by_index.keys() - by_index)]
+            if self.update(index, by_index.get(index))
+        )
+
+
+def is_another(old: Interface, new: Interface) -> bool:
+    """Has the index of `old` gone to another interface, as far as the two states tell?
+
+    A link address tells them apart, where both have one.  Without, the same name or a common address makes them one.
+    """
+    if old.link_address and new.link_address:
+        return old.link_address != new.link_address
+    addresses = {own.address for own in old.addresses}
+    return old.name != new.name and not any(own.address in addresses for own in new.addresses)
+
+
+def diff(old: Interface | None, new: Interface | None) -> tuple[InterfaceChange, ...]:
+    """The changes that lead from one state of an interface to another (None: there is none)."""
+    if old is None or new is None:
+        if new is not None:
+            return (InterfaceChange(ChangeKind.APPEARED, new),)
+        return () if old is None else (InterfaceChange(ChangeKind.DISAPPEARED, old),)
+    changes: list[InterfaceChange] = []
+    if old.name != new.name:
+        changes.append(InterfaceChange(ChangeKind.RENAMED, new, old_name=old.name))
+    if old.is_working and not new.is_working:
+        changes.append(InterfaceChange(ChangeKind.DOWN, new))
+    removed = [own for own in old.addresses if own not in new.addresses]
+    changes += [InterfaceChange(ChangeKind.ADDRESS_REMOVED, new, own) for own in removed]
+    if new.is_working and not old.is_working:
+        changes.append(InterfaceChange(ChangeKind.UP, new))
+    added = [own for own in new.addresses if own not in old.addresses]
+    changes += [InterfaceChange(ChangeKind.ADDRESS_ADDED, new, own) for own in added]
+    return tuple(changes)

@@ -11,7 +11,8 @@ This file refuses to decide anything: source addresses are chosen in `responder.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import attrs
 
@@ -136,7 +137,11 @@ class DatagramSocket(Protocol):
         """Wait for room and send.  A checkpoint.  Raises SendError.  A cancelled call may or may not have sent."""
 
     def join(self, membership: Membership, interface: Interface) -> None:
-        """Raises OSError.  Joined twice is no error."""
+        """Raises OSError.  Joined twice is no error.
+
+        Where the platform needs it, a socket of its own holds the membership, and this one then gets what any program
+        of the host has joined: the group and the interface of what it receives must be checked in any case.
+        """
 
     def leave(self, membership: Membership, interface: Interface | None) -> None:
         """Raises OSError, also where it was not joined; `interface` is None where it is gone."""
@@ -168,6 +173,26 @@ class StreamListener(Protocol):
     def close(self) -> None: ...
 
 
+Changes: TypeAlias = Sequence[tuple[int, Interface | None]]
+"""Interfaces by index as they are now, in the order of the changes; None: it is gone.  An index that stands twice,
+first with None, is now another interface's."""
+
+
+class InterfaceWatch(Protocol):
+    """Follows the host's interfaces from the moment that it was opened, so that nothing between two calls is missed."""
+
+    async def interfaces(self) -> Sequence[Interface]:
+        """All of them as they are now; `changes` goes on from there.  Raises OSError."""
+
+    async def changes(self) -> Changes | None:
+        """What changed since the last call of either method, or None: something did, enumerate anew.
+
+        None is what platforms say that only signal, and what follows where messages were lost.  Always a checkpoint;
+        a cancelled call has taken nothing.  Not to be called beside `interfaces`.  Raises OSError where the watch can't
+        go on.
+        """
+
+
 class Platform(Protocol):
     """A host: what a server opens its sockets with.  `responder.net.platform()` is this machine's own."""
 
@@ -184,14 +209,19 @@ class Platform(Protocol):
         """Raises BindError."""
 
     async def interfaces(self) -> Sequence[Interface]:
-        """Enumerate the interfaces as they are now, in a thread where that takes long."""
+        """Enumerate the interfaces as they are now, in a thread where that takes long.  Raises OSError."""
+
+    def watch_interfaces(self) -> AbstractAsyncContextManager[InterfaceWatch]:
+        """Follow the interfaces while the context is open.  Entering it raises OSError."""
 
 
 __all__ = [
     "Accepted",
+    "Changes",
     "DatagramSocket",
     "Interface",
     "InterfaceAddress",
+    "InterfaceWatch",
     "Membership",
     "Path",
     "Platform",

@@ -153,12 +153,13 @@ def test_interfaces_as_json_is_json_alone() -> None:
     result = call("interfaces", "--json")
     assert result.exit_code == 0
     assert json.loads(result.stdout) == [
-        {"index": 1, "name": "lo", "flags": ["loopback", "up"], "mtu": 65536, "addresses": []},
+        {"index": 1, "name": "lo", "flags": ["loopback", "up"], "mtu": 65536, "link_address": "", "addresses": []},
         {
             "index": 2,
             "name": "eth0 [x] :smile:",
             "flags": ["multicast", "up"],
             "mtu": 1500,
+            "link_address": "",
             "addresses": [
                 {"address": "192.0.2.7", "prefix_length": 24},
                 {"address": "fe80::1", "prefix_length": 64},

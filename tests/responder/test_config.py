@@ -99,7 +99,7 @@ def test_all_mistakes_of_all_tables_at_once() -> None:
         port = 7.9
         allow = ["192.0.2.0/24", "10.0.0.1/8"]
         zones = { "example.test" = 7 }
-        rate = 10
+        rate = -1
         [plugins.sgn]
         port = true
         [plugins.strict]
@@ -123,7 +123,7 @@ def test_all_mistakes_of_all_tables_at_once() -> None:
         "plugins.sign.allow[1]: expected an IP prefix such as 192.0.2.0/24 or 2001:db8::/32, got '10.0.0.1/8': "
         "it has host bits set",
         'plugins.sign.zones."example.test": expected a file name, got 7 (an integer)',
-        "plugins.sign.rate: not known to this version yet",
+        "plugins.sign.rate: expected a non-negative number, got -1",
         "plugins.sgn.port: expected a port (0..65535), got true (a boolean)",
         f"plugins.sgn: no plugin 'sgn' is installed; did you mean 'sign'? (installed: {installed})",
         "plugins.strict.listen: not together with groups: a socket bound to an address hears none",

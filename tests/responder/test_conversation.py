@@ -9,7 +9,7 @@ from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
 from responder import Datagram, Peer, Plugin, Service
 from responder.datagram import Interface
-from responder.instance import Instance
+from responder.instance import Instance, Prepared
 from responder.server import open_server
 from tests.fakes import FakePlatform, FakeReceived, path
 
@@ -32,7 +32,10 @@ class Transfer(Plugin):
 async def test_a_conversation_speaks_from_the_asked_address_and_hears_its_peer_only() -> None:
     platform = FakePlatform()
     instance = Instance.of(Transfer())
-    async with open_server([(instance, instance.plugin)], platform=platform) as server, trio.open_nursery() as nursery:
+    async with (
+        open_server([Prepared(instance, instance.plugin)], platform=platform) as server,
+        trio.open_nursery() as nursery,
+    ):
         nursery.start_soon(server.run)
         await server.ready.wait()
         platform.sockets[0].deliver(FakeReceived(b"read", path(), port=4711))

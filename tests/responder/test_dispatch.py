@@ -13,13 +13,14 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from responder import PASS, Answer, Datagram, Handler, Peer, Plugin, Reply, Service, Via, metrics
+from responder import PASS, Answer, Datagram, Peer, Plugin, Reply, Service, Via, metrics
 from responder.dispatch import MAX_FLOWS
 from responder.errors import MessageTooLong, PeerError, SendRefused, SourceUnavailable
-from responder.instance import Instance
+from responder.following import RESCAN_PAUSE
+from responder.instance import Instance, Prepared
 from responder.net.types import Path
 from responder.sending import SEND_PATIENCE
-from responder.server import RESCAN_PAUSE, Server, open_server
+from responder.server import Server, open_server
 from tests.fakes import GUEST, LAN, LOOPBACK, FakePlatform, FakeReceived, FakeSocket, path
 
 Respond = Callable[[Datagram], Any]
@@ -73,7 +74,7 @@ class Bench:
 async def bench(*instances: Instance | Respond, platform: FakePlatform | None = None) -> AsyncIterator[Bench]:
     platform = platform or FakePlatform()
     made = [each if isinstance(each, Instance) else Instance.of(Probe(each)) for each in instances]
-    handlers: list[tuple[Instance, Handler]] = [(instance, instance.plugin) for instance in made]
+    handlers = [Prepared(instance, instance.plugin) for instance in made]
     async with open_server(handlers, platform=platform) as server, trio.open_nursery() as nursery:
         nursery.start_soon(server.run)
         await server.ready.wait()
@@ -335,7 +336,7 @@ class TestBounds:
             sources = [FakeReceived(b"x", path(str(ip_address(0x0A470100 + n)))) for n in range(MAX_FLOWS + 500)]
             for start in range(0, len(sources), 500):
                 await it.deliver(*sources[start : start + 500])
-            assert len(it.server.udp_ports[0].flows) == MAX_FLOWS
+            assert len(next(iter(it.server.ports.values())).port.flows) == MAX_FLOWS
             assert it.count(metrics.ANSWERED) == len(sources)
 
     async def test_a_blocking_service_runs_in_threads(self) -> None:
@@ -409,3 +410,99 @@ async def test_allow_with_many_prefixes_decides_right() -> None:
     async with bench(Instance.of(Probe(echo), allow=prefixes)) as it:
         await it.deliver(FakeReceived(b"in", path("10.7.207.200")), FakeReceived(b"out", path("10.7.208.1")))
         assert it.replies() == [b"in"]
+
+
+class TestPolicy:
+    async def test_on_link_keeps_strangers_out(self) -> None:
+        async with bench(Instance.of(Probe(echo), on_link=True)) as it:
+            await it.deliver(
+                FakeReceived(b"near", path()),
+                FakeReceived(b"local", path("fe80::9", "fe80::1", scope_id=2)),
+                FakeReceived(b"own", path("10.71.0.1", "10.71.0.1", 1)),
+                FakeReceived(b"far", path("192.0.2.1")),
+                FakeReceived(b"wrong side", path("10.72.0.9")),
+            )
+            assert it.replies() == [b"near", b"local", b"own"]
+            assert it.count(metrics.OFF_LINK) == 2
+
+    async def test_rate_is_by_prefix(self) -> None:
+        async with bench(Instance.of(Probe(echo), rate=2)) as it:
+            for host in ("10.71.0.7", "10.71.0.8", "10.71.0.9", "10.71.1.9"):
+                await it.deliver(FakeReceived(host.encode(), path(host)))
+            assert it.replies() == [b"10.71.0.7", b"10.71.0.8", b"10.71.1.9"]
+            assert it.count(metrics.RATE) == 1
+
+    async def test_amplification_is_bounded_however_an_answer_comes(self) -> None:
+        async def later(request: Datagram) -> list[bytes]:
+            await trio.lowlevel.checkpoint()
+            return [bytes(40), bytes(40)]
+
+        async with bench(Instance.of(Probe(later), amplification=3.0)) as it:
+            await it.deliver(FakeReceived(bytes(20), path()))
+            assert [len(reply) for reply in it.replies()] == [40]
+            assert it.count(metrics.AMPLIFICATION) == 1
+
+    async def test_the_size_of_an_answer(self) -> None:
+        async with bench(Instance.of(Probe(echo), max_answer=10)) as it:
+            await it.deliver(FakeReceived(bytes(10), path()), FakeReceived(bytes(11), path()))
+            assert it.replies() == [bytes(10)]
+            assert it.count(metrics.TOO_LONG) == 1
+
+    async def test_without_bounds_zero_means_none(self) -> None:
+        async with bench(Instance.of(Probe(echo), rate=0, amplification=0)) as it:
+            await it.deliver(*[FakeReceived(b"x", path())] * 100)
+            assert len(it.replies()) == 100
+
+
+class TestObserving:
+    async def test_each_datagram_is_told_with_who_took_it_or_the_rule(self) -> None:
+        def respond(request: Datagram) -> Answer:
+            match request.payload:
+                case b"raise":
+                    raise RuntimeError("broken")
+                case b"bad":
+                    raise PeerError("short")
+                case b"pass":
+                    return PASS
+                case b"silent":
+                    return None
+            return request.payload
+
+        told: list[tuple[str, str, str]] = []
+        async with bench(Instance.of(Probe(respond), "probe", deny=["10.71.0.66/32"], max_answer=100)) as it:
+            it.server.observers.add(lambda seen: told.append((seen.instance, seen.outcome, seen.reason)))
+            for payload in (b"x", b"raise", b"bad", b"pass", b"silent", bytes(200)):
+                await it.deliver(FakeReceived(payload, path()))
+            await it.deliver(FakeReceived(b"x", path("10.71.0.66")))
+        assert told == [
+            ("probe", metrics.ANSWERED, ""),
+            ("probe", metrics.CRASHED, "broken"),
+            ("probe", metrics.MALFORMED, "short"),
+            ("probe", metrics.PASSED, "every instance passed"),
+            ("probe", metrics.SILENT, ""),
+            ("probe", metrics.TOO_LONG, "the answer is too long (max_answer)"),
+            ("probe", metrics.DENIED, "the peer may not ask (allow, deny)"),
+        ]
+
+    async def test_an_observer_that_fails_is_removed(self, caplog: pytest.LogCaptureFixture) -> None:
+        def watch(_: object) -> None:
+            raise RuntimeError("broken")
+
+        async with bench(echo) as it:
+            it.server.observers.add(watch)
+            await it.deliver(FakeReceived(b"x", path()), FakeReceived(b"y", path()))
+            assert it.replies() == [b"x", b"y"]
+            assert not it.server.observers
+        assert "an observer failed" in caplog.text
+
+
+async def test_a_respond_that_holds_the_loop_is_named(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = iter([0.0, 0.01, 1.0, 1.5])
+    monkeypatch.setattr("responder.dispatch.perf_counter", lambda: next(ticks))
+    async with bench(echo) as it:
+        await it.deliver(FakeReceived(b"x", path()), FakeReceived(b"x", path()))
+        (binding,) = next(iter(it.server.ports.values())).port.bindings
+        assert binding.slowest == 0.5
+    assert "respond held the loop up plugin=probe seconds=0.5" in caplog.text

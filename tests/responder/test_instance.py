@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from responder.errors import ConfigError, ConfigErrors, PluginError
-from responder.instance import Instance, InstanceKeys, prepare
+from responder.instance import Instance, InstanceKeys, prepare, prepare_all
 from responder.plugin import Context, Handler, Plugin, Service
 
 
@@ -133,7 +133,7 @@ def test_groups_switched_off_leave_listen_free() -> None:
 
 
 @attrs.frozen
-class Prepared(Plugin):
+class Preparing(Plugin):
     outcome: Any = None
 
     def prepare(self, context: Context) -> Handler:
@@ -143,11 +143,28 @@ class Prepared(Plugin):
         return self.outcome  # type: ignore[no-any-return] # a wrong one is what is tested
 
 
-def test_prepare_gives_the_handler_and_the_files_it_named() -> None:
+def test_prepare_gives_the_handler_and_the_files_it_named(tmp_path: Path) -> None:
     handler = Handler()
-    got, context = prepare(Instance.of(Prepared(handler), "x", folder=Path("/etc")))
-    assert got is handler
-    assert (context.instance, context.files) == ("x", {Path("/etc/zone")})
+    prepared = prepare(Instance.of(Preparing(handler), "x", folder=tmp_path))
+    assert prepared.handler is handler
+    assert list(prepared.files) == [tmp_path / "zone"]
+
+
+async def test_what_did_not_change_is_not_prepared_again(tmp_path: Path) -> None:
+    zone = tmp_path / "zone"
+    zone.write_text("one")
+    instance = Instance.of(Preparing(Handler()), "x", folder=tmp_path)
+    (first,) = await prepare_all([instance])
+    same = Instance.of(attrs.evolve(instance.plugin), "x", folder=tmp_path)
+    assert await prepare_all([same], [first]) == [first]
+    for change in (lambda: zone.write_text("two, longer"), zone.unlink, lambda: zone.write_text("one")):
+        change()
+        (second,) = await prepare_all([same], [first])
+        assert second is not first
+        assert await prepare_all([same], [second]) == [second]
+        first = second
+    (moved,) = await prepare_all([Instance.of(instance.plugin, "x", folder=tmp_path, deny=["10.0.0.0/8"])], [first])
+    assert moved is not first
 
 
 @pytest.mark.parametrize(
@@ -162,13 +179,13 @@ def test_prepare_gives_the_handler_and_the_files_it_named() -> None:
 )
 def test_mistakes_found_by_prepare_stand_under_the_instance(raised: Exception, path: str) -> None:
     with pytest.raises(ConfigErrors) as caught:
-        prepare(Instance.of(Prepared(raised), "x"))
+        prepare(Instance.of(Preparing(raised), "x"))
     assert [(error.path, error.message) for error in caught.value.errors] == [(path, "wrong")]
 
 
 def test_prepare_keeps_file_and_line() -> None:
     with pytest.raises(ConfigErrors, match=r"^z:3: plugins\.x: wrong$"):
-        prepare(Instance.of(Prepared(ConfigError("wrong", file="z", line=3)), "x"))
+        prepare(Instance.of(Preparing(ConfigError("wrong", file="z", line=3)), "x"))
 
 
 @pytest.mark.parametrize(
@@ -181,4 +198,4 @@ def test_prepare_keeps_file_and_line() -> None:
 )
 def test_what_else_prepare_does_is_the_plugins_fault(outcome: object, message: str) -> None:
     with pytest.raises(PluginError, match=message):
-        prepare(Instance.of(Prepared(outcome), "x"))
+        prepare(Instance.of(Preparing(outcome), "x"))

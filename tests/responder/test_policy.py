@@ -13,7 +13,7 @@ from responder.plugin import Service
 from responder.policy import Access, PrefixSet, interface_matches, refused_source
 from tests.fakes import GUEST, LAN
 
-ANY_ACCESS = Access(frozenset(), (), frozenset(), PrefixSet(()), PrefixSet(()), needs_destination=True)
+ANY_ACCESS = Access(frozenset(), (), frozenset(), PrefixSet(()), PrefixSet(()), needs_destination=True, on_link=False)
 
 
 @given(st.lists(st.ip_addresses().map(lambda a: ip_network((a, 12), strict=False))), st.ip_addresses())
@@ -77,9 +77,21 @@ class TestAccess:
         assert access.serves(GUEST)
 
     def test_a_group_that_was_not_joined(self) -> None:
-        access = attrs.evolve(ANY_ACCESS, groups=frozenset([ip_address("239.1.1.1")]))
+        access = attrs.evolve(ANY_ACCESS, groups=frozenset([(ip_address("239.1.1.1"), None)]))
         assert self.refusal(access, "239.1.1.1", Via.MULTICAST) is None
         assert self.refusal(access, "239.1.1.2", Via.MULTICAST) == metrics.GROUP
+
+    def test_a_group_heard_from_one_source_only(self) -> None:
+        for source, expected in (("10.71.0.9", None), ("10.71.0.8", metrics.GROUP)):
+            access = attrs.evolve(ANY_ACCESS, groups=frozenset([(ip_address("232.1.1.1"), ip_address(source))]))
+            assert self.refusal(access, "232.1.1.1", Via.MULTICAST) == expected
+
+    def test_a_group_of_one_source(self) -> None:
+        group = ip_address("232.1.1.1")
+        access = attrs.evolve(ANY_ACCESS, groups=frozenset([(group, self.peer)]))
+        assert self.refusal(access, str(group), Via.MULTICAST) is None
+        other = attrs.evolve(ANY_ACCESS, groups=frozenset([(group, ip_address("10.71.0.77"))]))
+        assert self.refusal(other, str(group), Via.MULTICAST) == metrics.GROUP
 
     def test_listen(self) -> None:
         access = attrs.evolve(ANY_ACCESS, listen=frozenset([ip_address("10.71.0.2")]))

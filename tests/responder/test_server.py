@@ -14,9 +14,10 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from responder import PASS, BindError, Connection, Pass, Plugin, Service, metrics
-from responder.instance import Instance
+from responder.following import RESCAN_INTERVAL
+from responder.instance import Instance, Prepared
 from responder.net.types import Accepted, Membership, Path
-from responder.server import RESCAN_INTERVAL, Server, open_server, plan
+from responder.server import Server, open_server, plan
 from tests.fakes import GUEST, LAN, LOOPBACK, FakePlatform, path
 
 
@@ -51,31 +52,34 @@ class Stream(Plugin):
         return None
 
 
-def numbers(*instances: Instance) -> list[tuple[int, tuple[str, ...], int]]:
-    return [(port.number, tuple(map(str, port.addresses)), len(port.users)) for port in plan(instances)]
+def numbers(*instances: Instance) -> list[tuple[object, str, int]]:
+    return [(number, str(address), len(port.users)) for (number, address), port in plan(instances).items()]
 
 
 class TestPlan:
     def test_one_number_is_one_port(self) -> None:
         assert numbers(Instance.of(Plain(), "a"), Instance.of(Plain(), "b"), Instance.of(Plain(), "c", port=9)) == [
-            (7007, (), 2),
-            (9, (), 1),
+            (7007, "None", 2),
+            (9, "None", 1),
         ]
 
     def test_each_port_zero_is_its_own(self) -> None:
-        assert numbers(Instance.of(Plain(), "a", port=0), Instance.of(Plain(), "b", port=0)) == [(0, (), 1), (0, (), 1)]
+        assert numbers(Instance.of(Plain(), "a", port=0), Instance.of(Plain(), "b", port=0)) == [
+            (("a", "default"), "None", 1),
+            (("b", "default"), "None", 1),
+        ]
 
     def test_listen_binds_addresses_unless_somebody_wants_all(self) -> None:
         narrow = Instance.of(Plain(), "a", listen=["10.71.0.1", "fd71::1"])
         other = Instance.of(Plain(), "b", listen=["10.71.0.1", "10.72.0.1"])
-        assert numbers(narrow, other) == [(7007, ("10.71.0.1", "fd71::1", "10.72.0.1"), 2)]
-        assert numbers(narrow, Instance.of(Plain(), "c")) == [(7007, (), 2)]
+        assert numbers(narrow, other) == [(7007, "10.71.0.1", 2), (7007, "fd71::1", 1), (7007, "10.72.0.1", 1)]
+        assert numbers(narrow, Instance.of(Plain(), "c")) == [(7007, "None", 2)]
 
 
 @asynccontextmanager
 async def opened(platform: FakePlatform, *instances: Instance) -> AsyncIterator[Server]:
     async with (
-        open_server([(instance, instance.plugin) for instance in instances], platform=platform) as server,
+        open_server([Prepared(instance, instance.plugin) for instance in instances], platform=platform) as server,
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(server.run)

@@ -15,7 +15,7 @@ import trio
 from trio.testing import MockClock, assert_checkpoints
 
 from responder import ConfigError, Network, Peer, Plugin, Service, SourceUnavailable, metrics
-from responder.instance import Instance
+from responder.instance import Instance, Prepared
 from responder.server import Server, open_server
 from responder.supervisor import FIRST_DELAY, LAST_DELAY
 from tests.fakes import GUEST, LAN, FakePlatform
@@ -43,7 +43,7 @@ async def serving(
     *instances: Instance, grace: float = 2.0, state_root: Path = Path(), platform: FakePlatform | None = None
 ) -> AsyncIterator[tuple[Server, FakePlatform]]:
     platform = platform or FakePlatform()
-    handlers = [(instance, instance.plugin) for instance in instances]
+    handlers = [Prepared(instance, instance.plugin) for instance in instances]
     async with (
         open_server(handlers, platform=platform, grace=grace, state_root=lambda: state_root) as server,
         trio.open_nursery() as nursery,

@@ -9,9 +9,9 @@ from ipaddress import ip_address
 
 import pytest
 
-from responder.datagram import Interface, InterfaceAddress
+from responder.datagram import Interface, InterfaceAddress, SourceGroup
 from responder.log import Repeated
-from responder.net.groups import Memberships, wanted
+from responder.net.groups import Memberships, claimed, wanted
 from responder.net.types import Membership, Received, Transmit
 
 V4, V6, V6_WIDE = ip_address("239.255.70.7"), ip_address("ff02::7007"), ip_address("ff05::7007")
@@ -96,7 +96,7 @@ def test_reconciling_takes_the_steps_that_are_missing() -> None:
     assert memberships.reconcile(wanted([V4], [table[3], table[4]]), table.get)
     assert sock.calls == [("leave", Membership(V4, 2)), ("join", Membership(V4, 4))]
     assert memberships.joined == sock.members == {Membership(V4, 3), Membership(V4, 4)}
-    memberships.leave_all(table.get)
+    memberships.reconcile((), table.get)
     assert memberships.joined == sock.members == set()
     assert memberships.failures == 0
 
@@ -159,3 +159,31 @@ def test_an_interface_that_is_gone_is_not_joined() -> None:
     assert not memberships.reconcile([Membership(V4, 2)], lambda _index: None)
     assert sock.calls == []
     assert memberships.failures == 0
+
+
+def test_one_interface_is_reconciled_alone() -> None:
+    sock = FakeSocket()
+    memberships = Memberships(sock)
+    table = {index: interface(index, "10.0.0.1") for index in (2, 3)}
+    memberships.reconcile(wanted([V4], list(table.values())), table.get)
+    sock.calls.clear()
+    assert memberships.reconcile_on(3, [], table[3])
+    assert memberships.reconcile_on(2, [Membership(V4, 2)], table[2])
+    assert sock.calls == [("leave", Membership(V4, 3))]
+    # Gone: it is left, since another interface may get the index.
+    assert memberships.reconcile_on(2, [], None)
+    assert memberships.joined == sock.members == set()
+
+
+def test_what_several_users_of_a_socket_claim() -> None:
+    link = interface(2, "10.0.0.1", "fe80::1")
+    one, two = ip_address("10.0.0.8"), ip_address("10.0.0.9")
+    any_source, from_one, from_two = V4, SourceGroup(V4, one), SourceGroup(V4, two)
+    assert claimed([([from_one], lambda _: True), ([from_two, V6], lambda _: True)], link) == {
+        Membership(V4, 2, one),
+        Membership(V4, 2, two),
+        Membership(V6, 2),
+    }
+    # The kernel refuses a source beside any source (EINVAL), and it would add nothing.
+    assert claimed([([from_one], lambda _: True), ([any_source], lambda _: True)], link) == {Membership(V4, 2)}
+    assert claimed([([from_one], lambda _: True), ([any_source], lambda _: False)], link) == {Membership(V4, 2, one)}

@@ -1,0 +1,28 @@
+"""Becomes another user for good, once what takes rights (ports below 1024) is open.
+
+This file refuses to decide whether to: a daemon that is started as root without a user to become stays root.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from ..errors import ConfigError
+
+USER_KEY = "daemon.user"
+"""The key that names the user, for messages."""
+
+
+def become(user: str) -> None:
+    """Become `user`, a name, without any privilege and without a way back.
+
+    Call it in the main thread.  Raises ConfigError where there is no such user, where it is root, and on Windows;
+    NetworkError for what the system refuses.  After an error the process may have lost part of its rights: end it.
+    """
+    # In this form so that mypy checks each platform's line and no other.
+    if sys.platform == "win32":
+        raise ConfigError("Windows services run as the account that they are set up with", path=USER_KEY)
+    else:  # noqa: RET506 - without it mypy would look for a POSIX module on Windows
+        from . import _privileges_posix  # noqa: PLC0415 - exists on POSIX only
+
+        _privileges_posix.become(user, USER_KEY)

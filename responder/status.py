@@ -1,0 +1,273 @@
+"""What a running server says of itself, as plain data: for `responderd status` and for metrics.
+
+`take` reads a `Server` at one moment; nothing of it is kept up between two calls, so that not being asked costs
+nothing.  This is the one place that knows where a server keeps all this.  It refuses to format, to send, and to change
+anything.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import attrs
+import trio
+
+from .flows import Binding
+from .metrics import Histogram
+from .net.groups import claimed
+from .net.types import Membership
+from .server import LivePort, Server
+from .supervisor import Supervised
+from .tables import BoundedTable
+
+DISTRIBUTION = "responderd"
+MAX_ERRORS = 20
+MAX_MESSAGE = 400  # characters
+
+Counts = dict[str, dict[str, dict[str, int]]]
+"""instance -> interface -> outcome -> count."""
+
+
+@attrs.frozen
+class ErrorStatus:
+    """A warning or an error of the log.  `time` in seconds of the real-time clock; `plugin` "" where it names none."""
+
+    time: float
+    level: str
+    plugin: str
+    message: str
+
+
+@attrs.frozen
+class InstanceStatus:
+    """One plugin instance; `state` is the supervisor's, `slowest` the seconds that its slowest `respond` took."""
+
+    name: str
+    plugin: str
+    state: str
+    restarts: int
+    pending: int
+    connections: int
+    slowest: float
+    last_error: ErrorStatus | None
+
+
+@attrs.frozen
+class LatencyStatus:
+    """How long the `respond` of a service took: (seconds, how many took no longer), how many in all, seconds in all."""
+
+    plugin: str
+    service: str
+    buckets: tuple[tuple[float, int], ...]
+    count: int
+    total: float
+
+
+@attrs.frozen
+class PortStatus:
+    """One socket; `address` None is the wildcard, `receive_buffer` (bytes) None where the platform does not tell."""
+
+    number: int
+    address: str | None
+    transports: tuple[str, ...]
+    plugins: tuple[str, ...]
+    receive_buffer: int | None
+    kernel_drops: int
+
+
+@attrs.frozen
+class GroupStatus:
+    """A multicast group that a port should have, or has, on an interface; `source` None: of any source."""
+
+    port: int
+    group: str
+    source: str | None
+    interface: str
+    joined: bool
+
+
+@attrs.frozen
+class Status:
+    """All of it.  `uptime` in seconds; `ready` once every port answers; `failed` where a port ended by itself."""
+
+    version: str
+    pid: int
+    uptime: float
+    config: str | None
+    ready: bool
+    failed: bool
+    instances: tuple[InstanceStatus, ...]
+    ports: tuple[PortStatus, ...]
+    groups: tuple[GroupStatus, ...]
+    group_failures: int
+    counters: Counts
+    latencies: tuple[LatencyStatus, ...]
+    errors: tuple[ErrorStatus, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {**attrs.asdict(self), "not_ready": self.not_ready()}
+
+    def not_ready(self) -> list[str]:
+        """Why requests may go unanswered, a line each; empty: it is ready."""
+        reasons = [] if self.ready else ["the ports are not open yet"]
+        if self.failed:
+            reasons.append("a port can no longer receive")
+        reasons += [f"{each.name} is {each.state}" for each in self.instances if each.state != "ready"]
+        return reasons
+
+
+class RecentErrors(logging.Handler):
+    """Keeps the last warnings and errors, and the last of each plugin.  Add it to the logger `responder`."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._latest: deque[ErrorStatus] = deque(maxlen=MAX_ERRORS)
+        self._by_plugin: BoundedTable[str, ErrorStatus] = BoundedTable(256)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields = getattr(record, "fields", None) or {}
+        message = record.getMessage()
+        if record.exc_info and record.exc_info[1] is not None:
+            error = record.exc_info[1]
+            message = f"{message}: {type(error).__name__}: {error}"
+        plugin = str(fields.get("plugin", ""))
+        seen = ErrorStatus(record.created, record.levelname.lower(), plugin, " ".join(message[:MAX_MESSAGE].split()))
+        self._latest.append(seen)
+        if plugin:
+            self._by_plugin[plugin] = seen
+
+    def latest(self) -> tuple[ErrorStatus, ...]:
+        """The oldest first."""
+        with self._held():
+            return tuple(self._latest)
+
+    def of(self, plugin: str) -> ErrorStatus | None:
+        with self._held():
+            return self._by_plugin.get(plugin)
+
+    def _held(self) -> Any:
+        # logging calls `emit` under it, from whatever thread.
+        assert self.lock is not None  # noqa: S101 - every handler's __init__ makes it
+        return self.lock
+
+
+@attrs.frozen
+class About:
+    """What the daemon knows and its server does not; `started` on the monotonic clock."""
+
+    config: Path | None = None
+    version: str = attrs.field(factory=lambda: version(DISTRIBUTION))
+    errors: RecentErrors = attrs.field(factory=RecentErrors)
+    started: float = attrs.field(factory=time.monotonic)
+
+
+def take(server: Server, about: About) -> Status:
+    """The status now."""
+    bindings = _bindings(server)
+    return Status(
+        version=about.version,
+        pid=os.getpid(),
+        uptime=time.monotonic() - about.started,
+        config=None if about.config is None else str(about.config),
+        ready=server.ready.is_set(),
+        failed=server.failed,
+        instances=tuple(_instance(each, bindings, about.errors) for each in server.instances),
+        ports=tuple(map(_port, _live_ports(server))),
+        groups=tuple(sorted(_groups(server), key=lambda each: (each.port, each.interface, each.group))),
+        group_failures=sum(live.memberships.failures for live in _live_ports(server)),
+        counters=server.counters.snapshot(),
+        latencies=tuple(_latencies(bindings)),
+        errors=about.errors.latest(),
+    )
+
+
+def _live_ports(server: Server) -> list[LivePort]:
+    return list(server.ports.values())
+
+
+def _bindings(server: Server) -> tuple[Binding, ...]:
+    """Each once, though a service with several addresses has one binding on several ports."""
+    return tuple(dict.fromkeys(binding for live in _live_ports(server) for binding in live.port.bindings))
+
+
+def _instance(runtime: Supervised, bindings: Iterable[Binding], errors: RecentErrors) -> InstanceStatus:
+    own = [binding for binding in bindings if binding.runtime is runtime]
+    return InstanceStatus(
+        name=runtime.name,
+        plugin=type(runtime.instance.plugin).__name__,
+        state=runtime.state,
+        restarts=runtime.restarts,
+        pending=sum(binding.pending for binding in own),
+        connections=sum(binding.connections for binding in own),
+        slowest=max((binding.slowest for binding in own), default=0.0),
+        last_error=errors.of(runtime.name),
+    )
+
+
+def _port(live: LivePort) -> PortStatus:
+    socket, listener = live.opened.socket, live.opened.listener
+    return PortStatus(
+        number=socket.port,
+        address=None if socket.address is None else str(socket.address),
+        transports=("udp",) if listener is None else ("udp", "tcp"),
+        plugins=tuple(dict.fromkeys(str(binding) for binding in live.port.bindings)),
+        receive_buffer=getattr(socket, "receive_buffer", None),
+        kernel_drops=socket.kernel_drops,
+    )
+
+
+def _groups(server: Server) -> Iterator[GroupStatus]:
+    for live in _live_ports(server):
+        claims = [(binding.service.groups, binding.access.serves) for binding in live.port.bindings]
+        desired: set[Membership] = set()
+        for interface in server.table:
+            desired |= claimed(claims, interface)
+        joined = live.memberships.joined
+        for membership in desired | joined:
+            interface_now = server.table.get(membership.interface)
+            yield GroupStatus(
+                port=live.opened.socket.port,
+                group=str(membership.group),
+                source=None if membership.source is None else str(membership.source),
+                interface=f"#{membership.interface}" if interface_now is None else interface_now.name,
+                joined=membership in joined,
+            )
+
+
+def _latencies(bindings: Iterable[Binding]) -> Iterator[LatencyStatus]:
+    for binding in bindings:
+        latency: Histogram | None = getattr(binding, "latency", None)
+        if latency is not None:
+            buckets = tuple(latency.cumulative())
+            yield LatencyStatus(str(binding), binding.service.name, buckets, sum(latency.counts), latency.total)
+
+
+Value = TypeVar("Value")
+
+
+class Paced(Generic[Value]):
+    """Takes what somebody asks for over and over at most every `pause` seconds, whoever asks.
+
+    Each caller gets a value of its own time, never an older one; those that wait are served in turn.
+    """
+
+    def __init__(self, get: Callable[[], Value], pause: float) -> None:
+        self._get = get
+        self._pause = pause
+        self._next_at = -float("inf")
+        self._lock = trio.Lock()
+
+    async def __call__(self) -> Value:
+        async with self._lock:
+            await trio.sleep_until(max(self._next_at, trio.current_time()))
+            try:
+                return self._get()
+            finally:
+                self._next_at = trio.current_time() + self._pause

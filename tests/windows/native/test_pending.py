@@ -1,0 +1,132 @@
+"""Sends that truly wait for room: in a namespace where 10.90.0.99 is on the link and answers to nobody."""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Callable
+from ipaddress import ip_address
+
+import pytest
+import trio
+import trio.testing
+
+from responder.net._windows import WindowsPlatform
+from responder.net._winsock import Operations, send_message
+from responder.net._winsock_errors import SendTimedOut, SendWouldBlock
+from responder.net._winsock_types import AF_INET6, SO_SNDBUF, SOL_SOCKET, pack_sockaddr
+from responder.net.types import Route, Transmit
+
+from .accounting import Flat, storm
+from .support import Socket
+
+Open = Callable[..., Socket]
+NOBODY = ip_address("10.90.0.99")
+NAME = pack_sockaddr(NOBODY, 9, family=AF_INET6)
+SO_SNDTIMEO = 0x1005
+PAYLOAD = bytes(1000)
+
+
+def full(sock: Socket) -> Socket:
+    """Fill it until it would block."""
+    sock.socket.setsockopt(SOL_SOCKET, SO_SNDBUF, 8000)
+    sock.socket.setblocking(False)
+    with pytest.raises(SendWouldBlock):
+        send_many(sock, 10_000)
+    return sock
+
+
+def send_many(sock: Socket, count: int) -> None:
+    for _ in range(count):
+        send_message(sock.winsock, [PAYLOAD], NAME)
+
+
+def test_row_13_no_room(open_socket: Open) -> None:
+    full(open_socket())
+
+
+def test_row_13_a_blocking_socket_waits_for_so_sndtimeo(open_socket: Open) -> None:
+    one = full(open_socket())
+    one.socket.setblocking(True)
+    one.socket.setsockopt(SOL_SOCKET, SO_SNDTIMEO, 100)  # milliseconds
+    with pytest.raises(SendTimedOut):
+        send_many(one, 100)
+
+
+async def test_row_10_a_send_that_waits_is_cancelled(open_socket: Open) -> None:
+    one = full(open_socket())
+    operations = Operations(one.winsock, one.close)
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(operations.send, [PAYLOAD], NAME)
+            await trio.testing.wait_all_tasks_blocked()
+            assert operations.pending == 5
+            nursery.cancel_scope.cancel()
+    assert operations.pending == 0
+    operations.close()
+
+
+async def test_row_15_closing_ends_a_send_that_waits(open_socket: Open) -> None:
+    one = full(open_socket())
+    operations = Operations(one.winsock, one.close)
+
+    async def send() -> None:
+        with pytest.raises(trio.ClosedResourceError):
+            await operations.send([PAYLOAD], NAME)
+
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            await trio.testing.wait_all_tasks_blocked()
+            operations.close()
+    assert one.socket.fileno() == -1
+
+
+async def test_ten_thousand_sends_that_wait(open_socket: Open) -> None:
+    rng = random.Random(3)  # noqa: S311 - a test's, and the same each time
+
+    async def send(operations: Operations) -> None:
+        await operations.send([PAYLOAD], NAME)
+
+    with trio.fail_after(250):
+        first = full(open_socket())
+        await storm(first.socket.fileno(), send, 1, rng)
+        with Flat():
+            again = full(open_socket())
+            counted = await storm(again.socket.fileno(), send, 100, rng)
+            again.close()
+    assert counted.codes.get(997, 0) > 5000
+
+
+async def test_the_platforms_socket_says_when_there_is_no_room() -> None:
+    sock = WindowsPlatform().open_udp(0)
+    sock._socket.setsockopt(SOL_SOCKET, SO_SNDBUF, 8000)
+    batch = [Transmit(PAYLOAD, Route(NOBODY), 9)] * 1000
+    assert sock.send(batch) < 1000
+    assert sock.send(batch) == 0
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sock.send_when_ready, batch[0])
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        source = Route(NOBODY, source=ip_address("10.90.0.1"))
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(sock.send_when_ready, Transmit(PAYLOAD, source, 9))
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+
+        async def closed() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await sock.send_when_ready(batch[0])
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(closed)
+            await trio.testing.wait_all_tasks_blocked()
+            sock.close()
+
+
+def test_the_namespace_is_what_these_tests_need() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("10.90.0.1", 0))
