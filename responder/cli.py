@@ -24,7 +24,6 @@ from .operate import COMMANDS
 from .terminal import exit_with, json_option, print_json, print_table
 
 if TYPE_CHECKING:
-    from .config import Config
     from .datagram import Interface
     from .plugin import Plugin
     from .registry import Entry
@@ -49,13 +48,9 @@ def run(config: Path | None) -> None:
     errors: list[ResponderError] = []
     status = 0
     try:
-        from .config import embedded_default, load
-
-        loaded = embedded_default() if config is None else load(config)
-
         from . import daemon
 
-        status = daemon.run(loaded)
+        status = daemon.run(config)
     except* ResponderError as group:
         errors = _flat(group)
     exit_with(errors, status)
@@ -65,12 +60,13 @@ def run(config: Path | None) -> None:
 @click.argument("config", type=config_argument)
 def check(config: Path) -> None:
     """Say everything that is wrong with CONFIG.  Nothing is bound, and nothing changed."""
-    from .config import load, unmatched_patterns
+    import trio
+
+    from .config import load_prepared, unmatched_patterns
 
     errors: list[ResponderError] = []
     try:
-        loaded = load(config)
-        _prepare(loaded)
+        loaded, _ = trio.run(load_prepared, config)
         names = [interface.name for interface in _interfaces()]
     except ResponderError as error:
         errors.append(error)
@@ -116,15 +112,6 @@ def _interfaces() -> Sequence[Interface]:
     from .net import platform
 
     return trio.run(platform().interfaces)
-
-
-def _prepare(config: Config) -> None:
-    """Every plugin's `prepare`, in threads as the contract says.  Raises ConfigErrors."""
-    import trio
-
-    from .instance import prepare_all
-
-    trio.run(prepare_all, config.instances)
 
 
 def _flat(group: BaseExceptionGroup[ResponderError]) -> list[ResponderError]:

@@ -9,7 +9,7 @@ This file refuses to run plugins, to open anything but the one file, and to bind
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -19,7 +19,7 @@ import attrs
 from . import registry
 from .endpoint import Endpoint
 from .errors import ConfigError, ConfigErrors, PluginError
-from .instance import INSTANCE_KEYS, Instance, InstanceKeys, overlaid, prepare, read_keys
+from .instance import INSTANCE_KEYS, Instance, InstanceKeys, Prepared, overlaid, prepare, prepare_all, read_keys
 from .keys import join, unknown_key
 from .kinds import LEAVES, Kind, mismatch
 from .plugin import Context, Plugin
@@ -78,17 +78,34 @@ class Config:
     file: Path | None = None
 
 
-def load(file: Path) -> Config:
-    """Read and check a file; relative names in it start from its folder.  Raises ConfigErrors."""
+@attrs.frozen
+class Reading:
+    """What a file says: its mistakes, and what is sound beside them."""
+
+    daemon: DaemonOptions
+    instances: tuple[Instance, ...]
+    errors: tuple[ConfigError, ...]
+    file: Path | None
+
+    def config(self) -> Config:
+        """Raises ConfigErrors."""
+        if self.errors:
+            raise ConfigErrors(self.errors)
+        return Config(self.daemon, self.instances, self.file)
+
+
+def read(file: Path) -> Reading:
+    """Read and check a file; relative names in it start from its folder.  Raises ConfigErrors for an unreadable one."""
+    folder = file.absolute().parent
     try:
-        text = Context("", file.absolute().parent).read_text(file.name)
+        text = Context("", folder).read_text(file.name)
     except ConfigError as error:
         raise ConfigErrors([ConfigError(error.message, file=file, line=error.line)]) from error
-    return parse(text, file=file, folder=file.absolute().parent)
+    return read_text(text, file=file, folder=folder)
 
 
-def parse(text: str, *, file: Path | None, folder: Path) -> Config:
-    """Check a configuration's text; `file` is only for messages.  Raises ConfigErrors."""
+def read_text(text: str, *, file: Path | None, folder: Path) -> Reading:
+    """Check a configuration's text; `file` is only for messages.  Raises ConfigErrors where it is not TOML."""
     table = _parse_toml(text, file)
     unknown = [unknown_key("", key, TOP_LEVEL) for key in table if key not in TOP_LEVEL]
     errors = list(unknown)
@@ -105,11 +122,35 @@ def parse(text: str, *, file: Path | None, folder: Path) -> Config:
         for name, options in plugins.items():
             with _Collected(errors):
                 instances.append(_read_instance(name, options, folder))
+    named = [ConfigError(each.message, path=each.path, file=each.file or file, line=each.line) for each in errors]
+    return Reading(daemon, tuple(instances), tuple(named), file)
+
+
+def load(file: Path) -> Config:
+    """`read`, for those who want it without mistakes.  Raises ConfigErrors with all of them."""
+    return read(file).config()
+
+
+def parse(text: str, *, file: Path | None, folder: Path) -> Config:
+    """`read_text`, for those who want it without mistakes.  Raises ConfigErrors with all of them."""
+    return read_text(text, file=file, folder=folder).config()
+
+
+async def load_prepared(file: Path, present: Iterable[Prepared] = ()) -> tuple[Config, list[Prepared]]:
+    """Load a file and let its plugins prepare, which are `present` where they are what they were.
+
+    Raises ConfigErrors with the mistakes that either finds.
+    """
+    import trio  # noqa: PLC0415 - as in `responder.instance`
+
+    reading = await trio.to_thread.run_sync(read, file)
+    errors = list(reading.errors)
+    prepared: list[Prepared] = []
+    with _Collected(errors):
+        prepared = await prepare_all(reading.instances, present)
     if errors:
-        raise ConfigErrors(
-            ConfigError(error.message, path=error.path, file=error.file or file, line=error.line) for error in errors
-        )
-    return Config(daemon, tuple(instances), file)
+        raise ConfigErrors(errors)
+    return reading.config(), prepared
 
 
 def embedded_default() -> Config:
@@ -127,7 +168,8 @@ def unmatched_patterns(config: Config, names: Collection[str]) -> list[tuple[str
         (f"{join('plugins', instance.name)}.interfaces[{index}]", pattern)
         for instance in config.instances
         for index, pattern in enumerate(instance.interfaces)
-        if not any(fnmatchcase(name, pattern.removeprefix("!")) for name in names)
+        # That nothing is there to be excluded is as it should be.
+        if not pattern.startswith("!") and not any(fnmatchcase(name, pattern) for name in names)
     ]
 
 
@@ -143,7 +185,9 @@ def _parse_toml(text: str, file: Path | None) -> dict[str, Any]:
         found = re.search(r"line (\d+), column (\d+)", place)
         line = int(found[1]) if found else text.count("\n") + 1
         column = f" (column {found[2]})" if found else " (at the end)"
-        raise ConfigErrors([ConfigError(message + column, file=file, line=line)]) from error
+        stands = text.splitlines()[line - 1].strip() if line <= text.count("\n") + 1 and text.splitlines() else ""
+        what = f"is not TOML: {message}{column}: {stands}" if stands else f"is not TOML: {message}{column}"
+        raise ConfigErrors([ConfigError(what, file=file, line=line)]) from error
 
 
 def _read_daemon(table: Any, folder: Path) -> DaemonOptions:

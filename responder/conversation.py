@@ -14,8 +14,10 @@ from contextlib import asynccontextmanager
 import attrs
 import trio
 
+from . import metrics
 from .addressing import reply_route
 from .datagram import Interface, Via
+from .metrics import Tally
 from .net.types import DatagramSocket, Path, Platform, Received, Route, Transmit
 
 BURST = 16
@@ -29,8 +31,7 @@ class OpenConversation:
     socket: DatagramSocket
     route: Route
     peer_port: int
-    strangers: int = 0
-    """Datagrams dropped since they came from elsewhere."""
+    tally: Tally
 
     @property
     def port(self) -> int:
@@ -52,7 +53,7 @@ class OpenConversation:
                     break
                 if self._is_ours(received[0]):
                     return received[0].payload
-                self.strangers += 1
+                self.tally[metrics.STRANGER] += 1
 
     def _is_ours(self, received: Received) -> bool:
         path = received.path
@@ -66,11 +67,11 @@ class OpenConversation:
 
 @asynccontextmanager
 async def open_conversation(
-    platform: Platform, path: Path, interface: Interface, via: Via, peer_port: int
+    platform: Platform, path: Path, interface: Interface, via: Via, peer_port: int, tally: Tally
 ) -> AsyncIterator[OpenConversation]:
     """Raises BindError where no socket can be had."""
     socket = platform.open_udp(0)
     try:
-        yield OpenConversation(socket, reply_route(path, interface, via), peer_port)
+        yield OpenConversation(socket, reply_route(path, interface, via), peer_port, tally)
     finally:
         socket.close()

@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ import attrs
 import trio
 
 from . import net
-from .config import Config, DaemonOptions, load, unmatched_patterns
+from .config import Config, DaemonOptions, embedded_default, load_prepared, unmatched_patterns
 from .datagram import Interface
 from .errors import ConfigErrors, ResponderError
 from .instance import prepare_all
@@ -49,20 +49,26 @@ FIXED_OPTIONS = ("control", "metrics", "user", "settle", "state")
 """Keys of `[daemon]` that only a restart changes."""
 
 
-def run(config: Config) -> int:
-    """Serve until told to stop; the exit status: 1 where something failed for good while serving.
+def run(file: Path | None) -> int:
+    """Serve what the file says, or the embedded default, until told to stop.
 
-    Raises ConfigErrors for what the plugins find wrong, and an ExceptionGroup of BindError for ports that can't be had.
+    Returns the exit status: 1 where something failed for good while serving.  Raises ConfigErrors for what is wrong
+    with the configuration, and an ExceptionGroup of BindError for ports that can't be had.
     """
-    configure_logging(config.daemon.log)
-    return trio.run(_main, config)
+    configure_logging()
+    return trio.run(_main, file)
 
 
-async def _main(config: Config) -> int:
-    options = config.daemon
-    about = About(config.file)
+async def _main(file: Path | None) -> int:
+    about = About(file)
     logging.getLogger("responder").addHandler(about.errors)
-    prepared = await prepare_all(config.instances)
+    if file is None:
+        config = embedded_default()
+        prepared = await prepare_all(config.instances)
+    else:
+        config, prepared = await load_prepared(file)
+    options = config.daemon
+    logging.getLogger().setLevel(options.log.upper())
     inherited = inherited_sockets()
     platform = net.platform(inherited)
     async with AsyncExitStack() as stack:
@@ -133,12 +139,13 @@ class Daemon:
         self._apply(self.config.daemon)
         self._warn_of_unmatched(self.config)
         await self.server.ready.wait()
-        _log.info("ready", ports=sorted({live.opened.socket.port for live in self.server.ports.values()}))
+        _log.info("ready", ports=self.server.numbers())
         self.notifier.ready()
         self._tell_manager()
         if self.config.file is None:
-            sys.stdout.write(invitation(self.server.table, self.server.port()))
-            sys.stdout.flush()
+            with suppress(OSError):  # nobody reads it: no reason not to serve
+                sys.stdout.write(invitation(self.server.table, self.server.port()))
+                sys.stdout.flush()
 
     async def follow_signals(self, signals: AsyncIterator[int]) -> None:
         async for number in signals:
@@ -165,9 +172,8 @@ class Daemon:
             self.notifier.reloading()
             messages: list[str] = []
             try:
-                config = await trio.to_thread.run_sync(load, file)
-                present = [each.prepared for each in self.server.instances]
-                await self.server.replace(await prepare_all(config.instances, present))
+                config, prepared = await load_prepared(file, [each.prepared for each in self.server.instances])
+                await self.server.replace(prepared)
             except* ResponderError as group:
                 messages = list(_messages(group))
             except* Exception as group:
@@ -235,18 +241,16 @@ MAX_EXAMPLES = 8
 
 
 def invitation(interfaces: Iterable[Interface], port: int) -> str:
-    """What to type to see the embedded default at work, with this host's own addresses, those for others first."""
-    own = [
-        (entry.address.is_loopback, entry.address.is_link_local, interface.name, entry.address)
-        for interface in interfaces
-        if "up" in interface.flags
-        for entry in interface.addresses
-    ]
-    own.sort(key=lambda entry: entry[:2])
-    lines = [
-        f"  dig @{address}{f'%{name}' if link_local and address.version == 6 else ''} -p {port} whoami.test TXT"
-        for _, link_local, name, address in own[:MAX_EXAMPLES]
-    ]
-    if len(own) > MAX_EXAMPLES:
-        lines.append(f"  ... and {len(own) - MAX_EXAMPLES} more addresses: see `responderd interfaces`")
+    """What to type to see the embedded default at work: this host's addresses, one of loopback last.
+
+    Link-local ones are left out: what to write after their % is another thing on each client.
+    """
+    own = [entry.address for interface in interfaces if "up" in interface.flags for entry in interface.addresses]
+    others = [address for address in own if not address.is_loopback and not address.is_link_local]
+    named = others[: MAX_EXAMPLES - 1] + [address for address in own if address.is_loopback][:1]
+    lines = [f"  dig @{address} -p {port} whoami.test TXT" for address in named]
+    if len(own) > len(named):
+        lines.append(f"  ... or at any of the {len(own) - len(named)} other addresses: see `responderd interfaces`")
+    if not own:
+        lines.append("  no interface is up: see `responderd interfaces`")
     return "\n".join([f"whoami answers DNS on port {port} of every address of this host.  Try:", *lines, ""])

@@ -215,6 +215,13 @@ class InterfaceChange:
     old_name: str | None = None
 
 
+def is_hop_limit(_instance: object, attribute: attrs.Attribute[int | None], value: int | None) -> None:
+    """An attrs validator: None, or what a packet that is to leave may have in its header's field."""
+    # The type too: a plugin's mistake must show where it is made, not where it is sent.
+    if value is not None and not (type(value) is int and 1 <= value <= 0xFF):
+        raise ValueError(f"{attribute.name}: expected 1..255, got {value!r}")
+
+
 @attrs.frozen
 class Reply:
     """An answer that says more than its bytes.  What is left out follows the request.
@@ -222,19 +229,19 @@ class Reply:
     to          where it goes: a group, a `Peer`, or an address (then with the request's port); default the peer
     interface   out of which interface, by index or name; needed only where `to` is a group of another link
     service     from which of the plugin's own services (by name) it is sent; default the one that was asked
-    hop_limit   IPv4's TTL or IPv6's hop limit, 0..255; default the service's, then the system's
+    hop_limit   IPv4's TTL or IPv6's hop limit, 1..255; default the service's, then the system's
 
     The framework checks it before it is sent: the interface must be one that the instance may use, and the address
     neither unspecified nor with port 0.
     """
 
-    payload: bytes
+    payload: bytes = attrs.field(validator=attrs.validators.instance_of(bytes))
     to: Peer | IPAddress | None = attrs.field(
         default=None, converter=attrs.converters.optional(to_endpoint), kw_only=True
     )
     interface: int | str | None = attrs.field(default=None, kw_only=True)
     service: str | None = attrs.field(default=None, kw_only=True)
-    hop_limit: int | None = attrs.field(default=None, kw_only=True)
+    hop_limit: int | None = attrs.field(default=None, kw_only=True, validator=is_hop_limit)
 
 
 class Conversation(Protocol):

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence, Set
 from contextlib import AbstractAsyncContextManager
 from time import perf_counter
 from typing import Any
@@ -86,7 +86,9 @@ class _Origin:
 
     def conversation(self) -> AbstractAsyncContextManager[Conversation]:
         flow = self.flow
-        return open_conversation(self.port.platform, flow.path, flow.interface, flow.via, self.received.port)
+        return open_conversation(
+            self.port.platform, flow.path, flow.interface, flow.via, self.received.port, flow.tally
+        )
 
 
 def _on_trio_clock(timestamp: float | None) -> float:
@@ -107,8 +109,11 @@ class Port:
     sender: Sender
     on_stale: Callable[[], None]
     observers: Observers
+    own_numbers: Set[int]
+    """The numbers of all ports of this server: from one of them, at an address of this host, comes an answer."""
     repeated: Repeated = attrs.field(factory=Repeated)
     number: int = attrs.field(init=False)
+    _drops_told: int = attrs.field(default=0, init=False)
     flows: BoundedTable[Path, Flow] = attrs.field(factory=lambda: BoundedTable(MAX_FLOWS), init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -123,6 +128,14 @@ class Port:
                 self._take(received, outgoing)
             if outgoing:
                 await self.sender.flush(outgoing)
+            if self.socket.kernel_drops != self._drops_told:
+                self._tell_drops()
+
+    def _tell_drops(self) -> None:
+        held_back = self.repeated.due("drops")
+        if held_back is not None:
+            more, self._drops_told = self.socket.kernel_drops - self._drops_told, self.socket.kernel_drops
+            _log.warning("the kernel dropped datagrams: the receive buffer was full", port=self.number, dropped=more)
 
     def forget_flows(self) -> None:
         """The interface table or the bindings changed."""
@@ -136,7 +149,7 @@ class Port:
             refusal = flow.refusal
         elif received.truncated:
             refusal = metrics.TRUNCATED
-        elif flow.from_own and received.port == self.number:
+        elif flow.from_own and received.port in self.own_numbers:
             refusal = metrics.OWN_SOURCE
         else:
             self._ask(flow, received, flow.takers, outgoing)
@@ -162,6 +175,7 @@ class Port:
             answer: Any
             try:
                 if binding.service.blocking:
+                    request.arrival  # noqa: B018 - decoded here: a thread has no trio clock
                     answer = _in_thread(binding, request)
                 else:
                     began = perf_counter()
@@ -180,7 +194,7 @@ class Port:
                     self._start_async(flow, received, takers[position:], answer)
                 else:
                     outgoing.extend(self._settled(flow, received, taker, answer))
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self._failed(flow, received, taker, error)
             return
         self._not_taken(flow, received, metrics.PASSED)
@@ -275,7 +289,7 @@ class Port:
                 taker.tally[metrics.TIMEOUT] += 1
                 if self.observers:
                     self._tell(flow, received, str(taker.binding), metrics.TIMEOUT)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._failed(flow, received, taker, error)
         finally:
             taker.binding.pending -= 1
@@ -307,7 +321,7 @@ class Port:
         await self.sender.flush(self._settled(flow, received, taker, result))
         return False
 
-    def _failed(self, flow: Flow, received: Received, taker: Taker, error: Exception) -> None:
+    def _failed(self, flow: Flow, received: Received, taker: Taker, error: Exception | SystemExit) -> None:
         """A handler raised, or answered what is no answer: this datagram is lost, and nothing else."""
         outcome = metrics.MALFORMED if isinstance(error, PeerError) else metrics.CRASHED
         taker.tally[outcome] += 1
@@ -317,7 +331,7 @@ class Port:
             return
         held_back = self.repeated.due((str(taker.binding), type(error), _where(error)))
         if held_back is not None:
-            _log.error("respond failed", exc_info=error, plugin=str(taker.binding), repeated=held_back)
+            _log.error("respond failed", exc_info=error, plugin=str(taker.binding), held_back=held_back)
 
     def _tell(
         self,

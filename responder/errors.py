@@ -63,6 +63,10 @@ class PeerError(ResponderError):
 class NetworkError(ResponderError, OSError):
     """The system refused; `errno` (and `winerror` on Windows) are the system's own."""
 
+    def __str__(self) -> str:
+        # Without "[Errno 98]": it is said in words, and a reader of a log can do without the number.
+        return str(self.strerror) if self.strerror else super().__str__()
+
 
 class BindError(NetworkError):
     """A socket could not be opened or bound.  `responderd` ends with status 1.
@@ -74,9 +78,6 @@ class BindError(NetworkError):
         super().__init__(errno, message)
         self.port = port
         self.holder = holder
-
-    def __str__(self) -> str:
-        return str(self.strerror)
 
 
 class SendError(NetworkError):

@@ -19,7 +19,7 @@ from typing import Final
 import attrs
 import h11
 import trio
-from prometheus_client import CONTENT_TYPE_LATEST, ProcessCollector, generate_latest
+from prometheus_client import ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -45,6 +45,8 @@ DRAIN = 0.5
 """Seconds to wait for the client to close: what it has yet to read of the answer is lost by a reset."""
 
 TEXT: Final = "text/plain; charset=utf-8"
+PROMETHEUS_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
+"""The form that every Prometheus reads; what newer ones add (names in UTF-8) isn't used here."""
 
 _log = get_logger(__name__)
 
@@ -117,11 +119,12 @@ class _Exporter:
                     pass
 
     async def _answer(self, request: h11.Request) -> _Answer:
+        if request.method != b"GET":
+            # Without a body, which an answer to HEAD must not have.
+            return _Answer(405, b"", headers=(("allow", "GET"),))
         path = request.target.partition(b"?")[0]
         if path not in {b"/metrics", b"/health", b"/ready"}:
             return _Answer(404, b"there are /metrics, /health and /ready\n")
-        if request.method != b"GET":
-            return _Answer(405, b"only GET\n", headers=(("allow", "GET"),))
         if path == b"/health":
             return _Answer(200, b"alive\n")
         status = await self._take()
@@ -130,7 +133,7 @@ class _Exporter:
             return _Answer(503 if reasons else 200, ("\n".join(reasons or ["ready"]) + "\n").encode())
         # In a thread: many interfaces make a long text, and the loop has datagrams to answer.
         body = await trio.to_thread.run_sync(render, status)
-        return _Answer(200, body, CONTENT_TYPE_LATEST)
+        return _Answer(200, body, PROMETHEUS_TEXT)
 
 
 async def _request(http: h11.Connection, stream: trio.SocketStream) -> h11.Request | None:

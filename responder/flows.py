@@ -131,7 +131,7 @@ def flow_of(
     via = classify(path, interface)
     takers: list[Taker] = []
     refusals: list[str] = []
-    if refused_source(path.peer, (own.broadcast for own in interface.addresses if own.broadcast)):
+    if refused_source(path.peer, path.destination) or table.is_broadcast(path.peer):
         refusals.append(metrics.BAD_SOURCE)
     else:
         for binding in bindings:
@@ -153,6 +153,6 @@ def flow_of(
         refusals[0] if refusals and not takers else "",
         owner,
         counters.tally(owner, interface.name),
-        table.is_own(path.peer),
+        table.is_own(path.peer, path.interface),
         source_prefix(path.peer),
     )

@@ -75,7 +75,7 @@ def _read_bound(value: float) -> float:
 _ADDRESS = LEAVES[frozenset(ADDRESSES)]
 
 Port: TypeAlias = Annotated[int, Kind("port (0..65535)", _in_range(0, 0xFFFF), (int,))]
-HopLimit: TypeAlias = Annotated[int, Kind("hop limit (0..255)", _in_range(0, 0xFF), (int,))]
+HopLimit: TypeAlias = Annotated[int, Kind("hop limit (1..255)", _in_range(1, 0xFF), (int,))]
 Count: TypeAlias = Annotated[int, Kind("positive integer", _in_range(1, 2**63), (int,))]
 Bound: TypeAlias = Annotated[float, Kind("non-negative number", _read_bound, (float, int))]
 Seconds: TypeAlias = Annotated[float, Kind("positive number of seconds", _read_seconds, (float, int))]

@@ -27,6 +27,8 @@ class Logger:
 
     def log(self, level: int, event: str, exc_info: BaseException | None = None, **fields: Any) -> None:
         if self._logger.isEnabledFor(level):
+            if fields.get("held_back") == 0:  # see `Repeated`: it says nothing
+                del fields["held_back"]
             self._logger.log(level, _Message(event, fields), exc_info=exc_info, extra={"fields": fields})
 
     def debug(self, event: str, **fields: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 
-def configure_logging(level: str) -> None:
+def configure_logging() -> None:
     """Render the framework's records, and everybody else's, to standard error."""
     on_terminal = sys.stderr.isatty()
     shared: list[Any] = [
@@ -22,7 +22,8 @@ def configure_logging(level: str) -> None:
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if on_terminal else "iso", utc=not on_terminal),
     ]
     renderers: list[Any] = (
-        [structlog.dev.ConsoleRenderer()]
+        # Plain: the rich form prints every local variable, the whole server and peers' payloads among them.
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if on_terminal
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
     )
@@ -33,7 +34,7 @@ def configure_logging(level: str) -> None:
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    root.setLevel(logging.INFO)
 
 
 def _fields_of_record(_logger: Any, _method: str, event: Any) -> Any:

@@ -36,6 +36,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, Protocol, TypeAlias
 
@@ -50,6 +51,7 @@ from .datagram import (
     Peer,
     Reply,
     SourceGroup,
+    is_hop_limit,
     to_group,
 )
 from .errors import ConfigError
@@ -91,12 +93,6 @@ def is_port(_instance: object, attribute: attrs.Attribute[int], value: int) -> N
         raise ValueError(f"{attribute.name}: expected a port (0..65535), got {value}")
 
 
-def is_hop_limit(_instance: object, attribute: attrs.Attribute[int | None], value: int | None) -> None:
-    """An attrs validator: None or a value that fits the header's field."""
-    if value is not None and not 0 <= value <= 0xFF:
-        raise ValueError(f"{attribute.name}: expected 0..255, got {value}")
-
-
 def is_bound(_instance: object, attribute: attrs.Attribute[float | None], value: float | None) -> None:
     """An attrs validator: None or 0, no bound, or a positive number."""
     if value is not None and not 0 <= value < float("inf"):
@@ -126,7 +122,7 @@ class Service:
 
     The rest are defaults of instance keys, which an operator may set otherwise:
 
-    on_link            answer only peers on the arrival interface's own link, as link-scoped protocols should (VU#550620)
+    on_link            answer only peers on the arrival interface's own link, as link-scoped protocols do (VU#550620)
     rate               answers a second to a source prefix (/24, /56), with a burst of as many; None or 0: no bound
     amplification      bytes out to a source prefix for each byte in; None or 0: no bound
     max_answer         bytes of one answer; a longer one is dropped and counted
@@ -147,7 +143,7 @@ class Service:
 
 
 Stamp: TypeAlias = tuple[int, int, int] | None
-"""What tells one state of a file from another: modification time (ns), size (bytes), inode; None where it is missing."""
+"""What tells one state of a file from another: modification time (ns), size (bytes), inode; None: it is missing."""
 
 
 def stamp_of(path: Path) -> Stamp:
@@ -176,22 +172,35 @@ class Context:
         self.files[path] = stamp_of(path)
         return path
 
-    def read_bytes(self, name: str | Path) -> bytes:
-        """The file's content.  Raises ConfigError, naming the file, where it can't be read."""
+    def read_bytes(self, name: str | Path, *, key: str = "") -> bytes:
+        """The file's content.  Raises ConfigError, naming the file and `key`, the option that names it."""
         path = self.path(name)
         try:
             return path.read_bytes()
         except OSError as error:
-            raise ConfigError(f"can't be read: {error.strerror}", file=path) from error
+            message = f"can't be read: {error.strerror}"
+            if isinstance(error, FileNotFoundError):
+                message += _nearest_file(path)
+            raise ConfigError(message, path=key, file=path) from error
 
-    def read_text(self, name: str | Path) -> str:
+    def read_text(self, name: str | Path, *, key: str = "") -> str:
         """The same in UTF-8.  Raises ConfigError, with the line, where it is not UTF-8."""
-        data = self.read_bytes(name)
+        data = self.read_bytes(name, key=key)
         try:
             return data.decode()
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
-            raise ConfigError(f"is not UTF-8: {error.reason}", file=self.path(name), line=line) from error
+            raise ConfigError(f"is not UTF-8: {error.reason}", path=key, file=self.path(name), line=line) from error
+
+
+def _nearest_file(path: Path) -> str:
+    """A hint at a file beside it whose name is nearly the same."""
+    try:
+        names = [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return f"; nor is there a folder {path.parent}"
+    near = get_close_matches(path.name, names, 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 StopReason: TypeAlias = Literal["stop", "replaced"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from ipaddress import IPv6Address
 
 import attrs
 
@@ -48,12 +49,19 @@ def interface_matches(name: str, patterns: tuple[str, ...]) -> bool:
     )
 
 
-def refused_source(peer: IPAddress, broadcasts: Iterable[IPAddress] = ()) -> bool:
-    """Is it an address that nobody can be answered at: a group, unspecified, or one of these broadcast addresses?
+def refused_source(peer: IPAddress, destination: IPAddress | None) -> bool:
+    """Is it a source that nobody can be answered at: a group, unspecified, or of another family than the destination?
 
-    240.0.0.0/4 holds the limited broadcast address, and nothing that may be a source (RFC 1122 section 3.2.1.3).
+    240.0.0.0/4 holds the limited broadcast address, and nothing that may be a source (RFC 1122 section 3.2.1.3).  An
+    IPv4-mapped source on the wire, in an IPv6 packet, would pass for the IPv4 peer that it names (RFC 4942 section
+    2.2); it shows as another family than the destination's.
     """
-    return peer.is_multicast or peer.is_unspecified or (peer.version == 4 and peer.is_reserved) or peer in broadcasts
+    return (
+        peer.is_multicast
+        or peer.is_unspecified
+        or (peer.version == 4 and peer.is_reserved)
+        or (destination is not None and destination.version != peer.version)
+    )
 
 
 @attrs.frozen
@@ -61,6 +69,8 @@ class Access:
     """One instance's word on who asks, for one of its services."""
 
     listen: frozenset[IPAddress]
+    listen_scoped: frozenset[tuple[IPAddress, str]]
+    """Link-local addresses of `listen`, each with its interface's name or index."""
     patterns: tuple[str, ...]
     groups: frozenset[tuple[IPAddress, IPAddress | None]]
     allow: PrefixSet
@@ -71,7 +81,8 @@ class Access:
     @classmethod
     def of(cls, instance: Instance, service: Service) -> Access:
         return cls(
-            frozenset(unscoped(address) for address in instance.listen),
+            frozenset(address for address in instance.listen if _scope(address) is None),
+            frozenset((unscoped(address), scope) for address in instance.listen if (scope := _scope(address))),
             instance.interfaces,
             frozenset(map(group_and_source, service.groups)),
             PrefixSet(instance.allow),
@@ -83,11 +94,20 @@ class Access:
     def serves(self, interface: Interface) -> bool:
         return interface_matches(interface.name, self.patterns)
 
+    def _listens(self, destination: IPAddress, interface: Interface) -> bool:
+        if not self.listen and not self.listen_scoped:
+            return True
+        if destination.is_link_local and self.listen_scoped:
+            return not self.listen_scoped.isdisjoint(
+                {(destination, interface.name), (destination, str(interface.index))}
+            )
+        return destination in self.listen
+
     def refusal(self, peer: IPAddress, destination: IPAddress | None, interface: Interface, via: Via) -> str | None:
         """None: it may ask.  Otherwise the outcome to count (`responder.metrics`)."""
         if destination is None:
             # What can't be checked can't be allowed.
-            if self.needs_destination or self.patterns or self.listen or self.on_link:
+            if self.needs_destination or self.patterns or self.listen or self.listen_scoped or self.on_link:
                 return metrics.NO_DESTINATION
         else:
             if not self.serves(interface):
@@ -95,7 +115,7 @@ class Access:
             if via is Via.MULTICAST:
                 if (destination, None) not in self.groups and (destination, peer) not in self.groups:
                     return metrics.GROUP
-            elif self.listen and destination not in self.listen:
+            elif not self._listens(destination, interface):
                 return metrics.LISTEN
             # What comes in by the loopback interface is this host's own, whatever address it speaks from.
             if self.on_link and not ("loopback" in interface.flags or interface.on_link(peer)):
@@ -103,3 +123,7 @@ class Access:
         if peer in self.deny or (self.allow and peer not in self.allow):
             return metrics.DENIED
         return None
+
+
+def _scope(address: IPAddress) -> str | None:
+    return address.scope_id if isinstance(address, IPv6Address) else None

@@ -9,6 +9,7 @@ This file refuses to choose addresses (`responder.addressing`) and to know why s
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -65,6 +66,11 @@ class Sender:
             except SendError as error:
                 self._not_sent(batch[start], error)
                 start += 1
+            except (TypeError, ValueError, struct.error) as error:
+                # A value that no check caught: it must not end the port.
+                _lost(batch[start], metrics.CRASHED)
+                self._complain("can't be sent", metrics.CRASHED, to=batch[start].route.to, error=repr(error))
+                start += 1
 
     async def send(self, message: Outgoing) -> None:
         """Send one that a task waits for.  Raises SendError; waits while the kernel has no room.  A checkpoint."""
@@ -97,8 +103,10 @@ class Sender:
                 outcome = metrics.TOO_LONG
             case Unreachable():
                 outcome = metrics.UNREACHABLE
-            case _:
+            case SendRefused():
                 outcome = metrics.NO_ROOM
+            case _:
+                outcome = metrics.SEND_FAILED
         _lost(message, outcome)
         self._complain(
             "not sent", outcome, to=message.route.to, source=message.route.source, error=error.strerror or str(error)
@@ -124,7 +132,7 @@ class Sender:
     def _complain(self, event: str, outcome: str, **fields: object) -> None:
         held_back = self.repeated.due((event, outcome))
         if held_back is not None:
-            _log.warning(event, port=self.socket.port, outcome=outcome, **fields, repeated=held_back)
+            _log.warning(event, port=self.socket.port, outcome=outcome, **fields, held_back=held_back)
 
 
 def _lost(message: Outgoing, outcome: str) -> None:

@@ -70,15 +70,16 @@ class Server:
     failed: bool = attrs.field(default=False, init=False)
     """A port ended by itself: the others went on, and the exit status tells."""
     _opened: dict[Key, Opened] = attrs.field(factory=dict, init=False)
+    _numbers: set[int] = attrs.field(factory=set, init=False)
     _leaving: dict[Key, LivePort] = attrs.field(factory=dict, init=False)
     """Ports that nobody answers on any more, open until the goodbyes are said."""
     _replacing: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     _stopping: trio.Event = attrs.field(factory=trio.Event, init=False)
     _hurry: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _background: trio.Nursery | None = attrs.field(default=None, init=False)
-    """Receivers and connections: ended by `stop` at once, or with the goodbyes."""
+    """Receivers: ended by `stop` at once."""
     _work: trio.Nursery | None = attrs.field(default=None, init=False)
-    """Async answers and plugins' `run`: they have the grace period."""
+    """Async answers, connections and plugins' `run`: they have the grace period."""
 
     def port(self, instance: str | None = None, service: str = "default") -> int:
         """The number of a service's port, also where 0 was asked for; of the first instance unless one is named.
@@ -93,6 +94,16 @@ class Server:
                     if key[0] in (runtime.service(service).port, (runtime.name, service))
                 )
         raise ValueError(f"no instance {instance!r} has a service {service!r}")
+
+    def numbers(self) -> dict[str, int]:
+        """The port of each service: of the instance, or "instance.service" where it has several."""
+        return {
+            runtime.name if len(runtime.instance.services) == 1 else f"{runtime.name}.{service.name}": self.port(
+                runtime.name, service.name
+            )
+            for runtime in self.instances
+            for service in runtime.instance.services
+        }
 
     def stop(self) -> None:
         """End `run`, with the grace period for goodbyes; called again, without what is left of it."""
@@ -206,6 +217,8 @@ class Server:
             for binding in users:
                 by_name[binding.runtime.name].ports.setdefault(binding.service.name, []).append(live.port)
             self.ports[key] = live
+        self._numbers.clear()
+        self._numbers.update(live.port.number for live in self.ports.values())
         for key, live in before.items():
             self._retire(key, live)
         self._claim_groups()
@@ -214,7 +227,15 @@ class Server:
         assert self._work is not None  # noqa: S101 - called from `run` on
         sender = Sender(opened.socket, self._work, self.following.stale)
         port = Port(
-            opened.socket, (), self.platform, self.table, self.counters, sender, self.following.stale, self.observers
+            opened.socket,
+            (),
+            self.platform,
+            self.table,
+            self.counters,
+            sender,
+            self.following.stale,
+            self.observers,
+            self._numbers,
         )
         live = LivePort(opened, port, Memberships(opened.socket))
         self._receive_on(live)
@@ -291,9 +312,9 @@ class Server:
                 self.failed = True
 
     async def _accept(self, stream: StreamPort, scope: trio.CancelScope) -> None:
-        assert self._background is not None  # noqa: S101 - it runs in it
+        assert self._work is not None  # noqa: S101 - called from `run` on
         with scope:
-            await stream.serve(self._background)
+            await stream.serve(self._work)
 
     # Interfaces
 

@@ -20,7 +20,6 @@ import attrs
 import trio
 
 from .flows import Binding
-from .metrics import Histogram
 from .net.groups import claimed
 from .net.types import Membership
 from .server import LivePort, Server
@@ -243,7 +242,7 @@ def _groups(server: Server) -> Iterator[GroupStatus]:
 
 def _latencies(bindings: Iterable[Binding]) -> Iterator[LatencyStatus]:
     for binding in bindings:
-        latency: Histogram | None = getattr(binding, "latency", None)
+        latency = binding.latency
         if latency is not None:
             buckets = tuple(latency.cumulative())
             yield LatencyStatus(str(binding), binding.service.name, buckets, sum(latency.counts), latency.total)

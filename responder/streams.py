@@ -110,10 +110,10 @@ class StreamPort:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             # The peer is gone in the middle: its right.
             return metrics.CONNECTED
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             held_back = self.repeated.due((str(binding), type(error)))
             if held_back is not None:
-                _log.error("converse failed", exc_info=error, plugin=str(binding), repeated=held_back)
+                _log.error("converse failed", exc_info=error, plugin=str(binding), held_back=held_back)
             return metrics.CRASHED
         if answer is PASS:
             return metrics.PASSED

@@ -130,7 +130,7 @@ class Supervised:
             started = trio.current_time()
             try:
                 await self.handler.run(network)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 if self.stopping.reason is not None:
                     _log.warning("run failed while stopping", plugin=self.name, error=repr(error))
                     break
@@ -214,8 +214,14 @@ class PluginNetwork:
         address, number = (where.address, where.port) if isinstance(where, Peer) else (where, self.port(service))
         if not 0 < number <= 0xFFFF:
             raise ValueError(f"port {number} can't be sent to")
+        if hop_limit is not None and not 1 <= hop_limit <= 0xFF:
+            raise ValueError(f"hop_limit: expected 1..255, got {hop_limit}")
         found = None if on is None else self._find(on)
-        if found is None and needs_interface(address) and not (isinstance(where, Peer) and where.scope_id):
+        if (
+            found is None
+            and (needs_interface(address) or self._table.is_broadcast(address))
+            and not (isinstance(where, Peer) and where.scope_id)
+        ):
             raise ValueError(f"{address} needs the interface to send on: on=")
         port = self._runtime.port_of(service, address)
         if port is None:

@@ -18,6 +18,11 @@ from collections.abc import Callable
 from functools import cache
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes on a loaded machine says nothing about the code.
+settings.register_profile("responder", deadline=None)
+settings.load_profile("responder")
 
 KINDS = ("lab", "windows", "clients")
 

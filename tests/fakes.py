@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from responder.datagram import Interface, InterfaceAddress, IPAddress, Via
-from responder.errors import BindError, SendError
+from responder.errors import BindError
 from responder.net.types import Accepted, Changes, Membership, Path, Transmit
 
 LAN = Interface(
@@ -83,7 +83,7 @@ class FakeSocket:
     shared: bool = False
     kernel_drops: int = 0
     sent: list[Transmit] = attrs.field(factory=list, init=False)
-    refusals: list[SendError] = attrs.field(factory=list, init=False)
+    refusals: list[Exception] = attrs.field(factory=list, init=False)
     room: int | None = attrs.field(default=None, init=False)
     joined: set[Membership] = attrs.field(factory=set, init=False)
     closed: bool = attrs.field(default=False, init=False)

@@ -20,14 +20,16 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"plugin"}),
     frozenset({"endpoint", "metrics", "keys", "kinds", "structure", "instance", "registry", "config", "policy"}),
     frozenset({"net"}),
-    frozenset({"addressing", "budget", "following", "capture", "observing", "querylog", "sending", "conversation", "flows"}),
+    frozenset(
+        {"addressing", "budget", "following", "capture", "observing", "querylog", "sending", "conversation", "flows"}
+    ),
     frozenset({"dispatch", "streams"}),
     frozenset({"supervisor"}),
     frozenset({"ports", "server"}),
-    frozenset({"status"}),
-    frozenset({"control", "exporter", "service_manager"}),
+    frozenset({"status", "embedding"}),
+    frozenset({"control", "exporter", "service_manager", "logsetup"}),
     frozenset({"daemon"}),
-    frozenset({"terminal", "operate", "links", "cli"}),
+    frozenset({"terminal", "operate", "links", "scaffold", "cli"}),
     # What stands on all of it and is imported by none of it.
     frozenset({"", "__main__", "testing"}),
 )

@@ -33,5 +33,13 @@ def platform(inherited: Inherited | None = None) -> Platform:
 
         system = WindowsPlatform()
     else:
-        raise NetworkError(errno.ENOSYS, f"{sys.platform}: not supported (there are Linux and Windows)")
+        from ._bsd_abi import system_of  # noqa: PLC0415 - the BSDs only
+
+        bsd = system_of(sys.platform)
+        if bsd is None:
+            message = f"{sys.platform}: not supported (there are Linux, Windows, macOS and FreeBSD)"
+            raise NetworkError(errno.ENOSYS, message)
+        from ._bsd import BsdPlatform  # noqa: PLC0415 - the BSDs only
+
+        system = BsdPlatform(bsd)
     return system

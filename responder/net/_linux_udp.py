@@ -15,20 +15,18 @@ This file refuses to choose a source, an interface or a hop limit: the `Route` s
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias
 
 import attrs
 import trio
 
 from ..datagram import Interface, IPAddress, Via, unscoped
-from ..errors import MessageTooLong, NetworkError, SendError, SendRefused, SourceUnavailable, Unreachable
-from ..tables import BoundedTable
+from ..errors import NetworkError, SourceUnavailable, Unreachable
 from . import cmsg
 from .types import Membership, Path, Route, Transmit
 
@@ -37,6 +35,7 @@ if sys.platform != "linux":  # mypy leaves out what follows, whose names the oth
 
 from ._constants import IP_PKTINFO, SO_RXQ_OVFL, SO_TIMESTAMPNS
 from ._linux_groups import Groups
+from ._posix import CONTROL_SIZE, PASSED_OVER, PAYLOAD_SIZE, Table, refusal
 
 # Plain integers: an IntEnum member is slower to compare, and these are compared for every datagram.
 _IPPROTO_IP: Final = int(socket.IPPROTO_IP)
@@ -44,76 +43,14 @@ _IPPROTO_IPV6: Final = int(socket.IPPROTO_IPV6)
 _IPV6_PKTINFO: Final = int(socket.IPV6_PKTINFO)
 _MSG_TRUNC: Final = int(socket.MSG_TRUNC)
 
-PAYLOAD_SIZE = 65536
-"""Bytes of a receive buffer: more than any UDP payload (65,507 over IPv4, 65,527 over IPv6) but a jumbogram's."""
-
-_CONTROL_SIZE = 512
-"""Bytes: what we ask for takes at most 160."""
-
-TABLE_SIZE = 4096
-"""Entries of each table; peers can fill them, so the oldest goes first."""
-
 # IP_RECVTTL's message is called IP_TTL.
 _HOP_LIMIT_MESSAGES = frozenset({(_IPPROTO_IP, int(socket.IP_TTL)), (_IPPROTO_IPV6, int(socket.IPV6_HOPLIMIT))})
-
-# What ICMP messages about earlier sends turn into (Linux: icmp_err_convert, icmpv6_err_convert), and shortages: the
-# socket goes on.
-_PASSED_OVER = frozenset(
-    {
-        errno.ECONNREFUSED,
-        errno.EHOSTUNREACH,
-        errno.ENETUNREACH,
-        errno.EHOSTDOWN,
-        errno.ENETDOWN,
-        errno.ENONET,
-        errno.ENOPROTOOPT,
-        errno.EOPNOTSUPP,
-        errno.EPROTO,
-        errno.EACCES,
-        errno.EPERM,
-        errno.EMSGSIZE,
-        errno.ENOBUFS,
-        errno.ENOMEM,
-    }
-)
-
-# What a source that is gone gives: ENETUNREACH for IPv4, EINVAL for IPv6 (Linux 6.18).  Each has other causes too.
-_SOURCE_SUSPECTED = frozenset({errno.EINVAL, errno.ENETUNREACH, errno.EADDRNOTAVAIL})
-
-_REFUSALS: dict[int, type[SendError]] = {
-    errno.EMSGSIZE: MessageTooLong,
-    errno.EPERM: SendRefused,  # a firewall's output rule
-    errno.ENOBUFS: SendRefused,
-    errno.ENOMEM: SendRefused,
-    errno.ENETUNREACH: Unreachable,
-    errno.EHOSTUNREACH: Unreachable,
-    errno.ENETDOWN: Unreachable,
-    errno.EADDRNOTAVAIL: Unreachable,
-    errno.EACCES: Unreachable,  # a `prohibit` route
-    errno.ENODEV: Unreachable,  # the interface is gone
-    errno.ENXIO: Unreachable,
-    errno.EAFNOSUPPORT: Unreachable,
-}
 
 _IN_PKTINFO_SIZE = len(cmsg.pack_in_pktinfo_posix(None, 0))
 _TIMESPEC = struct.Struct("@ll")
 _UNSIGNED = struct.Struct("=I")
 
 _Control: TypeAlias = Sequence[tuple[int, int, bytes]]
-_Key = TypeVar("_Key")
-_Value = TypeVar("_Value")
-
-
-class _Table(BoundedTable[_Key, _Value]):
-    """What `make` gives for a key, kept."""
-
-    def __init__(self, make: Callable[[_Key], _Value]) -> None:
-        super().__init__(TABLE_SIZE)
-        self._make = make
-
-    def __missing__(self, key: _Key) -> _Value:
-        value = self[key] = self._make(key)
-        return value
 
 
 class LinuxReceived:
@@ -219,8 +156,8 @@ class LinuxSocket:
         self._socket = sock
         self._dual_stack = sock.family == socket.AF_INET6
         self._groups = Groups(sock)
-        self._paths: _Table[_PathKey, Path] = _Table(decode_path)
-        self._routes: _Table[Route, _Encoded] = _Table(self._encode)
+        self._paths: Table[_PathKey, Path] = Table(decode_path)
+        self._routes: Table[Route, _Encoded] = Table(self._encode)
         self.port: int = sock.getsockname()[1]
         self.address = address
         self.kernel_drops = 0
@@ -242,11 +179,11 @@ class LinuxSocket:
         control: _Control = ()
         for _ in range(limit):
             try:
-                payload, control, flags, name = recvmsg(PAYLOAD_SIZE, _CONTROL_SIZE)
+                payload, control, flags, name = recvmsg(PAYLOAD_SIZE, CONTROL_SIZE)
             except BlockingIOError:
                 break
             except OSError as error:
-                if error.errno in _PASSED_OVER:
+                if error.errno in PASSED_OVER:
                     continue
                 if received:
                     break  # the next call meets it again
@@ -277,7 +214,7 @@ class LinuxSocket:
             except OSError as error:
                 if sent:
                     break
-                raise self._refusal(error, message) from error
+                raise refusal(error, message) from error
             sent += 1
         return sent
 
@@ -290,18 +227,6 @@ class LinuxSocket:
             if self.send(batch):
                 return
 
-    def _refusal(self, error: OSError, message: Transmit) -> SendError:
-        """The exception for what sendmsg raised."""
-        if isinstance(error, SendError):
-            return error
-        code, route = error.errno or 0, message.route
-        what = f"to {route.to} port {message.port}"
-        if code in _SOURCE_SUSPECTED and route.source is not None and not _is_own(route.source, route):
-            return SourceUnavailable(code, f"{what}: {route.source} is no address of this host now")
-        if route.source is not None:
-            what += f" from {route.source}"
-        return _REFUSALS.get(code, SendError)(code, f"{what}: {os.strerror(code)}")
-
     def join(self, membership: Membership, interface: Interface) -> None:
         self._groups.join(membership)
 
@@ -313,21 +238,3 @@ class LinuxSocket:
             trio.lowlevel.notify_closing(self._socket)
         self._groups.close()
         self._socket.close()
-
-
-def _is_own(source: IPAddress, route: Route) -> bool:
-    """Whether the host has this address, ready for use: a socket can be bound to it.  Some 10 us."""
-    if source.is_multicast:  # can be bound, but is nobody's
-        return False
-    name: tuple[str, int] | tuple[str, int, int, int]
-    if source.version == 4:
-        family, name = socket.AF_INET, (str(source), 0)
-    else:
-        scope_id = (route.interface or route.scope_id) if source.is_link_local else 0
-        family, name = socket.AF_INET6, (str(source), 0, 0, scope_id)
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind(name)
-        except OSError:
-            return False
-    return True

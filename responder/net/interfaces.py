@@ -20,6 +20,7 @@ class InterfaceTable:
         self.generation = 0
         self._by_index: dict[int, Interface] = {}
         self._own: Counter[IPAddress] = Counter()
+        self._broadcasts: Counter[IPAddress] = Counter()
         self.replace(interfaces)
 
     def __iter__(self) -> Iterator[Interface]:
@@ -36,9 +37,20 @@ class InterfaceTable:
         """The interface of that name, or None.  Looks through all of them."""
         return next((interface for interface in self._by_index.values() if interface.name == name), None)
 
-    def is_own(self, address: IPAddress) -> bool:
-        """Is it an address of one of the interfaces?"""
+    def is_own(self, address: IPAddress, index: int) -> bool:
+        """Is it this host's, for a datagram that came in by the interface of that index?
+
+        A link-local address is only where it is: another link's may be somebody else's (RFC 4007).
+        """
+        if address.is_link_local:
+            interface = self._by_index.get(index)
+            # What this host sends to its own link-local address comes in by the loopback interface.
+            return interface is not None and ("loopback" in interface.flags or interface.has(address))
         return address in self._own
+
+    def is_broadcast(self, address: IPAddress) -> bool:
+        """Is it a directed broadcast address of any of the interfaces?"""
+        return address in self._broadcasts
 
     def update(self, index: int, new: Interface | None) -> bool:
         """Take one interface's new state (None: it is gone), and say whether that differs from the old one."""
@@ -46,15 +58,14 @@ class InterfaceTable:
         if new == old:
             return False
         if old is not None:
-            for own in old.addresses:  # two links may have the same one
-                self._own[own.address] -= 1
-                if not self._own[own.address]:
-                    del self._own[own.address]
+            self._own -= Counter(own.address for own in old.addresses)
+            self._broadcasts -= Counter(own.broadcast for own in old.addresses if own.broadcast)
         if new is None:
             del self._by_index[index]
         else:
             self._by_index[index] = new
-            self._own.update(own.address for own in new.addresses)
+            self._own.update(own.address for own in new.addresses)  # counted: two links may have the same one
+            self._broadcasts.update(own.broadcast for own in new.addresses if own.broadcast)
         self.generation += 1
         return True
 

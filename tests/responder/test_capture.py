@@ -31,9 +31,7 @@ pairs = st.one_of(
 
 
 @given(pairs, st.integers(0, 65535), st.integers(0, 65535), st.binary())
-def test_checksums_are_right(
-    ends: tuple[IPAddress, IPAddress], source_port: int, to_port: int, payload: bytes
-) -> None:
+def test_checksums_are_right(ends: tuple[IPAddress, IPAddress], source_port: int, to_port: int, payload: bytes) -> None:
     source, to = ends
     packet = record(0, source=source, source_port=source_port, to=to, to_port=to_port, payload=payload)[16:]
     header = 20 if to.version == 4 else 40

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from responder import daemon, net, registry
 from responder.cli import main
-from responder.config import Config
+from responder.config import embedded_default
 from responder.datagram import Interface, InterfaceAddress
 from responder.errors import BindError, ConfigError, ConfigErrors, NetworkError
 
@@ -248,12 +248,12 @@ def test_plugins_of_an_unknown_name(arguments: list[str]) -> None:
     assert result.stderr.startswith("error: no plugin 'sgn' is installed; did you mean 'sign'?")
 
 
-def serve(monkeypatch: pytest.MonkeyPatch, outcome: int | BaseException) -> list[Config]:
-    """Put a daemon in place that ends like this; the configs it is given."""
-    given: list[Config] = []
+def serve(monkeypatch: pytest.MonkeyPatch, outcome: int | BaseException) -> list[Path | None]:
+    """Put a daemon in place that ends like this; the files it is given."""
+    given: list[Path | None] = []
 
-    def fake_run(config: Config) -> int:
-        given.append(config)
+    def fake_run(file: Path | None) -> int:
+        given.append(file)
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
@@ -265,21 +265,22 @@ def serve(monkeypatch: pytest.MonkeyPatch, outcome: int | BaseException) -> list
 @pytest.mark.parametrize("status", [0, 1])
 def test_run_gives_the_daemons_status(monkeypatch: pytest.MonkeyPatch, write: Write, status: int) -> None:
     given = serve(monkeypatch, status)
-    assert call("run", write("[plugins.echo]\nport = 7007\n")).exit_code == status
-    assert [instance.name for instance in given[0].instances] == ["echo"]
+    file = write("[plugins.echo]\nport = 7007\n")
+    assert call("run", file).exit_code == status
+    assert given == [file]
 
 
 def test_run_without_a_config_serves_the_embedded_default(monkeypatch: pytest.MonkeyPatch) -> None:
     given = serve(monkeypatch, 0)
     assert call("run").exit_code == 0
-    assert given[0].file is None
-    assert given[0].instances[0].services[0].port == 5300
+    assert given == [None]
+    (instance,) = embedded_default().instances
+    assert instance.services[0].port == 5300
 
 
-def test_run_starts_nothing_on_a_bad_config(monkeypatch: pytest.MonkeyPatch, write: Write) -> None:
-    given = serve(monkeypatch, 0)
+def test_run_starts_nothing_on_a_bad_config(write: Write) -> None:
     result = call("run", write("[plugins.echo]\nprot = 7\n[plugins.two]\nport = 1\n"))
-    assert (result.exit_code, given) == (2, [])
+    assert result.exit_code == 2
     assert len(result.stderr.splitlines()) == 2
 
 

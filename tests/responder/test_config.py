@@ -145,9 +145,12 @@ def test_all_mistakes_of_all_tables_at_once() -> None:
         ("daemon = 3\n[plugins.sign]\n", "daemon: expected a table, got 3 (an integer)"),
         ("[plugins.sign]\nquiet = 1\n", "plugins.sign.quiet: unknown key; known here: allow, "),
         ("[plugins.'../sign']\nuse = 'sign'", 'plugins."../sign": expected a name of letters'),
-        ("[plugins.sign]\nport = \n", "line 2: Invalid value (column 8)"),
-        ("[plugins.sign]\n[plugins.sign]\n", "line 2: Cannot declare ('plugins', 'sign') twice (column 14)"),
-        ("[plugins.sign]\n\ntext = '''a", "line 3: Expected \"'''\" (at the end)"),
+        ("[plugins.sign]\nport = \n", "line 2: is not TOML: Invalid value (column 8): port ="),
+        (
+            "[plugins.sign]\n[plugins.sign]\n",
+            "line 2: is not TOML: Cannot declare ('plugins', 'sign') twice (column 14): [plugins.sign]",
+        ),
+        ("[plugins.sign]\n\ntext = '''a", "line 3: is not TOML: Expected \"'''\" (at the end): text ="),
     ],
 )
 def test_one_mistake_one_message(text: str, mistake: str) -> None:
@@ -185,7 +188,7 @@ def test_mistakes_of_a_file_name_the_file(tmp_path: Path) -> None:
         f"{file}: plugins.strict.word: missing; expected a string",
     ]
     file.write_text("[plugins.sign]\nport 7\n")
-    with pytest.raises(ConfigErrors, match=f"^{file}:2: Expected '=' after a key"):
+    with pytest.raises(ConfigErrors, match=f"^{file}:2: is not TOML: Expected '=' after a key"):
         config.load(file)
 
 
@@ -213,7 +216,6 @@ def test_patterns_that_match_no_interface_are_named() -> None:
     found = parse("[plugins.sign]\ninterfaces = ['eth*', 'guest*', '!docker?', '!lo']\n[plugins.strict]\nword = ''\n")
     assert config.unmatched_patterns(found, ["lo", "eth0"]) == [
         ("plugins.sign.interfaces[1]", "guest*"),
-        ("plugins.sign.interfaces[2]", "!docker?"),
     ]
     assert config.unmatched_patterns(found, ["lo", "eth0", "guest7", "docker0"]) == []
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,7 +15,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from responder import PASS, Answer, Datagram, Peer, Plugin, Reply, Service, Via, metrics
+from responder import PASS, Answer, Datagram, InterfaceAddress, Peer, Plugin, Reply, Service, Via, metrics
 from responder.dispatch import MAX_FLOWS
 from responder.errors import MessageTooLong, PeerError, SendRefused, SourceUnavailable
 from responder.following import RESCAN_PAUSE
@@ -172,6 +174,49 @@ async def test_what_is_no_answer_loses_the_datagram_and_nothing_else(
     assert "respond failed" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Reply("text"),  # type: ignore[arg-type] # what is tested
+        lambda: Reply(b"x", hop_limit=0),
+        lambda: Reply(b"x", hop_limit=256),
+        lambda: Reply(b"x", hop_limit="3"),  # type: ignore[arg-type] # what is tested
+        lambda: Reply(b"x", to=Peer("10.71.0.9", 70_000)),
+        sys.exit,
+    ],
+)
+@pytest.mark.parametrize("later", [False, True])
+async def test_a_plugins_mistake_costs_one_datagram(make: Callable[[], Answer], later: bool) -> None:
+    def respond(request: Datagram) -> Answer:
+        return make() if request.payload == b"bad" else b"good"
+
+    async def respond_later(request: Datagram) -> Any:
+        await trio.lowlevel.checkpoint()
+        return respond(request)
+
+    async with bench(respond_later if later else respond) as it:
+        await it.deliver(FakeReceived(b"bad", path()))
+        await it.deliver(FakeReceived(b"x", path()))
+        assert it.replies() == [b"good"]
+        assert it.count(metrics.CRASHED) == 1
+
+
+async def test_a_value_that_the_system_cannot_take_costs_one_datagram(caplog: pytest.LogCaptureFixture) -> None:
+    async with bench(echo) as it:
+        it.socket.refusals.append(struct.error("int too large"))
+        await it.deliver(FakeReceived(b"0", path()), FakeReceived(b"1", path()))
+        assert it.replies() == [b"1"]
+        assert it.count(metrics.CRASHED) == 1
+    assert "can't be sent" in caplog.text
+
+
+async def test_kernel_drops_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    async with bench(echo) as it:
+        it.socket.kernel_drops = 17
+        await it.deliver(FakeReceived(b"x", path()))
+    assert "the receive buffer was full port=7007 dropped=17" in caplog.text
+
+
 async def test_a_handler_that_raises_is_logged_once_a_kind(caplog: pytest.LogCaptureFixture) -> None:
     def respond(request: Datagram) -> Answer:
         if request.payload == b"bad":
@@ -243,6 +288,10 @@ class TestRefusals:
             (FakeReceived(b"x", path(destination="239.255.70.8")), metrics.GROUP),
             (FakeReceived(b"x", path(destination=None, interface=0)), metrics.NO_DESTINATION),
             (FakeReceived(b"x", path("10.71.0.1"), port=7007), metrics.OWN_SOURCE),
+            # another link's broadcast address would be answered by broadcast there
+            (FakeReceived(b"x", path("10.72.0.255")), metrics.BAD_SOURCE),
+            # an IPv4-mapped source in an IPv6 packet
+            (FakeReceived(b"x", path("10.71.0.9", "fd71::1")), metrics.BAD_SOURCE),
         ],
     )
     async def test_are_silent_and_counted(self, received: FakeReceived, outcome: str) -> None:
@@ -250,6 +299,32 @@ class TestRefusals:
             await it.deliver(received, FakeReceived(b"good", path()))
             assert it.replies() == [b"good"]
             assert it.count(outcome) == 1
+
+    async def test_our_own_ports_do_not_answer_each_other(self) -> None:
+        async with bench(Instance.of(Probe(echo), "a", port=7007), Instance.of(Probe(echo), "b", port=7008)) as it:
+            await it.deliver(FakeReceived(b"forged", path("fd71::1", "fd71::1"), port=7008))
+            assert it.replies() == []
+            assert it.count(metrics.OWN_SOURCE) == 1
+
+    async def test_a_link_local_address_is_own_only_on_its_link(self) -> None:
+        here, there = attrs.evolve(LAN), attrs.evolve(GUEST, addresses=[InterfaceAddress("fe80::77", 64)])
+        async with bench(echo, platform=FakePlatform(tables=[(LOOPBACK, here, there)])) as it:
+            await it.deliver(
+                FakeReceived(b"theirs", path("fe80::1", "fe80::77", 3, scope_id=3), port=7007),
+                FakeReceived(b"ours", path("fe80::1", "fe80::1", 2, scope_id=2), port=7007),
+            )
+            assert it.replies() == [b"theirs"]
+            assert it.count(metrics.OWN_SOURCE) == 1
+
+    async def test_listen_on_a_link_local_address_is_about_its_link(self) -> None:
+        narrow = Instance.of(Probe(lambda _: b"narrow"), "narrow", groups=[], listen=["fe80::1%lan"])
+        wide = Instance.of(Probe(lambda _: b"wide"), "wide")
+        async with bench(narrow, wide) as it:
+            await it.deliver(
+                FakeReceived(b"x", path("fe80::9", "fe80::1", 2, scope_id=2)),
+                FakeReceived(b"x", path("fe80::9", "fe80::1", 3, scope_id=3)),
+            )
+            assert it.replies() == [b"narrow", b"wide"]
 
     async def test_a_local_client_is_answered(self) -> None:
         async with bench(echo) as it:
@@ -341,6 +416,8 @@ class TestBounds:
 
     async def test_a_blocking_service_runs_in_threads(self) -> None:
         def respond(request: Datagram) -> bytes:
+            assert request.arrival >= 0
+            assert repr(request)  # all its fields, without trio's clock
             with pytest.raises(RuntimeError):
                 trio.lowlevel.current_task()
             return b"from a thread: " + str(request.destination).encode()

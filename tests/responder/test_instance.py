@@ -69,7 +69,7 @@ def test_several_services_are_told_apart_by_name() -> None:
         (One(), {"prot": 7}, "plugins.x.prot: unknown key; did you mean 'port'?"),
         (One(), {"use": "echo"}, "plugins.x.use: the plugin is given already"),
         (One(), {"ports": {"default": 7}}, "plugins.x.ports: the plugin has one service: write port = ..."),
-        (One(), {"hop_limit": 256}, "plugins.x.hop_limit: expected a hop limit (0..255), got 256"),
+        (One(), {"hop_limit": 256}, "plugins.x.hop_limit: expected a hop limit (1..255), got 256"),
         (Two(), {"port": 7}, "plugins.x.port: the plugin has several services: write ports.search, ports.events"),
         (Two(), {"ports": {"event": 7}}, "plugins.x.ports.event: no such service; did you mean 'events'?"),
         (Two(), {"ports": {"x": 7}}, "plugins.x.ports.x: no such service; there are: search, events"),

@@ -13,7 +13,9 @@ from responder.plugin import Service
 from responder.policy import Access, PrefixSet, interface_matches, refused_source
 from tests.fakes import GUEST, LAN
 
-ANY_ACCESS = Access(frozenset(), (), frozenset(), PrefixSet(()), PrefixSet(()), needs_destination=True, on_link=False)
+ANY_ACCESS = Access(
+    frozenset(), frozenset(), (), frozenset(), PrefixSet(()), PrefixSet(()), needs_destination=True, on_link=False
+)
 
 
 @given(st.lists(st.ip_addresses().map(lambda a: ip_network((a, 12), strict=False))), st.ip_addresses())
@@ -49,16 +51,19 @@ def test_interface_patterns(patterns: tuple[str, ...], name: str, expected: bool
     assert interface_matches(name, patterns) is expected
 
 
-@pytest.mark.parametrize(
-    "address", ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255", "240.0.0.1", "10.71.0.255"]
-)
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255", "240.0.0.1"])
 def test_nobody_is_answered_at(address: str) -> None:
-    assert refused_source(ip_address(address), [ip_address("10.71.0.255")])
+    assert refused_source(ip_address(address), None)
+
+
+def test_a_mapped_source_in_an_ipv6_packet_is_no_ipv4_peer() -> None:
+    assert refused_source(ip_address("10.71.0.9"), ip_address("fd71::1"))
+    assert not refused_source(ip_address("10.71.0.9"), ip_address("10.71.0.1"))
 
 
 @pytest.mark.parametrize("address", ["10.71.0.9", "fe80::1", "127.0.0.1", "::1", "169.254.1.1"])
 def test_everybody_else_may_be(address: str) -> None:
-    assert not refused_source(ip_address(address), [ip_address("10.71.0.255")])
+    assert not refused_source(ip_address(address), None)
 
 
 class TestAccess:

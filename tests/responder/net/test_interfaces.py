@@ -56,16 +56,16 @@ class TestTable:
 
     def test_knows_the_hosts_own_addresses(self) -> None:
         table = InterfaceTable([interface(2, "two", FIRST), interface(3, "three", FIRST)])
-        assert table.is_own(FIRST.address)
-        assert not table.is_own(SECOND.address)
+        assert table.is_own(FIRST.address, 2)
+        assert not table.is_own(SECOND.address, 2)
         # The same address on two links: it is own until both have lost it.
         table.update(2, interface(2, "two", SECOND))
-        assert table.is_own(FIRST.address)
+        assert table.is_own(FIRST.address, 2)
         table.update(3, None)
-        assert not table.is_own(FIRST.address)
-        assert table.is_own(SECOND.address)
+        assert not table.is_own(FIRST.address, 2)
+        assert table.is_own(SECOND.address, 2)
         table.replace([])
-        assert not table.is_own(SECOND.address)
+        assert not table.is_own(SECOND.address, 2)
 
 
 class TestDiff:

@@ -18,7 +18,7 @@ if sys.platform != "linux":
 
 from responder.datagram import Interface, Via
 from responder.errors import MessageTooLong, NetworkError, SendError, SendRefused, Unreachable
-from responder.net import _linux, _linux_udp, cmsg
+from responder.net import _linux, _linux_udp, _posix, cmsg
 from responder.net._linux import LinuxPlatform
 from responder.net._linux_udp import LinuxSocket, advance_drops, decode_path, encode_route
 from responder.net.types import Membership, Route
@@ -99,7 +99,7 @@ def test_the_drop_counter_wraps() -> None:
 
 
 async def test_tables_that_peers_can_fill_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_linux_udp, "TABLE_SIZE", 4)
+    monkeypatch.setattr(_posix, "TABLE_SIZE", 4)
     with closing(LinuxPlatform().open_udp(0)) as server, closing(LinuxPlatform().open_udp(0)) as client:
         for number in range(1, 10):
             client.send([to(f"127.0.0.{number}", server.port)])
@@ -120,7 +120,7 @@ async def test_truncation_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_lost_control_messages_leave_the_payload_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_linux_udp, "_CONTROL_SIZE", socket.CMSG_LEN(16))  # room for the time only
+    monkeypatch.setattr(_linux_udp, "CONTROL_SIZE", socket.CMSG_LEN(16))  # room for the time only
     with closing(LinuxPlatform().open_udp(0)) as server, closing(LinuxPlatform().open_udp(0)) as client:
         client.send([to("::1", server.port)])
         request = await only(server)
@@ -168,7 +168,7 @@ def failing(*codes: int) -> LinuxSocket:
     return LinuxSocket(sock, None)
 
 
-@pytest.mark.parametrize("code", sorted(_linux_udp._PASSED_OVER), ids=errno.errorcode.get)
+@pytest.mark.parametrize("code", sorted(_posix.PASSED_OVER), ids=errno.errorcode.get)
 async def test_an_earlier_sends_error_is_passed_over(code: int) -> None:
     with closing(failing(code)) as server, closing(LinuxPlatform().open_udp(0)) as client:
         client.send([to("::1", server.port)])

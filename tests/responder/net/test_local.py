@@ -1,15 +1,18 @@
 """The owner's way in, in both forms, and what a dead or a living daemon leaves there."""
 
+# ruff: noqa: ASYNC221 - nothing else runs in these loops that blocking could hold up
+
 from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -37,7 +40,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def listen(path: Path, unix: bool) -> Iterator[Listen]:
+def listen(path: Path, unix: bool) -> Listen:
     return lambda: local.listen(path, unix=unix)
 
 
@@ -118,7 +121,9 @@ async def test_what_a_killed_daemon_left_is_replaced(listen: Listen, path: Path,
     await test_a_client_is_admitted(listen, path)
 
 
-async def test_the_port_of_a_dead_daemon_may_be_another_programs_now(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_port_of_a_dead_daemon_may_be_another_programs_now(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(local, "PROBE_TIMEOUT", 0.01)  # the other program never answers
     with socket.create_server(("127.0.0.1", 0)) as other:
         path.write_text(json.dumps({"responderd": other.getsockname()[1], "secret": "0" * 64}))
@@ -149,10 +154,10 @@ async def test_another_daemons_path_is_not_removed_at_the_end(listen: Listen, pa
 
 @pytest.mark.parametrize("folder", ["missing", "x" * 200])
 def test_a_path_that_cannot_be_is_named(tmp_path: Path, unix: bool, folder: str) -> None:
-    with pytest.raises(NetworkError, match="x/control|missing/control"):
+    with pytest.raises(NetworkError, match=re.escape(str(Path(folder, "control")) + ": ")):
         local.listen(tmp_path / folder / "control", unix=unix)
 
 
 def test_no_daemon_is_said_clearly(path: Path) -> None:
-    with pytest.raises(NetworkError, match=f"no daemon listens at {path}"):
+    with pytest.raises(NetworkError, match=re.escape(f"no daemon listens at {path}")):
         local.connect(path, 5)
