@@ -76,9 +76,10 @@ class Server:
     _replacing: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     _stopping: trio.Event = attrs.field(factory=trio.Event, init=False)
     _hurry: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
-    _background: trio.Nursery | None = attrs.field(default=None, init=False)
+    # Both exist while `run` does.
+    _background: trio.Nursery = attrs.field(init=False)
     """Receivers: ended by `stop` at once."""
-    _work: trio.Nursery | None = attrs.field(default=None, init=False)
+    _work: trio.Nursery = attrs.field(init=False)
     """Async answers, connections and plugins' `run`: they have the grace period."""
 
     def port(self, instance: str | None = None, service: str = "default") -> int:
@@ -155,7 +156,6 @@ class Server:
             before = {runtime.name: runtime for runtime in self.instances if runtime not in instances}
             self._opened, self.instances = opened, instances
             self._install(planned, opened, instances)
-            assert self._work is not None  # noqa: S101 - only a server that runs can be asked
             for runtime in instances:
                 if runtime.prepared not in known:
                     self._work.start_soon(self._live, runtime, before.pop(runtime.name, None))
@@ -224,7 +224,6 @@ class Server:
         self._claim_groups()
 
     def _start(self, opened: Opened) -> LivePort:
-        assert self._work is not None  # noqa: S101 - called from `run` on
         sender = Sender(opened.socket, self._work, self.following.stale)
         port = Port(
             opened.socket,
@@ -242,7 +241,6 @@ class Server:
         return live
 
     def _receive_on(self, live: LivePort) -> None:
-        assert self._background is not None  # noqa: S101 - called from `run` on
         live.receiving = trio.CancelScope()
         self._background.start_soon(self._serve, live.port, live.receiving)
 
@@ -254,7 +252,6 @@ class Server:
                 listener.close()
                 live.opened.listener = live.stream = None
             return
-        assert self._background is not None  # noqa: S101 - called from `run` on
         assert listener is not None  # noqa: S101 - the plan has TCP
         if live.stream is None:
             live.stream = StreamPort(listener, (), self.table, self.counters, self.following.stale, self.observers)
@@ -268,7 +265,6 @@ class Server:
         live.accepting.cancel()
         live.port.bindings = ()
         self.following.leave(live.memberships)
-        assert self._work is not None  # noqa: S101 - called from `run` on
         self._leaving[key] = live
         self._work.start_soon(self._close_later, key, live)
 
@@ -312,7 +308,6 @@ class Server:
                 self.failed = True
 
     async def _accept(self, stream: StreamPort, scope: trio.CancelScope) -> None:
-        assert self._work is not None  # noqa: S101 - called from `run` on
         with scope:
             await stream.serve(self._work)
 
