@@ -208,22 +208,25 @@ class Port:
         elif isinstance(answer, str) or not isinstance(answer, Iterable):
             raise PluginError(f"{taker.binding}: respond returned {type(answer).__name__}, which is no answer")
         mine: list[Outgoing] = []
+        others: list[Outgoing] = []
         # All are looked at before the first goes: one that is none loses the whole answer.
         messages = [self._addressed(flow, received, taker, one) for one in answer]
         for port, message in messages:
             outcome = _bound_broken(flow, taker, message) or metrics.ANSWERED
             taker.tally[outcome] += 1
-            if outcome == metrics.ANSWERED:
-                if port is self:
-                    mine.append(message)
-                else:
-                    port.sender.nursery.start_soon(port.sender.flush, [message])
-            if self.observers:
-                self._tell(flow, received, str(taker.binding), outcome, answers=(message,))
+            if outcome != metrics.ANSWERED:
+                if self.observers:
+                    self._tell(flow, received, str(taker.binding), outcome, answers=(message,))
+            elif port is self:
+                mine.append(message)
+            else:
+                others.append(message)
+                port.sender.nursery.start_soon(port.sender.flush, [message])
         if not messages:
             taker.tally[metrics.SILENT] += 1
-            if self.observers:
-                self._tell(flow, received, str(taker.binding), metrics.SILENT)
+        if self.observers and (mine or others or not messages):
+            outcome = metrics.ANSWERED if messages else metrics.SILENT
+            self._tell(flow, received, str(taker.binding), outcome, answers=(*mine, *others))
         return mine
 
     def _addressed(self, flow: Flow, received: Received, taker: Taker, one: object) -> tuple[SendingPort, Outgoing]:

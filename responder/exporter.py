@@ -235,9 +235,9 @@ def _of_ports(status: Status) -> Iterator[Metric]:
     counts: dict[tuple[str, str], int] = {}
     for group in status.groups:
         # Both states of each interface: a series that comes and goes can't be watched.
-        for state, joined in (("joined", True), ("missing", False)):
+        for state, names in (("joined", group.joined), ("missing", group.missing)):
             key = (group.interface, state)
-            counts[key] = counts.get(key, 0) + (group.joined is joined)
+            counts[key] = counts.get(key, 0) + len(names)
     memberships = GaugeMetricFamily(
         "responderd_memberships", "Multicast groups by interface.", labels=["interface", "state"]
     )

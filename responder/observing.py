@@ -32,7 +32,7 @@ class Observation:
     outcome      a constant of `responder.metrics`
     reason       the same in words: the rule, the error
     request      the payload that came in
-    answers      what is sent for it by this port
+    answers      what is sent for it; of an async iterator's answers, each is an observation of its own
     """
 
     time: float

@@ -193,7 +193,14 @@ def _show_status(found: Mapping[str, Any]) -> None:
         ),
         numbers=("receive buffer", "kernel drops"),
     )
-    _section(("interface", "port", "groups joined", "missing"), _group_rows(found["groups"]), numbers=("port",))
+    _section(
+        ("interface", "port", "groups joined", "missing"),
+        (
+            (each["interface"], str(each["port"]), "\n".join(each["joined"]), "\n".join(each["missing"]))
+            for each in found["groups"]
+        ),
+        numbers=("port",),
+    )
     _section(
         ("plugin", "interface", "answered", "otherwise"),
         (
@@ -218,19 +225,6 @@ def _section(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: 
 
 def _last_error(error: Mapping[str, Any] | None) -> str:
     return "" if error is None else f"{_clock(error['time'])} {printable(error['message'])}"
-
-
-def _group_rows(groups: Iterable[Mapping[str, Any]]) -> Iterable[Sequence[str]]:
-    """A row an interface and port, its groups in two cells."""
-    cells: dict[tuple[str, int], tuple[list[str], list[str]]] = {}
-    for each in groups:
-        joined, missing = cells.setdefault((each["interface"], each["port"]), ([], []))
-        name = each["group"] if each["source"] is None else f"{each['group']} from {each['source']}"
-        (joined if each["joined"] else missing).append(name)
-    return [
-        (interface, str(port), "\n".join(joined), "\n".join(missing))
-        for (interface, port), (joined, missing) in cells.items()
-    ]
 
 
 def _counts(counts: Mapping[str, int], but: str = "") -> str:

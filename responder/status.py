@@ -7,6 +7,7 @@ anything.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import time
@@ -19,6 +20,7 @@ from typing import Any, Generic, TypeVar
 import attrs
 import trio
 
+from .datagram import IPAddress
 from .flows import Binding
 from .net.groups import claimed
 from .net.types import Membership
@@ -83,13 +85,15 @@ class PortStatus:
 
 @attrs.frozen
 class GroupStatus:
-    """A multicast group that a port should have, or has, on an interface; `source` None: of any source."""
+    """The multicast groups of a port on an interface: those it has, and those it should have.
+
+    One that is joined for a source alone reads "232.1.1.1 from 192.0.2.1".
+    """
 
     port: int
-    group: str
-    source: str | None
     interface: str
-    joined: bool
+    joined: tuple[str, ...]
+    missing: tuple[str, ...]
 
 
 @attrs.frozen
@@ -111,7 +115,10 @@ class Status:
     errors: tuple[ErrorStatus, ...]
 
     def as_json(self) -> dict[str, Any]:
-        return {**attrs.asdict(self), "not_ready": self.not_ready()}
+        plain = attrs.asdict(self, filter=attrs.filters.exclude("groups"))
+        # Hosts with many interfaces have many of these, and attrs is slow where it looks for nested classes.
+        groups = [attrs.asdict(each, recurse=False) for each in self.groups]
+        return {**plain, "groups": groups, "not_ready": self.not_ready()}
 
     def not_ready(self) -> list[str]:
         """Why requests may go unanswered, a line each; empty: it is ready."""
@@ -179,7 +186,7 @@ def take(server: Server, about: About) -> Status:
         failed=server.failed,
         instances=tuple(_instance(each, bindings, about.errors) for each in server.instances),
         ports=tuple(map(_port, _live_ports(server))),
-        groups=tuple(sorted(_groups(server), key=lambda each: (each.port, each.interface, each.group))),
+        groups=tuple(_groups(server)),
         group_failures=sum(live.memberships.failures for live in _live_ports(server)),
         counters=server.counters.snapshot(),
         latencies=tuple(_latencies(bindings)),
@@ -225,19 +232,25 @@ def _port(live: LivePort) -> PortStatus:
 def _groups(server: Server) -> Iterator[GroupStatus]:
     for live in _live_ports(server):
         claims = [(binding.service.groups, binding.access.serves) for binding in live.port.bindings]
-        desired: set[Membership] = set()
+        most = len({group for groups, _ in claims for group in groups})
+        joined: dict[int, list[Membership]] = {}
+        for membership in live.memberships.joined:
+            joined.setdefault(membership.interface, []).append(membership)
         for interface in server.table:
-            desired |= claimed(claims, interface)
-        joined = live.memberships.joined
-        for membership in desired | joined:
-            interface_now = server.table.get(membership.interface)
-            yield GroupStatus(
-                port=live.opened.socket.port,
-                group=str(membership.group),
-                source=None if membership.source is None else str(membership.source),
-                interface=f"#{membership.interface}" if interface_now is None else interface_now.name,
-                joined=membership in joined,
-            )
+            here = joined.get(interface.index, [])
+            # Where it has them all there is no need to work out which it should have.
+            missing = claimed(claims, interface).difference(here) if len(here) < most else ()
+            if here or missing:
+                yield GroupStatus(live.opened.socket.port, interface.name, _names(here), _names(missing))
+
+
+def _names(memberships: Iterable[Membership]) -> tuple[str, ...]:
+    return tuple(sorted(_name(membership.group, membership.source) for membership in memberships))
+
+
+@functools.lru_cache(256)
+def _name(group: IPAddress, source: IPAddress | None) -> str:
+    return str(group) if source is None else f"{group} from {source}"
 
 
 def _latencies(bindings: Iterable[Binding]) -> Iterator[LatencyStatus]:
@@ -252,7 +265,7 @@ Value = TypeVar("Value")
 
 
 class Paced(Generic[Value]):
-    """Takes what somebody asks for over and over at most every `pause` seconds, whoever asks.
+    """Takes what somebody asks for over and over at most every `pause` seconds, and for a tenth of the time at most.
 
     Each caller gets a value of its own time, never an older one; those that wait are served in turn.
     """
@@ -266,7 +279,9 @@ class Paced(Generic[Value]):
     async def __call__(self) -> Value:
         async with self._lock:
             await trio.sleep_until(max(self._next_at, trio.current_time()))
+            began = time.perf_counter()
             try:
                 return self._get()
             finally:
-                self._next_at = trio.current_time() + self._pause
+                took = time.perf_counter() - began
+                self._next_at = trio.current_time() + max(self._pause, 9 * took)

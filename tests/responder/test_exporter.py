@@ -41,9 +41,9 @@ STATUS = Status(
     instances=(instance("dns"), instance("echo", restarts=3)),
     ports=(PortStatus(53, None, ("udp",), ("dns",), None, 5), PortStatus(53, "::1", ("udp",), ("dns",), None, 6)),
     groups=(
-        GroupStatus(53, "224.0.0.251", None, "lan", joined=True),
-        GroupStatus(53, "ff02::fb", None, "lan", joined=True),
-        GroupStatus(53, "ff02::fb", None, "guest0", joined=False),
+        GroupStatus(53, "lan", joined=("224.0.0.251",), missing=()),
+        GroupStatus(54, "lan", joined=("ff02::fb",), missing=()),
+        GroupStatus(53, "guest0", joined=(), missing=("ff02::fb",)),
     ),
     group_failures=4,
     counters={"dns": {"lan": {"answered": 10, "off-link": 2}}, "-": {'a"\n\\b': {"denied": 1}}},

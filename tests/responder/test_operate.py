@@ -43,8 +43,7 @@ STATUS: dict[str, Any] = {
         }
     ],
     "groups": [
-        {"port": 53, "group": "224.0.0.251", "source": None, "interface": "lan", "joined": True},
-        {"port": 53, "group": "232.1.1.1", "source": "10.0.0.1", "interface": "lan", "joined": False},
+        {"port": 53, "interface": "lan", "joined": ["224.0.0.251"], "missing": ["232.1.1.1 from 10.0.0.1"]},
     ],
     "group_failures": 1,
     "counters": {"dns": {"lan": {"answered": 100, "denied": 2, "off-link": 30}}},

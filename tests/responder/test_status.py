@@ -18,7 +18,7 @@ from responder import Answer, Datagram, Plugin, Service
 from responder.instance import Instance, prepare_all
 from responder.log import get_logger
 from responder.server import Server, open_server
-from responder.status import MAX_ERRORS, MAX_MESSAGE, About, Paced, RecentErrors, take
+from responder.status import MAX_ERRORS, MAX_MESSAGE, About, GroupStatus, Paced, RecentErrors, take
 from tests.fakes import FakePlatform, FakeReceived, path
 
 
@@ -72,7 +72,7 @@ async def test_what_it_says(autojump_clock: MockClock) -> None:
         (7007, None, ("udp", "tcp"), ("a",), 7),
         (7008, None, ("udp",), ("a",), 0),
     ]
-    assert [(group.group, group.interface, group.joined) for group in status.groups] == [("239.255.70.7", "lan", True)]
+    assert status.groups == (GroupStatus(7007, "lan", joined=("239.255.70.7",), missing=()),)
     assert status.counters == {"a": {"lan": {"answered": 1}, "guest0": {"interface": 1}}}
     assert status.latencies == ()
     assert json.loads(json.dumps(status.as_json(), allow_nan=False))["instances"][0]["name"] == "a"
@@ -88,7 +88,7 @@ async def test_a_group_that_cannot_be_joined_is_missing(
     monkeypatch.setattr("tests.fakes.FakeSocket.join", refuse)
     async with opened(platform, Instance.of(Answering(), "a", interfaces=["lan"])) as server:
         status = take(server, About())
-    assert [(group.interface, group.joined) for group in status.groups] == [("lan", False)]
+    assert status.groups == (GroupStatus(7007, "lan", joined=(), missing=("239.255.70.7",)),)
     assert status.group_failures > 0
 
 
