@@ -15,7 +15,8 @@ from typing import Annotated, Any, TypeAlias
 
 import attrs
 
-from .datagram import IPAddress, IPNetwork, unscoped
+from . import datagram
+from .datagram import IPAddress, IPNetwork, SourceGroup, to_group, unscoped
 from .errors import ConfigError, ConfigErrors, PluginError
 from .keys import concatenate, did_you_mean, join
 from .kinds import ADDRESSES, LEAVES, Kind, quiet
@@ -31,7 +32,9 @@ def _in_range(low: int, high: int) -> Callable[[int], int]:
     return read
 
 
-def _read_group(value: IPAddress | str) -> IPAddress:
+def _read_group(value: datagram.Group | str) -> datagram.Group:
+    if isinstance(value, SourceGroup) or (isinstance(value, str) and "@" in value):
+        return to_group(value)
     address: IPAddress = _ADDRESS.read(value)
     if not address.is_multicast:
         raise ValueError("it is no multicast address")
@@ -81,7 +84,8 @@ Bound: TypeAlias = Annotated[float, Kind("non-negative number", _read_bound, (fl
 Seconds: TypeAlias = Annotated[float, Kind("positive number of seconds", _read_seconds, (float, int))]
 Pattern: TypeAlias = Annotated[str, Kind("pattern of interface names", _read_pattern, example="'eth*' or '!docker*'")]
 Group: TypeAlias = Annotated[
-    IPAddress, Kind("multicast address", _read_group, _ADDRESS.raw, example="239.255.0.1 or ff02::1234")
+    datagram.Group,
+    Kind("multicast address", _read_group, (*_ADDRESS.raw, SourceGroup), example="239.255.0.1 or ff02::1234"),
 ]
 ListenAddress: TypeAlias = Annotated[IPAddress, attrs.evolve(_ADDRESS, read=quiet(_read_listen, ADDRESSES))]
 
@@ -92,7 +96,8 @@ class InstanceKeys:
 
     use              the plugin, where the table's name is not the plugin's
     port, ports      the port of a plugin with one service; `ports.NAME` of one with several
-    groups           the multicast groups to join, in place of the service's own; `groups.NAME` with several services
+    groups           the multicast groups to join, in place of the service's own; `groups.NAME` with several services;
+                     "GROUP@SOURCE" hears that source only (RFC 4607)
     hop_limit        of what is sent; `hop_limit.NAME` with several services
     listen           addresses to bind in place of the wildcard; IPv6 link-local ones with their interface (`%eth0`)
     interfaces       shell patterns of interface names; `!pattern` excludes; none: all interfaces

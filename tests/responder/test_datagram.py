@@ -6,6 +6,7 @@ import attrs
 import pytest
 
 from responder import Datagram, Interface, InterfaceAddress, Peer, Reply, Via
+from responder.datagram import SourceGroup, group_and_source, to_group
 from tests.fakes import LAN
 
 
@@ -75,3 +76,28 @@ class TestInterface:
     def test_has(self) -> None:
         assert LAN.has(ip_address("10.71.0.2"))
         assert not LAN.has(ip_address("10.71.0.255"))
+
+    def test_is_working(self) -> None:
+        assert LAN.is_working
+        assert not attrs.evolve(LAN, flags={"up"}).is_working
+        assert not attrs.evolve(LAN, flags={"running"}).is_working
+
+
+class TestGroups:
+    def test_one_source(self) -> None:
+        group = to_group("232.1.2.3@10.0.0.9")
+        assert group == SourceGroup("232.1.2.3", "10.0.0.9") == to_group(group)
+        assert str(group) == "232.1.2.3@10.0.0.9"
+        assert group_and_source(group) == (ip_address("232.1.2.3"), ip_address("10.0.0.9"))
+
+    def test_any_source(self) -> None:
+        assert to_group("ff02::c") == ip_address("ff02::c")
+        assert group_and_source(ip_address("ff02::c")) == (ip_address("ff02::c"), None)
+
+    @pytest.mark.parametrize(
+        "text",
+        ["10.1.1.1@10.0.0.9", "232.1.1.1@fe80::9", "232.1.1.1@239.1.1.1", "232.1.1.1@0.0.0.0", "@", "232.1.1.1@"],
+    )
+    def test_what_is_none(self, text: str) -> None:
+        with pytest.raises(ValueError):  # noqa: PT011 - ipaddress' words are its own
+            to_group(text)

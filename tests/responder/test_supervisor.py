@@ -12,7 +12,7 @@ from typing import ClassVar
 import attrs
 import pytest
 import trio
-from trio.testing import MockClock, assert_checkpoints
+from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 
 from responder import ConfigError, Network, Peer, Plugin, Service, SourceUnavailable, metrics
 from responder.instance import Instance, Prepared
@@ -252,6 +252,25 @@ class TestNetwork:
                 network.port("other")
 
         await self.use(work, interfaces=["lan"])
+
+    async def test_changes_are_those_of_the_instances_interfaces(self, autojump_clock: MockClock) -> None:
+        told: list[str] = []
+
+        async def follow(network: Network) -> None:
+            changes = network.changes()
+            told.append(", ".join(interface.name for interface in network.interfaces))
+            with trio.move_on_after(10):
+                async for change in changes:
+                    told.append(f"{change.kind} {change.interface}")  # noqa: PERF401 - cut off by the end
+
+        platform = FakePlatform()
+        async with serving(Instance.of(Runner(follow), interfaces=["guest*"]), platform=platform):
+            await wait_all_tasks_blocked()
+            platform.watch.set(attrs.evolve(LAN, name="office"), attrs.evolve(GUEST, index=9, name="guest1"))
+            await trio.sleep(1)
+            platform.watch.remove(GUEST.index)
+            await trio.sleep(1)
+        assert told == ["guest0", "appeared guest1", "disappeared guest0"]
 
     async def test_state_dir(self, tmp_path: Path) -> None:
         async def work(network: Network) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from ipaddress import ip_address
@@ -13,7 +15,7 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("Linux only", allow_module_level=True)
 
-from responder.datagram import Interface, Via
+from responder.datagram import Interface, IPAddress, Via
 from responder.errors import SendRefused, SourceUnavailable, Unreachable
 from responder.net.types import Membership, Route, Transmit
 
@@ -197,3 +199,62 @@ async def test_two_that_share_a_port_both_hear_the_group(links: Links) -> None:
         client.send([to(str(group), one.port, b"both", source="10.71.0.9", interface=out)])
         for sock in (one, two):
             assert (await only(sock)).payload == b"both"
+
+
+@pytest.mark.lab
+async def test_more_memberships_than_one_socket_may_have(links: Links) -> None:
+    link1 = Interface(links.host.ifindex("link1"), "link1")
+    groups = [ip_address(f"239.255.71.{number}") for number in range(45)]
+    out = links.client.ifindex("link1")
+
+    def open_files() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    with closing(links.host_platform.open_udp(0)) as server, closing(links.client_platform.open_udp(0)) as client:
+
+        def change(what: Callable[[Membership, Interface], None], chosen: Sequence[IPAddress]) -> None:
+            # In the namespace: helper sockets are made where the call is.
+            links.host.call(lambda: [what(Membership(group, link1.index), link1) for group in chosen])
+
+        async def heard(chosen: Sequence[IPAddress]) -> None:
+            messages = [to(str(group), server.port, str(group).encode(), interface=out) for group in groups]
+            assert client.send(messages) == len(messages)
+            client.send([to("10.71.0.1", server.port, b"mark")])
+            payloads = [request.payload.decode() for request in await drained(server, len(chosen) + 1)]
+            assert payloads == [*map(str, chosen), "mark"]
+
+        files = open_files()
+        change(server.join, groups)
+        assert open_files() == files + 2, "20 memberships each"
+        change(server.join, groups)  # twice is no error
+        await heard(groups)
+        # Room that is given back is used again.
+        change(server.leave, groups[:20])
+        change(server.join, groups[:20])
+        assert open_files() == files + 2
+        change(server.leave, groups[20:])
+        assert open_files() == files
+        await heard(groups[:20])
+        # Without helpers, what others join is not heard.
+        with closing(links.host_platform.open_udp(0)) as other:
+            other.join(Membership(groups[30], link1.index), link1)
+            await heard(groups[:20])
+        change(server.join, groups[20:])
+        assert open_files() == files + 2
+    assert open_files() < files, "closed with it"
+
+
+@pytest.mark.lab
+async def test_a_membership_whose_interface_is_gone_is_left(links: Links) -> None:
+    """And takes no room: 20 is the limit of a socket."""
+    with closing(links.host_platform.open_udp(0)) as server:
+        files = len(os.listdir("/proc/self/fd"))
+        for number in range(25):
+            links.host.ip("link add wire type veth peer name end")
+            index = links.host.ifindex("wire")
+            source = ip_address("10.0.0.9") if number % 2 else None
+            membership = Membership(ip_address("232.1.1.1"), index, source)
+            links.host.call(partial(server.join, membership, Interface(index, "wire")))
+            links.host.ip("link del wire")
+            server.leave(membership, None)
+        assert len(os.listdir("/proc/self/fd")) == files
