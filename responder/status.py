@@ -224,7 +224,7 @@ def _port(live: LivePort) -> PortStatus:
         address=None if socket.address is None else str(socket.address),
         transports=("udp",) if listener is None else ("udp", "tcp"),
         plugins=tuple(dict.fromkeys(str(binding) for binding in live.port.bindings)),
-        receive_buffer=getattr(socket, "receive_buffer", None),
+        receive_buffer=socket.receive_buffer,
         kernel_drops=socket.kernel_drops,
     )
 

@@ -82,6 +82,7 @@ class FakeSocket:
     address: IPAddress | None = None
     shared: bool = False
     kernel_drops: int = 0
+    receive_buffer: int | None = None
     sent: list[Transmit] = attrs.field(factory=list, init=False)
     refusals: list[Exception] = attrs.field(factory=list, init=False)
     room: int | None = attrs.field(default=None, init=False)

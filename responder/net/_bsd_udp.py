@@ -153,6 +153,10 @@ class BsdSocket:
     def __repr__(self) -> str:
         return f"<UDP sockets {self.address or '*'} port {self.port}>"
 
+    @property
+    def receive_buffer(self) -> int:
+        return min(member.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) for member in self._members.values())
+
     async def wait_readable(self) -> None:
         await wait_readable([member.sock for member in self._members.values()])
 

@@ -28,7 +28,7 @@ import trio
 
 from ..datagram import Interface, IPAddress, unscoped
 from ..errors import BindError
-from ..log import get_logger
+from ..log import Repeated, get_logger
 
 if sys.platform != "linux":  # mypy leaves out what follows, whose names the other platforms' `socket` lacks
     raise ImportError("Linux only")
@@ -55,6 +55,9 @@ from ._linux_udp import LinuxSocket
 from .activation import Inherited
 
 log = get_logger(__name__)
+
+_repeated = Repeated()
+"""A conversation opens a socket for each request."""
 
 RECEIVE_BUFFER = 4 * 1024 * 1024
 """Bytes: at 150,000 small datagrams a second, which take some 768 bytes each there, room for 35 ms."""
@@ -176,6 +179,8 @@ class _Place:
             )
         elif code == errno.EADDRNOTAVAIL:
             message = f"{self}: {self.address} is not an address of this host"
+        elif code == errno.EAFNOSUPPORT and self.address is not None:
+            message = f"{self}: this host has no IPv{self.address.version}"
         elif code == errno.EINVAL and self.address is not None and self.address.is_link_local and not self.interface:
             message = f"{self}: a link-local address needs its interface"
         else:
@@ -234,7 +239,15 @@ def _size_buffer(sock: socket.socket, force: int, option: int, size: int, limit:
     # The kernel doubles what is asked, for its own bookkeeping, and tells the doubled value (socket(7)).
     given = sock.getsockopt(socket.SOL_SOCKET, option) // 2
     if given < size:
-        log.info("socket buffer is smaller than asked", asked=size, given=given, raise_it_by=f"net.core.{limit}")
+        held_back = _repeated.due(limit)
+        if held_back is not None:
+            log.info(
+                "socket buffer is smaller than asked",
+                asked=size,
+                given=given,
+                raise_it_by=f"net.core.{limit}",
+                held_back=held_back,
+            )
 
 
 def _bind_udp(sock: socket.socket, place: _Place, *, shared: bool) -> None:

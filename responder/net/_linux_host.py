@@ -17,6 +17,8 @@ from ..datagram import IPAddress
 if sys.platform != "linux":  # what follows reads Linux's /proc
     raise ImportError("Linux only")
 
+import pwd  # there is none on Windows
+
 # The thread's own: /proc/net is the main thread's network namespace.
 _PROC_NET = Path("/proc/thread-self/net")
 
@@ -24,10 +26,11 @@ _PROC_NET = Path("/proc/thread-self/net")
 def port_holder(transport: str, port: int, address: IPAddress | None) -> str | None:
     """Who holds a port that `address` (None: the wildcard) would collide with: "name (pid 812)".
 
-    `transport` is "udp" or "tcp".  None where it can't be told: without root, other users' processes are closed to us.
+    `transport` is "udp" or "tcp".  Without root, other users' processes are closed to us: then "a program of user x".
+    None where nobody is found.
     """
-    inodes = set(_colliding(transport, port, address))
-    wanted = {f"socket:[{inode}]" for inode in inodes}
+    users = dict(_colliding(transport, port, address))
+    wanted = {f"socket:[{inode}]" for inode in users}
     if not wanted:
         return None
     for process in Path("/proc").iterdir():
@@ -39,11 +42,18 @@ def port_holder(transport: str, port: int, address: IPAddress | None) -> str | N
                 return f"{name} (pid {process.name})"
         except OSError:  # another user's, or gone
             continue
-    return None
+    return f"a program of user {_user_name(next(iter(users.values())))}"
 
 
-def _colliding(transport: str, port: int, address: IPAddress | None) -> Iterator[str]:
-    """The inodes of the sockets in /proc/net/udp, udp6, tcp, tcp6 (proc_net_tcp.rst) that have the port."""
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _colliding(transport: str, port: int, address: IPAddress | None) -> Iterator[tuple[str, int]]:
+    """(inode, uid) of the sockets in /proc/net/udp, udp6, tcp, tcp6 (proc_net_tcp.rst) that have the port."""
     for table in (transport, f"{transport}6"):
         try:
             lines = (_PROC_NET / table).read_text().splitlines()[1:]
@@ -54,7 +64,7 @@ def _colliding(transport: str, port: int, address: IPAddress | None) -> Iterator
             local, _, local_port = fields[1].partition(":")
             held = _hex_address(local)
             if int(local_port, 16) == port and (address is None or held.is_unspecified or held == address):
-                yield fields[9]
+                yield fields[9], int(fields[7])
 
 
 def _hex_address(text: str) -> IPAddress:

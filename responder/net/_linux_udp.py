@@ -168,6 +168,11 @@ class LinuxSocket:
     def _encode(self, route: Route) -> _Encoded:
         return encode_route(route, dual_stack=self._dual_stack)
 
+    @property
+    def receive_buffer(self) -> int:
+        # The kernel tells the double of what it was asked for (socket(7)).
+        return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+
     async def wait_readable(self) -> None:
         if self._socket.fileno() == -1:
             raise trio.ClosedResourceError

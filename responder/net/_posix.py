@@ -46,9 +46,12 @@ PASSED_OVER = frozenset(
     }
 )
 
-# What a source that is gone gives: ENETUNREACH for IPv4, EINVAL for IPv6 (Linux 6.18), EADDRNOTAVAIL (BSD).  Each has
-# other causes too.
-_SOURCE_SUSPECTED = frozenset({errno.EINVAL, errno.ENETUNREACH, errno.EADDRNOTAVAIL})
+# What a source that is gone gives, by IP version (Linux 6.18; EADDRNOTAVAIL: BSD).  Each has other causes too, so the
+# address is then looked for; not where it can't be the cause, since a flood of unroutable peers would pay for it.
+_SOURCE_SUSPECTED = {
+    4: frozenset({errno.ENETUNREACH, errno.EADDRNOTAVAIL}),
+    6: frozenset({errno.EINVAL, errno.EADDRNOTAVAIL}),
+}
 
 _REFUSALS: dict[int, type[SendError]] = {
     errno.EMSGSIZE: MessageTooLong,
@@ -88,7 +91,8 @@ def refusal(error: OSError, message: Transmit) -> SendError:
         return error
     code, route = error.errno or 0, message.route
     what = f"to {route.to} port {message.port}"
-    if code in _SOURCE_SUSPECTED and route.source is not None and not is_own(route.source, route):
+    source = route.source
+    if source is not None and code in _SOURCE_SUSPECTED[source.version] and not is_own(source, route):
         return SourceUnavailable(code, f"{what}: {route.source} is no address of this host now")
     if route.source is not None:
         what += f" from {route.source}"

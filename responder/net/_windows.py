@@ -118,9 +118,8 @@ class WindowsPlatform:
     async def interfaces(self) -> Sequence[Interface]:
         return await trio.to_thread.run_sync(self._enumerate)
 
-    def watch_interfaces(self, rescan: float = 30.0) -> AbstractAsyncContextManager[InterfaceWatch]:
-        """Watch for changes of the table; `rescan` in seconds."""
-        return watch_interfaces(rescan, self._enumerate, self._open_winsock)
+    def watch_interfaces(self) -> AbstractAsyncContextManager[InterfaceWatch]:
+        return watch_interfaces(self._enumerate, self._open_winsock)
 
     def _source_on(self, index: int, to: IPAddress) -> IPAddress | None:
         return next((entry.source_for(to) for entry in self._enumerate() if entry.index == index), None)
@@ -203,7 +202,7 @@ def _name(
 def _bind_error(error: OSError, what: str, port: int, address: IPAddress | None) -> BindError:
     code = error_code(error)
     if code == WSAEADDRINUSE:
-        message = f"{what} is taken"
+        message = f"{what} is taken by another program"
     elif code == WSAEACCES:
         message = f"{what} is taken by a program that doesn't share it, or the system keeps it for itself"
     elif code == WSAEADDRNOTAVAIL:

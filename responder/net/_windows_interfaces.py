@@ -4,9 +4,9 @@ Addresses and prefixes come through ifaddr; GetAdaptersAddresses adds what that 
 GUID), type, state, MTU, and which addresses are usable.  The two are asked one after the other, so an interface that
 only one of them saw is left out: it is coming or going, and the change signal will tell.
 
-`InterfaceWatch` waits for SIO_ADDRESS_LIST_CHANGE, with a slow re-scan beside it for what that doesn't report.
+`InterfaceWatch` waits for SIO_ADDRESS_LIST_CHANGE.  What that doesn't report, a slow re-scan has to find.
 
-This file refuses to keep a table: who needs one enumerates again.
+This file refuses to keep a table, and to re-scan: `responder.following` does both.
 """
 
 from __future__ import annotations
@@ -167,10 +167,9 @@ def interfaces() -> list[Interface]:
 
 
 class InterfaceWatch:
-    """A `responder.net.types.InterfaceWatch` that only signals.  `rescan` is in seconds."""
+    """A `responder.net.types.InterfaceWatch` that only signals."""
 
-    def __init__(self, rescan: float, enumerate_interfaces: Callable[[], Sequence[Interface]]) -> None:
-        self._rescan = rescan
+    def __init__(self, enumerate_interfaces: Callable[[], Sequence[Interface]]) -> None:
         self._enumerate = enumerate_interfaces
         self._changed = trio.Event()
 
@@ -180,9 +179,7 @@ class InterfaceWatch:
         return await trio.to_thread.run_sync(self._enumerate)
 
     async def changes(self) -> Changes | None:
-        """None after a change since the last call of either method, or after the re-scan interval: enumerate anew."""
-        with trio.move_on_after(self._rescan):
-            await self._changed.wait()
+        await self._changed.wait()
         self._changed = trio.Event()
         return None
 
@@ -211,13 +208,12 @@ class InterfaceWatch:
 
 @asynccontextmanager
 async def watch_interfaces(
-    rescan: float,
     enumerate_interfaces: Callable[[], Sequence[Interface]],
     open_winsock: Callable[[int], Winsock],
     families: Iterable[int] = (AF_INET, AF_INET6),
 ) -> AsyncIterator[InterfaceWatch]:
     """Watch with a socket of each family that this host has; `open_winsock` makes the border of a handle."""
-    watch = InterfaceWatch(rescan, enumerate_interfaces)
+    watch = InterfaceWatch(enumerate_interfaces)
     async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
         for family in families:
             try:

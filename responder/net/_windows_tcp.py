@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any
 
@@ -29,6 +30,7 @@ class WindowsListener:
     def __init__(
         self, sock: socket.socket, address: IPAddress | None, interfaces: Callable[[], Awaitable[Sequence[Interface]]]
     ) -> None:
+        self._listening = sock
         self._socket = trio.socket.from_stdlib_socket(sock)
         self._interfaces = interfaces
         self._table: Sequence[Interface] = ()
@@ -40,6 +42,8 @@ class WindowsListener:
             try:
                 connection, peer = await self._socket.accept()
             except OSError as error:
+                if self._listening.fileno() == -1:
+                    raise trio.ClosedResourceError("this listener is closed") from error
                 code = getattr(error, "winerror", None)
                 if code in _SHORTAGE:
                     await trio.sleep(_SHORTAGE_PAUSE)
@@ -77,7 +81,11 @@ class WindowsListener:
         return index
 
     def close(self) -> None:
-        self._socket.close()
+        if self._listening.fileno() == -1:
+            return
+        with suppress(RuntimeError):  # outside of trio's run, where nobody waits
+            trio.lowlevel.notify_closing(self._listening)
+        self._listening.close()
 
 
 def _holder(address: IPAddress, table: Iterable[Interface]) -> int:

@@ -10,8 +10,11 @@ What the system wants, and what is done about it:
 - There is no control message for the hop limit of a send, so it is a socket option, set when it changes.  (An
   overlapped send that waits takes the value of the moment when it goes.)
 
-A send is tried at once, and is overlapped only where it would block.  This file refuses to choose source addresses,
-save the one that `in_pktinfo` must have where only an interface was given, and to open or bind.
+A send is tried at once, and is overlapped only where it would block: what is refused is refused before there is an
+operation, for which some systems (Wine 8) would queue a completion packet all the same.
+
+This file refuses to choose source addresses, save the one that `in_pktinfo` must have where only an interface was
+given, and to open or bind.
 """
 
 from __future__ import annotations
@@ -37,7 +40,9 @@ from ._winsock_errors import (
     WSAEHOSTUNREACH,
     WSAEMSGSIZE,
     WSAENETUNREACH,
+    WSAENOTSOCK,
     WSAEWOULDBLOCK,
+    NotASocket,
     WinsockError,
     call_error,
     error_for,
@@ -177,6 +182,7 @@ class WindowsSocket:
         self.address = address
         self.port: int = sock.getsockname()[1]
         self.kernel_drops = 0  # Windows doesn't tell
+        self.receive_buffer = None  # what SO_RCVBUF tells there is what was asked for, not what there is
         self._handle = sock.fileno()
         self._operations = Operations(winsock, sock.close)
         self._incoming = Incoming()
@@ -191,7 +197,8 @@ class WindowsSocket:
     # Receiving
 
     async def wait_readable(self) -> None:
-        self._check_open()
+        if self._closed:
+            raise trio.ClosedResourceError("this socket is closed")
         await trio.lowlevel.wait_readable(self._handle)
 
     def receive(self, limit: int) -> Sequence[WindowsReceived]:
@@ -254,15 +261,19 @@ class WindowsSocket:
     async def send_when_ready(self, message: Transmit) -> None:
         stale = 0
         while True:
-            self._check_open()
-            encoded = self._prepare(message.route)
-            code, _ = await self._operations.send((message.payload,), encoded.name(message.port), encoded.control)
+            await trio.lowlevel.checkpoint()
+            if self._closed:
+                raise trio.ClosedResourceError("this socket is closed")
+            code = self._send_now(message)
+            if code == WSAEWOULDBLOCK:
+                encoded = self._prepare(message.route)
+                code, _ = await self._operations.send((message.payload,), encoded.name(message.port), encoded.control)
             if code == 0:
                 return
             if code == WSAEWOULDBLOCK:  # too many overlapped operations, or a provider that doesn't let them wait
                 async with self._writable_turn:
-                    self._check_open()
-                    await trio.lowlevel.wait_writable(self._handle)
+                    if not self._closed:
+                        await trio.lowlevel.wait_writable(self._handle)
             elif code in STALE and stale < _STALE_TRIES:
                 stale += 1
             else:
@@ -356,8 +367,9 @@ class WindowsSocket:
         self._operations.close()
 
     def _check_open(self) -> None:
+        """Raises what WSASendMsg itself would: a closed handle may be another socket's by now."""
         if self._closed:
-            raise trio.ClosedResourceError("this socket is closed")
+            raise NotASocket(WSAENOTSOCK, "this socket is closed")
 
 
 def _membership_request(membership: Membership, interface: Interface) -> tuple[int, int, int, bytes]:

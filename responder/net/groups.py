@@ -122,7 +122,8 @@ class Memberships:
 
     def _failed(self, event: str, membership: Membership, interface: Interface, error: OSError) -> None:
         self.failures += 1
-        held_back = self._repeated.due((event, membership, error.errno))
+        # One line a cause, not one a link: a host with many would say it for each, again and again.
+        held_back = self._repeated.due((event, error.errno))
         if held_back is not None:
             log.warning(
                 event,

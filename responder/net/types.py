@@ -115,6 +115,10 @@ class DatagramSocket(Protocol):
     def kernel_drops(self) -> int:
         """How many datagrams the kernel dropped for want of room, as last told; 0 where the platform doesn't tell."""
 
+    @property
+    def receive_buffer(self) -> int | None:
+        """Bytes that the kernel gave for datagrams that wait; None where the platform does not tell."""
+
     async def wait_readable(self) -> None:
         """Return once `receive` would give something.  Always a checkpoint."""
 
