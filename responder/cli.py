@@ -4,6 +4,7 @@ Exit status: 2 for the configuration or the command line, 1 for what the system 
 nothing else on standard output.
 
 Each command imports only what it uses, within the function, so that `--help` and the first answer of `run` are quick.
+Plugins bring commands of their own (entry points of the group `responder.commands`), which are imported when used.
 This file refuses to decide anything about serving.
 """
 
@@ -18,12 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .errors import ResponderError
+from .errors import PluginError, ResponderError
 from .links import interfaces
 from .operate import COMMANDS
+from .scaffold import new
 from .terminal import exit_with, json_option, print_json, print_table
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from .datagram import Interface
     from .plugin import Plugin
     from .registry import Entry
@@ -31,13 +35,53 @@ if TYPE_CHECKING:
 config_argument = click.Path(path_type=Path)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Brought(click.Command):
+    """A plugin's command as far as it is known without importing it."""
+
+    def __init__(self, entry: EntryPoint) -> None:
+        self._entry = entry
+        self._origin = entry.dist.name if entry.dist is not None else entry.value
+        super().__init__(entry.name, short_help=f"Commands of {entry.name} ({self._origin}).")
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """The context of the command itself, which is imported here.  Exits, naming it, where that fails."""
+        wrong = f"command {self.name!r} of {self._origin}"
+        try:
+            command = self._entry.load()
+        except Exception as error:
+            exit_with([PluginError(f"{wrong} can't be imported: {type(error).__name__}: {error}")])
+        if not isinstance(command, click.Command):
+            exit_with([PluginError(f"{wrong} is no click.Command: {self._entry.value}")])
+        return command.make_context(*args, **extra)
+
+
+class _Main(click.Group):
+    """Our own commands first, so that no plugin can take one's place; then those that plugins bring."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), *sorted(set(_brought()) - set(self.commands))]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        own = super().get_command(ctx, cmd_name)
+        if own is not None:
+            return own
+        entry = _brought().get(cmd_name)
+        return None if entry is None else _Brought(entry)
+
+
+def _brought() -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points
+
+    return {entry.name: entry for entry in entry_points(group="responder.commands")}
+
+
+@click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="responderd")
 def main() -> None:
     """UDP responders on hosts with many interfaces and addresses."""
 
 
-for command in (interfaces, *COMMANDS):
+for command in (interfaces, new, *COMMANDS):
     main.add_command(command)
 
 

@@ -250,7 +250,7 @@ def invitation(interfaces: Iterable[Interface], port: int) -> str:
     named = others[: MAX_EXAMPLES - 1] + [address for address in own if address.is_loopback][:1]
     lines = [f"  dig @{address} -p {port} whoami.test TXT" for address in named]
     if len(own) > len(named):
-        lines.append(f"  ... or at any of the {len(own) - len(named)} other addresses: see `responderd interfaces`")
+        lines.append(f"  ... or at any other address of {len(own) - len(named)} more: see `responderd interfaces`")
     if not own:
         lines.append("  no interface is up: see `responderd interfaces`")
     return "\n".join([f"whoami answers DNS on port {port} of every address of this host.  Try:", *lines, ""])

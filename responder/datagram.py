@@ -51,12 +51,17 @@ def to_endpoint(value: Peer | IPAddress | str) -> Peer | IPAddress:
     return value if isinstance(value, Peer) else _to_address(value)
 
 
+def _is_port(_instance: object, attribute: attrs.Attribute[int], value: int) -> None:
+    if type(value) is not int or not 0 <= value <= 0xFFFF:
+        raise ValueError(f"{attribute.name}: expected 0..65535, got {value!r}")
+
+
 @attrs.frozen(order=True)
 class Peer:
     """The other end: address, port (0..65535), and the scope_id (an interface index) of a link-local IPv6 address."""
 
     address: IPAddress = attrs.field(converter=_to_address)
-    port: int
+    port: int = attrs.field(validator=_is_port)
     scope_id: int = 0
 
     def __str__(self) -> str:

@@ -26,6 +26,7 @@ import trio
 
 from . import metrics
 from .addressing import needs_interface, route_to
+from .blame import plugin_failure
 from .conversation import open_conversation
 from .datagram import Conversation, Datagram, Interface, Peer, Reply, Via
 from .errors import PeerError, PluginError
@@ -194,8 +195,8 @@ class Port:
                     self._start_async(flow, received, takers[position:], answer)
                 else:
                     outgoing.extend(self._settled(flow, received, taker, answer))
-            except (Exception, SystemExit) as error:
-                self._failed(flow, received, taker, error)
+            except BaseException as error:
+                self._failed(flow, received, taker, plugin_failure(error))
             return
         self._not_taken(flow, received, metrics.PASSED)
 
@@ -292,8 +293,8 @@ class Port:
                 taker.tally[metrics.TIMEOUT] += 1
                 if self.observers:
                     self._tell(flow, received, str(taker.binding), metrics.TIMEOUT)
-        except (Exception, SystemExit) as error:
-            self._failed(flow, received, taker, error)
+        except BaseException as error:
+            self._failed(flow, received, taker, plugin_failure(error))
         finally:
             taker.binding.pending -= 1
         if passed:
@@ -324,7 +325,7 @@ class Port:
         await self.sender.flush(self._settled(flow, received, taker, result))
         return False
 
-    def _failed(self, flow: Flow, received: Received, taker: Taker, error: Exception | SystemExit) -> None:
+    def _failed(self, flow: Flow, received: Received, taker: Taker, error: BaseException) -> None:
         """A handler raised, or answered what is no answer: this datagram is lost, and nothing else."""
         outcome = metrics.MALFORMED if isinstance(error, PeerError) else metrics.CRASHED
         taker.tally[outcome] += 1

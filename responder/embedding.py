@@ -9,7 +9,7 @@ program that embeds does what it likes about those.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import trio
 
 from . import net
 from .following import SETTLE
-from .instance import Instance, prepare_all
+from .instance import Instance, Prepared, prepare_all
 from .net.types import Platform
 from .plugin import Plugin
 from .server import Server, open_server
@@ -44,16 +44,27 @@ async def serve(
     no time for that.  Raises ConfigErrors for what the plugins find wrong, and an ExceptionGroup of BindError for ports
     that can't be had.
     """
-    if keys and (len(plugins) != 1 or isinstance(plugins[0], Instance)):
+    prepared = await prepare_all(to_instances(plugins, keys))
+    host = platform or net.platform()
+    async with serving(prepared, platform=host, grace=grace, settle=settle, state=state) as server:
+        yield server
+
+
+def to_instances(plugins: Iterable[Plugin | Instance], keys: Mapping[str, Any]) -> list[Instance]:
+    """Raises ConfigErrors for the keys, TypeError for keys that could be of several plugins."""
+    given = list(plugins)
+    if keys and (len(given) != 1 or isinstance(given[0], Instance)):
         raise TypeError(f"{', '.join(sorted(keys))}: for one plugin only; otherwise give each as Instance.of(...)")
-    instances = [each if isinstance(each, Instance) else Instance.of(each, **keys) for each in plugins]
-    prepared = await prepare_all(instances)
+    return [each if isinstance(each, Instance) else Instance.of(each, **keys) for each in given]
+
+
+@asynccontextmanager
+async def serving(
+    prepared: Sequence[Prepared], *, platform: Platform, grace: float, settle: float, state: Path | None
+) -> AsyncIterator[Server]:
+    """The second half of `serve`, for instances that are prepared."""
     async with open_server(
-        prepared,
-        platform=platform or net.platform(),
-        grace=grace,
-        settle=settle,
-        state_root=lambda: state or Path.cwd(),
+        prepared, platform=platform, grace=grace, settle=settle, state_root=lambda: state or Path.cwd()
     ) as server:
         raised: Exception | None = None
         async with trio.open_nursery() as nursery:

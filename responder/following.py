@@ -72,7 +72,7 @@ class _Unsettled:
 
 
 class Subscription:
-    """The settled changes of the interfaces that `may_use` holds for, from now on.  For one task."""
+    """The settled changes of the interfaces that `may_use` holds for, from now on until `end`.  For one task."""
 
     def __init__(self, following: Following, may_use: Callable[[Interface], bool]) -> None:
         self._following = following
@@ -81,6 +81,12 @@ class Subscription:
         self._marked: dict[int, None] = {}
         self._ready: deque[InterfaceChange] = deque()
         self._waiting = trio.lowlevel.ParkingLot()
+        self._ended = False
+
+    def end(self) -> None:
+        """The iteration ends, once what is settled has been told."""
+        self._ended = True
+        self._waiting.unpark_all()
 
     def __aiter__(self) -> Self:
         return self
@@ -89,6 +95,8 @@ class Subscription:
         await trio.lowlevel.checkpoint()
         while not self._ready:
             while not self._marked:
+                if self._ended:
+                    raise StopAsyncIteration
                 await self._waiting.park()
             index = next(iter(self._marked))
             del self._marked[index]

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
 import attrs
 
@@ -177,6 +177,47 @@ LEAVES: Mapping[Any, Kind] = {
         "IP prefix", quiet(_network, _NETWORKS), (str, *_NETWORKS), "192.0.2.0/24 or 2001:db8::/32"
     ),
 }
+
+_DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+# Both kinds of multiples, each by its own name (IEC 80000-13).
+_SIZE_UNITS = {
+    "B": 1,
+    **{f"{letter}iB": 1 << 10 * power for power, letter in enumerate("KMG", 1)},
+    **{f"{letter}B": 1000**power for power, letter in enumerate("kMG", 1)},
+}
+_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]+)")
+
+
+def _quantity(value: str, units: Mapping[str, float], *, several: bool) -> float:
+    """The sum of numbers with units.  Raises ValueError."""
+    parts = _QUANTITY.findall(value) if re.fullmatch(f"(?:{_QUANTITY.pattern} ?)+", value) else []
+    if not parts or value.endswith(" ") or (len(parts) > 1 and not several):
+        raise ValueError(f"it has no unit; units: {', '.join(units)}" if re.fullmatch(r"[0-9.]+", value) else "")
+    for _, unit in parts:
+        if unit not in units:
+            raise ValueError(f"there is no unit {unit!r}; units: {', '.join(units)}")
+    return sum(float(number) * units[unit] for number, unit in parts)
+
+
+def _duration(value: str | float) -> float:
+    seconds = _quantity(value, _DURATION_UNITS, several=True) if isinstance(value, str) else _finite(value)
+    if seconds < 0:
+        raise ValueError("it is negative")
+    return seconds
+
+
+def _size(value: str | int) -> int:
+    size = _quantity(value, _SIZE_UNITS, several=False) if isinstance(value, str) else value
+    if size < 0 or size != int(size):
+        raise ValueError("it is negative" if size < 0 else "it is no whole number of bytes")
+    return int(size)
+
+
+Duration: TypeAlias = Annotated[float, Kind("duration", _duration, (str, int, float), "'30s', '1h 30m' or 5 (seconds)")]
+"""An option's type: seconds, written as "500ms", "30s", "5m", "1h 30m", "2d", or as a number of seconds."""
+
+Size: TypeAlias = Annotated[int, Kind("size", _size, (str, int), "'64 KiB', '1.5 MB' or 1500 (bytes)")]
+"""An option's type: bytes, written as "512 B", "64 KiB", "10 MiB", "1 GB", or as a number of bytes."""
 
 
 def is_union(type_: Any) -> bool:

@@ -8,6 +8,8 @@ It looks and listens for itself, so no daemon need run.  This file refuses to ch
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -32,19 +34,29 @@ def interfaces(watch: bool, as_json: bool) -> None:
 
     from .net import platform
 
-    try:
-        if watch:
-            trio.run(_watch, as_json)
-            return
-        found = sorted(trio.run(platform().interfaces), key=lambda interface: interface.index)
-    except KeyboardInterrupt:
+    if watch:
+        _watch_until_interrupted(as_json)
         return
+    try:
+        found = sorted(trio.run(platform().interfaces), key=lambda interface: interface.index)
     except NetworkError as error:
         exit_with([error])
     if as_json:
         print_json([_as_json(interface) for interface in found])
     else:
         _print_interfaces(found)
+
+
+def _watch_until_interrupted(as_json: bool) -> None:
+    import trio
+
+    try:
+        trio.run(_watch, as_json)
+    except* (KeyboardInterrupt, BrokenPipeError):
+        # Ctrl-C, or a reader that has seen enough: either is how this ends.  What is still to be written has no reader.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
+    except* NetworkError as group:
+        exit_with([error for error in group.exceptions if isinstance(error, NetworkError)])
 
 
 async def _watch(as_json: bool) -> None:

@@ -238,7 +238,7 @@ class Network(Protocol):
         on flapping, every tenfold of that, as what is different then; a link that went down and up again meanwhile
         tells nothing.  The same holds for a plugin that is slow to take them: nothing piles up.  An interface that is
         renamed into or out of the instance's `interfaces` appears or disappears.  `interfaces` is not damped, and may
-        be ahead of what is told here.
+        be ahead of what is told here.  The iteration ends when `stopping` fires.
         """
 
     def port(self, service: str = "default") -> int:

@@ -74,8 +74,9 @@ def find(name: str) -> Entry:
     entries = installed()
     if name in entries:
         return entries[name]
-    hints = [did_you_mean(name, entries), f"(installed: {', '.join(entries) or 'none'})"]
-    raise PluginError(f"no plugin {name!r} is installed; " + " ".join(hint for hint in hints if hint))
+    hint = did_you_mean(name, entries)
+    near = f"; {hint}" if hint else ""
+    raise PluginError(f"no plugin {name!r} is installed{near} (installed: {', '.join(entries) or 'none'})")
 
 
 def load(name: str) -> type[Plugin]:

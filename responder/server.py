@@ -133,7 +133,7 @@ class Server:
             live.receiving.cancel()
             live.accepting.cancel()
         for runtime in self.instances:
-            runtime.stopping.fire("stop")
+            runtime.stop("stop")
         self._hurry.deadline = trio.current_time() + self.grace
 
     def close(self) -> None:
@@ -290,7 +290,7 @@ class Server:
         await runtime.live(PluginNetwork(runtime, self.following, self.counters, self.state_root))
 
     async def _end(self, runtime: Supervised, reason: StopReason) -> None:
-        runtime.stopping.fire(reason)
+        runtime.stop(reason)
         with trio.move_on_after(self.grace):
             await runtime.finished.wait()
         runtime.scope.cancel()

@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from . import metrics
+from .blame import plugin_failure
 from .datagram import Peer
 from .flows import Binding, Flow, flow_of
 from .log import Repeated, get_logger
@@ -110,10 +111,11 @@ class StreamPort:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             # The peer is gone in the middle: its right.
             return metrics.CONNECTED
-        except (Exception, SystemExit) as error:
-            held_back = self.repeated.due((str(binding), type(error)))
+        except BaseException as error:
+            failure = plugin_failure(error)
+            held_back = self.repeated.due((str(binding), type(failure)))
             if held_back is not None:
-                _log.error("converse failed", exc_info=error, plugin=str(binding), held_back=held_back)
+                _log.error("converse failed", exc_info=failure, plugin=str(binding), held_back=held_back)
             return metrics.CRASHED
         if answer is PASS:
             return metrics.PASSED

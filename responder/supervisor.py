@@ -13,12 +13,14 @@ import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
+from weakref import WeakSet
 
 import attrs
 import trio
 
 from . import metrics
 from .addressing import needs_interface, route_to
+from .blame import plugin_failure
 from .datagram import Interface, IPAddress, Peer, to_endpoint
 from .dispatch import Port
 from .errors import ConfigError
@@ -72,6 +74,7 @@ class Supervised:
     restarts: int = attrs.field(default=0, init=False)
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     """Ends `live` without a goodbye."""
+    subscriptions: WeakSet[Subscription] = attrs.field(factory=WeakSet, init=False)
     finished: trio.Event = attrs.field(factory=trio.Event, init=False)
     """Set once `live` has ended, or will never begin."""
 
@@ -116,6 +119,12 @@ class Supervised:
                 return port
         return None
 
+    def stop(self, reason: StopReason) -> None:
+        """Tell `run` that its time ends: `stopping` fires, and iterations over changes end."""
+        self.stopping.fire(reason)
+        for subscription in self.subscriptions:
+            subscription.end()
+
     async def live(self, network: PluginNetwork) -> None:
         """Supervise until it ends, unless it was told to end before it began."""
         with self.scope:
@@ -130,14 +139,15 @@ class Supervised:
             started = trio.current_time()
             try:
                 await self.handler.run(network)
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
+                failure = plugin_failure(error)
                 if self.stopping.reason is not None:
-                    _log.warning("run failed while stopping", plugin=self.name, error=repr(error))
+                    _log.warning("run failed while stopping", plugin=self.name, error=repr(failure))
                     break
                 if trio.current_time() - started >= LAST_DELAY:
                     delay = FIRST_DELAY
                 pause = delay * jitter(0.5, 1.0)
-                _log.error("run crashed", exc_info=error, plugin=self.name, again_in=round(pause, 2))
+                _log.error("run crashed", exc_info=failure, plugin=self.name, again_in=round(pause, 2))
                 self.state = "restarting"
                 self.restarts += 1
                 delay = min(LAST_DELAY, delay * 2)
@@ -177,7 +187,9 @@ class PluginNetwork:
         return interface if interface is not None and self._may_use(interface) else None
 
     def changes(self) -> Subscription:
-        return self._following.subscribe(self._may_use)
+        subscription = self._following.subscribe(self._may_use)
+        self._runtime.subscriptions.add(subscription)
+        return subscription
 
     @property
     def _table(self) -> InterfaceTable:

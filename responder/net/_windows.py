@@ -28,9 +28,17 @@ from ..errors import BindError
 from ..log import get_logger
 from ._windows_interfaces import InterfaceWatch, interfaces, watch_interfaces
 from ._windows_tcp import WindowsListener
-from ._windows_udp import SocketLike, WindowsSocket, error_code
+from ._windows_udp import SocketLike, WindowsSocket
 from ._winsock import Winsock
-from ._winsock_errors import WSAEACCES, WSAEADDRINUSE, WSAEADDRNOTAVAIL, WSAEAFNOSUPPORT, WSAEINVAL, call_error
+from ._winsock_errors import (
+    WSAEACCES,
+    WSAEADDRINUSE,
+    WSAEADDRNOTAVAIL,
+    WSAEAFNOSUPPORT,
+    WSAEINVAL,
+    call_error,
+    error_code,
+)
 from ._winsock_types import (
     AF_INET,
     AF_INET6,

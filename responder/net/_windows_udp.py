@@ -19,7 +19,6 @@ given, and to open or bind.
 
 from __future__ import annotations
 
-import errno
 import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -32,6 +31,7 @@ import trio
 from ..datagram import Interface, IPAddress, Peer, Via, unscoped
 from ..errors import NetworkError
 from . import cmsg
+from ._windows_groups import Groups
 from ._winsock import Incoming, Operations, Outgoing, Winsock, receive_into
 from ._winsock_errors import (
     STALE,
@@ -45,34 +45,24 @@ from ._winsock_errors import (
     NotASocket,
     WinsockError,
     call_error,
+    error_code,
     error_for,
 )
 from ._winsock_types import (
     AF_INET6,
-    IP_ADD_MEMBERSHIP,
-    IP_ADD_SOURCE_MEMBERSHIP,
-    IP_DROP_MEMBERSHIP,
-    IP_DROP_SOURCE_MEMBERSHIP,
     IP_HOPLIMIT,
     IP_MULTICAST_TTL,
     IP_PKTINFO,
     IP_TTL,
     IPPROTO_IP,
     IPPROTO_IPV6,
-    IPV6_ADD_MEMBERSHIP,
-    IPV6_DROP_MEMBERSHIP,
     IPV6_HOPLIMIT,
     IPV6_MULTICAST_HOPS,
     IPV6_PKTINFO,
     IPV6_UNICAST_HOPS,
-    MCAST_JOIN_SOURCE_GROUP,
-    MCAST_LEAVE_SOURCE_GROUP,
     NATIVE,
     SO_MAX_MSG_SIZE,
     SOL_SOCKET,
-    pack_group_source_req,
-    pack_ip_mreq,
-    pack_ipv6_mreq,
     pack_sockaddr,
     unpack_sockaddr,
 )
@@ -190,7 +180,7 @@ class WindowsSocket:
         self._paths: dict[tuple[bytes, bytes], tuple[Path, int | None]] = {}
         self._routes: dict[Route, _Encoded] = {}
         self._hop_limits: dict[tuple[int, int], tuple[int, int]] = {}
-        self._joined: dict[Membership, tuple[int, int, bytes]] = {}
+        self._groups = Groups(sock)
         self._writable_turn = trio.Lock()  # trio allows one waiter a direction
         self._closed = False
 
@@ -338,22 +328,11 @@ class WindowsSocket:
 
     def join(self, membership: Membership, interface: Interface) -> None:
         self._check_open()
-        if membership in self._joined:
-            return
-        level, join, leave, request = _membership_request(membership, interface)
-        self._socket.setsockopt(level, join, request)
-        # Remembered, because IPv4 names an interface by an address that it may have lost when it is time to leave.
-        self._joined[membership] = level, leave, request
+        self._groups.join(membership, interface)
 
     def leave(self, membership: Membership, interface: Interface | None) -> None:
         self._check_open()
-        try:
-            level, leave, request = self._joined.pop(membership)
-        except KeyError:
-            raise NetworkError(
-                errno.EADDRNOTAVAIL, f"{membership.group} is not joined on {membership.interface}"
-            ) from None
-        self._socket.setsockopt(level, leave, request)
+        self._groups.leave(membership)
 
     # The end
 
@@ -372,29 +351,7 @@ class WindowsSocket:
             raise NotASocket(WSAENOTSOCK, "this socket is closed")
 
 
-def _membership_request(membership: Membership, interface: Interface) -> tuple[int, int, int, bytes]:
-    """(level, option to join, option to leave, their argument).  Raises NetworkError."""
-    group, source = membership.group, membership.source
-    if isinstance(group, IPv6Address):
-        if isinstance(source, IPv6Address):
-            request = pack_group_source_req(group, source, membership.interface)
-            return IPPROTO_IPV6, MCAST_JOIN_SOURCE_GROUP, MCAST_LEAVE_SOURCE_GROUP, request
-        return IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP, IPV6_DROP_MEMBERSHIP, pack_ipv6_mreq(group, membership.interface)
-    own = next((entry.address for entry in interface.addresses if isinstance(entry.address, IPv4Address)), None)
-    if own is None:
-        raise NetworkError(errno.EADDRNOTAVAIL, f"{interface.name} has no IPv4 address to join {group} with")
-    if isinstance(source, IPv4Address):
-        request = pack_ip_mreq(group, own, source)
-        return IPPROTO_IP, IP_ADD_SOURCE_MEMBERSHIP, IP_DROP_SOURCE_MEMBERSHIP, request
-    return IPPROTO_IP, IP_ADD_MEMBERSHIP, IP_DROP_MEMBERSHIP, pack_ip_mreq(group, own)
-
-
 def _remember(table: dict[_K, _V], key: _K, value: _V) -> None:
     while len(table) >= _TABLE_LIMIT:
         del table[next(iter(table))]
     table[key] = value
-
-
-def error_code(error: OSError) -> int:
-    """Winsock's code of an exception from Python's `socket`."""
-    return getattr(error, "winerror", None) or error.errno or 0

@@ -23,7 +23,7 @@ WSAEMFILE, WSAEWOULDBLOCK, WSAENOTSOCK, WSAEMSGSIZE, WSAENETRESET, WSAECONNRESET
     10052,
     10054,
 )
-WSAEINVAL, WSAEAFNOSUPPORT, WSAEADDRINUSE, WSAENOBUFS = 10022, 10047, 10048, 10055
+WSAEINVAL, WSAENOPROTOOPT, WSAEAFNOSUPPORT, WSAEADDRINUSE, WSAENOBUFS = 10022, 10042, 10047, 10048, 10055
 WSAECONNREFUSED, WSAENETUNREACH, WSAEHOSTUNREACH, WSAEADDRNOTAVAIL, WSAEACCES = 10061, 10051, 10065, 10049, 10013
 
 STALE = frozenset({WSAENETRESET, WSAECONNRESET, WSAECONNREFUSED})
@@ -205,3 +205,8 @@ def error_for(code: int, what: str, *, source_given: bool = False) -> WinsockErr
 def call_error(code: int, function: str) -> WinsockError:
     """The exception for another function that returned `code`."""
     return WinsockError(code, f"{function}: error {code}")
+
+
+def error_code(error: OSError) -> int:
+    """Winsock's code of an exception from Python's `socket`."""
+    return getattr(error, "winerror", None) or error.errno or 0

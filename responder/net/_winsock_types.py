@@ -31,7 +31,7 @@ IP_ADD_MEMBERSHIP, IP_DROP_MEMBERSHIP, IP_ADD_SOURCE_MEMBERSHIP, IP_DROP_SOURCE_
 IP_PKTINFO, IP_HOPLIMIT = 19, 21
 IPV6_UNICAST_HOPS, IPV6_MULTICAST_HOPS, IPV6_ADD_MEMBERSHIP, IPV6_DROP_MEMBERSHIP = 4, 10, 12, 13
 IPV6_PKTINFO, IPV6_HOPLIMIT, IPV6_V6ONLY = 19, 21, 27
-MCAST_JOIN_SOURCE_GROUP, MCAST_LEAVE_SOURCE_GROUP = 45, 46
+MCAST_JOIN_GROUP, MCAST_LEAVE_GROUP, MCAST_JOIN_SOURCE_GROUP, MCAST_LEAVE_SOURCE_GROUP = 41, 42, 45, 46
 
 MSG_OOB, MSG_PEEK, MSG_DONTROUTE, MSG_TRUNC, MSG_CTRUNC, MSG_PARTIAL = 0x1, 0x2, 0x4, 0x100, 0x200, 0x8000
 
@@ -170,7 +170,13 @@ def pack_ipv6_mreq(group: IPv6Address, interface: int) -> bytes:
     return group.packed + interface.to_bytes(4, "little")
 
 
-def pack_group_source_req(group: IPv6Address, source: IPv6Address, interface: int) -> bytes:
-    """`group_source_req`: the index, padding to 8 bytes, and two SOCKADDR_STORAGE of 128 bytes."""
-    storage = (pack_sockaddr(address, 0, family=AF_INET6).ljust(128, b"\0") for address in (group, source))
+def pack_group_req(interface: int, *addresses: IPAddress) -> bytes:
+    """`group_req` for a group, `group_source_req` for a group and a source.
+
+    The index, padding to 8 bytes, and a SOCKADDR_STORAGE of 128 bytes each.
+    """
+    storage = (
+        pack_sockaddr(address, 0, family=AF_INET6 if address.version == 6 else AF_INET).ljust(128, b"\0")
+        for address in addresses
+    )
     return interface.to_bytes(4, "little").ljust(8, b"\0") + b"".join(storage)

@@ -22,19 +22,17 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
 
 import attrs
 import trio
 
-from ..datagram import IPAddress, unscoped
-from .hosts import FakeHost, FakeInterface, Packet, to_address
+from ..datagram import IPAddress
+from .hosts import FakeHost
+from .interfaces import FakeInterface
+from .sockets import Packet, now, to_address
 
 CARRIED_LIMIT = 10_000
 """Packets that a link remembers; the oldest is forgotten first."""
-
-MAX_DUPLICATES = 1
-"""Copies beside the original that a link makes at most of a packet."""
 
 
 @attrs.frozen
@@ -63,9 +61,7 @@ class Link:
     carried: deque[Carried] = attrs.field(factory=lambda: deque(maxlen=CARRIED_LIMIT), init=False)
     network: FakeNetwork = attrs.field(kw_only=True, repr=False)
 
-    def inject(
-        self, payload: bytes, *, source: str, source_port: int, to: str, port: int, hop_limit: int = 64
-    ) -> None:
+    def inject(self, payload: bytes, *, source: str, source_port: int, to: str, port: int, hop_limit: int = 64) -> None:
         """Put a datagram on the link that no host sent: a forged source, a group's, port 0, anything.
 
         It reaches the interfaces of the link that have the address `to` (or, for a group or a broadcast, all).
@@ -88,8 +84,8 @@ class Link:
 
     def _fates(self, chance: random.Random) -> Iterator[float]:
         """The delay of each copy that gets through, in seconds."""
-        copies = 1 + (MAX_DUPLICATES if self.duplicate and chance.random() < self.duplicate else 0)
-        for _ in range(copies):
+        twice = self.duplicate and chance.random() < self.duplicate
+        for _ in range(2 if twice else 1):
             if not (self.loss and chance.random() < self.loss):
                 yield self.delay if isinstance(self.delay, (int, float)) else chance.uniform(*self.delay)
 
@@ -125,7 +121,7 @@ class FakeNetwork:
 
     def put(self, link: Link, packet: Packet, sender: FakeInterface | None, neighbour: IPAddress) -> None:
         """Carry a packet on a link: to who is meant there, and, through routers, further."""
-        link.carried.append(Carried(_now(), packet))
+        link.carried.append(Carried(now(), packet))
         if sender is None or packet.is_for_all(sender.snapshot()):
             for interface in list(link.interfaces):
                 if interface is not sender and (sender is not None or _may_take(interface, packet, link)):
@@ -152,12 +148,3 @@ def _may_take(interface: FakeInterface, packet: Packet, link: Link) -> bool:
 async def _later(delay: float, interface: FakeInterface, packet: Packet) -> None:
     await trio.sleep(delay)
     interface.take(packet)
-
-
-def _now() -> float:
-    with suppress(RuntimeError):  # made up before the test's loop runs
-        return trio.current_time()
-    return 0.0
-
-
-__all__ = ["Carried", "FakeNetwork", "Link", "unscoped"]

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,17 +26,33 @@ BOUND = 20.0
 class Child:
     """A program in a namespace that tells its state by JSON lines on stderr, each with an `event`.
 
-    Use it as a context manager: entering waits for the event "ready", leaving stops it by SIGTERM.  `status` is then
-    its exit status, `events` everything it said, `said` the lines as they were.
+    Use it as a context manager: entering waits for the event "ready", leaving stops it by SIGTERM (or `stop_by`).
+    `status` is then its exit status, `events` everything it said, `said` the lines as they were.
     """
 
-    def __init__(self, namespace: Namespace, argv: Sequence[str], *, cwd: Path | None = None) -> None:
+    def __init__(
+        self,
+        namespace: Namespace,
+        argv: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        stop_by: signal.Signals = signal.SIGTERM,
+        bound: float = BOUND,
+    ) -> None:
         self.events: list[dict[str, Any]] = []
         self.said: list[str] = []
         self.status: int | None = None
         self._incoming: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._stop_by = stop_by
+        self._bound = bound
         self._process = subprocess.Popen(
-            namespace.argv(*argv), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=cwd
+            namespace.argv(*argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            cwd=cwd,
+            env=environment,
         )
         self._reader = threading.Thread(target=self._read, name=f"stderr of {argv[-1]}")
         self._reader.start()
@@ -57,10 +73,10 @@ class Child:
         self._incoming.put(None)
 
     def wait_for(self, name: str) -> dict[str, Any]:
-        """The next event of that name.  Raises RuntimeError where the child ends, or BOUND passes, before it."""
+        """The next event of that name.  Raises RuntimeError where the child ends, or the bound passes, before it."""
         while True:
             try:
-                event = self._incoming.get(timeout=BOUND)
+                event = self._incoming.get(timeout=self._bound)
             except queue.Empty:
                 event = None
             if event is None:
@@ -76,12 +92,12 @@ class Child:
         self._process.send_signal(number)
 
     def stop(self) -> int:
-        """SIGTERM, then wait for the end; the exit status."""
+        """The signal, then wait for the end; the exit status."""
         if self.status is None:
             self._process.send_signal(signal.SIGCONT)
-            self._process.terminate()
+            self._process.send_signal(self._stop_by)
             try:
-                self.status = self._process.wait(BOUND)
+                self.status = self._process.wait(self._bound)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self.status = self._process.wait()

@@ -20,10 +20,10 @@ import contextlib
 import itertools
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import attrs
 
@@ -207,8 +207,10 @@ class Multihomed:
             payload, source = sock.recvfrom(65535)
         except TimeoutError:
             return "silence"
-        if payload != token:
-            return f"answers {payload!r}"
+        return f"answers {payload!r}" if payload != token else self.verdict_on_source(way, source, port)
+
+    def verdict_on_source(self, way: Way, source: Sequence[Any], port: int = PORT) -> str:
+        """What is wrong with an answer's source, a sockaddr: "" for nothing."""
         if source[0].partition("%")[0] not in way.expected:
             return f"from {source[0]}"
         if source[1] != port:

@@ -133,7 +133,7 @@ def test_the_invitation_names_addresses_that_others_can_ask_first() -> None:
         "  dig @10.71.0.2 -p 5300 whoami.test TXT",
         "  dig @fd71::1 -p 5300 whoami.test TXT",
         "  dig @127.0.0.1 -p 5300 whoami.test TXT",
-        "  ... or at any of the 2 other addresses: see `responderd interfaces`",
+        "  ... or at any other address of 2 more: see `responderd interfaces`",
     ]
 
 

@@ -117,6 +117,7 @@ async def test_what_is_no_answer_loses_the_datagram_and_nothing_else(
         lambda: Reply(b"x", hop_limit=256),
         lambda: Reply(b"x", hop_limit="3"),  # type: ignore[arg-type] # what is tested
         lambda: Reply(b"x", to=Peer("10.71.0.9", 70_000)),
+        lambda: Reply(b"x", to=Peer("10.71.0.9", "53")),  # type: ignore[arg-type] # what is tested
         sys.exit,
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
@@ -105,6 +106,31 @@ async def test_a_crash_is_not_the_others_business(autojump_clock: MockClock) -> 
     async with serving(Instance.of(Runner(crash), "bad", port=1), Instance.of(Runner(tick), "good", port=2)):
         await trio.sleep(10.5)
     assert len(ticks) == 11
+
+
+async def test_an_iteration_over_changes_ends_when_it_is_time(autojump_clock: MockClock) -> None:
+    ended: list[float] = []
+
+    async def follow(network: Network) -> None:
+        async for _ in network.changes():
+            pass
+        ended.append(trio.current_time())
+
+    async with serving(Instance.of(Runner(follow)), grace=100):
+        await trio.sleep(5)
+        stopped_at = trio.current_time()
+    assert ended == [stopped_at]
+
+
+async def test_a_run_whose_child_task_exits_is_a_crash_of_its_own(autojump_clock: MockClock) -> None:
+    async def exit_within(_: Network) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            sys.exit(3)
+
+    async with serving(Instance.of(Runner(exit_within))) as (server, _):
+        await trio.sleep(0.5)
+        assert server.instances[0].state == "restarting"
 
 
 async def test_a_run_that_returns_is_not_started_again(autojump_clock: MockClock) -> None:

@@ -2,22 +2,42 @@
 
 `RESPONDER_WINDOWS` names the folder; otherwise it is in the user's cache, under a name that changes with the kit's
 files and the project's dependencies, so that a stale one is never used.
+
+    windows = WindowsPython.build()
+    with windows.machine(namespace) as machine:
+        print(machine.run("-c", "print('hello')").stdout)
+
+A `Machine` is a Windows of its own: a copy of the kit's Wine prefix with its own Wine server, in a network namespace or
+in the host's, all of which ends with the context.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import attrs
 
+from tests.lab.daemon import Child
+from tests.lab.namespaces import Namespace
+
 CHECKOUT = Path(__file__).parents[2]
 KIT = Path(__file__).parent / "kit"
+WINESERVER = "/usr/lib/wine/wineserver"
 BUILD_TIMEOUT = 900  # seconds
+BOUND = 120.0
+"""Seconds for anything that a child has to do: the first start, on a loaded machine, compiles everything."""
 
 
 def kit_folder() -> Path:
@@ -30,6 +50,9 @@ def kit_folder() -> Path:
     digest.update(repr(dependencies).encode())
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "responderd" / f"windows-{digest.hexdigest()[:12]}"
+
+
+_numbers = itertools.count(1)
 
 
 @attrs.frozen
@@ -52,24 +75,15 @@ class WindowsPython:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
             )
-        return cls(folder)
-
-    def environment(self, namespace: str | None = None, *, control_data: bool = True) -> dict[str, str]:
-        """For `folder/run.sh`.  Without `control_data` it is plain Wine, whose WSASendMsg ignores the source."""
-        drive = f"Z:{CHECKOUT}"
-        self._write_metadata()
-        return {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST"))},
-            "PYTHONPATH": f"{drive};{drive}/plugins;Z:{self.folder}/metadata",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "WSASENDMSG_SHIM": "1" if control_data else "0",
-            **({"NETNS": namespace} if namespace else {}),
-        }
+        windows = cls(folder)
+        windows._write_metadata()
+        return windows
 
     def _write_metadata(self) -> None:
         """What an installation of the project would have beside its code: without it no plugin would be found."""
         project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
-        lines = [f"[{group}]\n{_lines(entries)}" for group, entries in project["entry-points"].items()]
+        groups = {"console_scripts": project["scripts"], **project["entry-points"]}
+        lines = [f"[{group}]\n{_lines(entries)}" for group, entries in groups.items()]
         folder = self.folder / "metadata" / f"{project['name']}-{project['version']}.dist-info"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "entry_points.txt").write_text("\n".join(lines))
@@ -77,29 +91,105 @@ class WindowsPython:
             f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
         )
 
+    def machine(self, namespace: Namespace | None = None, *, control_data: bool = True) -> Machine:
+        """Without `control_data` it is plain Wine, whose WSASendMsg ignores the source."""
+        return Machine(self.folder, namespace, control_data)
+
+
+class Machine:
+    """A Windows in a network namespace (None: the host's).  A context manager: leaving it ends all that runs on it."""
+
+    def __init__(self, folder: Path, namespace: Namespace | None, control_data: bool) -> None:
+        self._python = folder / "py" / "python.exe"
+        self._kit_prefix = folder / "prefix"
+        self.prefix = folder / f"prefix-{os.getpid()}-{next(_numbers)}"
+        self.namespace = namespace
+        drive = f"Z:{CHECKOUT}"
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST"))},
+            "PYTHONPATH": f"{drive};{drive}/plugins;Z:{folder}/metadata",
+            "PYTHONPYCACHEPREFIX": f"Z:{folder}/pycache",  # nothing is written into the checkout
+            "WSASENDMSG_SHIM": "1" if control_data else "0",
+            "WINEPREFIX": str(self.prefix),
+            "WINEARCH": "win64",
+            "WINEDEBUG": "-all",
+            "WINEDLLOVERRIDES": "mscoree,mshtml=;winemenubuilder.exe=d",
+        }
+        self.environment.pop("DISPLAY", None)
+
+    def __enter__(self) -> Self:
+        shutil.copytree(self._kit_prefix, self.prefix, symlinks=True)
+        # A server that stays, for it is what has the sockets; and the system's services, started with no stream of
+        # ours: they would hold a pipe open that one of our programs gave them, and its reader would wait for them.
+        subprocess.run(self._argv(WINESERVER, "-p"), env=self.environment, check=True, timeout=60)
+        subprocess.run(
+            self._argv("wine", "cmd", "/c", "exit"),
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=True,
+            timeout=120,
+        )
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        subprocess.run([WINESERVER, "-k", "-w"], env=self.environment, check=False, timeout=60)
+        shutil.rmtree(self.prefix)
+
+    def _argv(self, *argv: str) -> list[str]:
+        return list(argv) if self.namespace is None else self.namespace.argv(*argv)
+
+    def argv(self, *arguments: str | Path) -> list[str]:
+        """The command line of its Python, which runs under `environment`; the process becomes that Python."""
+        return self._argv("wine", str(self._python), *map(str, arguments))
+
     def run(
-        self, *arguments: str | Path, namespace: str | None = None, control_data: bool = True, timeout: float = 300
+        self, *arguments: str | Path, cwd: Path = CHECKOUT, timeout: float = 300
     ) -> subprocess.CompletedProcess[str]:
-        """Run the Windows Python to its end; stderr is in stdout.  `timeout` in seconds."""
+        """Run its Python to the end; stdout and stderr apart.
+
+        Raises TimeoutExpired after `timeout` seconds, and the Python is no more.  (Wine can't hand it a plain file as a
+        standard stream: the start breaks.)
+        """
         return subprocess.run(
-            [self.folder / "run.sh", *arguments],
-            env=self.environment(namespace, control_data=control_data),
-            cwd=CHECKOUT,
-            stdout=subprocess.PIPE,
+            self.argv(*arguments),
+            env=self.environment,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=timeout,
-            text=True,
             check=False,
         )
 
-    def forget(self, namespace: str) -> None:
-        """End what runs in a namespace's Wine, and remove its prefix."""
-        prefix = self.folder / f"prefix-{namespace}"
-        if not prefix.exists():
-            return
-        subprocess.run(
-            ["/usr/lib/wine/wineserver", "-k"], env={**os.environ, "WINEPREFIX": str(prefix)}, check=False, timeout=60
-        )
-        subprocess.run(["rm", "-rf", prefix], check=True, timeout=60)
+    def pythons(self) -> list[int]:
+        """The process ids of its Pythons that run: each has the prefix in its environment."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # ended meanwhile
+                mine = f"WINEPREFIX={self.prefix}".encode() in (folder / "environ").read_bytes().split(b"\0")
+                if mine and b"python.exe" in (folder / "cmdline").read_bytes():
+                    found.append(int(folder.name))
+        return found
+
+    def pytest(self, *files: Path, timeout: float = 600) -> tuple[int, str]:
+        """Run the tests of files in its Python: (pytest's status, what it printed)."""
+        names = [str(file.relative_to(CHECKOUT)) for file in files]
+        done = self.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", *names, timeout=timeout)
+        return done.returncode, done.stdout + done.stderr
+
+    def child(self, arguments: Sequence[str | Path], *, cwd: Path) -> Child:
+        """Its Python as a child that says "ready", and is stopped by Ctrl-C: that is what Wine makes of SIGINT."""
+        if self.namespace is None:
+            raise ValueError("a child is for a machine in a namespace")
+        argv = ("wine", str(self._python), *map(str, arguments))
+        return Child(self.namespace, argv, cwd=cwd, environment=self.environment, stop_by=signal.SIGINT, bound=BOUND)
+
+    def daemon(self, config: Path) -> Child:
+        """`responderd run CONFIG`, with the config's folder as its working folder."""
+        return self.child(("-m", "responder", "run", config.name), cwd=config.parent)
 
 
 def _lines(entries: dict[str, str]) -> str:

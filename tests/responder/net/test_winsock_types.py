@@ -66,7 +66,9 @@ def claims(pointer: int) -> Iterator[tuple[str, int]]:
     yield "offsetof(IP_MREQ_SOURCE, imr_interface)", 8
     yield "sizeof(IPV6_MREQ)", len(types.pack_ipv6_mreq(IPv6Address(1), 1))
     yield "offsetof(IPV6_MREQ, ipv6mr_interface)", 16
-    yield "sizeof(GROUP_SOURCE_REQ)", len(types.pack_group_source_req(IPv6Address(1), IPv6Address(2), 3))
+    yield "sizeof(GROUP_REQ)", len(types.pack_group_req(3, IPv6Address(1)))
+    yield "offsetof(GROUP_REQ, gr_group)", 8
+    yield "sizeof(GROUP_SOURCE_REQ)", len(types.pack_group_req(3, IPv6Address(1), IPv6Address(2)))
     yield "offsetof(GROUP_SOURCE_REQ, gsr_group)", 8
     yield "offsetof(GROUP_SOURCE_REQ, gsr_source)", 136
     for name in CONSTANTS:

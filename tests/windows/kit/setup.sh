@@ -20,6 +20,21 @@ if ! command -v wine >/dev/null || ! command -v x86_64-w64-mingw32-gcc-win32 >/d
     wine wine64 gcc-mingw-w64-x86-64-win32 unzip >/dev/null
 fi
 
+make_prefix() {
+  export WINEPREFIX=$DEST/prefix WINEDEBUG=-all WINEDLLOVERRIDES="mscoree,mshtml=;winemenubuilder.exe=d" WINEARCH=win64
+  unset DISPLAY
+  wine wineboot -i </dev/null 2>&1 | cat >/dev/null
+  wine winecfg -v win10 </dev/null 2>&1 | cat >/dev/null
+  /usr/lib/wine/wineserver -w
+  # It holds 0.7 GB of copies of Wine's own DLLs: links instead.
+  for f in "$WINEPREFIX"/drive_c/windows/system32/*; do
+    own=/usr/lib/x86_64-linux-gnu/wine/x86_64-windows/$(basename "$f")
+    if [ -f "$f" ] && [ ! -L "$f" ] && [ -f "$own" ] && cmp -s "$f" "$own"; then ln -sf "$own" "$f"; fi
+  done
+}
+# It takes the longest, and needs nothing of what follows.
+make_prefix & prefix=$!
+
 step "python$N.dll and the standard library's .pyd files"
 mkdir -p "$DEST"/{dl,py/DLLs,py/Lib/site-packages}
 fetch=("$PYTHON" -m pip download -q --disable-pip-version-check --only-binary=:all:
@@ -67,7 +82,6 @@ REQUIREMENTS
 cp "$KIT/sitecustomize.py" "$DEST/py/Lib/site-packages/"
 rm -rf "$DEST/dl"
 
-step "Wine prefix"
 cat > "$DEST/run.sh" <<RUN
 #!/bin/bash
 # run.sh ARGS...: the Windows python under Wine.
@@ -75,6 +89,7 @@ cat > "$DEST/run.sh" <<RUN
 # WSASENDMSG_SHIM=0: plain Wine, whose WSASendMsg drops the control data.
 # Wine 8 cannot hand Windows Python a plain file as a standard stream, hence </dev/null and '| cat'.
 export WINEDEBUG=\${WINEDEBUG:--all} WINEDLLOVERRIDES="mscoree,mshtml=;winemenubuilder.exe=d" WINEARCH=win64
+export PYTHONPYCACHEPREFIX="Z:$DEST/pycache"   # nothing is written into a checkout
 unset DISPLAY; set -o pipefail
 prefix=$DEST/prefix; enter=()
 if [ -n "\${NETNS:-}" ]; then
@@ -85,15 +100,8 @@ export WINEPREFIX=\$prefix
 "\${enter[@]}" wine $DEST/py/python.exe "\$@" </dev/null 2>&1 | cat
 RUN
 chmod +x "$DEST/run.sh"
-export WINEPREFIX=$DEST/prefix WINEDEBUG=-all WINEDLLOVERRIDES="mscoree,mshtml=;winemenubuilder.exe=d" WINEARCH=win64
-unset DISPLAY
-wine wineboot -i </dev/null 2>&1 | cat >/dev/null
-wine winecfg -v win10 </dev/null 2>&1 | cat >/dev/null
-/usr/lib/wine/wineserver -w
-# the prefix holds 0.7 GB of copies of Wine's own DLLs: links instead
-for f in "$WINEPREFIX"/drive_c/windows/system32/*; do
-  own=/usr/lib/x86_64-linux-gnu/wine/x86_64-windows/$(basename "$f")
-  if [ -f "$f" ] && [ ! -L "$f" ] && [ -f "$own" ] && cmp -s "$f" "$own"; then ln -sf "$own" "$f"; fi
-done
+
+step "Wine prefix"
+wait "$prefix"
 "$DEST/run.sh" -c "import sys, trio; trio.run(trio.sleep, 0.01); print('windows python:', sys.version.split()[0], 'trio', trio.__version__)"
 touch "$DEST/ready"

@@ -1,0 +1,113 @@
+"""Dns: an authoritative server that answers by arrival interface (see README.md).
+
+The class stands here, what it needs in the other files, because those import dnspython: a command that only lists
+plugins need not pay for it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import attrs
+
+from responder import IPNetwork, Plugin, Service
+
+if TYPE_CHECKING:
+    from responder import Context, Handler
+
+__all__ = ["Dns", "TransferKey"]
+
+
+def _in_range(low: float, high: float) -> Callable[[object, Any, float], None]:
+    def check(_instance: object, attribute: Any, value: float) -> None:
+        if not low <= value <= high:
+            raise ValueError(f"{attribute.name}: expected {low} to {high}, got {value}")
+
+    return check
+
+
+def _is_text(_instance: object, attribute: attrs.Attribute[str | None], value: str | None) -> None:
+    """A character string of a TXT record (RFC 1035 section 3.3)."""
+    if value is not None and not 0 < len(value.encode()) <= 255:
+        raise ValueError(f"{attribute.name}: expected a text of 1 to 255 bytes")
+
+
+def _are_secrets(_instance: object, attribute: attrs.Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
+    for secret in value:
+        try:
+            right = len(bytes.fromhex(secret)) == 16
+        except ValueError:
+            right = False
+        if not right:
+            raise ValueError(f"{attribute.name}: expected 32 hexadecimal digits each")
+
+
+def _is_base64(_instance: object, attribute: attrs.Attribute[str], value: str) -> None:
+    try:
+        secret = base64.b64decode(value, validate=True)
+    except binascii.Error:
+        secret = b""
+    if not secret:
+        raise ValueError(f"{attribute.name}: expected base64")
+
+
+@attrs.frozen
+class TransferKey:
+    """A TSIG key (RFC 8945): its secret in base64."""
+
+    secret: str = attrs.field(repr=False, validator=_is_base64)
+    algorithm: Literal["hmac-sha1", "hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512"] = "hmac-sha256"
+
+
+@attrs.frozen(kw_only=True)
+class Dns(Plugin):
+    """Serves zones from master files, and names that mean this host as the client reaches it.
+
+    zones                 master files by the name of the zone
+    watch                 look at the zone files every two seconds, beside every reload
+    here                  names whose A and AAAA records are the address that was asked, and that its PTR record tells
+    here_addresses        "asked": that address; "interface": all addresses of the arrival interface
+    here_ttl              seconds that those may be remembered
+    allow_transfer        prefixes of those who may take zones over (AXFR, IXFR)
+    transfer_keys         TSIG keys by name, whose owners may as well
+    edns_size             bytes of the largest UDP answer
+    cookies               answer DNS cookies
+    cookie_secrets        for servers that share a name: 32 hexadecimal digits each, the first for new cookies
+    rate_limit            equal answers a second to a prefix (/24, /56); 0: no bound
+    slip                  each so many answers beyond, one empty answer that sends the client to TCP; 0: none
+    version               what `version.bind` in class CHAOS says
+    identity              what `hostname.bind` and `id.server` say, and NSID
+    idle_timeout          seconds within which a TCP client must ask again and take its answer
+    connection_time       seconds in which a TCP connection may ask
+    connections_per_peer  TCP connections of one address at a time; 0: no bound
+    """
+
+    zones: dict[str, Path] = attrs.field(factory=dict)
+    watch: bool = False
+    here: tuple[str, ...] = ()
+    here_addresses: Literal["asked", "interface"] = "asked"
+    here_ttl: int = attrs.field(default=10, validator=_in_range(0, 86400))
+    allow_transfer: tuple[IPNetwork, ...] = ()
+    transfer_keys: dict[str, TransferKey] = attrs.field(factory=dict)
+    edns_size: int = attrs.field(default=1232, validator=_in_range(512, 65507))
+    cookies: bool = True
+    cookie_secrets: tuple[str, ...] = attrs.field(default=(), repr=False, validator=_are_secrets)
+    rate_limit: float = attrs.field(default=0.0, validator=_in_range(0, 1e9))
+    slip: int = attrs.field(default=2, validator=_in_range(0, 100))
+    version: str | None = attrs.field(default=None, validator=_is_text)
+    identity: str | None = attrs.field(default=None, validator=_is_text)
+    idle_timeout: float = attrs.field(default=10.0, validator=_in_range(0.1, 3600))
+    connection_time: float = attrs.field(default=300.0, validator=_in_range(0.1, 86400))
+    connections_per_peer: int = attrs.field(default=10, validator=_in_range(0, 65535))
+
+    services: ClassVar[tuple[Service, ...]] = (Service(port=53, tcp=True),)
+
+    def prepare(self, context: Context) -> Handler:
+        """The handler with its zones read; a zone that can't be read is told, and answered with SERVFAIL."""
+        from .preparing import prepare  # noqa: PLC0415 - see the module's docstring
+
+        return prepare(self, context)

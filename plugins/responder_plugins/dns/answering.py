@@ -1,0 +1,259 @@
+"""From a query's bytes to the reply's, for what is not a mere lookup: EDNS, cookies, TSIG, CHAOS, errors, truncation.
+
+What can be answered by a lookup and a copy never comes here; see `handler`.  Every reply is bounded by what the client
+takes and by our own `edns_size`; what doesn't fit is cut at a whole RRset.  This file refuses to read zones, to send,
+and to know time but as it is given.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import attrs
+
+from responder import Connection, Datagram, IPNetwork
+
+from . import lookup, tsig, wire
+from .cookies import Cookies
+from .here import Here
+from .lookup import Catalog, Found
+from .wire import Query, RRset, Writer
+from .zone import Zone
+
+PROHIBITED, NOT_SUPPORTED, OTHER = 18, 21, 0  # extended errors, RFC 8914 section 4
+
+_VERSION: Final = frozenset({b"\7version\4bind\0", b"\7version\6server\0"})
+_IDENTITY: Final = frozenset({b"\x08hostname\4bind\0", b"\2id\6server\0"})  # RFC 4892
+
+RCODES: Final = {
+    wire.NOERROR: "noerror",
+    wire.FORMERR: "formerr",
+    wire.SERVFAIL: "servfail",
+    wire.NXDOMAIN: "nxdomain",
+    wire.NOTIMP: "notimp",
+    wire.REFUSED: "refused",
+    wire.YXDOMAIN: "yxdomain",
+    wire.NOTAUTH: "notauth",
+    wire.BADVERS: "badvers",
+}
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """What the operator chose; see the options of `Dns`."""
+
+    edns_size: int = 1232
+    version: str | None = None
+    identity: str | None = None
+    allow_transfer: Sequence[IPNetwork] = ()
+    keys: tsig.Keyring = attrs.field(factory=dict)
+    cookies: Cookies | None = None
+    here: Here = attrs.field(factory=lambda: Here((), 0, "asked"))
+    clock: Callable[[], float] = time.time
+
+
+@attrs.define(eq=False)
+class Reply:
+    """What is about to be sent.
+
+    kind      what rate limiting counts it by, with the rcode
+    exempt    the client has shown that it is where its address says
+    complete  nothing was left out for want of room
+    """
+
+    data: bytes
+    rcode: int
+    kind: bytes = b""
+    exempt: bool = False
+    complete: bool = False
+
+
+@attrs.define(eq=False)
+class _Extras:
+    """What stands behind the sections: the OPT record and the signature."""
+
+    options: bytes = b""
+    signer: tsig.Signer | None = None
+    exempt: bool = False
+
+
+class Answering:
+    """Answers queries from a catalog, which may be put in place of another at any time.
+
+    `counts` has how many answers there were here by their rcode, in lower case, for `handler` to tell.
+    """
+
+    def __init__(self, settings: Settings, catalog: Catalog) -> None:
+        self.settings = settings
+        self.catalog = catalog
+        self.counts: Counter[str] = Counter()
+
+    def answer(self, query: Query, data: bytes, way: Datagram | Connection) -> Reply:
+        """The reply to a parsed query; `data` is what it was parsed from."""
+        extras = _Extras()
+        found = self._before_lookup(query, data, way, extras)
+        if found is None:
+            found = self._find(query, way)
+        reply = self._write(query, found, way, extras)
+        self.counts[RCODES[reply.rcode]] += 1
+        return reply
+
+    def _before_lookup(self, query: Query, data: bytes, way: Datagram | Connection, extras: _Extras) -> Found | None:
+        """What is answered without looking at the question; None: go on."""
+        edns = query.edns
+        if edns is not None and edns.cookie is not None and self.settings.cookies is not None:
+            cookie, extras.exempt = self.settings.cookies.answer(edns.cookie, way.peer.address)
+            extras.options += wire.option(wire.COOKIE, cookie)
+        if edns is not None and edns.nsid and self.settings.identity is not None:
+            extras.options += wire.option(wire.NSID, self.settings.identity.encode())
+        if query.problem:
+            return Found(query.problem, aa=False)
+        if query.tsig:
+            signer = tsig.verify(data, query.tsig, self.settings.keys, self.settings.clock)
+            if signer is None:
+                return Found(wire.FORMERR, aa=False)
+            extras.signer = signer
+            extras.exempt = extras.exempt or not signer.error
+            if signer.error:
+                return Found(wire.NOTAUTH, aa=False)
+        if not query.question:
+            # Only for a cookie (RFC 7873 section 5.4); where we give none, there is nothing to say.
+            return Found(wire.NOERROR if self.settings.cookies else wire.FORMERR, aa=False)
+        return None
+
+    def _find(self, query: Query, way: Datagram | Connection) -> Found:
+        written = query.question[:-4]
+        if query.rdclass == wire.CH:
+            return self._chaos(query, written)
+        if query.rdclass != wire.IN:
+            return Found(wire.REFUSED, aa=False, error=NOT_SUPPORTED)
+        if query.rdtype in (wire.AXFR, wire.OPT, wire.TKEY, wire.TSIG):
+            return Found(wire.NOTIMP, aa=False)  # AXFR: not by UDP (RFC 5936 section 4.2); the others hold no data
+        if query.rdtype == wire.IXFR:
+            return self._newest(query, way)
+        here = self.settings.here
+        if here.names:
+            rrsets = here.answer(way, written, query.rdtype)
+            if rrsets is not None:
+                return self._with_denial(query.name, rrsets)
+            if query.name in here.names and self.catalog.covers(query.name) is None:
+                return self._with_denial(query.name, [])
+        return lookup.look_up(self.catalog, written, query.rdtype)
+
+    def _with_denial(self, name: bytes, rrsets: list[RRset]) -> Found:
+        """An answer of our own making: where it is empty, with the SOA of the zone around it, if there is one."""
+        found = Found(answer=rrsets, kind=name)
+        origin = self.catalog.covers(name)
+        zone = None if origin is None else self.catalog.zones[origin]
+        if not rrsets and zone is not None:
+            found.authority.append(zone.negative)
+        return found
+
+    def _chaos(self, query: Query, written: bytes) -> Found:
+        text = None
+        if query.name in _VERSION:
+            text = self.settings.version
+        elif query.name in _IDENTITY:
+            text = self.settings.identity
+        if text is None:
+            return Found(wire.REFUSED, aa=False)
+        if query.rdtype not in (wire.TXT, wire.ANY):
+            return Found()
+        packed = text.encode()
+        return Found(answer=[RRset(written, wire.TXT, 0, (bytes((len(packed),)) + packed,))], kind=query.name)
+
+    def _newest(self, query: Query, way: Datagram | Connection) -> Found:
+        """IXFR by UDP: the SOA record alone says whether to come by TCP (RFC 1995 section 2)."""
+        zone = self.catalog.zones.get(query.name)
+        if query.serial is None:
+            return Found(wire.FORMERR, aa=False)
+        if zone is None:
+            return Found(wire.NOTAUTH, aa=False)
+        return Found(answer=[zone.soa], kind=query.name)
+
+    # Transfers
+
+    def transfer(self, query: Query, data: bytes, way: Connection) -> tuple[Zone, tsig.Signer | None] | Reply:
+        """The zone that an AXFR or IXFR query may have, and who signs it; or the reply that refuses it."""
+        extras = _Extras()
+        found = self._before_lookup(query, data, way, extras)
+        if found is None:
+            zone = self.catalog.zones.get(query.name)
+            signed = extras.signer is not None
+            if query.rdclass != wire.IN or (query.rdtype == wire.IXFR and query.serial is None):
+                found = Found(wire.FORMERR, aa=False)
+            elif not signed and not any(way.peer.address in prefix for prefix in self.settings.allow_transfer):
+                found = Found(wire.REFUSED, aa=False, error=PROHIBITED)
+            elif query.name not in self.catalog.zones:
+                found = Found(wire.NOTAUTH, aa=False)  # RFC 5936 section 2.2.1
+            elif zone is None:
+                found = Found(wire.SERVFAIL, aa=False, error=lookup.NOT_READY)
+            else:
+                self.counts["transfer"] += 1
+                return zone, extras.signer
+        reply = self._write(query, found, way, extras)
+        self.counts[RCODES[reply.rcode]] += 1
+        return reply
+
+    # Writing
+
+    def _write(self, query: Query, found: Found, way: Datagram | Connection, extras: _Extras) -> Reply:
+        edns = query.edns
+        limit = wire.STREAM
+        if not isinstance(way, Connection):
+            limit = wire.PLAIN_UDP if edns is None else min(edns.size, self.settings.edns_size)
+        chaos = query.rdclass == wire.CH
+        opt = b""
+        if edns is not None:
+            options = extras.options
+            if found.error is not None:
+                options += wire.option(wire.EDE, found.error.to_bytes(2))
+            # RFC 6891 section 6.1.1: an OPT record only if there was one; RFC 3225 section 3: DO is copied.
+            opt = wire.opt_record(self.settings.edns_size, found.rcode, edns.dnssec_ok, options)
+        signer = extras.signer
+        room = limit - len(opt) - (0 if signer is None else tsig.ROOM)
+        writer = Writer(query.question, room)
+        if chaos:
+            for rrset in found.answer:
+                writer.add_raw(0, wire.FIRST_NAME + wire.RECORD.pack(wire.TXT, wire.CH, 0, len(rrset.rdatas[0])))
+                writer.add_raw(0, rrset.rdatas[0], 0)
+            whole = complete = True
+        else:
+            whole, complete = fill(writer, found)
+        if not whole and isinstance(way, Connection):
+            # RFC 7766 section 8: no message is longer, so there is nowhere to send the client on to.
+            failed = Found(wire.SERVFAIL, aa=False, error=OTHER, kind=found.kind)
+            return self._write(query, failed, way, extras)
+        if opt:
+            writer.add_raw(2, opt)
+        flags = wire.QR | query.flags & wire.ECHOED | found.rcode & 0xF
+        flags |= (wire.AA if found.aa else 0) | (0 if whole else wire.TC)
+        data = writer.finish(query.ident, flags)
+        if signer is not None:
+            data = signer.sign(data)
+        return Reply(data, found.rcode, found.kind, extras.exempt, complete)
+
+
+def fill(writer: Writer, found: Found) -> tuple[bool, bool]:
+    """Write the sections, RRset by RRset: is all there that the client must have, and is all there?
+
+    Additional records that don't fit are left out without a word (RFC 2181 section 9), glue excepted (RFC 9471).
+    """
+    for section, rrsets in enumerate((found.answer, found.authority)):
+        for rrset in rrsets:
+            if not writer.add(section, rrset):
+                return False, False
+    needed, others = found.additional[: found.glue], found.additional[found.glue :]
+    if not all(writer.add(2, rrset) for rrset in needed):
+        return False, False
+    left_out = [rrset for rrset in others if not writer.add(2, rrset)]
+    return True, not left_out
+
+
+def truncated(query: Query) -> bytes:
+    """The empty reply that sends a client to TCP; without EDNS it is as short as its query."""
+    writer = Writer(query.question, wire.PLAIN_UDP)
+    return writer.finish(query.ident, wire.QR | wire.TC | query.flags & wire.ECHOED)

@@ -1,0 +1,99 @@
+"""Server cookies (RFC 7873) in the form that all servers of a name can share (RFC 9018), and SipHash for them.
+
+A cookie proves that its client gets what is sent to its address, so it frees the client from rate limiting.  Without a
+configured secret each server makes its own, and a new one every day: a cookie holds an hour, so the one before it is
+all that has to be kept.  No state about clients.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections.abc import Callable
+from typing import Final
+
+from responder import IPAddress
+
+CLIENT: Final = 8
+"""Bytes of a client's part."""
+
+ROLL: Final = 86400
+VALID: Final = 3600
+AHEAD: Final = 300
+RENEW: Final = 1800
+"""Seconds: a secret's time; and (RFC 9018 section 4.3) how old a cookie may be, how far ahead, when it is renewed."""
+
+_MASK = 0xFFFFFFFFFFFFFFFF
+
+
+def siphash24(key: bytes, data: bytes) -> bytes:
+    """SipHash-2-4 of 8 bytes, little-endian, under a key of 16 (Aumasson and Bernstein, 2012)."""
+    k0, k1 = int.from_bytes(key[:8], "little"), int.from_bytes(key[8:], "little")
+    state = [k0 ^ 0x736F6D6570736575, k1 ^ 0x646F72616E646F6D, k0 ^ 0x6C7967656E657261, k1 ^ 0x7465646279746573]
+    whole = len(data) - len(data) % 8
+    words = [int.from_bytes(data[at : at + 8], "little") for at in range(0, whole, 8)]
+    words.append(int.from_bytes(data[whole:], "little") | (len(data) & 0xFF) << 56)
+    for word in words:
+        state[3] ^= word
+        _rounds(state, 2)
+        state[0] ^= word
+    state[2] ^= 0xFF
+    _rounds(state, 4)
+    return (state[0] ^ state[1] ^ state[2] ^ state[3]).to_bytes(8, "little")
+
+
+def _rounds(state: list[int], count: int) -> None:
+    a, b, c, d = state
+    for _ in range(count):
+        a = (a + b) & _MASK
+        b = (b << 13 & _MASK | b >> 51) ^ a
+        a = a << 32 & _MASK | a >> 32
+        c = (c + d) & _MASK
+        d = (d << 16 & _MASK | d >> 48) ^ c
+        a = (a + d) & _MASK
+        d = (d << 21 & _MASK | d >> 43) ^ a
+        c = (c + b) & _MASK
+        b = (b << 17 & _MASK | b >> 47) ^ c
+        c = c << 32 & _MASK | c >> 32
+    state[:] = a, b, c, d
+
+
+class Cookies:
+    """`secrets` of 16 bytes, the first for new cookies, all for those that come; none: our own, which roll.
+
+    `clock` gives seconds of Unix time.
+    """
+
+    def __init__(self, secrets: tuple[bytes, ...], clock: Callable[[], float]) -> None:
+        self._secrets = secrets
+        self._clock = clock
+        self._own: dict[int, bytes] = {}
+
+    def answer(self, cookie: bytes, address: IPAddress) -> tuple[bytes, bool]:
+        """The cookie to send to who sent this one, and whether what came was good."""
+        client, server = cookie[:CLIENT], cookie[CLIENT:]
+        now = int(self._clock())
+        # RFC 9018 section 4: version 1, three reserved bytes, seconds, hash.
+        if len(server) == 16 and server[:4] == b"\1\0\0\0":
+            made = int.from_bytes(server[4:8])
+            age = (now - made + 0x80000000) % 0x100000000 - 0x80000000  # RFC 1982 arithmetic
+            if -AHEAD <= age <= VALID and any(
+                hmac.compare_digest(server[8:], siphash24(secret, client + server[:8] + address.packed))
+                for secret in self._secrets or self._kept((now - age) // ROLL)
+            ):
+                if age < RENEW:
+                    return cookie, True
+                return self._make(client, address, now), True
+        return self._make(client, address, now), False
+
+    def _make(self, client: bytes, address: IPAddress, now: int) -> bytes:
+        day = now // ROLL
+        if not self._secrets and day not in self._own:
+            self._own = {number: secret for number, secret in self._own.items() if number == day - 1}
+            self._own[day] = os.urandom(16)
+        secret = self._secrets[0] if self._secrets else self._own[day]
+        plain = b"\1\0\0\0" + (now & 0xFFFFFFFF).to_bytes(4)
+        return client + plain + siphash24(secret, client + plain + address.packed)
+
+    def _kept(self, day: int) -> tuple[bytes, ...]:
+        return (self._own[day],) if day in self._own else ()

@@ -1,0 +1,72 @@
+"""Names that mean "this host, as you reach it": their addresses are those of the way that the query came.
+
+In the family that the client asked by it is the address that was asked, in the other one all addresses of the arrival
+interface; never an address of another link, unless the client asked by it.  An IPv6 link-local address means nothing to
+a client without a scope, which DNS can't carry: it is told only where the interface has nothing else.  The names of
+exactly these addresses (PTR) are answered as well.
+
+This file refuses to know messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Literal, TypeAlias
+
+import attrs
+
+from responder import Connection, Datagram, IPAddress, Via
+
+from . import wire
+from .wire import RRset
+
+Told: TypeAlias = Literal["asked", "interface"]
+"""What is told in the family of the query: the address that was asked, or all of the arrival interface's."""
+
+
+@attrs.frozen
+class Here:
+    """`names` in lower case, the first being what PTR tells; `ttl` in seconds, short since clients move."""
+
+    names: Sequence[bytes]
+    ttl: int
+    told: Told
+
+    def answer(self, way: Datagram | Connection, written: bytes, rdtype: int) -> list[RRset] | None:
+        """The answer, empty where the family has no address; None: no question for this file."""
+        name = written.lower()
+        if name in self.names:
+            versions = {wire.A: (4,), wire.AAAA: (6,), wire.ANY: (4, 6)}.get(rdtype)
+            if versions is None:
+                return None
+            rrsets = []
+            for version in versions:
+                rdatas = tuple(address.packed for address in addresses(way, version, self.told))
+                if rdatas:
+                    rrsets.append(RRset(written, wire.A if version == 4 else wire.AAAA, self.ttl, rdatas))
+            return rrsets
+        if rdtype in (wire.PTR, wire.ANY) and self.names and name.endswith(b"\4arpa\0"):
+            own = [address for version in (4, 6) for address in addresses(way, version, "interface")]
+            if name in {reverse_name(address) for address in (*own, way.destination)}:
+                return [RRset(written, wire.PTR, self.ttl, (self.names[0],))]
+        return None
+
+
+def addresses(way: Datagram | Connection, version: int, told: Told) -> Collection[IPAddress]:
+    """The host's addresses of a family, as the client of this query should use them."""
+    own = [entry.address for entry in way.interface.addresses if entry.address.version == version]
+    unicast = not isinstance(way, Datagram) or way.via is Via.UNICAST
+    asked = way.destination if unicast and way.destination.version == version else None
+    if asked is not None and not asked.is_unspecified and not (version == 6 and asked.is_link_local):
+        if told == "asked":
+            return [asked]
+        if asked not in own:  # a service address on another interface
+            own.insert(0, asked)
+    scoped = [address for address in own if version == 6 and address.is_link_local]
+    return [address for address in own if address not in scoped] or scoped
+
+
+def reverse_name(address: IPAddress) -> bytes:
+    """The name of its PTR records (RFC 1035 section 3.5, RFC 3596 section 2.5) in wire form."""
+    labels = address.reverse_pointer.split(".")
+    return b"".join(bytes((len(label),)) + label.encode() for label in labels) + wire.ROOT

@@ -1,0 +1,216 @@
+"""What a question's answer is: RFC 1034 section 4.3.2, plainly.
+
+With wildcards (RFC 4592), DNAME (RFC 6672), negative answers (RFC 2308), the rcode at the end of a chain (RFC 6604),
+glue (RFC 9471) and one RRset for ANY (RFC 8482 section 4.1).  Every answer comes from here, unless `Zone.answers` has
+it as it is; a test holds the two against each other.
+
+This file refuses to know messages, clients and DNSSEC: signatures in a zone are data like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+import attrs
+
+from . import wire
+from .wire import RRset
+from .zone import Zone
+
+MAX_CHAIN: Final = 16
+"""Names that one answer goes through by CNAME and DNAME; the client can go on from the last one."""
+
+NOT_READY, NOT_AUTHORITATIVE = 14, 20  # RFC 8914 section 4
+
+_ADDRESSED: Final = {wire.NS: 0, wire.MX: 2, wire.SRV: 6}
+"""Types whose targets' addresses are added: bytes in front of the name (RFC 1035 section 3.3, RFC 2782)."""
+
+_CNAME_STOPS: Final = frozenset({wire.CNAME, wire.ANY, 46, 47})  # RRSIG and NSEC: RFC 4034 section 2.5
+
+
+@attrs.define(eq=False)
+class Found:
+    """An answer by its sections.
+
+    glue   how many of `additional`, from the first, the answer is of no use without
+    error  an extended one (RFC 8914), where it tells something
+    kind   the name that answers of this kind share: what rate limiting counts
+    """
+
+    rcode: int = wire.NOERROR
+    aa: bool = True
+    answer: list[RRset] = attrs.field(factory=list)
+    authority: list[RRset] = attrs.field(factory=list)
+    additional: list[RRset] = attrs.field(factory=list)
+    glue: int = 0
+    error: int | None = None
+    kind: bytes = b""
+
+
+@attrs.frozen(eq=False)
+class Catalog:
+    """All zones of an instance by their origin; None is one that could not be read.
+
+    answers  those of all zones in one table
+    """
+
+    zones: Mapping[bytes, Zone | None]
+    answers: Mapping[bytes, bytes]
+
+    @classmethod
+    def of(cls, zones: Mapping[bytes, Zone | None], without: Iterable[bytes] = ()) -> Catalog:
+        """`without` are keys that `answers` must not have."""
+        whole = [zone.answers for zone in zones.values() if zone is not None]
+        without = tuple(without)
+        if len(whole) == 1 and not without:
+            return cls(zones, whole[0])  # no copy of millions
+        answers = {key: packed for table in whole for key, packed in table.items()}
+        for key in without:
+            answers.pop(key, None)
+        return cls(zones, answers)
+
+    def covers(self, name: bytes) -> bytes | None:
+        """The origin of the nearest zone above a name in lower case, or at it."""
+        return next((suffix for suffix in wire.suffixes(name) if suffix in self.zones), None)
+
+    def origin_for(self, name: bytes, rdtype: int) -> bytes | None:
+        """The zone to be asked: for DS at a cut the one above, where it is here (RFC 4035 section 3.1.4.1)."""
+        origin = self.covers(name)
+        if rdtype == wire.DS and origin == name and name != wire.ROOT:
+            return self.covers(wire.parent(name)) or origin
+        return origin
+
+
+def look_up(catalog: Catalog, written: bytes, rdtype: int) -> Found:
+    """The answer to a question of class IN; `written` is the name as the client wrote it."""
+    found = Found()
+    seen: set[bytes] = set()
+    following: bytes | None = written
+    while following is not None and len(seen) < MAX_CHAIN:
+        name = following.lower()
+        origin = catalog.origin_for(name, rdtype)
+        zone = None if origin is None else catalog.zones[origin]
+        if zone is None:
+            if not seen:
+                found.aa = False
+                found.rcode = wire.REFUSED if origin is None else wire.SERVFAIL
+                found.error = NOT_AUTHORITATIVE if origin is None else NOT_READY
+            break
+        if name in seen:
+            break
+        seen.add(name)
+        following = _in_zone(zone, following, name, rdtype, found)
+    _add_addresses(catalog, found)
+    return found
+
+
+def _in_zone(zone: Zone, written: bytes, name: bytes, rdtype: int, found: Found) -> bytes | None:
+    """Add what this zone says about a name; the name to go on with, if it says so."""
+    encloser = zone.origin
+    for above in reversed(list(_down_to(zone.origin, name))):
+        if above != zone.origin and zone.has(above, wire.NS) and not (above == name and rdtype == wire.DS):
+            _refer(zone, above, found)
+            return None
+        if above not in zone.names:
+            break
+        encloser = above
+        if above != name and zone.has(above, wire.DNAME):
+            target = _redirect(zone, above, written, found)
+            return None if rdtype == wire.CNAME else target
+    source = name
+    if encloser != name:
+        source = b"\1*" + encloser
+        if source not in zone.names:
+            found.rcode = wire.NXDOMAIN
+            _deny(zone, found)
+            return None
+    return _from_node(zone, source, written, rdtype, found)
+
+
+def _down_to(origin: bytes, name: bytes) -> Iterator[bytes]:
+    for suffix in wire.suffixes(name):
+        yield suffix
+        if suffix == origin:
+            return
+
+
+def _from_node(zone: Zone, source: bytes, written: bytes, rdtype: int, found: Found) -> bytes | None:
+    """`source` is the name that exists: the one asked for, or a wildcard."""
+    alias = None if rdtype in _CNAME_STOPS else zone.rrset(source, wire.CNAME, written)
+    if alias is not None:
+        found.answer.append(alias)
+        found.kind = found.kind or source
+        return alias.rdatas[0]
+    if rdtype == wire.ANY:
+        every = [zone.rrset(source, each, written) for each in zone.types(source)]
+        # The smallest: who asks for ANY wants to see that the name is there, or a large answer for someone else.
+        rrset = min(filter(None, every), key=lambda each: sum(map(len, each.rdatas)), default=None)
+    else:
+        rrset = zone.rrset(source, rdtype, written)
+    if rrset is None:
+        _deny(zone, found)
+    else:
+        found.answer.append(rrset)
+        found.kind = found.kind or source
+    return None
+
+
+def _deny(zone: Zone, found: Found) -> None:
+    found.authority.append(zone.negative)
+    found.kind = found.kind or zone.origin
+
+
+def _refer(zone: Zone, cut: bytes, found: Found) -> None:
+    if not found.answer:  # RFC 1035 section 4.1.1: AA is about the name that was asked
+        found.aa = False
+    servers = zone.rrset(cut, wire.NS)
+    assert servers is not None  # noqa: S101 - the caller has seen it
+    found.authority.append(servers)
+    found.kind = found.kind or cut
+    needed: list[RRset] = []
+    others: list[RRset] = []
+    for target in servers.rdatas:
+        # RFC 9471 section 2: without the addresses of servers below the cut nobody can go on.
+        (needed if wire.is_below(target.lower(), cut) else others).extend(_addresses(zone, target))
+    found.additional += needed + others
+    found.glue = len(needed)
+
+
+def _redirect(zone: Zone, above: bytes, written: bytes, found: Found) -> bytes | None:
+    """RFC 6672 section 3.1: the DNAME record, and a CNAME made of it with the same TTL."""
+    rule = zone.rrset(above, wire.DNAME, written[-len(above) :])
+    assert rule is not None  # noqa: S101 - the caller has seen it
+    found.answer.append(rule)
+    found.kind = found.kind or above
+    target = written[: -len(above)] + rule.rdatas[0]
+    if len(target) > wire.MAX_NAME:
+        found.rcode = wire.YXDOMAIN
+        return None
+    found.answer.append(RRset(written, wire.CNAME, rule.ttl, (target,)))
+    return target
+
+
+def _addresses(zone: Zone, target: bytes) -> Iterator[RRset]:
+    name = target.lower()
+    for rdtype in (wire.A, wire.AAAA):
+        rrset = zone.rrset(name, rdtype, target)
+        if rrset is not None:
+            yield rrset
+
+
+def _add_addresses(catalog: Catalog, found: Found) -> None:
+    """Addresses that the answer's own names lead to (RFC 1034 section 4.3.2 step 6), each once."""
+    present = {(rrset.name.lower(), rrset.rdtype) for rrset in found.answer + found.additional}
+    for rrset in found.answer:
+        if rrset.rdtype not in _ADDRESSED:
+            continue
+        for rdata in rrset.rdatas:
+            target = rdata[_ADDRESSED[rrset.rdtype] :]
+            origin = catalog.covers(target.lower())
+            zone = None if origin is None else catalog.zones[origin]
+            for address in () if zone is None else _addresses(zone, target):
+                key = (target.lower(), address.rdtype)
+                if key not in present:
+                    present.add(key)
+                    found.additional.append(address)

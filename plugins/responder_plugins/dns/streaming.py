@@ -1,0 +1,119 @@
+"""DNS over TCP (RFC 7766): queries one behind the other, answers as they are ready, each behind its length.
+
+Bounds: seconds without a query, seconds a connection may be, connections of one client, answers in flight.  A transfer
+runs beside other answers, and ends when its client takes nothing for the idle time.  This file refuses to know zones.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+import attrs
+import trio
+
+from responder import Connection, IPAddress, PeerError
+
+from . import transfer, wire
+from .answering import Answering, Reply
+
+IN_FLIGHT: Final = 16
+"""Answers that a connection may have unsent: then the next query is read when one has gone."""
+
+
+@attrs.define(eq=False)
+class Streaming:
+    """idle, total: seconds; per_peer: connections of one address at a time, 0: no bound."""
+
+    answering: Answering
+    idle: float = 10.0
+    total: float = 300.0
+    per_peer: int = 10
+    _open: Counter[IPAddress] = attrs.field(factory=Counter, init=False)
+
+    async def converse(self, connection: Connection) -> None:
+        peer = connection.peer.address
+        if self.per_peer and self._open[peer] >= self.per_peer:
+            self.answering.counts["connections refused"] += 1
+            return
+        self._open[peer] += 1
+        try:
+            await _Conversation(self, connection).serve()
+        finally:
+            self._open[peer] -= 1
+            if not self._open[peer]:
+                del self._open[peer]
+
+
+class _Conversation:
+    """One connection."""
+
+    def __init__(self, bounds: Streaming, connection: Connection) -> None:
+        self._bounds = bounds
+        self._connection = connection
+        self._held = bytearray()
+        self._sending = trio.Lock()
+        self._in_flight = trio.Semaphore(IN_FLIGHT)
+
+    async def serve(self) -> None:
+        async with trio.open_nursery() as nursery:
+            with trio.move_on_after(self._bounds.total):
+                while True:
+                    data = await self._next()
+                    if data is None:
+                        break
+                    try:
+                        query = wire.parse(data)
+                    except PeerError:
+                        # What follows can't be trusted to be a query either.
+                        nursery.cancel_scope.cancel()
+                        break
+                    await self._in_flight.acquire()
+                    nursery.start_soon(self._answer, query, data, nursery.cancel_scope)
+
+    async def _next(self) -> bytes | None:
+        """The next query; None where the client has ended or idles.
+
+        A client that waits for its answers does not idle (RFC 7766 section 6.2.3).
+        """
+        while True:
+            size = int.from_bytes(self._held[:2]) + 2
+            if len(self._held) >= max(size, 2):
+                data = bytes(self._held[2:size])
+                del self._held[:size]
+                return data
+            with trio.move_on_after(self._bounds.idle) as scope:
+                more = await self._connection.stream.receive_some(wire.STREAM)
+            if scope.cancelled_caught:
+                if self._in_flight.value == IN_FLIGHT:
+                    return None
+                continue
+            if not more:
+                return None
+            self._held += more
+
+    async def _answer(self, query: wire.Query, data: bytes, whole: trio.CancelScope) -> None:
+        try:
+            answering = self._bounds.answering
+            if query.rdtype in (wire.AXFR, wire.IXFR) and not query.problem:
+                granted = answering.transfer(query, data, self._connection)
+                if isinstance(granted, Reply):
+                    await self._send(granted.data, whole)
+                else:
+                    zone, signer = granted
+                    for message in transfer.messages(zone, query):
+                        await self._send(message if signer is None else signer.sign(message, multi=True), whole)
+            else:
+                await self._send(answering.answer(query, data, self._connection).data, whole)
+        finally:
+            self._in_flight.release()
+
+    async def _send(self, message: bytes, whole: trio.CancelScope) -> None:
+        # One after the other, in the order of the lock: a transfer's messages let other answers in between.
+        async with self._sending:
+            with trio.move_on_after(self._bounds.idle) as scope:
+                await self._connection.stream.send_all(len(message).to_bytes(2) + message)
+        if scope.cancelled_caught:
+            # It takes nothing; and what it got of this message can't be continued.
+            whole.cancel()
+            await trio.lowlevel.checkpoint()

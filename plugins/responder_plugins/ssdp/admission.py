@@ -1,0 +1,111 @@
+"""Who may have a search answered while many ask: bounded, and fair between links, networks and hosts.
+
+A multicast search is held for up to MX seconds before it is answered (UDA 2.0 section 1.3.3), so searches that wait are
+what a storm could pile up.  Two rules keep room, both a comparison:
+
+- A link may hold as many places as all leave free, a network (/24, /56) on it as many as that leaves, and a host in it
+  as many as that leaves.  So a link that floods gets half of the places, two a third each; there is always one left for
+  a link, a network on a calm link, or a host in a calm network.
+- As room gets scarce the time that answers are spread over shrinks (a device may assume a smaller MX, section 1.3.3),
+  and a host has to wait its turn, the longer the fewer places there are.  So hosts that ask again and again leave the
+  last places to those who did not.
+
+Within one network a storm whose sources are all different is a lottery, since nothing tells an honest host apart.  This
+file refuses to know searches and messages.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from math import inf
+from typing import Final, TypeVar
+
+import attrs
+
+from responder import IPAddress
+
+Key = TypeVar("Key")
+
+MAX_PENDING: Final = 240
+"""Searches that wait; under the framework's default of `max_pending`, which takes no account of who asks."""
+
+MAX_WINDOW: Final = 5.0
+"""Seconds; a larger MX counts as this (UDA section 1.3.3)."""
+
+MIN_WINDOW: Final = 0.1
+"""Seconds that answers are spread over when there is no room left: that bounds what is answered in a second."""
+
+SCARCE: Final = MAX_PENDING // 4
+"""Places that a host can see free, from which on they count as scarce."""
+
+TURN: Final = 1.0
+"""Seconds that a host waits after its last search was admitted when places begin to be scarce; with half of them twice
+as long, and so on."""
+
+MAX_REMEMBERED: Final = 4096
+"""Hosts whose last turn is remembered; the oldest is forgotten first."""
+
+
+def network_of(address: IPAddress) -> tuple[int, int]:
+    """The /24 or /56 of an address, as the framework's own bounds have it."""
+    return address.version, int(address) >> (8 if address.version == 4 else 72)
+
+
+@attrs.define(eq=False)
+class Place:
+    """A place held by a search.  `window` is the seconds that its answers are spread over."""
+
+    window: float
+    _admission: Admission
+    _link: int
+    _address: IPAddress
+    _held: bool = True
+
+    def release(self) -> None:
+        """Give the place back; again does nothing."""
+        if self._held:
+            self._held = False
+            self._admission.release(self._link, self._address)
+
+
+@attrs.define(eq=False)
+class Admission:
+    """The places, and who holds them."""
+
+    _links: Counter[int] = attrs.field(factory=Counter, init=False)
+    _networks: Counter[tuple[int, int, int]] = attrs.field(factory=Counter, init=False)
+    _hosts: Counter[tuple[int, IPAddress]] = attrs.field(factory=Counter, init=False)
+    _turns: OrderedDict[tuple[int, IPAddress], float] = attrs.field(factory=OrderedDict, init=False)
+    pending: int = attrs.field(default=0, init=False)
+
+    def ask(self, link: int, address: IPAddress, mx: float, now: float) -> Place | None:
+        """A place for a search from that host of that link (an index), or None; `mx` and `now` in seconds."""
+        room = MAX_PENDING - self.pending - self._links[link] - self._networks[link, *network_of(address)]
+        host = link, address
+        if self._hosts[host] >= room:
+            return None
+        # The last places are for those who had none for long.
+        if room < SCARCE and now - self._turns.get(host, -inf) < TURN * SCARCE / room:
+            return None
+        self._links[link] += 1
+        self._networks[link, *network_of(address)] += 1
+        self._hosts[host] += 1
+        self.pending += 1
+        self._turns[host] = now
+        self._turns.move_to_end(host)
+        if len(self._turns) > MAX_REMEMBERED:
+            self._turns.popitem(last=False)
+        window = min(mx, MAX_WINDOW)
+        return Place(max(min(window, MIN_WINDOW), window * min(1.0, room / SCARCE)), self, link, address)
+
+    def release(self, link: int, address: IPAddress) -> None:
+        self.pending -= 1
+        _take_one(self._links, link)
+        _take_one(self._networks, (link, *network_of(address)))
+        _take_one(self._hosts, (link, address))
+
+
+def _take_one(counter: Counter[Key], key: Key) -> None:
+    counter[key] -= 1
+    if not counter[key]:  # a Counter keeps zeros, and peers choose the keys
+        del counter[key]

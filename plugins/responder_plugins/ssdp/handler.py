@@ -1,0 +1,151 @@
+"""What answers for SSDP: searches by datagram, descriptions by HTTP; what announces is `service`.
+
+Nothing is ever sent to an address that a message names: an answer goes to the peer, an announcement to the groups.
+This file refuses to know the bytes of messages (`wire`, `messages`) and who goes first in a rush (`admission`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
+from random import Random
+from typing import TYPE_CHECKING, Final, Self
+
+import attrs
+import trio
+
+from responder import (
+    PASS,
+    Answer,
+    Connection,
+    Context,
+    Datagram,
+    Handler,
+    IPAddress,
+    Network,
+    Pass,
+    PeerError,
+    Via,
+)
+
+from . import web, wire
+from .admission import Admission, Place
+from .description import Document, config_id_of, documents_of
+from .identity import BootId
+from .messages import Writer
+from .service import Announcer, Uniform
+from .targets import Index, Match, Root, matches_of
+
+if TYPE_CHECKING:
+    from . import Ssdp
+
+UNICAST_WINDOW: Final = 0.1
+"""Seconds that the answers to a unicast search are spread over; it wants them within 1 s (UDA 2.0 section 1.3.3)."""
+
+
+@attrs.define(eq=False)
+class SsdpHandler(Handler):
+    """Answers and announces the devices of one instance.  `uniform` chooses the delays."""
+
+    index: Index
+    documents: Mapping[str, Document]
+    server: str
+    max_age: int
+    uniform: Uniform = attrs.field(factory=lambda: Random().uniform)  # noqa: S311 - spreads load, keeps no secret
+    admission: Admission = attrs.field(factory=Admission, init=False)
+    writer: Writer | None = attrs.field(default=None, init=False)
+    """None until there is something to announce, and from byebye on: then nothing is answered."""
+    silenced: trio.Event = attrs.field(factory=trio.Event, init=False)
+    """Set when it is time for byebye."""
+
+    @classmethod
+    def of(cls, options: Ssdp, context: Context) -> Self:
+        """Raises ConfigError for a file that can't be read."""
+        matches: list[Match] = []
+        for device in options.devices:
+            matches.extend(matches_of(device, Root(device.uuid, device.location, config_id_of(device))))
+        return cls(Index(matches), documents_of(options.devices, context), options.server, options.max_age)
+
+    def respond(self, request: Datagram) -> Answer:
+        """Answer a search.  Raises PeerError for what is no readable message, or a multicast search without MX."""
+        search = wire.read_search(request.payload)
+        if search is None:
+            return PASS
+        address: IPAddress | None = request.destination
+        window = UNICAST_WINDOW
+        if request.via is not Via.UNICAST:
+            if search.mx is None:
+                raise PeerError("a multicast search without MX")  # UDA 2.0 section 1.3.3: silently discard
+            address = request.interface.source_for(request.peer.address)
+            window = float(search.mx)
+        matches = self.index.find(search.target)
+        if not matches:
+            return PASS
+        if self.writer is None or address is None:
+            return None
+        place = self.admission.ask(request.interface.index, request.peer.address, window, trio.current_time())
+        return None if place is None else _Answers(self, matches, address, place)
+
+    async def converse(self, connection: Connection) -> Pass | None:
+        """Serve the descriptions, where there are any."""
+        if not self.documents:
+            return PASS
+
+        def find(path: str) -> bytes | None:
+            document = self.documents.get(path)
+            return None if document is None else document.seen_by(connection.destination)
+
+        await web.serve(connection.stream, find, self.server)
+        return None
+
+    async def run(self, network: Network) -> None:
+        """Announce until it is time for byebye."""
+        boot = BootId(lambda: network.state_dir)
+        writer = self.writer = Writer(
+            self.server, self.max_age, network.port("discovery"), network.port("device"), boot.value
+        )
+        announcer = Announcer(network, self.index.all, writer, boot, self.uniform)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._fall_silent, network)
+            await announcer.run()
+
+    async def _fall_silent(self, network: Network) -> None:
+        """A device that says goodbye answers no search any more, not even one that it has begun to answer."""
+        await network.stopping.wait()
+        self.writer = None
+        self.silenced.set()
+
+
+class _Answers:
+    """The answers to one search, as an async iterator: each at its own random moment of the window."""
+
+    def __init__(self, handler: SsdpHandler, matches: Sequence[Match], address: IPAddress, place: Place) -> None:
+        self._handler = handler
+        self._address = address
+        self._place = place
+        now = trio.current_time()
+        due = [(now + handler.uniform(0.0, place.window), match) for match in matches]
+        self._due = deque(sorted(due, key=itemgetter(0)))
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._due:
+            raise StopAsyncIteration
+        moment, match = self._due.popleft()
+        with trio.move_on_at(moment):
+            await self._handler.silenced.wait()
+        writer = self._handler.writer
+        if writer is None:
+            raise StopAsyncIteration
+        return writer.answer(match, self._address)
+
+    def close(self) -> None:
+        """The framework had no room for it."""
+        self._place.release()
+
+    async def aclose(self) -> None:
+        self._place.release()
+        await trio.lowlevel.checkpoint()

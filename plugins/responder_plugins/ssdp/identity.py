@@ -1,0 +1,78 @@
+"""BOOTID.UPNP.ORG: a number that grows with each start and with each change of addresses, also over restarts.
+
+UDA 2.0 section 1.2.2: 31 bits, the same in all messages until the device says otherwise (NEXTBOOTID, section 1.2.4).
+This file refuses to send.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from responder import ConfigError
+
+MAX_BOOT_ID: Final = 2**31 - 1
+
+_log = logging.getLogger(__name__)
+
+
+class BootId:
+    """The number, larger than any that this instance had before.
+
+    `folder` gives the folder to keep it in.  Where that can't be, the seconds since 1970 take its place, as section
+    1.2.2 proposes, and a warning says so.
+    """
+
+    def __init__(self, folder: Callable[[], Path], clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._file: Path | None = None
+        last = -1
+        try:
+            self._file = folder() / "boot-id"
+            last = _read(self._file)
+        except (ConfigError, OSError) as error:
+            self._give_up(error)
+        self.value = self._after(last)
+        self._keep()
+
+    def advance(self) -> None:
+        """Take the next number."""
+        self.value = self._after(self.value)
+        self._keep()
+
+    @property
+    def next(self) -> int:
+        """What `advance` will make it."""
+        return self._after(self.value)
+
+    def _after(self, value: int) -> int:
+        if value < 0 and self._file is None:
+            return int(self._clock()) & MAX_BOOT_ID
+        return value + 1 if value < MAX_BOOT_ID else 1
+
+    def _keep(self) -> None:
+        if self._file is None:
+            return
+        new = self._file.with_suffix(".new")
+        try:
+            new.write_text(f"{self.value}\n", encoding="ascii")
+            os.replace(new, self._file)  # whole or not at all
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self._file = None
+        _log.warning("the boot id can't be kept, so restarts are told apart by the clock: %s", error)
+
+
+def _read(file: Path) -> int:
+    """The number that was last in use; -1 where there is none, or something else.  Raises OSError."""
+    try:
+        value = int(file.read_text(encoding="ascii"))
+    except (FileNotFoundError, ValueError):
+        return -1
+    return value if 0 <= value <= MAX_BOOT_ID else -1

@@ -1,0 +1,117 @@
+"""The messages that a device sends: answers to searches, and its announcements (UDA 2.0 sections 1.2 and 1.3.3).
+
+What differs between addresses is LOCATION: it names the address by which this very message comes, so that it can be
+reached on the link where it is heard.  This file refuses to decide what is sent, when, and where.
+"""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+from ipaddress import IPv6Address
+from typing import Final
+
+import attrs
+
+from responder import IPAddress
+
+from . import wire
+from .options import ADDRESS
+from .targets import Match, Root
+
+SEARCH_PORTS: Final = range(49152, 65536)
+"""What SEARCHPORT.UPNP.ORG may say (section 1.2.2)."""
+
+
+def literal(address: IPAddress) -> str:
+    """An address as URLs have it (RFC 3986 section 3.2.2).  Without a scope, which only its own host would know."""
+    return f"[{address}]" if isinstance(address, IPv6Address) else str(address)
+
+
+@attrs.define
+class Writer:
+    """Writes messages.
+
+    max_age      seconds
+    port         of the groups, 1900 (section 1.1)
+    device_port  where descriptions are served (TCP) and unicast searches heard (UDP)
+    boot_id      the current one
+    """
+
+    server: str
+    max_age: int
+    port: int
+    device_port: int
+    boot_id: int
+
+    def answer(self, match: Match, address: IPAddress) -> bytes:
+        """The answer to a search (section 1.3.3)."""
+        return wire.write_message(
+            "HTTP/1.1 200 OK",
+            {
+                "CACHE-CONTROL": f"max-age={self.max_age}",
+                "DATE": formatdate(usegmt=True),
+                "EXT": "",
+                "LOCATION": self.location(match.root, address),
+                "SERVER": self.server,
+                "ST": match.type,
+                "USN": match.usn,
+                "BOOTID.UPNP.ORG": self.boot_id,
+                "CONFIGID.UPNP.ORG": match.root.config_id,
+                "SEARCHPORT.UPNP.ORG": self._search_port,
+            },
+        )
+
+    def alive(self, match: Match, group: IPAddress, address: IPAddress) -> bytes:
+        """Section 1.2.2."""
+        return self._notify(
+            match,
+            group,
+            "ssdp:alive",
+            {
+                "CACHE-CONTROL": f"max-age={self.max_age}",
+                "LOCATION": self.location(match.root, address),
+                "SERVER": self.server,
+                "SEARCHPORT.UPNP.ORG": self._search_port,
+            },
+        )
+
+    def update(self, match: Match, group: IPAddress, address: IPAddress, next_boot_id: int) -> bytes:
+        """Section 1.2.4."""
+        return self._notify(
+            match,
+            group,
+            "ssdp:update",
+            {
+                "LOCATION": self.location(match.root, address),
+                "NEXTBOOTID.UPNP.ORG": next_boot_id,
+                "SEARCHPORT.UPNP.ORG": self._search_port,
+            },
+        )
+
+    def byebye(self, match: Match, group: IPAddress) -> bytes:
+        """Section 1.2.3."""
+        return self._notify(match, group, "ssdp:byebye", {})
+
+    def location(self, root: Root, address: IPAddress) -> str:
+        """The URL of a root device's description, by that address of this host."""
+        if root.location is not None:
+            return root.location.replace(ADDRESS, literal(address))
+        return f"http://{literal(address)}:{self.device_port}/{root.uuid}/device.xml"
+
+    @property
+    def _search_port(self) -> int | None:
+        return self.device_port if self.device_port in SEARCH_PORTS else None
+
+    def _notify(self, match: Match, group: IPAddress, kind: str, headers: dict[str, object]) -> bytes:
+        return wire.write_message(
+            "NOTIFY * HTTP/1.1",
+            {
+                "HOST": f"{literal(group).upper()}:{self.port}",
+                "NT": match.type,
+                "NTS": kind,
+                "USN": match.usn,
+                "BOOTID.UPNP.ORG": self.boot_id,
+                "CONFIGID.UPNP.ORG": match.root.config_id,
+                **headers,
+            },
+        )

@@ -1,0 +1,154 @@
+"""What the config says about devices: `Device` and `ServiceType`, with the rules that UPnP has for their values.
+
+Every text that ends up in a header is checked here, so that nothing in the config can make a header of its own.  This
+file refuses to read files and to know addresses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+ADDRESS: Final = "{address}"
+"""Put in for the address by which the asking control point reaches this host; IPv6 ones get their brackets."""
+
+UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+"""UDA 2.0 section 1.1.4."""
+
+TYPE: Final = re.compile(r"urn:[A-Za-z0-9.-]+:(device|service):[A-Za-z0-9._-]{1,64}:[1-9][0-9]{0,8}")
+"""UDA 2.0 sections 2.3 and 2.5."""
+
+# Section 1.2.2 names 1800 as the least that should be.  Shorter is of use where devices come and go, such as in a lab;
+# below a minute the refreshing alone would load a link.
+MIN_MAX_AGE: Final = 60
+MAX_MAX_AGE: Final = 86400
+
+
+def is_header_value(_instance: object, attribute: attrs.Attribute[Any], value: str) -> None:
+    """An attrs validator: text that can stand in a header, and is some."""
+    if not value or not value.isprintable() or value != value.strip():
+        raise ValueError(f"{attribute.name}: expected printable text without spaces around it, got {value!r}")
+
+
+def is_text(_instance: object, attribute: attrs.Attribute[Any], value: str) -> None:
+    """An attrs validator: text for the description; XML has no place for control characters."""
+    if not value.isprintable():
+        raise ValueError(f"{attribute.name}: expected printable text, got {value!r}")
+
+
+def is_max_age(_instance: object, attribute: attrs.Attribute[int], value: int) -> None:
+    """An attrs validator."""
+    if not MIN_MAX_AGE <= value <= MAX_MAX_AGE:
+        raise ValueError(f"{attribute.name}: expected {MIN_MAX_AGE}..{MAX_MAX_AGE} seconds, got {value}")
+
+
+def _is_uuid(_instance: object, attribute: attrs.Attribute[str], value: str) -> None:
+    if not UUID.fullmatch(value):
+        example = "2fac1234-31f8-11b4-a222-08002b34c003"
+        raise ValueError(f"{attribute.name}: expected a UUID such as {example}, got {value!r}")
+
+
+def _is_type(kind: str) -> Any:
+    def check(_instance: object, attribute: attrs.Attribute[str], value: str) -> None:
+        found = TYPE.fullmatch(value)
+        if found is None or found[1] != kind:
+            example = f"urn:schemas-upnp-org:{kind}:{'Basic' if kind == 'device' else 'SwitchPower'}:1"
+            raise ValueError(f"{attribute.name}: expected a type such as {example}, got {value!r}")
+
+    return check
+
+
+def _is_url(_instance: object, attribute: attrs.Attribute[Any], value: str) -> None:
+    rest = value.replace(ADDRESS, "")
+    if not rest.isascii() or not rest.isprintable() or " " in rest or "{" in rest or "}" in rest:
+        raise ValueError(f"{attribute.name}: expected a URL, with {ADDRESS} for this host's address, got {value!r}")
+
+
+def _is_location(instance: object, attribute: attrs.Attribute[str | None], value: str | None) -> None:
+    if value is None:
+        return
+    _is_url(instance, attribute, value)
+    if not re.match(r"https?://[^/]", value):
+        raise ValueError(f"{attribute.name}: expected a URL that begins with http:// or https://, got {value!r}")
+
+
+@attrs.frozen
+class ServiceType:
+    """A service of a device; in the config its type alone will do.
+
+    type     such as "urn:schemas-upnp-org:service:SwitchPower:1"
+    scpd     a file with the service's own description; without one a description without any action is made
+    control  the URL for actions, `{address}` allowed; events are not offered (see the README on CallStranger)
+    """
+
+    type: str = attrs.field(validator=_is_type("service"))
+    scpd: Path | None = None
+    control: str = attrs.field(default="", validator=_is_url)
+
+
+def _to_services(values: Iterable[ServiceType | str]) -> tuple[ServiceType, ...]:
+    return tuple(ServiceType(value) if isinstance(value, str) else value for value in values)
+
+
+def _are_services(_instance: object, attribute: attrs.Attribute[Any], value: Sequence[ServiceType]) -> None:
+    names = [service.type.rpartition(":")[0] for service in value]
+    for repeated in sorted({name for name in names if names.count(name) > 1}):
+        # UDA 2.0 section 2.3: one version of a type, the highest, and a serviceId of its own.
+        raise ValueError(f"{attribute.name}: {repeated} is there twice; a device has one service of a type")
+
+
+@attrs.frozen
+class Device:
+    """A device; the texts are those of UDA 2.0 section 2.3.
+
+    location     the URL of the description, `{address}` put in for the asker's link; None: it is served here
+    description  a file with the device description that is served here; None: it is made from these options
+    services     types, or tables of `ServiceType`
+    devices      embedded devices, which have no location and no description of their own
+    """
+
+    uuid: str = attrs.field(validator=_is_uuid)
+    type: str = attrs.field(validator=_is_type("device"))
+    friendly_name: str = attrs.field(validator=is_text)
+    location: str | None = attrs.field(default=None, validator=_is_location)
+    description: Path | None = None
+    manufacturer: str = attrs.field(default="responderd", validator=is_text)
+    model_name: str = attrs.field(default="responderd", validator=is_text)
+    model_number: str = attrs.field(default="", validator=is_text)
+    serial_number: str = attrs.field(default="", validator=is_text)
+    presentation: str = attrs.field(default="", validator=_is_url)
+    services: tuple[ServiceType | str, ...] = attrs.field(default=(), converter=_to_services, validator=_are_services)
+    devices: tuple[Device, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        if self.location is not None and self.description is not None:
+            raise ValueError("location and description: the file is served only where location is left out")
+
+    @property
+    def service_types(self) -> tuple[ServiceType, ...]:
+        """`services` with the type that they have once converted."""
+        return _to_services(self.services)
+
+    def tree(self) -> Iterator[Device]:
+        """This device and all that is embedded in it."""
+        yield self
+        for device in self.devices:
+            yield from device.tree()
+
+
+def are_devices(_instance: object, attribute: attrs.Attribute[Any], value: Sequence[Device]) -> None:
+    """An attrs validator: root devices, at least one, and no UUID twice."""
+    if not value:
+        raise ValueError(f"{attribute.name}: expected at least one device")
+    seen: set[str] = set()
+    for root in value:
+        for device in root.tree():
+            if device.uuid.lower() in seen:
+                raise ValueError(f"{attribute.name}: the UUID {device.uuid} is there twice")
+            seen.add(device.uuid.lower())
+            if device is not root and (device.location is not None or device.description is not None):
+                raise ValueError(f"{attribute.name}: {device.uuid} is embedded; its root has location and description")

@@ -1,0 +1,63 @@
+"""The kit for those who write plugins: a network made of memory, a client, assertions, hostile payloads.
+
+The framework's real server, dispatch, policy and supervisor run on it; only sockets and links are fake.  Time is trio's
+clock, so that pytest-trio's `autojump_clock` passes a protocol's minutes at once, and exactly.
+
+    async def test_greets() -> None:
+        (heard,) = await exchange(Greeter(), b"hi")
+        assert heard.payload == b"hello: 192.0.2.1 on eth0"
+
+`exchange` and `bench` serve one plugin to one client; `FakeNetwork` builds anything larger; `never_answers` and its
+like judge; `options` and `instances` read what an operator writes; `hostile` makes payloads for Hypothesis, which is
+needed for it alone.  Installed, it also brings the pytest
+fixtures `fake_network` and `multihomed_network`.
+
+A blocking service works in threads, during which a fake clock would jump: test it on trio's own clock.
+"""
+
+from __future__ import annotations
+
+from .bench import Bench, bench, exchange, payloads, settled
+from .checks import (
+    amplifies_at_most,
+    answered_from,
+    answers_within,
+    delays_uniformly,
+    keeps_no_state,
+    never_answers,
+)
+from .clients import FakeClient, Heard, NoAnswer
+from .hostile import hostile
+from .hosts import FakeHost
+from .interfaces import FakeInterface
+from .multihomed import MultihomedNetwork
+from .network import Carried, FakeNetwork, Link
+from .options import instances, options
+from .sockets import Packet
+
+__all__ = [
+    "Bench",
+    "Carried",
+    "FakeClient",
+    "FakeHost",
+    "FakeInterface",
+    "FakeNetwork",
+    "Heard",
+    "Link",
+    "MultihomedNetwork",
+    "NoAnswer",
+    "Packet",
+    "amplifies_at_most",
+    "answered_from",
+    "answers_within",
+    "bench",
+    "delays_uniformly",
+    "exchange",
+    "hostile",
+    "instances",
+    "keeps_no_state",
+    "never_answers",
+    "options",
+    "payloads",
+    "settled",
+]

@@ -1,0 +1,147 @@
+"""One plugin on one host, with one client: what most tests of a plugin need.
+
+    answers = await exchange(Greeter(), b"hi", to="192.0.2.1")
+
+    async with bench(Greeter(), port=7007) as at:
+        heard = await at.ask(b"hi")
+        at.interface.down()
+
+The server has 192.0.2.1/24, 192.0.2.2/24, 2001:db8::1/64 and fe80::1/64 on one link (`eth0`), the client
+192.0.2.9/24, 2001:db8::9/64 and fe80::9/64.  For more hosts and links build a `FakeNetwork`.
+
+This file refuses to judge; `checks` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import trio
+import trio.testing
+
+from ..plugin import Plugin
+from ..server import Server
+from .clients import FakeClient, Heard
+from .hosts import FakeHost
+from .interfaces import FakeInterface
+from .network import FakeNetwork, Link
+
+SERVER = ("192.0.2.1/24", "192.0.2.2/24", "2001:db8::1/64", "fe80::1/64")
+GATEWAYS = ("192.0.2.9", "2001:db8::9")
+CLIENT = ("192.0.2.9/24", "2001:db8::9/64", "fe80::9/64")
+
+
+@attrs.frozen(eq=False)
+class Bench:
+    """A plugin that is served on a fake host, and a client of it.
+
+    interface  the server's one on the link
+    address    that one's first address, which `ask` asks by default
+    """
+
+    network: FakeNetwork
+    link: Link
+    host: FakeHost
+    interface: FakeInterface
+    server: Server
+    client: FakeClient
+    address: str = "192.0.2.1"
+
+    def port(self, service: str = "default") -> int:
+        return self.server.port(service=service)
+
+    async def ask(
+        self, payload: bytes, to: str | None = None, *, service: str = "default", within: float = 5.0
+    ) -> Heard:
+        """The answer, from the address that was asked.  Raises NoAnswer after `within` seconds of trio's clock."""
+        return await self.client.ask(payload, to or self.address, self.port(service), within=within)
+
+    async def exchange(
+        self, payload: bytes, to: str | None = None, *, service: str = "default", within: float = 0.0
+    ) -> list[Heard]:
+        """All that comes back, from whomever, within so many seconds; 0: what comes without any time passing."""
+        await self.client.send(payload, to or self.address, self.port(service))
+        return await self.collect(within)
+
+    async def collect(self, within: float = 0.0) -> list[Heard]:
+        """What the client hears within so many seconds of trio's clock."""
+        heard: list[Heard] = []
+        with trio.move_on_after(within) as scope:
+            while within:
+                heard.append(await self.client.receive())
+        if not scope.cancelled_caught:
+            await settled()
+        return [*heard, *self.client.heard()]
+
+    def spoof(
+        self, payload: bytes, source: str, *, source_port: int = 40000, to: str | None = None, service: str = "default"
+    ) -> None:
+        """A datagram that claims to be from `source`."""
+        port = self.port(service)
+        self.link.inject(payload, source=source, source_port=source_port, to=to or self.address, port=port)
+
+    def outcomes(self) -> dict[str, int]:
+        """What became of the datagrams, by outcome (`responder.metrics`)."""
+        totals: dict[str, int] = {}
+        for interfaces in self.server.counters.snapshot().values():
+            for counts in interfaces.values():
+                for outcome, count in counts.items():
+                    totals[outcome] = totals.get(outcome, 0) + count
+        return totals
+
+
+async def settled() -> None:
+    """Return once nothing more happens without time passing, the work of threads included."""
+    await trio.testing.wait_all_tasks_blocked()
+    while trio.testing.active_thread_count():
+        await trio.testing.wait_all_threads_completed()
+        await trio.testing.wait_all_tasks_blocked()
+
+
+@asynccontextmanager
+async def bench(
+    plugin: Plugin, *, name: str | None = None, state: Path | None = None, **keys: Any
+) -> AsyncIterator[Bench]:
+    """Serve a plugin on a small fake network.
+
+    `keys` are those of an instance (port, groups, interfaces, allow, rate, ...), `state` the folder below which it may
+    keep state.  Raises ConfigErrors.
+    """
+    network = FakeNetwork()
+    link = network.link("eth0")
+    host = network.host("server")
+    interface = host.attach(link, *SERVER)
+    other = network.host("client")
+    other.attach(link, *CLIENT)
+    # Answers to forged sources have somewhere to go: a gateway that drops them.
+    for gateway in GATEWAYS:
+        host.route("default", via=gateway, on=interface)
+    async with host.serve(plugin, name=name, state=state, **keys) as server:
+        await settled()
+        yield Bench(network, link, host, interface, server, other.client())
+
+
+async def exchange(
+    plugin: Plugin,
+    payload: bytes,
+    *,
+    to: str = "192.0.2.1",
+    service: str = "default",
+    within: float = 0.0,
+    **keys: Any,
+) -> list[Heard]:
+    """What a client hears that sends a plugin one datagram; `to` may be a group or a broadcast address.
+
+    With `within=0` it is what comes without any time passing; otherwise what comes in so many seconds of trio's clock.
+    `keys` are those of an instance.
+    """
+    async with bench(plugin, **keys) as at:
+        return await at.exchange(payload, to, service=service, within=within)
+
+
+def payloads(heard: Sequence[Heard]) -> list[bytes]:
+    return [each.payload for each in heard]

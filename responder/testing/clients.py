@@ -1,0 +1,162 @@
+"""Clients on a fake host: a program's UDP socket, as strict about who answers as real clients are.
+
+`ask` takes an answer only from the address and port that were asked, as a connected socket does.  What others send is
+kept in `strangers`, and the failure names it: a reply from the wrong source is the commonest mistake of a responder.
+
+This file refuses to know protocols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from ..addressing import LIMITED_BROADCAST
+from ..datagram import Interface, IPAddress, Peer, is_link_scope_group
+from ..net.types import Membership, Route, Transmit
+from .sockets import to_address
+
+if TYPE_CHECKING:
+    from .hosts import FakeHost
+    from .interfaces import FakeInterface
+    from .sockets import FakeReceived, FakeSocket
+
+
+class NoAnswer(AssertionError):
+    """Nobody who was asked answered in time; the message says who else did."""
+
+
+@attrs.frozen
+class Heard:
+    """A datagram that a client received.
+
+    source       who it came from, as a peer: address, port, scope_id
+    destination  the client's address, or the group or broadcast address, that it was sent to
+    interface    the client's interface that it came in by
+    hop_limit    what was left of it
+    time         when it arrived (seconds of trio's clock)
+    """
+
+    payload: bytes
+    source: Peer
+    destination: IPAddress
+    interface: Interface
+    hop_limit: int | None
+    time: float
+
+
+class FakeClient:
+    """Made by `FakeHost.client`."""
+
+    def __init__(self, host: FakeHost, socket: FakeSocket) -> None:
+        self.host = host
+        self.socket = socket
+        self.strangers: list[Heard] = []
+        """What `ask` heard from others than whom it asked."""
+
+    @property
+    def port(self) -> int:
+        return self.socket.port
+
+    async def send(
+        self,
+        payload: bytes,
+        to: str,
+        port: int,
+        *,
+        on: FakeInterface | None = None,
+        source: str | None = None,
+        hop_limit: int | None = None,
+    ) -> None:
+        """Send; `on` is the interface, for a group, a broadcast or a link-local address: the only one where it has one.
+
+        Raises `responder.errors.SendError`.
+        """
+        destination = to_address(to)
+        index = self._interface_for(destination, on)
+        scope_id = index if destination.version == 6 and destination.is_link_local else 0
+        route = Route(destination, scope_id, None if source is None else to_address(source), index, hop_limit)
+        await self.socket.send_when_ready(Transmit(payload, route, port))
+
+    def _interface_for(self, destination: IPAddress, on: FakeInterface | None) -> int:
+        if on is not None:
+            return on.index
+        if not (destination.is_multicast or destination.is_link_local or destination == LIMITED_BROADCAST):
+            return 0
+        attached = [each for each in self.host.snapshots() if "loopback" not in each.flags]
+        if len(attached) == 1:
+            return attached[0].index
+        if destination.version == 4 or not (destination.is_link_local or is_link_scope_group(destination)):
+            return 0  # the routing table may know
+        raise ValueError(f"{self.host.name} has several interfaces: say by which to reach {destination} (on=)")
+
+    async def receive(self) -> Heard:
+        """The next datagram, whoever sent it."""
+        while True:
+            await self.socket.wait_readable()
+            for received in self.socket.receive(1):
+                return self._heard(received)
+
+    async def ask(
+        self,
+        payload: bytes,
+        to: str,
+        port: int,
+        *,
+        on: FakeInterface | None = None,
+        source: str | None = None,
+        within: float = 5.0,
+    ) -> Heard:
+        """Send, and give the answer; for a group or a broadcast address the first from that port.
+
+        Raises NoAnswer after `within` seconds of trio's clock.
+        """
+        await self.send(payload, to, port, on=on, source=source)
+        destination = to_address(to)
+        with trio.move_on_after(within):
+            while True:
+                heard = await self.receive()
+                if self._is_from(heard, destination, port):
+                    return heard
+                self.strangers.append(heard)
+        others = ", ".join(sorted({str(stranger.source) for stranger in self.strangers}))
+        raise NoAnswer(
+            f"no answer from {destination} port {port} within {within} s"
+            + (f"; heard from {others}, whom nobody asked" if others else "")
+        )
+
+    def _is_from(self, heard: Heard, asked: IPAddress, port: int) -> bool:
+        if heard.source.port != port:
+            return False
+        anyone = asked.is_multicast or any(
+            asked in (own.broadcast, LIMITED_BROADCAST) for each in self.host.snapshots() for own in each.addresses
+        )
+        return anyone or heard.source.address == asked
+
+    def heard(self) -> Sequence[Heard]:
+        """What has come and was not read yet, without waiting."""
+        return [self._heard(received) for received in self.socket.receive(1 << 16)]
+
+    def _heard(self, received: FakeReceived) -> Heard:
+        path = received.path
+        interface = self.host.interface(path.interface)
+        assert path.destination is not None  # noqa: S101 - a fake host always tells
+        return Heard(
+            received.payload,
+            Peer(path.peer, received.port, path.scope_id),
+            path.destination,
+            Interface(path.interface, "gone") if interface is None else interface.snapshot(),
+            received.hop_limit,
+            received.arrived,
+        )
+
+    def join(self, group: str, on: FakeInterface, source: str | None = None) -> None:
+        """Hear a group on an interface, of one source or all."""
+        membership = Membership(to_address(group), on.index, None if source is None else to_address(source))
+        self.socket.join(membership, on.snapshot())
+
+    def close(self) -> None:
+        self.socket.close()

@@ -1,0 +1,38 @@
+"""Options and configs as an operator writes them, for tests of a plugin's messages.
+
+This file refuses to serve; `bench` does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..config import parse
+from ..errors import PluginError
+from ..instance import Instance
+from ..plugin import Plugin
+from ..registry import broken_rules
+from ..structure import structure
+
+P = TypeVar("P", bound=Plugin)
+
+
+def options(plugin: type[P], /, *, folder: Path | None = None, **values: Any) -> P:
+    """A plugin from options as TOML gives them: `options(Greeter, greeting="moin", idle="5m")`.
+
+    `folder` is what relative file names start from.  Raises ConfigErrors for the values, each with the option's path,
+    and PluginError where the class breaks a rule of the contract.
+    """
+    broken = "; ".join(broken_rules(plugin))
+    if broken:
+        raise PluginError(f"{plugin.__name__}: {broken}")
+    return structure(values, plugin, folder=folder or Path.cwd())
+
+
+def instances(config: str, *, folder: Path | None = None) -> tuple[Instance, ...]:
+    """The instances of a config, given as its text, by the rules of `responderd check`; its plugins must be installed.
+
+    Raises ConfigErrors.
+    """
+    return parse(config, file=None, folder=folder or Path.cwd()).instances

@@ -1,0 +1,59 @@
+"""Hostile queries for as long as wanted: no exception, no answer over its bound; the slowest packet is told.
+
+    python -m tests.plugins.dns.fuzz [COUNT] [SEED]           mutated queries, always the same ones for a seed
+    python -m tests.plugins.dns.fuzz --guided [-runs=COUNT]   led by coverage, where atheris is installed
+
+`test_wire` runs a bounded part of the first.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+
+def guided(options: list[str]) -> None:
+    """libFuzzer's loop, which ends the process; `options` are its own."""
+    import atheris  # noqa: PLC0415 - optional, and not on every platform
+
+    with atheris.instrument_imports(include=["responder_plugins.dns"]):
+        from tests.plugins.dns.test_wire import SEEDS, answered  # noqa: PLC0415 - must be imported in here
+
+    with tempfile.TemporaryDirectory() as folder:
+        for number, seed in enumerate(SEEDS):
+            (Path(folder) / str(number)).write_bytes(seed)
+        atheris.Setup([sys.argv[0], folder, "-max_len=700", *options], answered)
+        atheris.Fuzz()
+
+
+def mutating(count: int, seed: int) -> None:
+    from tests.plugins.dns.test_wire import SEEDS, answered, mutated  # noqa: PLC0415 - see guided()
+
+    rng = random.Random(seed)  # noqa: S311 - to be repeated
+    slowest, culprit, silent = 0.0, b"", 0
+    began = time.perf_counter()
+    for _ in range(count):
+        packet = mutated(rng, rng.choice(SEEDS), rng.choice(SEEDS))
+        start = time.perf_counter()
+        silent += answered(packet) is None
+        took = time.perf_counter() - start
+        if took > slowest:
+            slowest, culprit = took, packet
+    elapsed = time.perf_counter() - began
+    print(f"{count:,} packets in {elapsed:.0f} s, {silent:,} got silence; the slowest took {slowest * 1e3:.2f} ms:")
+    print(culprit.hex())
+
+
+def main() -> None:
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["--guided"]:
+        guided(arguments[1:])
+        return
+    mutating(int(arguments[0]) if arguments else 1_000_000, int(arguments[1]) if len(arguments) > 1 else 0)
+
+
+if __name__ == "__main__":
+    main()

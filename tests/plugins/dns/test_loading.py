@@ -1,0 +1,203 @@
+"""Master files into zones: what they may hold, and what is wrong with them, by file and line."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+from pathlib import Path
+
+import dns.name
+import pytest
+from responder_plugins.dns import loading
+from responder_plugins.dns.zone import Zone
+
+from responder import ConfigErrors, Context
+from tests.plugins.dns.asking import SMALL, ZONE
+
+ORIGIN = dns.name.from_text("example.test")
+
+
+def load(folder: Path, text: str, name: str = "a.zone") -> Zone:
+    (folder / name).write_text(text)
+    return loading.load(ORIGIN, Path(name), Context("dns", folder))
+
+
+def name(text: str) -> bytes:
+    return dns.name.from_text(text).to_digestable()
+
+
+def address_of(zone: Zone, text: str) -> list[str]:
+    rrset = zone.rrset(name(text), 1)
+    return [] if rrset is None else [".".join(map(str, rdata)) for rdata in rrset.rdatas]
+
+
+def ttl_of(zone: Zone, text: str) -> int:
+    rrset = zone.rrset(name(text), 1)
+    assert rrset is not None
+    return rrset.ttl
+
+
+HEAD = "@ 300 IN SOA ns h 1 2 3 4 60\n@ 300 NS ns\nns 300 A 192.0.2.53\n"  # three lines
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("x 300 NOTYPE 1", "unknown type 'NOTYPE'"),
+        ("x 300 A 192.0.2", "Text input is malformed"),
+        ("x 300 A", "expected an identifier|unexpected|Text input|expecting"),
+        ("x.elsewhere.invalid. 300 A 192.0.2.1", "x.elsewhere.invalid. is out of the zone example.test."),
+        ("x 2147483648 A 192.0.2.1", "bad TTL '2147483648': above 2147483647"),
+        ("x 1z A 192.0.2.1", "bad TTL '1z'"),
+        ("$TTL never", "bad TTL 'never'"),
+        ("x 300 CH A 192.0.2.1", "class CH: the zone is of class IN"),
+        ("x 300 OPT 1", "OPT is no type of data"),
+        ("x 300 CNAME a\nx 300 CNAME b", "x.example.test. has two CNAME records"),
+        ("x 300 CNAME a\nx 300 A 192.0.2.1", "x.example.test. has a CNAME record beside others"),
+        ("x 300 A 192.0.2.1\nx 300 CNAME a", "x.example.test. has a CNAME record beside others"),
+        ("\nx 300 SOA ns h 1 2 3 4 5", "x.example.test. has an SOA record, and is not where the zone begins"),
+        ("\n@ 300 SOA ns h 2 2 3 4 5", "example.test. has two SOA records"),
+        ("x.d 300 A 192.0.2.1\nd 300 DNAME e", "x.d.example.test. is below this DNAME record"),
+        ("\n*.w 300 NS ns", r"\*.w.example.test.: a wildcard can't delegate"),
+        ("\n$GENERATE 1-3 x$ A 192.0.2.$", r"\$GENERATE is no directive"),
+        ('\nx 300 TXT "' + "a" * 256 + '"', "string too long"),
+        ("\n" + "l" * 64 + " 300 A 192.0.2.1", "label is > 63"),
+        ("\nx A 192.0.2.1\n", None),
+    ],
+)
+def test_a_mistake_is_told_by_file_and_line(line: str, message: str | None, tmp_path: Path) -> None:
+    if message is None:  # without $TTL, the last one stated holds (RFC 1035 section 5.1)
+        assert ttl_of(load(tmp_path, HEAD + line), "x.example.test") == 300
+        return
+    with pytest.raises(ConfigErrors, match=message) as raised:
+        load(tmp_path, HEAD + line + ("" if "\n" in line else "\ny 300 A 192.0.2.2\n"))
+    error = raised.value.errors[0]
+    assert error.file == tmp_path / "a.zone"
+    assert error.line == 4 + line.count("\n")
+
+
+def test_a_zone_needs_soa_and_ns(tmp_path: Path) -> None:
+    with pytest.raises(ConfigErrors) as raised:
+        load(tmp_path, "$TTL 1\nx A 192.0.2.1\n")
+    assert [error.message for error in raised.value.errors] == [
+        "the zone example.test. has no SOA record",
+        "the zone example.test. has no NS record",
+    ]
+
+
+def test_all_mistakes_beside_syntax_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigErrors) as raised:
+        load(tmp_path, HEAD + "a. 1 A 192.0.2.1\nb. 1 A 192.0.2.1\nx 1 NOTYPE 1\nc. 1 A 192.0.2.1\n")
+    assert [(error.line, error.message.split()[0]) for error in raised.value.errors] == [
+        (4, "a."),
+        (5, "b."),
+        (6, "unknown"),
+    ]
+
+
+def test_an_rrset_that_no_message_can_hold_is_refused(tmp_path: Path) -> None:
+    long = '"' + "x" * 250 + '"'
+    records = "".join(f'x 1 TXT {long} "{number}"\n' for number in range(260))
+    with pytest.raises(ConfigErrors, match=r"x\.example\.test\. has more TXT records than a message can hold"):
+        load(tmp_path, HEAD + records)
+
+
+def test_ttls(tmp_path: Path) -> None:
+    zone = load(
+        tmp_path,
+        "@ SOA ns h 1 2 3 4 60\n@ NS ns\nns A 192.0.2.1\n$TTL 1h\na A 192.0.2.1\n"
+        "b 5 A 192.0.2.1\nb 6 A 192.0.2.2\nc A 192.0.2.1\n",
+    )
+    # SOA's MINIMUM where nothing else is said; RFC 2308 section 4: $TTL; RFC 2181 section 5.2: one TTL an RRset.
+    assert [ttl_of(zone, f"{label}.example.test") for label in ("ns", "a", "b", "c")] == [60, 3600, 5, 3600]
+    assert address_of(zone, "b.example.test") == ["192.0.2.1", "192.0.2.2"]
+
+
+def test_include_has_its_own_origin_and_is_found_beside_the_file(tmp_path: Path) -> None:
+    folder = tmp_path / "zones"
+    folder.mkdir()
+    (folder / "more.zone").write_text("in A 192.0.2.2\n$ORIGIN deeper.example.test.\nx A 192.0.2.3\n")
+    text = HEAD + "$TTL 9\n$INCLUDE more.zone sub\nafter A 192.0.2.4\n"
+    (folder / "a.zone").write_text(text)
+    context = Context("dns", tmp_path)
+    zone = loading.load(ORIGIN, Path("zones/a.zone"), context)
+    assert address_of(zone, "in.sub.example.test") == ["192.0.2.2"]
+    assert address_of(zone, "x.deeper.example.test") == ["192.0.2.3"]
+    assert address_of(zone, "after.example.test") == ["192.0.2.4"]
+    assert {path.name for path in context.files} == {"a.zone", "more.zone"}
+
+
+def test_a_mistake_in_an_included_file_names_that_file(tmp_path: Path) -> None:
+    (tmp_path / "more.zone").write_text("\nx 1 NOTYPE 1\n")
+    with pytest.raises(ConfigErrors) as raised:
+        load(tmp_path, HEAD + "$INCLUDE more.zone\n")
+    assert [(error.file, error.line) for error in raised.value.errors] == [(tmp_path / "more.zone", 2)]
+    with pytest.raises(ConfigErrors, match=r"missing\.zone: can't be read"):
+        load(tmp_path, HEAD + "$INCLUDE missing.zone\n")
+    with pytest.raises(ConfigErrors, match="more than 8 files deep"):
+        load(tmp_path, HEAD + "$INCLUDE a.zone\n")
+
+
+def test_empty_non_terminals_exist_and_names_keep_their_spelling(tmp_path: Path) -> None:
+    zone = load(tmp_path, SMALL + "A.b.C A 192.0.2.1\n")
+    assert zone.names[name("b.c.example.test")] == b""
+    rrset = zone.rrset(name("a.b.c.example.test"), 1)
+    assert rrset is not None
+    assert rrset.name == b"\1A\1b\1C\7example\4test\0"
+
+
+def test_what_is_below_a_delegation_is_never_an_answer_of_its_own(tmp_path: Path) -> None:
+    zone = load(tmp_path, SMALL + "sub NS ns.sub\nns.sub A 192.0.2.1\nsub TXT x\nx.y.sub AAAA ::1\n")
+    assert not [key for key in zone.answers if b"\3sub" in key]
+    assert zone.has(name("ns.sub.example.test"), 1)
+
+
+def test_files_of_windows_and_other_letters_than_ascii(tmp_path: Path) -> None:
+    (tmp_path / "a.zone").write_bytes((SMALL + 'm\u00fcller TXT "\u00fc"\n').replace("\n", "\r\n").encode())
+    zone = loading.load(ORIGIN, Path("a.zone"), Context("dns", tmp_path))
+    assert address_of(zone, "www.example.test") == ["192.0.2.80"]
+    rrset = zone.rrset(name("xn--mller-kva.example.test"), 16)  # IDNA (RFC 5890) in names, the bytes in texts
+    assert rrset is not None
+    assert rrset.rdatas == (b"\2\xc3\xbc",)
+    (tmp_path / "a.zone").write_bytes(SMALL.encode() + b'x TXT "\xfc"\n')
+    with pytest.raises(ConfigErrors, match="is not UTF-8") as raised:
+        loading.load(ORIGIN, Path("a.zone"), Context("dns", tmp_path))
+    assert raised.value.errors[0].line == 6
+
+
+def test_an_unchanged_file_is_read_once(tmp_path: Path) -> None:
+    first = load(tmp_path, SMALL)
+    again = loading.load(ORIGIN, Path("a.zone"), Context("dns", tmp_path))
+    assert again is first
+    os.utime(tmp_path / "a.zone", ns=(1, 1))
+    assert loading.load(ORIGIN, Path("a.zone"), Context("dns", tmp_path)) is not first
+
+
+def test_long_files_tell_how_far_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(loading, "PROGRESS", 2)
+    with caplog.at_level(logging.INFO):
+        load(tmp_path, SMALL)
+    assert "reading zone example.test.: 4 records" in caplog.text
+
+
+@pytest.mark.clients("named-checkzone")
+def test_what_bind_writes_is_read_to_the_same(tmp_path: Path) -> None:
+    """named-checkzone prints a zone in full names, with escapes of its own."""
+    printed = subprocess.run(
+        ["named-checkzone", "-D", "-q", "-k", "ignore", "-o", str(tmp_path / "b.zone"), "example.test", str(ZONE)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert printed.returncode == 0, printed.stdout
+    ours = loading.load(ORIGIN, ZONE, Context("dns"))
+    theirs = loading.load(ORIGIN, tmp_path / "b.zone", Context("dns"))
+
+    def records(zone: Zone) -> set[object]:
+        return {(r.name.lower(), r.rdtype, r.ttl, rdata) for r in zone.rrsets() for rdata in r.rdatas}
+
+    assert records(theirs) == records(ours)
+    assert theirs.records == ours.records

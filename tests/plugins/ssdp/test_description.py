@@ -1,0 +1,235 @@
+"""Descriptions: what they say, and how they are served."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import attrs
+import h11
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from responder_plugins.ssdp import Device, ServiceType, Ssdp, web
+from responder_plugins.ssdp.description import DEVICE, SERVICE, config_id_of, documents_of
+from trio.testing import MockClock, memory_stream_pair
+
+from responder import PASS, ConfigError, Connection, Context, Pass, Peer
+from tests.fakes import LAN
+
+from .support import BASIC, EMBEDDED_UUID, LAMP, LIGHT, ROOT_UUID, SINGLE, SWITCH, handler_of
+
+PATH = f"/{ROOT_UUID}/device.xml"
+CONTEXT = Context("ssdp")
+
+
+def parsed(content: bytes) -> ET.Element:
+    return ET.fromstring(content)  # noqa: S314 - what we wrote ourselves
+
+
+def described(device: Device, address: str = "10.71.0.1") -> ET.Element:
+    return parsed(documents_of([device], CONTEXT)[PATH].seen_by(ip_address(address)))
+
+
+class TestDocuments:
+    def test_the_whole_tree(self) -> None:
+        root = described(LAMP)
+        names = {"d": DEVICE}
+        assert root.tag == f"{{{DEVICE}}}root"
+        assert root.get("configId") == str(config_id_of(LAMP))
+        assert root.findtext("d:specVersion/d:major", namespaces=names) == "2"
+        assert [each.text for each in root.iter(f"{{{DEVICE}}}UDN")] == [f"uuid:{ROOT_UUID}", f"uuid:{EMBEDDED_UUID}"]
+        assert [each.text for each in root.iter(f"{{{DEVICE}}}deviceType")] == [f"{BASIC}:2", f"{LIGHT}:1"]
+        assert root.findtext("d:device/d:friendlyName", namespaces=names) == "Lab <device>"
+        assert root.findtext("d:device/d:serviceList/d:service/d:serviceType", namespaces=names) == f"{SWITCH}:3"
+        assert root.findtext("d:device/d:serviceList/d:service/d:eventSubURL", namespaces=names) == ""
+
+    def test_each_service_description_that_is_named_is_there(self) -> None:
+        documents = documents_of([LAMP], CONTEXT)
+        named = [each.text for each in described(LAMP).iter(f"{{{DEVICE}}}SCPDURL")]
+        assert len(named) == 2
+        assert set(documents) == {PATH, *named}
+        for name in named:
+            assert parsed(documents[str(name)].content).tag == f"{{{SERVICE}}}scpd"
+
+    def test_the_address_is_put_in_for_each_asker(self) -> None:
+        device = attrs.evolve(
+            SINGLE,
+            presentation="http://{address}/",
+            services=[ServiceType(f"{SWITCH}:1", control="http://{address}/c")],
+        )
+        for address, literal in (("10.71.0.1", "10.71.0.1"), ("fd71::1", "[fd71::1]")):
+            root = described(device, address)
+            assert [each.text for each in root.iter(f"{{{DEVICE}}}presentationURL")] == [f"http://{literal}/"]
+            assert [each.text for each in root.iter(f"{{{DEVICE}}}controlURL")] == [f"http://{literal}/c"]
+
+    def test_files_are_served_as_they_are_and_noted_for_reloads(self, tmp_path: Path) -> None:
+        (tmp_path / "own.xml").write_bytes(b"<root>{address}</root>")
+        (tmp_path / "switch.xml").write_bytes(b"<scpd/>")
+        device = attrs.evolve(
+            SINGLE, description=Path("own.xml"), services=[ServiceType(f"{SWITCH}:1", scpd=Path("switch.xml"))]
+        )
+        context = Context("ssdp", tmp_path)
+        documents = documents_of([device], context)
+        assert [each.seen_by(ip_address("10.71.0.1")) for each in documents.values()] == [
+            b"<root>{address}</root>",
+            b"<scpd/>",
+        ]
+        assert set(context.files) == {tmp_path / "own.xml", tmp_path / "switch.xml"}
+
+    def test_a_file_that_is_not_there(self, tmp_path: Path) -> None:
+        device = attrs.evolve(SINGLE, description=Path("own.xml"))
+        with pytest.raises(ConfigError, match=r"own\.xml"):
+            Ssdp(devices=(device,)).prepare(Context("ssdp", tmp_path))
+
+    def test_another_description_has_another_config_id(self) -> None:
+        assert config_id_of(SINGLE) == config_id_of(attrs.evolve(SINGLE))
+        assert config_id_of(SINGLE) != config_id_of(attrs.evolve(SINGLE, friendly_name="Other"))
+
+
+class Client:
+    """An HTTP client on a stream in memory."""
+
+    def __init__(self, stream: trio.StapledStream[Any, Any]) -> None:
+        self.stream = stream
+        self._h11 = h11.Connection(h11.CLIENT)
+
+    async def ask(self, method: str = "GET", target: str = PATH, **headers: str) -> tuple[int, dict[str, str], bytes]:
+        request = h11.Request(method=method, target=target, headers=[("Host", "x"), *headers.items()])
+        await self.stream.send_all((self._h11.send(request) or b"") + (self._h11.send(h11.EndOfMessage()) or b""))
+        status, found, body = 0, {}, b""
+        while True:
+            event = self._h11.next_event()
+            if event is h11.NEED_DATA:
+                self._h11.receive_data(await self.stream.receive_some())
+            elif isinstance(event, h11.Response):
+                status, found = event.status_code, {name.decode(): value.decode() for name, value in event.headers}
+            elif isinstance(event, h11.Data):
+                body += bytes(event.data)
+            else:
+                break
+        if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
+            self._h11.start_next_cycle()
+        return status, found, body
+
+
+@asynccontextmanager
+async def talking(*devices: Device, destination: str = "10.71.0.2") -> AsyncIterator[Client]:
+    ours, theirs = memory_stream_pair()
+    connection = Connection(
+        stream=theirs,
+        peer=Peer("10.71.0.9", 40000),
+        destination=ip_address(destination),
+        interface=LAN,
+        service="device",
+        port=49200,
+        arrival=0.0,
+    )
+
+    async def converse() -> Pass | None:
+        try:
+            return await handler_of(*(devices or (LAMP,))).converse(connection)
+        finally:
+            await theirs.aclose()
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(converse)
+            yield Client(ours)
+            await ours.aclose()
+
+
+class TestServing:
+    async def test_get_head_and_what_is_not_there(self, autojump_clock: MockClock) -> None:
+        async with talking() as client:
+            status, headers, body = await client.ask()
+            assert (status, headers["content-type"]) == (200, 'text/xml; charset="utf-8"')
+            assert parsed(body).tag.endswith("root")
+            assert int(headers["content-length"]) == len(body)
+            assert "UPnP/2.0" in headers["server"]
+            status, head, nothing = await client.ask("HEAD")
+            assert (status, head["content-length"], nothing) == (200, headers["content-length"], b"")
+            assert (await client.ask(target=f"http://x{PATH}?x=y"))[2] == body
+            for target in ("/", "/../etc/passwd", "http://[", f"/{ROOT_UUID}"):
+                assert (await client.ask(target=target))[0] == 404
+
+    @pytest.mark.parametrize("method", ["SUBSCRIBE", "POST", "NOTIFY"])
+    async def test_nothing_else_is_done(self, autojump_clock: MockClock, method: str) -> None:
+        """CallStranger: no peer can subscribe an address to anything."""
+        async with talking() as client:
+            status, headers, _ = await client.ask(method, callback="<http://192.0.2.1/>")
+            assert (status, headers["allow"]) == (405, "GET, HEAD")
+
+    async def test_the_address_is_the_one_that_was_asked(self, autojump_clock: MockClock) -> None:
+        device = attrs.evolve(SINGLE, presentation="http://{address}/")
+        async with talking(device, destination="fd71::1") as client:
+            assert b"http://[fd71::1]/" in (await client.ask())[2]
+
+    async def test_a_body_is_not_waited_for(self, autojump_clock: MockClock) -> None:
+        async with talking() as client:
+            head = f"GET {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+            await client.stream.send_all(head.encode())
+            answer = await client.stream.receive_some()
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            assert b"Connection: close" in answer
+            assert await client.stream.receive_some() == b""
+
+    async def test_a_connection_serves_so_many_requests(self, autojump_clock: MockClock) -> None:
+        async with talking() as client:
+            closing = [(await client.ask())[1].get("connection") for _ in range(web.MAX_REQUESTS)]
+            assert closing == [None] * (web.MAX_REQUESTS - 1) + ["close"]
+            assert await client.stream.receive_some() == b""
+
+    @pytest.mark.parametrize("sent", [b"", b"GET / HT", f"GET {PATH} HTTP/1.1\r\n".encode()])
+    async def test_who_says_nothing_is_hung_up_on(self, autojump_clock: MockClock, sent: bytes) -> None:
+        async with talking() as client:
+            began = trio.current_time()
+            if sent:
+                await client.stream.send_all(sent)
+            assert await client.stream.receive_some() == b""
+            assert trio.current_time() - began == pytest.approx(web.IDLE)
+
+    @pytest.mark.parametrize(
+        ("sent", "status"),
+        [
+            (b"\x16\x03\x01\x02\x00 TLS\r\n\r\n", b"400"),
+            (b"GET / HTTP/1.1\r\n\r\n", b"400"),  # no Host
+            (b"GET / HTTP/1.1\r\nX: " + b"y" * 20000, b"431"),
+        ],
+    )
+    async def test_what_is_no_http_is_refused(self, autojump_clock: MockClock, sent: bytes, status: bytes) -> None:
+        async with talking() as client:
+            await client.stream.send_all(sent)
+            assert (await client.stream.receive_some()).startswith(b"HTTP/1.1 " + status)
+            assert await client.stream.receive_some() == b""
+
+    @given(st.binary(max_size=300))
+    def test_anything_is_answered_or_hung_up_on(self, data: bytes) -> None:
+        async def talk() -> None:
+            async with talking() as client:
+                if data:
+                    await client.stream.send_all(data)
+                await client.stream.send_eof()
+                while await client.stream.receive_some():
+                    pass
+
+        trio.run(talk, clock=MockClock(autojump_threshold=0))
+
+    async def test_devices_with_a_location_of_their_own_have_nothing_to_serve(self) -> None:
+        handler = handler_of(attrs.evolve(SINGLE, location="http://{address}/"))
+        _, theirs = memory_stream_pair()
+        connection = Connection(
+            stream=theirs,
+            peer=Peer("10.71.0.9", 40000),
+            destination=ip_address("10.71.0.2"),
+            interface=LAN,
+            service="device",
+            port=49200,
+            arrival=0.0,
+        )
+        assert await handler.converse(connection) is PASS

@@ -1,0 +1,72 @@
+"""The platform on Windows, beyond what the tests of every platform ask: sharing, groups, interfaces.
+
+What every platform does is in tests/responder/net/test_udp.py and test_tcp.py, which run here too; what needs several
+links is in tests/windows/test_lab.py.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+import pytest
+import trio
+import trio.testing
+
+from responder.net import platform as this_platform
+from responder.net._windows import WindowsPlatform
+from responder.net.types import Membership
+
+LO = ip_address("127.0.0.1")
+
+
+@pytest.fixture
+def platform() -> WindowsPlatform:
+    found = this_platform()
+    assert isinstance(found, WindowsPlatform)
+    return found
+
+
+def test_a_shared_port_is_taken_twice_with_a_warning(
+    platform: WindowsPlatform, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = platform.open_udp(0, shared=True)
+    assert "shared" not in caplog.text
+    other = platform.open_udp(one.port, shared=True)
+    assert "shared" in caplog.text
+    one.close()
+    other.close()
+
+
+async def test_groups_are_joined_once_and_left_once(platform: WindowsPlatform) -> None:
+    """Datagrams to them are the lab's matter: the loopback here has no multicast route."""
+    sock = platform.open_udp(0)
+    loopback = next(entry for entry in await platform.interfaces() if "loopback" in entry.flags)
+    for group in ("239.255.70.7", "ff02::7007"):
+        membership = Membership(ip_address(group), loopback.index)
+        sock.join(membership, loopback)
+        sock.join(membership, loopback)
+        sock.leave(membership, None)
+        with pytest.raises(OSError, match="not joined"):
+            sock.leave(membership, loopback)
+    sock.close()
+
+
+async def test_interfaces_have_friendly_names_flags_and_addresses(platform: WindowsPlatform) -> None:
+    with trio.testing.assert_checkpoints():
+        table = await platform.interfaces()
+    loopback = next(entry for entry in table if "loopback" in entry.flags)
+    assert not loopback.name.startswith("{")  # a GUID
+    assert loopback.has(LO)
+    assert {"up", "running"} <= loopback.flags
+    assert loopback.mtu > 1000
+    assert [entry.index for entry in table] == sorted(entry.index for entry in table)
+
+
+async def test_a_watch_is_armed_and_ends(platform: WindowsPlatform) -> None:
+    with trio.fail_after(10):
+        async with platform.watch_interfaces() as watch:
+            io = trio.lowlevel.current_statistics().io_statistics
+            assert io.tasks_waiting_overlapped == 2  # a socket a family
+            with trio.testing.assert_checkpoints():
+                assert await watch.interfaces()
+    assert trio.lowlevel.current_statistics().io_statistics.tasks_waiting_overlapped == 0

@@ -1,0 +1,140 @@
+"""The command `responderd` on Windows: run, check, plugins, interfaces; Ctrl-C and Ctrl-Break."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.namespaces import Lab
+
+from .wine import Machine, WindowsPython
+
+pytestmark = [pytest.mark.windows, pytest.mark.lab]
+
+
+@pytest.fixture(scope="module")
+def alone(windows: WindowsPython) -> Iterator[Machine]:
+    """A Windows in a namespace with one address beside the loopback's, where every port is free."""
+    with Lab() as lab:
+        host, client = lab.namespace("host"), lab.namespace("client")
+        lab.link(host, "link1", client, "link1")
+        host.ip("addr add 10.71.0.1/24 dev link1", "addr add fd71::1/64 dev link1 nodad")
+        with windows.machine(host) as machine:
+            yield machine
+
+
+def responderd(machine: Machine, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return machine.run("-m", "responder", *arguments, cwd=folder, timeout=120)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "echo.toml"
+    file.write_text('[plugins.echo]\nport = 7007\ngroups = ["239.255.70.7", "ff02::7007"]\n')
+    return file
+
+
+def test_ctrl_c_ends_the_daemon_gracefully(alone: Machine, config: Path) -> None:
+    """SIGINT to a process of Wine's is Ctrl-C to the Windows program."""
+    with alone.daemon(config) as child:
+        assert child.stop() == 0
+    assert [event["event"] for event in child.events] == ["ready", "stopping", "stopped"], child.said
+    assert child.events[1]["signal"] == "SIGINT"
+
+
+def test_ctrl_break_ends_the_daemon_gracefully(alone: Machine, config: Path) -> None:
+    """Nothing here has a console to send it from, so the process raises it itself, once it is ready."""
+    script = textwrap.dedent("""
+        import logging, signal, sys
+        from responder.cli import main
+
+        class BreakWhenReady(logging.Handler):
+            def emit(self, record):
+                if getattr(record.msg, "event", "") == "ready":
+                    signal.raise_signal(signal.SIGBREAK)
+
+        logging.getLogger("responder.daemon").addHandler(BreakWhenReady())
+        main(["run", "echo.toml"])
+        """)
+    done = alone.run("-c", script, cwd=config.parent, timeout=120)
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [event["event"] for event in events] == ["ready", "stopping", "stopped"], done.stderr
+    assert events[1]["signal"] == "SIGBREAK"
+    assert done.returncode == 0
+
+
+def test_a_taken_port_is_named(alone: Machine, config: Path) -> None:
+    with alone.daemon(config):
+        done = responderd(alone, "run", config.name, folder=config.parent)
+    assert done.returncode == 1, done
+    assert "UDP port 7007 is taken by another program" in done.stderr
+
+
+def test_the_embedded_default_says_what_to_type(alone: Machine, tmp_path: Path) -> None:
+    script = textwrap.dedent("""
+        import logging, signal
+        from responder.cli import main
+
+        class StopWhenInvited(logging.Handler):
+            def emit(self, record):
+                if getattr(record.msg, "event", "") == "ready":
+                    signal.raise_signal(signal.SIGINT)
+
+        logging.getLogger("responder.daemon").addHandler(StopWhenInvited())
+        main(["run"])
+        """)
+    done = alone.run("-c", script, cwd=tmp_path, timeout=120)
+    assert done.returncode == 0, done.stderr
+    for address in ("10.71.0.1", "fd71::1", "::1"):
+        assert f"dig @{address} -p 5300 whoami.test TXT" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_check_says_that_all_is_well(alone: Machine, config: Path) -> None:
+    done = responderd(alone, "check", config.name, folder=config.parent)
+    assert (done.returncode, done.stdout) == (0, "echo.toml: ok: 1 plugin (echo)\n"), done
+
+
+def test_check_says_everything_that_is_wrong(alone: Machine, tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text('[plugins.echo]\nprot = 7007\nport = "x"\n[plugins.ecko]\n')
+    done = responderd(alone, "check", "bad.toml", folder=tmp_path)
+    assert done.returncode == 2, done
+    assert done.stdout == ""
+    for path in ("plugins.echo.prot", "plugins.echo.port", "plugins.ecko"):
+        assert path in done.stderr
+
+
+def test_plugins_are_found(alone: Machine, tmp_path: Path) -> None:
+    done = responderd(alone, "plugins", "--json", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {"echo", "whoami"} <= {row["name"] for row in json.loads(done.stdout)}
+    one = responderd(alone, "plugins", "echo", folder=tmp_path)
+    assert one.returncode == 0, one.stderr
+    assert "RFC 862" in one.stdout
+
+
+def test_interfaces_by_friendly_name(alone: Machine, tmp_path: Path) -> None:
+    done = responderd(alone, "interfaces", "--json", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert alone.namespace is not None
+    table = {row["index"]: row for row in json.loads(done.stdout)}
+    row = table[alone.namespace.ifindex("link1")]
+    assert not row["name"].startswith("{")
+    assert {"address": "10.71.0.1", "prefix_length": 24} in row["addresses"]
+    assert {"address": "fd71::1", "prefix_length": 64} in row["addresses"]
+    assert row["mtu"] == 1500
+    assert {"up", "running", "broadcast", "multicast"} <= set(row["flags"])
+    shown = responderd(alone, "interfaces", folder=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert "10.71.0.1/24" in shown.stdout
+
+
+def test_a_run_that_takes_too_long_is_ended(alone: Machine) -> None:
+    with pytest.raises(subprocess.TimeoutExpired):
+        alone.run("-c", "import time; time.sleep(1000)", timeout=1)
+    assert alone.pythons() == []
