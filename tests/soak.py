@@ -241,7 +241,8 @@ def verdict(samples: Sequence[Sample]) -> Verdict:
     first, last = samples[:third], samples[-third:]
 
     def medians(name: str) -> tuple[float, float]:
-        return tuple(statistics.median(getattr(each, name) for each in part) for part in (first, last))  # type: ignore[return-value]  # two parts
+        one, other = (statistics.median(getattr(each, name) for each in part) for part in (first, last))
+        return one, other
 
     return Verdict(
         medians("memory"),

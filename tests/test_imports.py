@@ -21,7 +21,18 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"endpoint", "metrics", "keys", "kinds", "structure", "instance", "registry", "config", "policy"}),
     frozenset({"net"}),
     frozenset(
-        {"addressing", "blame", "budget", "following", "capture", "observing", "querylog", "sending", "conversation", "flows"}
+        {
+            "addressing",
+            "blame",
+            "budget",
+            "following",
+            "capture",
+            "observing",
+            "querylog",
+            "sending",
+            "conversation",
+            "flows",
+        }
     ),
     frozenset({"dispatch", "streams"}),
     frozenset({"supervisor"}),

@@ -144,4 +144,5 @@ async def exchange(
 
 
 def payloads(heard: Sequence[Heard]) -> list[bytes]:
+    """What was heard, without the ways that it came."""
     return [each.payload for each in heard]

@@ -162,7 +162,7 @@ class TestMisbehaving:
         ("name", "port"),
         [
             pytest.param("speechless", 7107, marks=pytest.mark.xfail(reason="ends the daemon: finding 2", strict=True)),
-            pytest.param("quitting", 7109, marks=pytest.mark.xfail(reason="ends the daemon: finding 3", strict=True)),
+            ("quitting", 7109),
             pytest.param("impatient", 7108, marks=pytest.mark.xfail(reason="holds the loop: finding 4", strict=True)),
         ],
     )

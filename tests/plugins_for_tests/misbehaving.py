@@ -88,7 +88,7 @@ class HoldingAsync(Plugin):
 
     services: ClassVar = (Service(port=7106),)
 
-    async def respond(self, request: Datagram) -> bytes:  # type: ignore[override]  # a coroutine is an Answer
+    async def respond(self, request: Datagram) -> bytes:
         time.sleep(self.seconds)  # noqa: ASYNC251 - that is what it does wrong
         return request.payload
 
@@ -116,7 +116,7 @@ class Impatient(Plugin):
 
     services: ClassVar = (Service(port=7108),)
 
-    async def respond(self, request: Datagram) -> AsyncIterator[bytes]:  # type: ignore[override]  # is an Answer
+    async def respond(self, request: Datagram) -> AsyncIterator[bytes]:
         with trio.move_on_after(0.05):
             while True:  # and nothing in it waits
                 yield request.payload
@@ -128,7 +128,7 @@ class Quitting(Plugin):
 
     services: ClassVar = (Service(port=7109),)
 
-    async def respond(self, request: Datagram) -> None:  # type: ignore[override]  # a coroutine is an Answer
+    async def respond(self, request: Datagram) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._quit)
 

@@ -77,6 +77,7 @@ class WindowsPython:
             )
         windows = cls(folder)
         windows._write_metadata()
+        windows._remove_leftovers()
         return windows
 
     def _write_metadata(self) -> None:
@@ -90,6 +91,13 @@ class WindowsPython:
         (folder / "METADATA").write_text(
             f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
         )
+
+    def _remove_leftovers(self) -> None:
+        """End and remove the machines of test runs that were killed."""
+        for prefix in self.folder.glob("prefix-*-*"):
+            owner = prefix.name.split("-")[1]
+            if owner.isdigit() and not Path("/proc", owner).exists():
+                _end(prefix)
 
     def machine(self, namespace: Namespace | None = None, *, control_data: bool = True) -> Machine:
         """Without `control_data` it is plain Wine, whose WSASendMsg ignores the source."""
@@ -134,8 +142,7 @@ class Machine:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        subprocess.run([WINESERVER, "-k", "-w"], env=self.environment, check=False, timeout=60)
-        shutil.rmtree(self.prefix)
+        _end(self.prefix)
 
     def _argv(self, *argv: str) -> list[str]:
         return list(argv) if self.namespace is None else self.namespace.argv(*argv)
@@ -190,6 +197,12 @@ class Machine:
     def daemon(self, config: Path) -> Child:
         """`responderd run CONFIG`, with the config's folder as its working folder."""
         return self.child(("-m", "responder", "run", config.name), cwd=config.parent)
+
+
+def _end(prefix: Path) -> None:
+    """End what runs on a Wine prefix, and remove it."""
+    subprocess.run([WINESERVER, "-k", "-w"], env={**os.environ, "WINEPREFIX": str(prefix)}, check=False, timeout=60)
+    shutil.rmtree(prefix, ignore_errors=True)
 
 
 def _lines(entries: dict[str, str]) -> str:

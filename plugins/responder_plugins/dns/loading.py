@@ -24,6 +24,8 @@ from typing import Final
 
 import attrs
 import dns.exception
+import dns.ipv4
+import dns.ipv6
 import dns.name
 import dns.rdata
 import dns.rdataclass
@@ -192,8 +194,7 @@ class _Loader:
             word = tokens.get_string()
         rdtype = _rdtype(word)
         try:
-            rdata = dns.rdata.from_text(dns.rdataclass.IN, rdtype, tokens, origin, relativize=False)
-            packed = rdata.to_wire() or b""  # None only where it was written into a file
+            packed = _rdata(rdtype, tokens, origin)
         except (ValueError, OverflowError) as error:
             raise _Syntax(f"{word}: {error}") from None
         if ttl is None:
@@ -303,6 +304,21 @@ class _Loader:
 
 def _split(kinds: bytes) -> list[bytes]:
     return [kinds[at : at + 2] for at in range(0, len(kinds), 2)]
+
+
+_ADDRESSES: Final = {wire.A: dns.ipv4.inet_aton, wire.AAAA: dns.ipv6.inet_aton}
+
+
+def _rdata(rdtype: dns.rdatatype.RdataType, tokens: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
+    """The rest of a line in wire form.  Raises DNSException, ValueError, OverflowError."""
+    if rdtype in _ADDRESSES:  # most of a large zone: without an object in between it is read a third faster
+        token = tokens.get()
+        if token.is_identifier() and token.value != "\\#":
+            tokens.get_eol()
+            return _ADDRESSES[rdtype](token.value)
+        tokens.unget(token)
+    rdata = dns.rdata.from_text(dns.rdataclass.IN, rdtype, tokens, origin, relativize=False)
+    return rdata.to_wire() or b""  # None only where it was written into a file
 
 
 @functools.cache

@@ -37,9 +37,9 @@ def mutating(count: int, seed: int) -> None:
     began = time.perf_counter()
     for _ in range(count):
         packet = mutated(rng, rng.choice(SEEDS), rng.choice(SEEDS))
-        start = time.perf_counter()
+        start = time.thread_time()  # CPU time: what the machine does meanwhile is not the packet's fault
         silent += answered(packet) is None
-        took = time.perf_counter() - start
+        took = time.thread_time() - start
         if took > slowest:
             slowest, culprit = took, packet
     elapsed = time.perf_counter() - began

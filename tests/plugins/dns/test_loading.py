@@ -46,6 +46,9 @@ HEAD = "@ 300 IN SOA ns h 1 2 3 4 60\n@ 300 NS ns\nns 300 A 192.0.2.53\n"  # thr
     [
         ("x 300 NOTYPE 1", "unknown type 'NOTYPE'"),
         ("x 300 A 192.0.2", "Text input is malformed"),
+        ("x 300 A 192.0.2.1 192.0.2.2", "expected EOL or EOF"),
+        (r"x 300 A \# 3 010203", "Text input|exactly|wire|A:"),
+        ("x 300 AAAA 192.0.2.1", "Text input is malformed"),
         ("x 300 A", "expected an identifier|unexpected|Text input|expecting"),
         ("x.elsewhere.invalid. 300 A 192.0.2.1", "x.elsewhere.invalid. is out of the zone example.test."),
         ("x 2147483648 A 192.0.2.1", "bad TTL '2147483648': above 2147483647"),
