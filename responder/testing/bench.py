@@ -67,6 +67,10 @@ class Bench:
         await self.client.send(payload, to or self.address, self.port(service))
         return await self.collect(within)
 
+    async def connect(self, to: str | None = None, *, service: str = "default") -> trio.abc.HalfCloseableStream:
+        """A TCP connection of the client's.  Raises ConnectionRefusedError."""
+        return await self.client.host.connect(to or self.address, self.port(service))
+
     async def collect(self, within: float = 0.0) -> list[Heard]:
         """What the client hears within so many seconds of trio's clock."""
         heard: list[Heard] = []

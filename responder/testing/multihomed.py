@@ -22,7 +22,7 @@ SERVICE = ("10.99.0.1/32", "fd99::1/128")
 
 
 class MultihomedNetwork(FakeNetwork):
-    """`host`, `links` by number (1 and 2), `clients` by number, and `interfaces`: the clients' by number."""
+    """`server` is the host; by number, 1 and 2: `numbered` the links, `clients`, and `interfaces`, the clients' own."""
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__(seed)

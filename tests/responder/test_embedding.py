@@ -71,9 +71,12 @@ class Goodbye(Plugin):
         self.said.append("bye")
 
 
+# `host.serve` prepares in this thread: while another works, a fake clock would jump.
+
+
 async def test_leaving_waits_for_goodbyes(host: FakeHost, autojump_clock: trio.testing.MockClock) -> None:
     plugin = Goodbye()
-    async with serve(plugin, platform=host):
+    async with host.serve(plugin):
         await trio.testing.wait_all_tasks_blocked()
         assert plugin.said == ["hello"]
     assert plugin.said == ["hello", "bye"]
@@ -86,7 +89,7 @@ async def test_an_exception_of_the_body_comes_out_as_it_is_after_the_goodbyes(
     plugin = Goodbye()
 
     async def program() -> None:
-        async with serve(plugin, platform=host):
+        async with host.serve(plugin):
             await trio.testing.wait_all_tasks_blocked()
             raise KeyError("mine")
 
@@ -98,7 +101,7 @@ async def test_an_exception_of_the_body_comes_out_as_it_is_after_the_goodbyes(
 async def test_cancelling_the_body_ends_it_at_once(host: FakeHost, autojump_clock: trio.testing.MockClock) -> None:
     plugin = Goodbye()
     with trio.move_on_after(5) as scope:
-        async with serve(plugin, platform=host):
+        async with host.serve(plugin):
             await trio.sleep_forever()
     assert scope.cancelled_caught
     assert (plugin.said, trio.current_time()) == (["hello"], 5)
@@ -107,7 +110,7 @@ async def test_cancelling_the_body_ends_it_at_once(host: FakeHost, autojump_cloc
 
 async def test_goodbyes_end_with_the_grace_period(host: FakeHost, autojump_clock: trio.testing.MockClock) -> None:
     plugin = Goodbye()
-    async with serve(plugin, platform=host, grace=0.5):
+    async with host.serve(plugin, grace=0.5):
         await trio.testing.wait_all_tasks_blocked()
     assert (plugin.said, trio.current_time()) == (["hello"], 0.5)
 

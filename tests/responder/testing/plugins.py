@@ -51,7 +51,7 @@ class Late(Plugin):
 
     services: ClassVar = (Service(port=7007, groups=["239.255.70.7", "ff02::7007"]),)
 
-    async def respond(self, request: Datagram) -> bytes:  # type: ignore[override]  # a coroutine is an Answer
+    async def respond(self, request: Datagram) -> bytes:
         await trio.sleep(random.uniform(self.least, self.most))  # noqa: S311 - no secret
         return b"late"
 
@@ -62,10 +62,22 @@ class Drip(Plugin):
 
     services: ClassVar = (Service(port=7007),)
 
-    async def respond(self, request: Datagram) -> AsyncIterator[Reply]:  # type: ignore[override]  # so is an iterator
+    async def respond(self, request: Datagram) -> AsyncIterator[Reply]:
         for number in range(3):
             await trio.sleep(1)
             yield Reply(bytes([number]))
+
+
+@attrs.frozen
+class Converses(Plugin):
+    """Answers from a port of its own, as TFTP does."""
+
+    services: ClassVar = (Service(port=7007),)
+
+    async def respond(self, request: Datagram) -> None:
+        async with request.conversation() as conversation:
+            await conversation.send(b"ready")
+            await conversation.send(b"got " + await conversation.receive())
 
 
 @attrs.frozen

@@ -9,10 +9,11 @@ import attrs
 import pytest
 import trio
 import trio.testing
+from responder_plugins.echo import Echo as TcpEcho
 
 from responder import Answer, ConfigErrors, Datagram, Network, Plugin, Service
 from responder.testing import bench, exchange, payloads
-from tests.responder.testing.plugins import Drip, Echo, Late, Silent, Strict
+from tests.responder.testing.plugins import Converses, Drip, Echo, Late, Silent, Strict
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "192.0.2.2", "2001:db8::1", "fe80::1"])
@@ -104,3 +105,32 @@ async def test_ask_goes_to_the_service_that_is_named() -> None:
     async with bench(Two()) as at:
         assert (await at.ask(b"", service="two")).payload == b"two"
         assert (await at.ask(b"", service="one")).payload == b"one"
+
+
+async def test_a_connection_goes_to_the_service() -> None:
+    async with bench(TcpEcho()) as at:
+        stream = await at.connect("2001:db8::1")
+        await stream.send_all(b"hello")
+        await stream.send_eof()
+        with trio.fail_after(5):
+            assert await stream.receive_some() == b"hello"
+        await stream.aclose()
+    async with bench(Silent()) as at:
+        with pytest.raises(ConnectionRefusedError):
+            await at.connect()
+
+
+async def test_a_conversation_speaks_from_the_asked_address_and_a_port_of_its_own(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with bench(Converses()) as at:
+        (first,) = await at.exchange(b"read", "192.0.2.2")
+        assert (first.payload, str(first.source.address)) == (b"ready", "192.0.2.2")
+        assert first.source.port != 7007
+        # A stranger who guesses the port is not heard.
+        stranger = at.client.host.client()
+        await stranger.send(b"stranger", "192.0.2.2", first.source.port)
+        await at.client.send(b"mine", "192.0.2.2", first.source.port)
+        (second,) = await at.collect(1)
+        assert (second.payload, second.source) == (b"got mine", first.source)
+        assert stranger.heard() == []
