@@ -110,7 +110,8 @@ def check(config: Path) -> None:
 
     errors: list[ResponderError] = []
     try:
-        loaded, _ = trio.run(load_prepared, config)
+        loaded, prepared = trio.run(load_prepared, config)
+        errors += [complaint for each in prepared for complaint in each.complaints]
         names = [interface.name for interface in _interfaces()]
     except ResponderError as error:
         errors.append(error)

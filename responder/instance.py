@@ -20,7 +20,10 @@ from .datagram import IPAddress, IPNetwork, SourceGroup, to_group, unscoped
 from .errors import ConfigError, ConfigErrors, PluginError
 from .keys import concatenate, did_you_mean, join
 from .kinds import ADDRESSES, LEAVES, Kind, quiet
+from .log import get_logger
 from .plugin import Context, Handler, Plugin, Service, Stamp, stamp_of
+
+_log = get_logger(__name__)
 
 
 def _in_range(low: int, high: int) -> Callable[[int], int]:
@@ -241,11 +244,12 @@ def overlaid(services: tuple[Service, ...], keys: InstanceKeys, *, path: str) ->
 
 @attrs.frozen(eq=False)
 class Prepared:
-    """An instance with its handler, and the files that its plugin read, each as it was then."""
+    """An instance with its handler, the files that its plugin read, each as it was then, and what is served without."""
 
     instance: Instance
     handler: Handler
     files: Mapping[Path, Stamp] = attrs.field(factory=dict)
+    complaints: tuple[ConfigError, ...] = ()
 
     def is_current(self, instance: Instance) -> bool:
         """Would preparing that instance give the same again?  Looks at the files."""
@@ -272,7 +276,10 @@ def prepare(instance: Instance) -> Prepared:
     missing = [name for name in ("respond", "converse", "run") if not callable(getattr(handler, name, None))]
     if missing:
         raise PluginError(f"{path}: prepare returned {handler!r}, which is no handler: it has no {', '.join(missing)}")
-    return Prepared(instance, handler, dict(context.files))
+    complaints = tuple(_under(path, context.complaints))
+    for complaint in complaints:
+        _log.error("served without", plugin=instance.name, reason=str(complaint))
+    return Prepared(instance, handler, dict(context.files), complaints)
 
 
 async def prepare_all(instances: Iterable[Instance], present: Iterable[Prepared] = ()) -> list[Prepared]:

@@ -164,6 +164,11 @@ class Context:
     instance: str
     folder: Path = attrs.field(factory=Path.cwd)
     files: dict[Path, Stamp] = attrs.field(factory=dict, init=False)
+    complaints: list[ConfigError] = attrs.field(factory=list, init=False)
+
+    def complain(self, error: ConfigError) -> None:
+        """A mistake in a part that the handler does without: `check` reports it, start and reload log it."""
+        self.complaints.append(error)
 
     def path(self, name: str | Path) -> Path:
         """The file's absolute path, noted in `files`; it may be missing."""

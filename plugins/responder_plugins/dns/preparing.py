@@ -1,6 +1,6 @@
 """Options into a handler: names and keys read, zones loaded, and loaded again.
 
-A zone with mistakes is not served, others are: each mistake is logged with file and line, the version of the zone that
+A zone with mistakes is not served, others are: each mistake is told with file and line, the version of the zone that
 is in use goes on being served, and where there is none its names are answered with SERVFAIL.  If that leaves an
 instance without any zone at all, the mistakes are the instance's own: `ConfigErrors`.
 
@@ -102,10 +102,12 @@ class _Library:
                 zones[key] = loading.last_good(name, context.path(file))
                 serving = "not served" if zones[key] is None else "still served as it was"
                 for error in broken.errors:
-                    _log.error("zone %s is %s: %s", name, serving, error)
-                    mistakes.append(ConfigError(error.message, path=f"zones.{text}", file=error.file, line=error.line))
+                    message = f"zone {name} is {serving}: {error.message}"
+                    mistakes.append(ConfigError(message, path=f"zones.{text}", file=error.file, line=error.line))
         if mistakes and not any(zones.values()):
             raise ConfigErrors(mistakes)
+        for mistake in mistakes:
+            context.complain(mistake)
         return Catalog.of(zones, self._without)
 
     def reload_in(self, context: Context) -> Callable[[], Catalog | None]:
@@ -118,9 +120,12 @@ class _Library:
             fresh = Context(context.instance, context.folder)
             try:
                 catalog = self.load(fresh)
-            except ConfigErrors:  # each is logged
+            except ConfigErrors as broken:
+                fresh.complaints += broken.errors
                 return None
             finally:
+                for complaint in fresh.complaints:
+                    _log.error("%s", complaint)
                 seen.clear()
                 seen.update(fresh.files)
             return catalog
