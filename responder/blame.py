@@ -21,3 +21,11 @@ def plugin_failure(error: BaseException) -> BaseException:
     if isinstance(error, _ORDERS):
         raise error
     return error
+
+
+def described(error: BaseException) -> str:
+    """The error in words; its type alone where its author's `__str__` fails too."""
+    try:
+        return str(error) or type(error).__name__
+    except Exception:
+        return type(error).__name__

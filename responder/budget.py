@@ -31,6 +31,7 @@ def source_prefix(address: IPAddress) -> int:
 class _Bucket:
     tokens: float
     filled_at: float
+    used_at: float
     credit: float
 
 
@@ -46,6 +47,8 @@ class Budget:
     amplification: float | None
     limit: int = MAX_BUCKETS
     _buckets: BoundedTable[int, _Bucket] = attrs.field(init=False)
+    _forgotten_at: float = attrs.field(default=-float("inf"), init=False)
+    """When the bucket that was forgotten last had been used last."""
 
     def __attrs_post_init__(self) -> None:
         self._buckets = BoundedTable(self.limit)
@@ -56,9 +59,15 @@ class Budget:
     def _bucket(self, prefix: int, now: float) -> _Bucket:
         bucket = self._buckets.get(prefix)
         if bucket is None:
-            # At a rate below one a second, one answer must still be possible at once.
-            bucket = self._buckets[prefix] = _Bucket(max(1.0, self.rate or 0.0), now, 0.0)
+            if len(self._buckets) >= self.limit:
+                self._forgotten_at = self._buckets.popitem(last=False)[1].used_at
+            # It may be one that was forgotten, so it gets no more than that one could have by now: else a flood of
+            # other prefixes would renew a victim's burst.  Below one a second, one answer must be possible at once.
+            full = max(1.0, self.rate or 0.0)
+            tokens = min(full, (now - self._forgotten_at) * (self.rate or full))
+            bucket = self._buckets[prefix] = _Bucket(tokens, now, now, 0.0)
         else:
+            bucket.used_at = now
             self._buckets.move_to_end(prefix)
         return bucket
 

@@ -143,7 +143,7 @@ async def load_prepared(file: Path, present: Iterable[Prepared] = ()) -> tuple[C
     """
     import trio  # noqa: PLC0415 - as in `responder.instance`
 
-    reading = await trio.to_thread.run_sync(read, file)
+    reading = await trio.to_thread.run_sync(read, file, abandon_on_cancel=True)
     errors = list(reading.errors)
     prepared: list[Prepared] = []
     with _Collected(errors):

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence, Set
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence, Set
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -26,9 +26,8 @@ import trio
 
 from . import metrics
 from .addressing import needs_interface, route_to
-from .blame import plugin_failure
-from .conversation import open_conversation
-from .datagram import Conversation, Datagram, Interface, Peer, Reply, Via
+from .blame import described, plugin_failure
+from .datagram import Datagram, Interface, Peer, Reply, Via
 from .errors import PeerError, PluginError
 from .flows import Binding, Flow, SendingPort, Taker, flow_of
 from .log import Repeated, get_logger
@@ -36,9 +35,11 @@ from .metrics import Counters
 from .net.interfaces import InterfaceTable
 from .net.types import DatagramSocket, Path, Platform, Received, Transmit
 from .observing import Observation, Observers
-from .plugin import PASS, Service
+from .origin import PortOrigin
+from .plugin import PASS
 from .sending import Outgoing, Sender
 from .tables import BoundedTable
+from .timing import timed
 
 BURST = 64
 """Datagrams taken in one go: enough to share the cost of waiting, few enough to let other ports have their turn."""
@@ -50,52 +51,6 @@ HOLD_LIMIT = 0.1
 """Seconds that a `respond` may take before it is named as one that holds the loop up."""
 
 _log = get_logger(__name__)
-
-
-@attrs.frozen(eq=False)
-class _Origin:
-    """Where a datagram's fields come from: see `responder.datagram.Origin`."""
-
-    port: Port
-    flow: Flow
-    service: Service
-    received: Received
-
-    def field(self, name: str) -> Any:
-        path = self.flow.path
-        value: Any
-        match name:
-            case "peer":
-                value = Peer(path.peer, self.received.port, path.scope_id)
-            case "destination":
-                value = type(path.peer)(0) if path.destination is None else path.destination
-            case "interface":
-                value = self.flow.interface
-            case "service":
-                value = self.service.name
-            case "port":
-                value = self.port.number
-            case "via":
-                value = self.flow.via
-            case "hop_limit":
-                value = self.received.hop_limit
-            case "arrival":
-                value = _on_trio_clock(self.received.timestamp)
-            case _:
-                raise AttributeError(name)
-        return value
-
-    def conversation(self) -> AbstractAsyncContextManager[Conversation]:
-        flow = self.flow
-        return open_conversation(
-            self.port.platform, flow.path, flow.interface, flow.via, self.received.port, flow.tally
-        )
-
-
-def _on_trio_clock(timestamp: float | None) -> float:
-    """A real-time timestamp on trio's clock; never later than now, should the real-time clock have been set back."""
-    now = trio.current_time()
-    return now if timestamp is None else now - max(0.0, time.time() - timestamp)
 
 
 @attrs.define(eq=False)
@@ -170,7 +125,9 @@ class Port:
         """Ask one taker after the other until one does not PASS; what is ready at once goes into `outgoing`."""
         for position, taker in enumerate(takers):
             binding = taker.binding
-            request = Datagram.received(received.payload, _Origin(self, flow, binding.service, received))
+            request = Datagram.received(
+                received.payload, PortOrigin(self.number, self.platform, flow, binding.service, received)
+            )
             if binding.budget is not None:
                 binding.budget.asked(flow.prefix, len(received.payload), trio.current_time())
             answer: Any
@@ -180,12 +137,14 @@ class Port:
                     answer = _in_thread(binding, request)
                 else:
                     began = perf_counter()
-                    answer = binding.runtime.handler.respond(request)
-                    took = perf_counter() - began
-                    if took > binding.slowest:
-                        _slower(binding, took)
-                    if binding.latency is not None:
-                        binding.latency.observe(took)
+                    try:
+                        answer = binding.runtime.handler.respond(request)
+                    finally:
+                        took = perf_counter() - began
+                        if took > binding.slowest:
+                            _slower(binding, took)
+                        if binding.latency is not None:
+                            binding.latency.observe(took)
                 if type(answer) is bytes and len(answer) <= taker.plain and not self.observers:
                     taker.tally[metrics.ANSWERED] += 1
                     outgoing.append(Outgoing(answer, taker.route, received.port, taker.tally))
@@ -306,17 +265,11 @@ class Port:
         self, flow: Flow, received: Received, taker: Taker, answer: Awaitable[Any] | AsyncIterator[Any]
     ) -> bool:
         """Send what the answer gives, as it gives it; True where it is PASS."""
+        note = partial(_note_step, taker.binding)
         if isinstance(answer, AsyncIterator):
-            try:
-                async for one in answer:
-                    await self.sender.flush(self._settled(flow, received, taker, (one,)))
-            finally:
-                aclose = getattr(answer, "aclose", None)
-                if aclose is not None:
-                    with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
-                        await aclose()
+            await self._iterate(flow, received, taker, answer, note)
             return False
-        result = await answer
+        result = await timed(answer, note)
         if result is PASS:
             return True
         if inspect.isawaitable(result) or isinstance(result, AsyncIterator):
@@ -325,12 +278,37 @@ class Port:
         await self.sender.flush(self._settled(flow, received, taker, result))
         return False
 
+    async def _iterate(
+        self, flow: Flow, received: Received, taker: Taker, answers: AsyncIterator[Any], note: Callable[[float], None]
+    ) -> None:
+        try:
+            following = answers.__anext__()
+            while True:
+                one = await timed(following, note)
+                try:
+                    await self.sender.flush(self._settled(flow, received, taker, (one,)))
+                    # One that never waits itself must not hold everything up.
+                    await trio.lowlevel.checkpoint()
+                    following = answers.__anext__()
+                except trio.Cancelled as cancelled:
+                    # By a scope that the generator opened around its yield, and is to close; or by one of ours, and
+                    # then it comes out of the generator again.
+                    if not isinstance(answers, AsyncGenerator):
+                        raise
+                    following = answers.athrow(cancelled)
+        except StopAsyncIteration:
+            pass
+        finally:
+            if isinstance(answers, AsyncGenerator):
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
+                    await answers.aclose()
+
     def _failed(self, flow: Flow, received: Received, taker: Taker, error: BaseException) -> None:
         """A handler raised, or answered what is no answer: this datagram is lost, and nothing else."""
         outcome = metrics.MALFORMED if isinstance(error, PeerError) else metrics.CRASHED
         taker.tally[outcome] += 1
         if self.observers:
-            self._tell(flow, received, str(taker.binding), outcome, str(error) or type(error).__name__)
+            self._tell(flow, received, str(taker.binding), outcome, described(error))
         if outcome == metrics.MALFORMED:
             return
         held_back = self.repeated.due((str(taker.binding), type(error), _where(error)))
@@ -372,6 +350,11 @@ def _slower(binding: Binding, took: float) -> None:
         _log.warning("respond held the loop up", plugin=str(binding), seconds=round(took, 3))
 
 
+def _note_step(binding: Binding, took: float) -> None:
+    if took > binding.slowest:
+        _slower(binding, took)
+
+
 def _bound_broken(flow: Flow, taker: Taker, message: Outgoing) -> str | None:
     """The outcome to count where the answer is more than its bounds allow."""
     binding = taker.binding
@@ -393,6 +376,17 @@ def _where(error: BaseException) -> tuple[str, int]:
 
 
 async def _in_thread(binding: Binding, request: Datagram) -> object:
-    respond = binding.runtime.handler.respond
+    handler = binding.runtime.handler
+
+    def respond(request: Datagram) -> object:
+        began = perf_counter()
+        try:
+            return handler.respond(request)
+        finally:
+            took = perf_counter() - began
+            binding.slowest = max(binding.slowest, took)
+            if binding.latency is not None:
+                binding.latency.observe(took)
+
     # Abandoned where `answer_timeout` runs out: the thread keeps its place in the limit until it ends.
     return await trio.to_thread.run_sync(respond, request, abandon_on_cancel=True, limiter=binding.threads)

@@ -285,6 +285,8 @@ def prepare(instance: Instance) -> Prepared:
 async def prepare_all(instances: Iterable[Instance], present: Iterable[Prepared] = ()) -> list[Prepared]:
     """Each instance, prepared in a thread; one of `present` where it is still what it would be.
 
+    A cancelled call leaves a `prepare` that hangs to itself: it must not hold up the end.
+
     Raises ConfigErrors with the mistakes of all of them.
     """
     import trio  # noqa: PLC0415 - the commands that only look at plugins need none
@@ -295,10 +297,10 @@ async def prepare_all(instances: Iterable[Instance], present: Iterable[Prepared]
     for instance in instances:
         old = by_name.get(instance.name)
         try:
-            if old is not None and await trio.to_thread.run_sync(old.is_current, instance):
+            if old is not None and await trio.to_thread.run_sync(old.is_current, instance, abandon_on_cancel=True):
                 prepared.append(old)
             else:
-                prepared.append(await trio.to_thread.run_sync(prepare, instance))
+                prepared.append(await trio.to_thread.run_sync(prepare, instance, abandon_on_cancel=True))
         except ConfigErrors as several:
             errors.extend(several.errors)
         except PluginError as error:

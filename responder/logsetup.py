@@ -35,6 +35,8 @@ def configure_logging() -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
+    # Who asks for the query log wants it, whatever else is not to be logged.
+    logging.getLogger("responder.queries").setLevel(logging.INFO)
 
 
 def _fields_of_record(_logger: Any, _method: str, event: Any) -> Any:

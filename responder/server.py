@@ -13,7 +13,7 @@ This file refuses to know signals, configuration files and terminals: that is `r
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import attrs
@@ -173,7 +173,9 @@ class Server:
         new_numbers = {key[0] for key in planned if key not in kept}
         in_the_way = [key for key in kept if key not in planned and key[0] in new_numbers]
         for key in in_the_way:
-            live = self._leaving.pop(key, None) or self.ports[key]
+            live = self._leaving.pop(key, None) or self.ports.pop(key)
+            live.receiving.cancel()
+            live.accepting.cancel()
             self.following.leave(live.memberships)
             kept.pop(key).close()
         try:
@@ -182,8 +184,6 @@ class Server:
             if in_the_way:
                 old = plan(runtime.instance for runtime in self.instances)
                 self._opened = open_ports(old, kept, self.platform, self.table)
-                for key in in_the_way:
-                    self.ports.pop(key, None)
                 self._install(old, self._opened, self.instances)
             raise
 
@@ -308,7 +308,8 @@ class Server:
                 self.failed = True
 
     async def _accept(self, stream: StreamPort, scope: trio.CancelScope) -> None:
-        with scope:
+        # Closed: it gave way to another listener of the same number.
+        with scope, suppress(trio.ClosedResourceError):
             await stream.serve(self._work)
 
     # Interfaces

@@ -20,6 +20,7 @@ from typing import Any, Generic, TypeVar
 import attrs
 import trio
 
+from .blame import described
 from .datagram import IPAddress
 from .flows import Binding
 from .net.groups import claimed
@@ -142,7 +143,7 @@ class RecentErrors(logging.Handler):
         message = record.getMessage()
         if record.exc_info and record.exc_info[1] is not None:
             error = record.exc_info[1]
-            message = f"{message}: {type(error).__name__}: {error}"
+            message = f"{message}: {type(error).__name__}: {described(error)}"
         plugin = str(fields.get("plugin", ""))
         seen = ErrorStatus(record.created, record.levelname.lower(), plugin, " ".join(message[:MAX_MESSAGE].split()))
         self._latest.append(seen)

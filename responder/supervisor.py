@@ -20,7 +20,7 @@ import trio
 
 from . import metrics
 from .addressing import needs_interface, route_to
-from .blame import plugin_failure
+from .blame import described, plugin_failure
 from .datagram import Interface, IPAddress, Peer, to_endpoint
 from .dispatch import Port
 from .errors import ConfigError
@@ -142,7 +142,7 @@ class Supervised:
             except BaseException as error:
                 failure = plugin_failure(error)
                 if self.stopping.reason is not None:
-                    _log.warning("run failed while stopping", plugin=self.name, error=repr(failure))
+                    _log.warning("run failed while stopping", plugin=self.name, error=described(failure))
                     break
                 if trio.current_time() - started >= LAST_DELAY:
                     delay = FIRST_DELAY
@@ -157,7 +157,8 @@ class Supervised:
                 self.state = "ready"
             else:
                 break
-        if self.stopping.reason is not None:
+        # One that was to be started again stays what it is: the exit status tells.
+        if self.stopping.reason is not None and self.state == "ready":
             self.state = "stopped"
 
 

@@ -24,6 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = (
         {
             "addressing",
             "blame",
+            "timing",
             "budget",
             "following",
             "capture",
@@ -34,6 +35,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "flows",
         }
     ),
+    frozenset({"origin"}),
     frozenset({"dispatch", "streams"}),
     frozenset({"supervisor"}),
     frozenset({"ports", "server"}),

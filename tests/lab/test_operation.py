@@ -91,9 +91,6 @@ def site(tmp_path: Path) -> Path:
     return install(tmp_path)
 
 
-NOT_MEASURED = pytest.mark.xfail(reason="not measured: finding 5", strict=True)
-
-
 class TestMisbehaving:
     def test_each_shows_in_status_and_metrics_and_the_good_one_answers(
         self, host: Namespace, site: Path, tmp_path: Path
@@ -124,7 +121,6 @@ class TestMisbehaving:
             assert re.search(rf"{name} +lo +0 +{outcome} 10", shown)
         assert measured['responderd_restarts_total{plugin="stillborn"}'] == stillborn["restarts"]
 
-    @pytest.mark.xfail(reason="a blocking respond is not measured: finding 6", strict=True)
     def test_a_blocking_one_shows_how_long_it_takes(self, host: Namespace, site: Path, tmp_path: Path) -> None:
         config = tmp_path / "config.toml"
         config.write_text(HEAD + "[plugins.sleeping]\nseconds = 0.5\n")
@@ -139,8 +135,8 @@ class TestMisbehaving:
         ("name", "port", "request_"),
         [
             ("holding", 7105, b"hold"),
-            pytest.param("holding", 7105, b"!raise", marks=NOT_MEASURED),
-            pytest.param("holding-async", 7106, b"hold", marks=NOT_MEASURED),
+            ("holding", 7105, b"!raise"),
+            ("holding-async", 7106, b"hold"),
         ],
     )
     def test_one_that_holds_the_loop_is_named(
@@ -161,9 +157,9 @@ class TestMisbehaving:
     @pytest.mark.parametrize(
         ("name", "port"),
         [
-            pytest.param("speechless", 7107, marks=pytest.mark.xfail(reason="ends the daemon: finding 2", strict=True)),
+            ("speechless", 7107),
             ("quitting", 7109),
-            pytest.param("impatient", 7108, marks=pytest.mark.xfail(reason="holds the loop: finding 4", strict=True)),
+            ("impatient", 7108),
         ],
     )
     def test_none_takes_the_others_down(
@@ -179,7 +175,6 @@ class TestMisbehaving:
             assert load.answered == 1
         assert child.status == 0
 
-    @pytest.mark.xfail(reason="the exit status is 0: finding 7", strict=True)
     def test_one_that_never_ran_shows_in_the_exit_status(self, host: Namespace, site: Path, tmp_path: Path) -> None:
         config = tmp_path / "config.toml"
         config.write_text(HEAD + "[plugins.stillborn]\n[plugins.echo]\nport = 7007\n")
@@ -250,7 +245,6 @@ class TestReload:
             assert outcomes(status(tmp_path), "echo")["answered"] == load.answered
         assert child.status == 0
 
-    @pytest.mark.xfail(reason="ends the daemon: finding 1", strict=True)
     def test_from_the_wildcard_to_an_address_and_back(self, host: Namespace, tmp_path: Path) -> None:
         config = tmp_path / "config.toml"
         wildcard = BASE.format(size=1000)
@@ -265,7 +259,6 @@ class TestReload:
                 assert load.answered == 1
         assert child.status == 0
 
-    @pytest.mark.xfail(reason="prepare is waited for: finding 8", strict=True)
     def test_a_prepare_that_hangs_does_not_hold_up_the_end(self, host: Namespace, site: Path, tmp_path: Path) -> None:
         config = tmp_path / "config.toml"
         slow = HEAD + "[plugins.slow-to-prepare]\n"

@@ -88,3 +88,15 @@ def test_a_flood_of_prefixes_neither_grows_the_table_nor_renews_the_victims_buck
             answered += budget.may_answer(1, 1, 0.0) is None
     assert len(budget) == 100
     assert answered == 2
+
+
+def test_a_victim_asked_in_bursts_between_floods_gets_no_more_than_its_rate() -> None:
+    budget = Budget(rate=10, amplification=None, limit=100)
+    answered, now, others = 0, 0.0, 10
+    while now < 10:
+        answered += sum(budget.may_answer(1, 1, now) is None for _ in range(20))
+        for _ in range(150):  # more than the table holds
+            now += 1 / 3000
+            others += 1
+            budget.may_answer(others, 1, now)
+    assert answered <= 10 * 10 + 10
