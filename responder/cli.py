@@ -214,7 +214,10 @@ def _fields(cls: type[Any]) -> list[dict[str, Any]]:
             kind = type_name(field.type)
         except TypeError:  # the field's converter makes it, from what only the plugin's author knows
             kind = getattr(field.type, "__name__", str(field.type))
-        default = field.default.factory() if _is_plain_factory(field.default) else field.default
+        try:
+            default = field.default.factory() if _is_plain_factory(field.default) else field.default
+        except Exception as error:  # the plugin author's own code
+            default = f"can't be told: {type(error).__name__}"
         required = default is attrs.NOTHING
         rows.append(
             {

@@ -185,7 +185,9 @@ def _parse_toml(text: str, file: Path | None) -> dict[str, Any]:
         found = re.search(r"line (\d+), column (\d+)", place)
         line = int(found[1]) if found else text.count("\n") + 1
         column = f" (column {found[2]})" if found else " (at the end)"
-        stands = text.splitlines()[line - 1].strip() if line <= text.count("\n") + 1 and text.splitlines() else ""
+        lines = text.splitlines()
+        line = min(line, max(1, len(lines)))
+        stands = lines[line - 1].strip() if lines else ""
         what = f"is not TOML: {message}{column}: {stands}" if stands else f"is not TOML: {message}{column}"
         raise ConfigErrors([ConfigError(what, file=file, line=line)]) from error
 

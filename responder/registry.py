@@ -51,7 +51,7 @@ class Entry:
             raise PluginError(f"plugin {self.name!r} is brought by several distributions: {self.distribution}")
         try:
             cls = self.entry_points[0].load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(f"{self} can't be imported: {type(error).__name__}: {error}") from error
         if not (isinstance(cls, type) and issubclass(cls, Plugin)):
             raise PluginError(f"{self} is no subclass of responder.Plugin: {self.entry_points[0].value}")
@@ -99,6 +99,9 @@ def broken_rules(cls: type[Plugin]) -> Iterator[str]:
             yield f"option {field.alias!r} has the name of an instance key; choose another"
     yield from unsupported(cls)
     services = cls.services
+    if not isinstance(services, tuple | list):
+        yield "its services are no tuple: write (Service(...),), with the comma"
+        return
     if not all(isinstance(service, Service) for service in services):
         yield "its services are not all of the class Service"
         return

@@ -72,10 +72,19 @@ def write_project(folder: Path) -> None:
         raise NetworkError(error.errno, f"{folder}: {error.strerror}") from error
 
 
+TAKEN_NAMES = frozenset(
+    {"plugins", "plugin", "service", "datagram", "interface", "answer", "peer", "peer-error", "path", "context"}
+    | {"handler", "network", "reply", "mock-clock", "config-errors", "config-error"}
+)
+"""Their classes would hide names that the written files import, or their package the bundled plugins'."""
+
+
 def _check_free(name: str) -> None:
     """Raises ConfigError where another distribution brings a plugin of that name."""
     from .registry import installed  # noqa: PLC0415 - for the one command that needs it
 
+    if name in TAKEN_NAMES or name.startswith("test"):
+        raise ConfigError(f"the name {name!r} would clash with one that its files use: choose another")
     entry = installed().get(name)
     if entry is not None and entry.distribution != f"responder-{name}":
         raise ConfigError(f"there is a plugin {name!r} already, of {entry.distribution}")

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from .namespaces import Namespace
 
-BOUND = 20.0
+BOUND = 60.0
 """Seconds for anything that a child has to do: generous, for a loaded machine; never waited out when all is well."""
 
 
