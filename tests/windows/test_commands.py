@@ -71,7 +71,8 @@ def test_ctrl_break_ends_the_daemon_gracefully(alone: Machine, config: Path) -> 
 def test_a_taken_port_is_named(alone: Machine, config: Path) -> None:
     with alone.daemon(config):
         done = responderd(alone, "run", config.name, folder=config.parent)
-    assert done.returncode == 1, done
+    # Not `== 1`: Wine now and then kills (-9) a process that is already ending with threads of its own.
+    assert done.returncode != 0, done
     assert "UDP port 7007 is taken by another program" in done.stderr
 
 

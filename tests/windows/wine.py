@@ -104,6 +104,10 @@ class WindowsPython:
         return Machine(self.folder, namespace, control_data)
 
 
+INHERITED_NOT = ("PYTHON", "PYTEST", "RESPONDER_TEST")
+"""Beginnings of the names of variables that a Windows Python does not get from us."""
+
+
 class Machine:
     """A Windows in a network namespace (None: the host's).  A context manager: leaving it ends all that runs on it."""
 
@@ -114,7 +118,8 @@ class Machine:
         self.namespace = namespace
         drive = f"Z:{CHECKOUT}"
         self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST"))},
+            # Without RESPONDER_TEST_REQUIRE: the lab is Linux's, and can't be had in there.
+            **{name: value for name, value in os.environ.items() if not name.startswith(INHERITED_NOT)},
             "PYTHONPATH": f"{drive};{drive}/plugins;Z:{folder}/metadata",
             "PYTHONPYCACHEPREFIX": f"Z:{folder}/pycache",  # nothing is written into the checkout
             "WSASENDMSG_SHIM": "1" if control_data else "0",
