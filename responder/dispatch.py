@@ -299,9 +299,10 @@ class Port:
         except StopAsyncIteration:
             pass
         finally:
-            if isinstance(answers, AsyncGenerator):
+            aclose = getattr(answers, "aclose", None)
+            if aclose is not None:
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
-                    await answers.aclose()
+                    await aclose()
 
     def _failed(self, flow: Flow, received: Received, taker: Taker, error: BaseException) -> None:
         """A handler raised, or answered what is no answer: this datagram is lost, and nothing else."""

@@ -245,3 +245,43 @@ async def test_a_datagram_from_an_unknown_interface_renews_the_table(autojump_cl
         await it.deliver(FakeReceived(b"x", path(interface=9)))
         # a new Path object, as a socket would give; the one above is remembered until the table changes
         assert it.replies() == [b"#9", b"dock0"]
+
+
+async def test_an_iterator_that_is_no_generator_is_closed_too() -> None:
+    class Pieces:
+        closed = False
+
+        def __init__(self) -> None:
+            self.left = 2
+
+        def __aiter__(self) -> Pieces:
+            return self
+
+        async def __anext__(self) -> bytes:
+            await trio.lowlevel.checkpoint()
+            if not self.left:
+                raise StopAsyncIteration
+            self.left -= 1
+            return b"piece"
+
+        async def aclose(self) -> None:
+            self.closed = True
+
+    pieces = Pieces()
+    async with bench(lambda _: pieces) as it:
+        await it.deliver(FakeReceived(b"x", path()))
+        assert it.replies() == [b"piece", b"piece"]
+        assert pieces.closed
+
+
+async def test_a_generators_own_time_limit_ends_it_and_nothing_else(autojump_clock: MockClock) -> None:
+    async def impatient(request: Datagram) -> AsyncIterator[bytes]:
+        with trio.move_on_after(0.05):
+            yield b"one"
+            await trio.sleep_forever()
+        yield b"last"
+
+    async with bench(impatient) as it:
+        it.socket.deliver(FakeReceived(b"x", path()))
+        await trio.sleep(1)
+        assert it.replies() == [b"one", b"last"]
