@@ -1,6 +1,6 @@
 """Hours in short: a daemon under mixed load with faults injected; does it hold more and more memory or descriptors?
 
-    python -m tests.soak [--minutes 30] [--json]      (root, Linux)
+    python -m tests.soak [--minutes 30] [--rate 1500] [--json]      (root, Linux)
 
 Load: honest peers on a link that stays, over UDP and TCP, others with forged sources, garbage.  Faults, in turn: a
 reload (changed, added, removed instances, a broken config), links that flap, appear and disappear, plugins that crash,
@@ -189,8 +189,16 @@ def network() -> Iterator[tuple[Namespace, Namespace]]:
         yield host, client
 
 
-def soak(seconds: float, every: float, tell: Callable[[Sample], None] = lambda _sample: None) -> list[Sample]:
-    """Run for so long, and take a sample `every` so many seconds.  Raises where the daemon ends, or ends badly."""
+def soak(
+    seconds: float,
+    every: float,
+    rate: float | None = None,
+    tell: Callable[[Sample], None] = lambda _sample: None,
+) -> list[Sample]:
+    """Run for so long, and take a sample `every` so many seconds.  Raises where the daemon ends, or ends badly.
+
+    The honest peers ask `rate` times a second together at most (None: as often as they are answered).
+    """
     samples: list[Sample] = []
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -201,7 +209,9 @@ def soak(seconds: float, every: float, tell: Callable[[Sample], None] = lambda _
         forger = stack.enter_context(Forger(client, HOST, 7008))
         rng = random.Random(7007)  # noqa: S311 - the same faults each time
         soaking = Soak(host, client, child, config, rng, forger, networks(1 << 22))
-        loads = [Load(client, port, HOST, patience=1.0) for port in (7007, 7009, 7111)]
+        ports = (7007, 7009, 7111)
+        share = None if rate is None else rate / len(ports)
+        loads = [Load(client, port, HOST, patience=1.0, rate=share) for port in ports]
         stack.enter_context(under_load(*loads))
         for number in range(PREFIXES):
             forger.send(next(soaking.sources), 5555, b"forged")
@@ -256,6 +266,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--every", type=float, default=5.0, help="seconds between two samples")
+    parser.add_argument("--rate", type=float, help="honest requests a second (default: as many as are answered)")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
 
@@ -263,7 +274,7 @@ def main() -> None:
         if not arguments.json:
             print(" ".join(f"{name}={value}" for name, value in attrs.asdict(sample).items()), flush=True)
 
-    found = verdict(soak(arguments.minutes * 60, arguments.every, tell))
+    found = verdict(soak(arguments.minutes * 60, arguments.every, arguments.rate, tell))
     json.dump(attrs.asdict(found), sys.stdout)
     print()
 

@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -45,12 +46,21 @@ def rewrite(config: Path, text: str) -> None:
 class Load(threading.Thread):
     """Asks one port, one request after the other, until told to stop; counts what was asked and answered.
 
-    It waits `patience` seconds for an answer.  Any address of the family of `destination` may be the namespace's own.
+    It waits `patience` seconds for an answer, and asks `rate` times a second at most (None: as often as it is answered).
+    Any address of the family of `destination` may be the namespace's own.
     """
 
-    def __init__(self, host: Namespace, port: int, destination: str = "::1", patience: float = BOUND) -> None:
+    def __init__(
+        self,
+        host: Namespace,
+        port: int,
+        destination: str = "::1",
+        patience: float = BOUND,
+        rate: float | None = None,
+    ) -> None:
         super().__init__(name=f"load on port {port}")
         self.asked = self.answered = 0
+        self._interval = 0.0 if rate is None else 1 / rate
         family = socket.AF_INET6 if ":" in destination else socket.AF_INET
         self._socket = host.socket(family, socket.SOCK_DGRAM)
         self._socket.settimeout(patience)
@@ -58,8 +68,13 @@ class Load(threading.Thread):
         self._done = threading.Event()
 
     def run(self) -> None:
+        due = time.monotonic()
         while not self._done.is_set():
             self.ask()
+            # Late ones are not made up for: the daemon was slow, or the machine.
+            due = max(due + self._interval, now := time.monotonic())
+            if due > now:
+                self._done.wait(due - now)
 
     def ask(self) -> None:
         """Once, and wait for the answer.  Not beside `run`."""
