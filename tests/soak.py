@@ -48,8 +48,12 @@ from tests.plugins_for_tests import install, with_plugins
 HOST = "10.71.0.1"
 GROUP = "239.255.70.7"
 
-PREFIXES = 20_000
-"""Forged sources sent first: more than any table of the daemon holds (`responder.budget.MAX_BUCKETS`)."""
+PREFIXES = {7008: 20_000, 7007: 5_000, 7009: 5_000, 7103: 5_000, 7111: 5_000}
+"""Forged sources sent first, by port: more than its tables hold (`responder.budget.MAX_BUCKETS`, 4,096 ways a socket).
+
+All that answer are filled, since a table that fills up slowly looks like a leak for hours: each change of the
+interfaces makes the ways anew, and what a socket remembers of the old ones goes when newer ones push it out.
+"""
 
 PACE = 0.1
 """Seconds between two faults."""
@@ -213,10 +217,11 @@ def soak(
         share = None if rate is None else rate / len(ports)
         loads = [Load(client, port, HOST, patience=1.0, rate=share) for port in ports]
         stack.enter_context(under_load(*loads))
-        for number in range(PREFIXES):
-            forger.send(next(soaking.sources), 5555, b"forged")
-            if number % 500 == 0:
-                time.sleep(PACE)  # so that the daemon sees them, and the kernel does not drop them
+        for port, prefixes in PREFIXES.items():
+            for number in range(prefixes):
+                forger.send(next(soaking.sources), 5555, b"forged", port)
+                if number % 500 == 0:
+                    time.sleep(PACE)  # so that the daemon sees them, and the kernel does not drop them
         start = time.monotonic()
         while (elapsed := time.monotonic() - start) < seconds:
             rng.choice(soaking.faults())()

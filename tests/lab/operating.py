@@ -143,9 +143,10 @@ class Forger:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def send(self, source: str, source_port: int, payload: bytes) -> None:
+    def send(self, source: str, source_port: int, payload: bytes, port: int | None = None) -> None:
+        """To another port than the usual one where `port` is given."""
         # A checksum of zero: none (RFC 768).
-        datagram = struct.pack("!HHHH", source_port, self._port, 8 + len(payload), 0) + payload
+        datagram = struct.pack("!HHHH", source_port, port or self._port, 8 + len(payload), 0) + payload
         self._socket.sendto(ip_packet(source, self._destination, datagram), (self._destination, 0))
 
 
