@@ -3,7 +3,7 @@
 A *place* is an interface with a group that can be spoken to from it; it is announced with the address that the group
 hears.  Each place that was announced is remembered until byebye is said there or it is gone, so that nothing is left
 behind.  When places come or change their address, the boot id moves on: update is said at the places that stay as they
-are, and alive at the others (section 1.2.4), which tells a control point on two links that it is still one device.
+are, and then alive at all (section 1.2.4), which tells a control point on two links that it is still one device.
 
 This file refuses to answer, and to know what the messages look like.
 """
@@ -46,6 +46,10 @@ REFRESH: Final = (0.25, 0.45)
 
 GATHERING: Final = 0.2
 """Seconds that changes are gathered, so that many interfaces that come together are one change of the boot id."""
+
+UPDATE_REPEATS: Final = 2
+UPDATE_WAIT: Final = 0.1
+"""Seconds between them: who misses the update takes the next alive for a device that was started again."""
 
 BYEBYE_REPEATS: Final = 2
 BYEBYE_WAIT: Final = 0.1
@@ -143,27 +147,32 @@ class Announcer:
             return
         for key in new:
             self._forget(key)  # an address that is no more is not to be told again
-        for key, address in list(self.announced.items()):
-            await self._send_set(
-                key, [self.writer.update(match, key[1], address, self.boot.next) for match in self.matches]
-            )
+        unaffected = dict(self.announced)
+        await self._say_update(unaffected)
         self.boot.advance()
         self.writer.boot_id = self.boot.value
         self._begin(new, nursery)
+        # Once will do there: they know the device, and were told of the new boot id.
+        self._begin(unaffected, nursery, repeats=1)
 
-    def _begin(self, places: Mapping[Key, IPAddress], nursery: trio.Nursery) -> None:
+    def _begin(self, places: Mapping[Key, IPAddress], nursery: trio.Nursery, *, repeats: int = REPEATS) -> None:
         # Noted before anything is sent: whatever happens then, byebye follows.
         self.announced.update(places)
         for key in places:
+            interrupted = self._announcing.pop(key, None)
+            if interrupted is not None:
+                interrupted.cancel()
             scope = self._announcing[key] = trio.CancelScope()
-            nursery.start_soon(self._introduce, key, scope)
+            nursery.start_soon(self._introduce, key, scope, REPEATS if interrupted else repeats)
 
-    async def _introduce(self, key: Key, scope: trio.CancelScope) -> None:
+    async def _introduce(self, key: Key, scope: trio.CancelScope, repeats: int) -> None:
         with scope:
-            for number in range(REPEATS):
+            for number in range(repeats):
                 if number:
                     await trio.sleep(self.uniform(*REPEAT_WAIT))
                 await self._say_alive(key)
+        if self._announcing.get(key) is scope:
+            del self._announcing[key]
 
     async def _leave(self, key: Key, interface: Interface) -> None:
         """A place is gone: say so where the group's family still has an address to speak from."""
@@ -186,6 +195,15 @@ class Announcer:
                 return  # gone meanwhile
             await self._send(key, self.writer.alive(match, key[1], address))
             await trio.sleep(self.uniform(0.0, PACE))
+
+    async def _say_update(self, places: Mapping[Key, IPAddress]) -> None:
+        for number in range(UPDATE_REPEATS if places else 0):
+            if number:
+                await trio.sleep(UPDATE_WAIT)
+            for key, address in places.items():
+                await self._send_set(
+                    key, [self.writer.update(match, key[1], address, self.boot.next) for match in self.matches]
+                )
 
     async def _say_byebye(self) -> None:
         """At every place that was announced and is still there."""

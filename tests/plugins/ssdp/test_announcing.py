@@ -145,10 +145,15 @@ class TestChanges:
         assert places(update) == {place for place in PLACES if place[1] == LAN.index}
         assert {(each["bootid.upnp.org"], each["nextbootid.upnp.org"]) for each in update} == {("0", "1")}
         assert all(PLACES[each.to, each.interface][1] in each["location"] for each in update)
-        assert places(alive) == {place for place in PLACES if place[1] == GUEST.index}
+        assert set(Counter((each.to, each.interface, each["usn"]) for each in update).values()) == {2}
+        # Then all is announced again on all links, old and new (1.2.4), which had that of the new boot id.
         assert {each["bootid.upnp.org"] for each in alive} == {"1"}
         assert max(each.time for each in update) <= min(each.time for each in alive)
-        assert set(Counter((each.to, each["usn"]) for each in alive).values()) == {3}
+        assert Counter((each.to, each.interface, each["usn"]) for each in alive) == {
+            (*place, match.usn): 3 if place[1] == GUEST.index else 1
+            for place in PLACES
+            for match in host.handler.index.all
+        }
         # From then on the new one holds everywhere.
         assert {each["bootid.upnp.org"] for each in host.announced("ssdp:byebye")} == {"1"}
 
@@ -175,7 +180,7 @@ class TestChanges:
             host.platform.watch.set(GUEST)
             await trio.sleep(SETTLED)
             alive = [each for each in host.announced("ssdp:alive") if each.time > back]
-        assert places(alive) == {place for place in PLACES if place[1] == GUEST.index}
+        assert places(alive) == set(PLACES)
         assert {each["bootid.upnp.org"] for each in alive} == {"1"}
 
     async def test_another_interface_with_the_same_index(self, autojump_clock: MockClock, tmp_path: Path) -> None:
@@ -186,7 +191,21 @@ class TestChanges:
             host.platform.watch.set(attrs.evolve(GUEST, name="guest1", link_address=b"\x02\0\0\0\0\x01"))
             await trio.sleep(SETTLED)
             alive = [each for each in host.announced("ssdp:alive") if each.time > came]
-        assert places(alive) == {place for place in PLACES if place[1] == GUEST.index}
+        assert set(Counter((each.to, each.interface) for each in alive).items()) == {
+            (place, 9 if place[1] == GUEST.index else 3) for place in PLACES
+        }
+
+    async def test_one_that_comes_while_others_are_still_introduced(
+        self, autojump_clock: MockClock, tmp_path: Path
+    ) -> None:
+        """Those had half of a set with the old boot id; they get whole ones with the new."""
+        async with serving(SINGLE, state=tmp_path, interfaces=(LOOPBACK, LAN)) as host:
+            await trio.sleep(0.4)
+            host.platform.watch.set(GUEST)
+            await trio.sleep(SETTLED)
+            alive = [each for each in host.announced("ssdp:alive") if each["bootid.upnp.org"] == "1"]
+        assert set(Counter((each.to, each.interface, each["usn"]) for each in alive).values()) == {3}
+        assert places(alive) == set(PLACES)
 
     async def test_another_address(self, autojump_clock: MockClock, tmp_path: Path) -> None:
         renumbered = [own for own in GUEST.addresses if own.address.version == 6]
@@ -198,9 +217,11 @@ class TestChanges:
             await trio.sleep(SETTLED)
             later = [each for each in host.sent() if each.time > changed]
         alive = [each for each in later if each.kind == "ssdp:alive"]
-        assert places(alive) == {("239.255.255.250", GUEST.index)}
-        assert all("//10.73.0.1:" in each["location"] and each["bootid.upnp.org"] == "1" for each in alive)
-        assert places([each for each in later if each.kind == "ssdp:update"]) == set(PLACES) - places(alive)
+        moved_to = ("239.255.255.250", GUEST.index)
+        assert places(alive) == set(PLACES)
+        assert all("//10.73.0.1:" in each["location"] for each in alive if (each.to, each.interface) == moved_to)
+        assert {each["bootid.upnp.org"] for each in alive} == {"1"}
+        assert places([each for each in later if each.kind == "ssdp:update"]) == set(PLACES) - {moved_to}
         assert not any("10.72.0.1" in each.message.headers.get("location", "") for each in later)
 
     async def test_a_family_that_goes_while_the_link_stays(self, autojump_clock: MockClock, tmp_path: Path) -> None:
@@ -234,9 +255,10 @@ class TestChanges:
                 host.platform.watch.set(GUEST)
                 await trio.sleep(0.05)
             await trio.sleep(SETTLED)
-            # 100 s of it: told at the latest every 3 s, and half of those looks find it up as before.
+            # 100 s of it: told at the latest every 3 s, and half of those looks find it up as before.  Each time that
+            # is 3 messages at 3 places: thrice alive on this link, update twice and alive once on the other.
             said = len(host.sent()) - count
-            assert said < 34 * 3 * 3 * 4
+            assert said < 34 / 2 * 3 * 3 * (3 + 2 + 1)
 
     async def test_many_interfaces_that_come_together_are_one_change(
         self, autojump_clock: MockClock, tmp_path: Path
@@ -253,7 +275,42 @@ class TestChanges:
             await trio.sleep(SETTLED)
             update = host.announced("ssdp:update")
         assert {each["nextbootid.upnp.org"] for each in update} == {"1"}
-        assert len(update) == 3 * 3
+        assert len(update) == 3 * 3 * 2
+
+    async def test_no_interface_at_the_start_and_one_later(self, autojump_clock: MockClock, tmp_path: Path) -> None:
+        async with serving(SINGLE, state=tmp_path, interfaces=()) as host:
+            await trio.sleep(SETTLED)
+            assert host.sent() == []
+            host.platform.watch.set(LAN)
+            await trio.sleep(SETTLED)
+            alive = host.sent()
+        assert {each.kind for each in alive} == {"ssdp:alive"}
+        assert places(alive) == {place for place in PLACES if place[1] == LAN.index}
+
+    async def test_another_name_changes_nothing(self, autojump_clock: MockClock, tmp_path: Path) -> None:
+        async with serving(SINGLE, state=tmp_path) as host:
+            await trio.sleep(SETTLED)
+            count = len(host.sent())
+            host.platform.watch.set(attrs.evolve(GUEST, name="visitors"))
+            await trio.sleep(SETTLED)
+            assert len(host.sent()) == count
+        assert {each.interface for each in host.announced("ssdp:byebye")} == {LAN.index, GUEST.index}
+
+    async def test_a_name_that_takes_it_out_of_the_instance_and_back(
+        self, autojump_clock: MockClock, tmp_path: Path
+    ) -> None:
+        async with serving(SINGLE, state=tmp_path, max_age=600, keys={"interfaces": ["lan", "guest*"]}) as host:
+            await trio.sleep(SETTLED)
+            left = trio.current_time() - host.started
+            host.platform.watch.set(attrs.evolve(GUEST, name="private"))
+            await trio.sleep(600)
+            back = trio.current_time() - host.started
+            host.platform.watch.set(GUEST)
+            await trio.sleep(SETTLED)
+            later = host.sent(lambda each: each.time > left)
+        assert {each.interface for each in later if each.time < back} == {LAN.index}
+        alive = [each for each in later if each.time > back and each.kind == "ssdp:alive"]
+        assert places(alive) == set(PLACES)
 
 
 @pytest.mark.parametrize("seed", range(8))
