@@ -146,7 +146,7 @@ class _Control:
     def _complain(self, event: str, error: BaseException) -> None:
         held_back = self._repeated.due((event, type(error)))
         if held_back is not None:
-            _log.error(event, exc_info=error, repeated=held_back)
+            _log.error(event, exc_info=error, held_back=held_back)
 
     async def _request(self, stream: trio.SocketStream) -> dict[str, Any]:
         """Raises _BadRequest, and TooSlowError."""
@@ -338,15 +338,19 @@ def _described(seen: Observation, further: bool, payloads: bool) -> dict[str, An
 def ask(path: Path, request: Mapping[str, Any], *, timeout: float | None = None) -> Iterator[dict[str, Any]]:
     """Ask the daemon at `path`, and give its answers as they come; blocking.
 
-    `timeout` in seconds is for each answer.  Raises NetworkError where there is no daemon, or it does not answer, and
-    ResponderError with what it objects to.
+    `timeout` in seconds is for each answer.  They end where the daemon does.  Raises NetworkError where there is no
+    daemon, or it does not answer, and ResponderError with what it objects to.
     """
     with local.connect(path, PATIENCE) as sock:
         sock.settimeout(timeout)
         try:
-            sock.sendall(json.dumps(request).encode() + b"\n")
+            # Whom the daemon has turned away can't be heard by it, but can still read why.
+            with suppress(ConnectionError):
+                sock.sendall(json.dumps(request).encode() + b"\n")
             with sock.makefile("rb") as lines:
                 for line in lines:
+                    if not line.endswith(b"\n"):
+                        return  # it ended in the middle
                     answer = json.loads(line)
                     if "error" in answer:
                         raise ResponderError(f"the daemon at {path}: {answer['error']}")

@@ -5,7 +5,8 @@
     GET /ready    200, or 503 with a line for each reason why requests may go unanswered
 
 The hot path does nothing for it: a scrape reads the counters that dispatch keeps anyway.  Each connection has one
-request, and all is bounded: connections, bytes, time, how often there is anything to do.
+request, and all is bounded: connections, bytes, time, how often there is anything to do.  Where all places are taken, a
+new connection takes that of the one that has been silent for longest, so that idle ones keep nobody out.
 
 This file refuses everything else: other paths (404), other methods (405), what is no HTTP (400), TLS, and names for
 addresses.  Whoever may not read this must not reach it: bind it to a loopback or management address.
@@ -29,13 +30,16 @@ from .net.types import Platform, StreamListener
 from .status import Paced, Status
 
 MAX_CONNECTIONS = 16
-"""More wait in the kernel's backlog: each ends after `PATIENCE` at the latest."""
+"""Where none of them is idle, more wait in the kernel's backlog: each ends after `PATIENCE` at the latest."""
 
 MAX_HEADERS = 8192
 """Bytes of a request's line and headers."""
 
+HEAD_PATIENCE = 1.0
+"""Seconds that a client has to ask."""
+
 PATIENCE = 5.0
-"""Seconds that a client has to ask, and as many to read."""
+"""Seconds that the answer may take to make, and as many that the client has to read it."""
 
 ACCEPT_PAUSE = 0.005
 STATUS_PAUSE = 0.05
@@ -59,13 +63,12 @@ def open_exporter(platform: Platform, endpoint: Endpoint) -> StreamListener:
 async def serve_exporter(listener: StreamListener, take: Callable[[], Status]) -> None:
     """Answer until cancelled; the listener is closed at the end.  `take` gives the status of the moment."""
     exporter = _Exporter(Paced(take, STATUS_PAUSE))
-    places = trio.Semaphore(MAX_CONNECTIONS)
     try:
         async with trio.open_nursery() as nursery:
             while True:
-                await places.acquire()
                 accepted = await listener.accept()
-                nursery.start_soon(exporter.serve, accepted.stream, places)
+                # Returns once it has a place.
+                await nursery.start(exporter.serve, accepted.stream)
                 await trio.sleep(ACCEPT_PAUSE)
     finally:
         listener.close()
@@ -83,33 +86,44 @@ class _Answer:
 class _Exporter:
     _take: Paced[Status]
     _repeated: Repeated = attrs.field(factory=Repeated)
+    _places: trio.Semaphore = attrs.field(factory=lambda: trio.Semaphore(MAX_CONNECTIONS))
+    _idle: dict[trio.CancelScope, None] = attrs.field(factory=dict)
+    """What ends each connection that has not asked yet, the oldest first."""
 
-    async def serve(self, stream: trio.SocketStream, places: trio.Semaphore) -> None:
-        """One connection, to its end."""
+    async def serve(
+        self, stream: trio.SocketStream, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """One connection, to its end; it has started once there is a place for it."""
         try:
-            await self._converse(stream)
+            if not self._places.value and self._idle:
+                oldest = next(iter(self._idle))
+                del self._idle[oldest]
+                oldest.cancel()
+            async with self._places:
+                task_status.started()
+                await self._converse(stream)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client is gone, which is its right
         except Exception as error:
             held_back = self._repeated.due(type(error).__name__)
             if held_back is not None:
-                _log.error("a metrics request failed", exc_info=error, repeated=held_back)
+                _log.error("a metrics request failed", exc_info=error, held_back=held_back)
         finally:
             await trio.aclose_forcefully(stream)
-            places.release()
 
     async def _converse(self, stream: trio.SocketStream) -> None:
         http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADERS)
-        with trio.move_on_after(PATIENCE) as scope:
-            try:
-                request = await _request(http, stream)
-            except h11.RemoteProtocolError as error:
-                answer = _Answer(error.error_status_hint, b"bad request\n")
-            else:
-                if request is None:
-                    return
+        answer = None
+        try:
+            request = await self._head(http, stream)
+        except h11.RemoteProtocolError as error:
+            answer = _Answer(error.error_status_hint, b"bad request\n")
+        else:
+            if request is None:
+                return
+            with trio.move_on_after(PATIENCE):
                 answer = await self._answer(request)
-        if scope.cancelled_caught or http.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
+        if answer is None or http.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
             return
         with trio.move_on_after(PATIENCE):
             await stream.send_all(_encode(http, answer))
@@ -117,6 +131,16 @@ class _Exporter:
             with trio.move_on_after(DRAIN):
                 while await stream.receive_some(MAX_HEADERS):
                     pass
+
+    async def _head(self, http: h11.Connection, stream: trio.SocketStream) -> h11.Request | None:
+        """None where the client left without a request, or was sent away.  Raises h11.RemoteProtocolError."""
+        with trio.move_on_after(HEAD_PATIENCE) as scope:
+            self._idle[scope] = None
+            try:
+                return await _request(http, stream)
+            finally:
+                self._idle.pop(scope, None)
+        return None
 
     async def _answer(self, request: h11.Request) -> _Answer:
         if request.method != b"GET":

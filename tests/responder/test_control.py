@@ -6,8 +6,10 @@ Clients are real ones on a Unix socket within this process, where data is there 
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -333,6 +335,33 @@ class TestAsk:
     async def test_raises_what_the_daemon_objects_to(self, channel: Channel) -> None:
         with pytest.raises(ResponderError, match="expected one of the requests"):
             await trio.to_thread.run_sync(lambda: list(ask(channel.path, {"request": "stop"}, timeout=5)))
+
+    async def test_one_client_too_many_reads_why(self, channel: Channel) -> None:
+        async with AsyncExitStack() as stack:
+            for _ in range(MAX_CLIENTS):
+                client = await stack.enter_async_context(channel.client({"request": "trace"}))
+                assert await client.line() == {"tracing": True}
+            # Turned away before it says anything: on this loop, while the asking waits for it.
+            asking = partial(list, ask(channel.path, {"request": "status"}, timeout=5))
+            with pytest.raises(ResponderError, match=f"too many clients: there are {MAX_CLIENTS}"):
+                await trio.to_thread.run_sync(asking)
+
+    async def test_a_send_that_fails_still_reads_the_last_word(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ours, theirs = socket.socketpair()
+        monkeypatch.setattr(local, "connect", lambda _path, _timeout: ours)
+        with theirs:
+            theirs.sendall(b'{"error":"too many clients"}\n')
+        with pytest.raises(ResponderError, match="too many clients"):
+            list(ask(tmp_path, {"request": "status"}, timeout=5))
+
+    async def test_an_answer_cut_off_is_none(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        ours, theirs = socket.socketpair()
+        monkeypatch.setattr(local, "connect", lambda _path, _timeout: ours)
+        with theirs:
+            theirs.sendall(b'{"status":{"ver')
+        assert list(ask(tmp_path, {"request": "status"}, timeout=5)) == []
 
     async def test_by_the_form_with_a_secret(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(local, "listen", lambda path, listen=local.listen: listen(path, unix=False))
