@@ -6,8 +6,9 @@ This file refuses to know the bytes of messages (`wire`, `messages`) and who goe
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from random import Random
 from typing import TYPE_CHECKING, Final, Self
@@ -46,13 +47,17 @@ UNICAST_WINDOW: Final = 0.1
 
 @attrs.define(eq=False)
 class SsdpHandler(Handler):
-    """Answers and announces the devices of one instance.  `uniform` chooses the delays."""
+    """Answers and announces the devices of one instance.
+
+    `uniform` chooses the delays, `clock` tells the seconds since 1970.
+    """
 
     index: Index
     documents: Mapping[str, Document]
     server: str
     max_age: int
     uniform: Uniform = attrs.field(factory=lambda: Random().uniform)  # noqa: S311 - spreads load, keeps no secret
+    clock: Callable[[], float] = time.time
     admission: Admission = attrs.field(factory=Admission, init=False)
     writer: Writer | None = attrs.field(default=None, init=False)
     """None until there is something to announce, and from byebye on: then nothing is answered."""
@@ -101,7 +106,7 @@ class SsdpHandler(Handler):
 
     async def run(self, network: Network) -> None:
         """Announce until it is time for byebye."""
-        boot = BootId(lambda: network.state_dir)
+        boot = BootId(lambda: network.state_dir, self.clock)
         writer = self.writer = Writer(
             self.server, self.max_age, network.port("discovery"), network.port("device"), boot.value
         )

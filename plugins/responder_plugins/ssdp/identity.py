@@ -1,14 +1,14 @@
 """BOOTID.UPNP.ORG: a number that grows with each start and with each change of addresses, also over restarts.
 
 UDA 2.0 section 1.2.2: 31 bits, the same in all messages until the device says otherwise (NEXTBOOTID, section 1.2.4).
-This file refuses to send.
+It starts as the seconds since 1970, which that section proposes, or as one more than the last where that is larger: so
+it grows where the clock went back, by what is kept, and where that was lost, by the clock.  This file refuses to send.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -23,12 +23,10 @@ _log = logging.getLogger(__name__)
 class BootId:
     """The number, larger than any that this instance had before.
 
-    `folder` gives the folder to keep it in.  Where that can't be, the seconds since 1970 take its place, as section
-    1.2.2 proposes, and a warning says so.
+    `folder` gives the folder to keep it in; where that can't be, a warning says so.  `clock`: seconds since 1970.
     """
 
-    def __init__(self, folder: Callable[[], Path], clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
+    def __init__(self, folder: Callable[[], Path], clock: Callable[[], float]) -> None:
         self._file: Path | None = None
         last = -1
         try:
@@ -36,23 +34,19 @@ class BootId:
             last = _read(self._file)
         except (ConfigError, OSError) as error:
             self._give_up(error)
-        self.value = self._after(last)
+        # The mask: after 2038 what is kept is all there is to go by.
+        self.value = max(_after(last), int(clock()) & MAX_BOOT_ID)
         self._keep()
 
     def advance(self) -> None:
         """Take the next number."""
-        self.value = self._after(self.value)
+        self.value = self.next
         self._keep()
 
     @property
     def next(self) -> int:
         """What `advance` will make it."""
-        return self._after(self.value)
-
-    def _after(self, value: int) -> int:
-        if value < 0 and self._file is None:
-            return int(self._clock()) & MAX_BOOT_ID
-        return value + 1 if value < MAX_BOOT_ID else 1
+        return _after(self.value)
 
     def _keep(self) -> None:
         if self._file is None:
@@ -66,7 +60,11 @@ class BootId:
 
     def _give_up(self, error: Exception) -> None:
         self._file = None
-        _log.warning("the boot id can't be kept, so restarts are told apart by the clock: %s", error)
+        _log.warning("the boot id can't be kept, so restarts are told apart by the clock alone: %s", error)
+
+
+def _after(value: int) -> int:
+    return value + 1 if value < MAX_BOOT_ID else 1
 
 
 def _read(file: Path) -> int:

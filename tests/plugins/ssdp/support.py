@@ -57,9 +57,10 @@ def multicast(payload: bytes, peer: str = "10.71.0.9", group: str = GROUP, inter
 
 
 def handler_of(*devices: Device, seed: int = 1, **options: Any) -> SsdpHandler:
-    """A handler with its own randomness, the same each time."""
+    """A handler with its own randomness, the same each time, and a clock that stands at 1970: boot ids count from 0."""
     handler = SsdpHandler.of(Ssdp(devices=devices, **options), Context("ssdp"))
     handler.uniform = Random(seed).uniform  # noqa: S311 - no secret
+    handler.clock = float
     return handler
 
 
