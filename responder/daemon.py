@@ -28,7 +28,7 @@ from .datagram import Interface
 from .errors import ConfigErrors, ResponderError
 from .instance import prepare_all
 from .log import get_logger
-from .logsetup import configure_logging
+from .logsetup import configure_logging, set_level
 from .net.activation import inherited_sockets
 from .net.privileges import become
 from .observing import Observers
@@ -68,7 +68,7 @@ async def _main(file: Path | None) -> int:
     else:
         config, prepared = await load_prepared(file)
     options = config.daemon
-    logging.getLogger().setLevel(options.log.upper())
+    set_level(options.log)
     inherited = inherited_sockets()
     platform = net.platform(inherited)
     async with AsyncExitStack() as stack:
@@ -199,7 +199,7 @@ class Daemon:
         self._tell_manager()
 
     def _apply(self, options: DaemonOptions) -> None:
-        logging.getLogger().setLevel(options.log.upper())
+        set_level(options.log)
         self.server.grace = options.grace
         self.observers.remove(self._query_log)
         if options.queries:

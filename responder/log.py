@@ -4,7 +4,8 @@ A logger's methods take an event and fields: `log.warning("port is shared", port
 record as `record.fields`; `responder.daemon` renders them through structlog, and the message alone says them too.
 
 What peers or a failing network can repeat at will goes through `Repeated`: once, then at most every `interval` seconds
-with the number held back.  This file refuses to configure anything.
+with the number held back.  What is shown to people on a terminal goes through `printable`: a message may hold what a
+peer sent.  This file refuses to configure anything.
 """
 
 from __future__ import annotations
@@ -92,3 +93,10 @@ class Repeated:
             return None
         held_back, entry.held_back, entry.next_at = entry.held_back, 0, now + self.interval
         return held_back
+
+
+def printable(text: str) -> str:
+    """Without what a terminal would act on, or show as something else: that is escaped, as Python writes it."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )

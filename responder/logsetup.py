@@ -1,5 +1,8 @@
 """Logs as the daemon writes them: to standard error through structlog, for people on a terminal, as JSON otherwise.
 
+What peers sent may stand in a field or in a traceback.  JSON escapes it; on a terminal nothing of it is acted on, and
+none of it can pass for a line of the log: those begin at the margin, a traceback's are indented.
+
 This file refuses to log anything itself.
 """
 
@@ -7,13 +10,30 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+import traceback
+from typing import Any, TextIO
 
 import structlog
 
+from .log import printable
+
+QUERIES = "responder.queries"
+
+
+class _Threshold(logging.Filter):
+    """Of our handler: a logger's level would keep records from every handler."""
+
+    level = logging.INFO
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= self.level or record.name == QUERIES
+
+
+_threshold = _Threshold()
+
 
 def configure_logging() -> None:
-    """Render the framework's records, and everybody else's, to standard error."""
+    """Render the framework's records, and everybody else's, to standard error; `set_level` says which."""
     on_terminal = sys.stderr.isatty()
     shared: list[Any] = [
         _fields_of_record,
@@ -22,8 +42,8 @@ def configure_logging() -> None:
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if on_terminal else "iso", utc=not on_terminal),
     ]
     renderers: list[Any] = (
-        # Plain: the rich form prints every local variable, the whole server and peers' payloads among them.
-        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        # Not the rich form, which prints every local variable, the whole server and peers' payloads among them.
+        [_printable_fields, structlog.dev.ConsoleRenderer(exception_formatter=_indented_traceback)]
         if on_terminal
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
     )
@@ -32,11 +52,22 @@ def configure_logging() -> None:
     )
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)
+    handler.addFilter(_threshold)
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.INFO)
+    set_level("info")
+
+
+def set_level(level: str) -> None:
+    """Log what is of this level ("debug", "info", "warning", "error") or above, and the query log where it is on.
+
+    Warnings are recorded whatever the level: `responderd status` shows the last ones.
+    """
+    number = logging.getLevelNamesMapping()[level.upper()]
+    logging.getLogger().setLevel(min(number, logging.WARNING))
     # Who asks for the query log wants it, whatever else is not to be logged.
-    logging.getLogger("responder.queries").setLevel(logging.INFO)
+    logging.getLogger(QUERIES).setLevel(logging.INFO)
+    _threshold.level = number
 
 
 def _fields_of_record(_logger: Any, _method: str, event: Any) -> Any:
@@ -52,3 +83,12 @@ def _fields_of_record(_logger: Any, _method: str, event: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | dict | list | tuple | None) else str(value)
+
+
+def _printable_fields(_logger: Any, _method: str, event: Any) -> Any:
+    return {printable(name): printable(value) if isinstance(value, str) else value for name, value in event.items()}
+
+
+def _indented_traceback(out: TextIO, exc_info: Any) -> None:
+    lines = "".join(traceback.format_exception(*exc_info)).splitlines()
+    out.write("".join(f"\n    {printable(line)}" for line in lines))

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import click
 
 from .errors import ConfigError, NetworkError, ResponderError
-from .terminal import CONFIG_MISTAKE, SYSTEM_REFUSES, exit_with, json_option, print_json, print_table, printable
+from .log import printable
+from .terminal import CONFIG_MISTAKE, SYSTEM_REFUSES, exit_with, json_option, print_json, print_table
 
 if TYPE_CHECKING:
     from .datagram import IPAddress
@@ -104,7 +105,7 @@ def trace(
             if capture is not None and "datagram" in answer:
                 capture.add(answer["datagram"])
             if as_json and "tracing" not in answer:
-                click.echo(json.dumps(answer, ensure_ascii=False))
+                click.echo(json.dumps(answer))
             elif "datagram" in answer:
                 click.echo(trace_line(answer["datagram"]))
             elif "lost" in answer:
@@ -165,8 +166,9 @@ def _show_status(found: Mapping[str, Any]) -> None:
     reasons = found["not_ready"]
     state = "ready" if not reasons else f"not ready: {'; '.join(reasons)}"
     config = found["config"] or "the embedded default"
-    click.echo(f"responderd {found['version']}, process {found['pid']}, {config}")
-    click.echo(f"up {duration(found['uptime'])}, {state}\n")
+    click.echo(printable(f"responderd {found['version']}, process {found['pid']}, {config}"))
+    click.echo(printable(f"up {duration(found['uptime'])}, {state}"))
+    click.echo()
     _section(
         ("plugin", "kind", "state", "restarts", "pending", "connections", "slowest", "last error"),
         (
@@ -212,7 +214,7 @@ def _show_status(found: Mapping[str, Any]) -> None:
     )
     _section(
         ("at", "level", "last warnings and errors"),
-        ((_clock(error["time"]), error["level"], printable(error["message"])) for error in found["errors"]),
+        ((_clock(error["time"]), error["level"], " ".join(error["message"].split())) for error in found["errors"]),
     )
 
 
@@ -224,7 +226,7 @@ def _section(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: 
 
 
 def _last_error(error: Mapping[str, Any] | None) -> str:
-    return "" if error is None else f"{_clock(error['time'])} {printable(error['message'])}"
+    return "" if error is None else f"{_clock(error['time'])} {' '.join(error['message'].split())}"
 
 
 def _counts(counts: Mapping[str, int], but: str = "") -> str:
@@ -266,7 +268,7 @@ def trace_line(datagram: Mapping[str, Any]) -> str:
     asked = f"port {datagram['port']}"
     if datagram["destination"] is not None:
         asked = str(Peer(ip_address(datagram["destination"]), datagram["port"]))
-    outcome = datagram["outcome"] + (f" ({printable(datagram['reason'])})" if datagram["reason"] else "")
+    outcome = datagram["outcome"] + (f" ({datagram['reason']})" if datagram["reason"] else "")
     sizes = f"{'again' if datagram['further'] else datagram['bytes']} in"
     for answer in datagram["answers"]:
         sizes += f", {answer['bytes']} out"
@@ -274,7 +276,7 @@ def trace_line(datagram: Mapping[str, Any]) -> str:
         if to != peer:
             sizes += f" to {to}"
     transport = "" if datagram["transport"] == "udp" else f" {datagram['transport']}"
-    return (
+    return printable(
         f"{_clock(datagram['time'], 'milliseconds')} {peer} > {asked}{transport} {datagram['interface']} "
         f"{datagram['via']} {datagram['plugin']}: {outcome}, {sizes}"
     )

@@ -1,6 +1,7 @@
 """What the commands share for a terminal: tables, JSON, and how they end.
 
-This file refuses to know commands and what they show.
+What they show may be others' words (a peer's, a plugin's, an interface's name), so nothing of it reaches the terminal
+raw.  This file refuses to know commands and what they show.
 """
 
 # ruff: noqa: PLC0415 - rich within functions: `--help` and JSON have no tables
@@ -15,6 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from .errors import ConfigErrors, NetworkError, ResponderError
+from .log import printable
 
 CONFIG_MISTAKE = 2
 SYSTEM_REFUSES = 1
@@ -31,18 +33,19 @@ def exit_with(errors: Sequence[ResponderError], status: int = 0) -> NoReturn:
         for one in error.errors if isinstance(error, ConfigErrors) else [error]:
             # Of a NetworkError the words alone: they say more than the number before them.
             text = one.strerror if isinstance(one, NetworkError) and one.strerror else str(one)
-            click.echo(f"error: {' '.join(text.split())}", err=True)
+            click.echo(f"error: {printable(' '.join(text.split()))}", err=True)
     if errors:
         status = SYSTEM_REFUSES if all(isinstance(error, NetworkError) for error in errors) else CONFIG_MISTAKE
     sys.exit(status)
 
 
 def print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    # In ASCII: some terminals act on the control characters beyond it too.
+    click.echo(json.dumps(value, indent=2))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
-    """A table as wide as the terminal, or as its content where standard output is none."""
+    """A table as wide as the terminal, or as its content where standard output is none; cells may have lines."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -51,12 +54,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, number
     for column in columns:
         table.add_column(column, overflow="fold", justify="right" if column in numbers else "left")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*("\n".join(map(printable, cell.split("\n"))) for cell in row))
     # Names are the system's and others': neither markup nor emoji codes.
     width = None if sys.stdout.isatty() else PIPE_WIDTH
     Console(markup=False, emoji=False, highlight=False, width=width).print(table)
-
-
-def printable(text: str) -> str:
-    """Without what a terminal would act on: a plugin's message may hold what a peer sent."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

@@ -46,7 +46,7 @@ def rewrite(config: Path, text: str) -> None:
 class Load(threading.Thread):
     """Asks one port, one request after the other, until told to stop; counts what was asked and answered.
 
-    It waits `patience` seconds for an answer, and asks `rate` times a second at most (None: as often as it is answered).
+    It waits `patience` seconds for an answer, and asks `rate` times a second at most; None: as often as it is answered.
     Any address of the family of `destination` may be the namespace's own.
     """
 

@@ -114,10 +114,11 @@ class TestReload:
             assert await daemon.reload() == []
             assert daemon.observers
             assert daemon.server.grace == 7
-            assert logging.getLogger().level == logging.ERROR
+            assert not logging.getLogger().isEnabledFor(logging.INFO)
             file.write_text('[daemon]\nsettle = 2\nlog = "info"\n' + ECHO)
             assert await daemon.reload() == []
             assert not daemon.observers
+            assert logging.getLogger().isEnabledFor(logging.INFO)
         logging.getLogger().setLevel(level)
         assert "this key is changed by a restart only key=daemon.settle" in caplog.text
 

@@ -240,7 +240,8 @@ class TestTrace:
         assert " > port 53 lan " in trace_line({**DATAGRAM, "destination": None})
         assert " > [fe80::1]:53 tcp lan " in trace_line({**DATAGRAM, "transport": "tcp"})
         assert trace_line({**DATAGRAM, "further": True}).endswith(", again in, 4 out")
-        assert "\x1b" not in trace_line({**DATAGRAM, "reason": "\x1b[31m"})
+        for key in ("reason", "interface"):
+            assert trace_line({**DATAGRAM, key: "\x1b[31m\n"}).isprintable()
 
     @pytest.mark.clients("tcpdump")
     def test_write_makes_a_capture(self, daemon: FakeDaemon, tmp_path: Path) -> None:
