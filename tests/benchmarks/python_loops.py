@@ -1,0 +1,85 @@
+"""Echo servers as people write them in Python, each as short as its library allows: the peers of the echo rows.
+
+    python -m tests.benchmarks.python_loops blocking|trio|asyncio|uvloop PORT
+
+Each serves IPv4 on the wildcard address without pktinfo, says {"event": "ready"} on stderr, and goes on until it is
+ended.  They refuse to choose a source, to refuse anyone and to count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+
+import trio
+
+SIZE = 65536
+
+
+def bound(port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("0.0.0.0", port))
+    return sock
+
+
+def ready() -> None:
+    print('{"event": "ready"}', file=sys.stderr, flush=True)
+
+
+def blocking(port: int) -> None:
+    sock = bound(port)
+    receive, send = sock.recvfrom, sock.sendto
+    ready()
+    while True:
+        payload, peer = receive(SIZE)
+        send(payload, peer)
+
+
+async def in_trio(port: int) -> None:
+    sock = trio.socket.from_stdlib_socket(bound(port))
+    ready()
+    while True:
+        payload, peer = await sock.recvfrom(SIZE)
+        await sock.sendto(payload, peer)
+
+
+class EchoProtocol(asyncio.DatagramProtocol):
+    """asyncio's and uvloop's."""
+
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]  # as asyncio documents it
+        self.send = transport.sendto
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.send(data, addr)
+
+
+async def in_asyncio(port: int) -> None:
+    await asyncio.get_running_loop().create_datagram_endpoint(EchoProtocol, sock=nonblocking(port))
+    ready()
+    await asyncio.Event().wait()
+
+
+def nonblocking(port: int) -> socket.socket:
+    sock = bound(port)
+    sock.setblocking(False)
+    return sock
+
+
+def main(kind: str, port: int) -> None:
+    if kind == "blocking":
+        blocking(port)
+    elif kind == "trio":
+        trio.run(in_trio, port)
+    elif kind == "asyncio":
+        asyncio.run(in_asyncio(port))
+    elif kind == "uvloop":
+        import uvloop  # noqa: PLC0415 - only this kind needs it
+
+        uvloop.run(in_asyncio(port))
+    else:
+        raise SystemExit(f"no such kind: {kind}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
