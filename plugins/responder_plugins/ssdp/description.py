@@ -1,64 +1,102 @@
 """The documents that LOCATION leads to: device and service descriptions (UDA 2.0 sections 2.3 and 2.5).
 
-Made from the options, or read from files that the config names.  This file refuses to serve them, and to read XML.
+Made from the options, or read from files that the config names, and looked over then.  This file refuses to serve them,
+and to read XML that a peer sends.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Final
-from xml.etree import ElementTree as ET  # writing only: nothing that a peer sends is parsed
+from xml.etree import ElementTree as ET
 
 import attrs
 
-from responder import Context, IPAddress
+from responder import ConfigError, Context, IPAddress
 
 from .messages import literal
-from .options import ADDRESS, Device, ServiceType
+from .options import ADDRESS, Device, ServiceType, walk
 
 DEVICE: Final = "urn:schemas-upnp-org:device-1-0"
 SERVICE: Final = "urn:schemas-upnp-org:service-1-0"
 
 
+MAX_CONFIG_ID: Final = 2**24 - 1
+"""The range that is ours to use (section 1.2.2)."""
+
+
 @attrs.frozen
-class Document:
-    """An XML document; `made` is False for one from a file, which is served as it is."""
+class Description:
+    """A root device's documents by path, none where it has a location of its own, and its CONFIGID.UPNP.ORG."""
 
-    content: bytes
-    made: bool = True
-
-    def seen_by(self, address: IPAddress) -> bytes:
-        """The document for who asks by that address of this host."""
-        return self.content.replace(ADDRESS.encode(), literal(address).encode()) if self.made else self.content
+    config_id: int
+    documents: Mapping[str, bytes]
 
 
-def config_id_of(root: Device) -> int:
-    """CONFIGID.UPNP.ORG (section 1.2.2): another one for another description, within the range that is ours to use."""
-    return zlib.crc32(repr(root).encode()) & 0xFFFFFF
+def seen_by(document: bytes, address: IPAddress) -> bytes:
+    """The document for who asks by that address of this host."""
+    return document.replace(ADDRESS.encode(), literal(address).encode())
 
 
-def documents_of(roots: Iterable[Device], context: Context) -> dict[str, Document]:
-    """The documents by path, of those root devices that have no location of their own.
+def describe(root: Device, key: str, context: Context) -> Description:
+    """The description of a root device, which stands at that key of the options.
 
-    Raises ConfigError for a file that can't be read.
+    Raises ConfigError for a file that can't be read, is no XML, or is that of another device.
     """
-    documents: dict[str, Document] = {}
-    for root in roots:
-        if root.location is not None:
-            continue
-        if root.description is not None:
-            documents[device_path(root)] = Document(context.read_bytes(root.description), made=False)
-        else:
-            documents[device_path(root)] = Document(_device_description(root))
-        for device in root.tree():
-            for number, service in enumerate(device.service_types):
-                if service.scpd is not None:
-                    document = Document(context.read_bytes(service.scpd), made=False)
-                else:
-                    document = Document(_service_description())
-                documents[_scpd_path(device, number)] = document
-    return documents
+    if root.location is not None:
+        return Description(_checksum(root, ()), {})
+    files: dict[str, bytes] = {}
+    for where, device in walk([root]):
+        for number, service in enumerate(device.service_types):
+            if service.scpd is not None:
+                path = f"{key}{where.removeprefix('[0]')}.services[{number}].scpd"
+                files[_scpd_path(device, number)] = _read(service.scpd, path, context)[0]
+    config_id = None
+    if root.description is not None:
+        content, element = _read(root.description, f"{key}.description", context)
+        files[device_path(root)] = content
+        try:
+            config_id = _own_config_id(element, root)
+        except ValueError as error:
+            file = context.path(root.description)
+            raise ConfigError(str(error), path=f"{key}.description", file=file) from error
+    if config_id is None:
+        config_id = _checksum(root, files.values())
+    made = {device_path(root): _device_description(root, config_id)}
+    for device in root.tree():
+        for number in range(len(device.services)):
+            made[_scpd_path(device, number)] = _service_description(config_id)
+    return Description(config_id, made | files)
+
+
+def _checksum(root: Device, files: Iterable[bytes]) -> int:
+    """Another number for another description (section 1.2.2)."""
+    return zlib.crc32(b"".join([repr(root).encode(), *files])) & MAX_CONFIG_ID
+
+
+def _read(name: Path, key: str, context: Context) -> tuple[bytes, ET.Element]:
+    """A file's content, and what it is as XML.  Raises ConfigError."""
+    content = context.read_text(name, key=key).encode()  # UTF-8, as section 2.11 wants it
+    try:
+        return content, ET.fromstring(content)  # noqa: S314 - the operator's own file
+    except ET.ParseError as error:
+        raise ConfigError(f"is no XML: {error}", path=key, file=context.path(name), line=error.position[0]) from error
+
+
+def _own_config_id(document: ET.Element, root: Device) -> int | None:
+    """The configId that a file has of its own.  Raises ValueError for a file that control points would not take."""
+    udn = document.findtext(f"{{{DEVICE}}}device/{{{DEVICE}}}UDN", "").strip()
+    if udn.lower() != f"uuid:{root.uuid}".lower():
+        found = f"the UDN {udn}" if udn else f"no device with a UDN, in the namespace {DEVICE}"
+        raise ValueError(f"has {found}; expected uuid:{root.uuid}")
+    own = document.get("configId")
+    if own is None:
+        return None
+    if not (own.isascii() and own.isdigit() and int(own) <= MAX_CONFIG_ID):
+        raise ValueError(f"has the configId {own!r}; expected 0..{MAX_CONFIG_ID}")
+    return int(own)
 
 
 def device_path(root: Device) -> str:
@@ -69,8 +107,8 @@ def _scpd_path(device: Device, number: int) -> str:
     return f"/{device.uuid}/service-{number}.xml"
 
 
-def _device_description(root: Device) -> bytes:
-    document = ET.Element("root", {"xmlns": DEVICE, "configId": str(config_id_of(root))})
+def _device_description(root: Device, config_id: int) -> bytes:
+    document = ET.Element("root", {"xmlns": DEVICE, "configId": str(config_id)})
     _add_version(document)
     document.append(_device(root))
     return _written(document)
@@ -120,11 +158,13 @@ def _service(device: Device, number: int, service: ServiceType) -> ET.Element:
     return element
 
 
-def _service_description() -> bytes:
-    """A service without actions."""
-    document = ET.Element("scpd", {"xmlns": SERVICE})
+def _service_description(config_id: int) -> bytes:
+    """A service without actions; a state variable it must have, and one of a vendor begins with X_ (section 2.5)."""
+    document = ET.Element("scpd", {"xmlns": SERVICE, "configId": str(config_id)})
     _add_version(document)
-    ET.SubElement(document, "serviceStateTable")
+    variable = ET.SubElement(ET.SubElement(document, "serviceStateTable"), "stateVariable", {"sendEvents": "no"})
+    ET.SubElement(variable, "name").text = "X_Unused"
+    ET.SubElement(variable, "dataType").text = "string"
     return _written(document)
 
 

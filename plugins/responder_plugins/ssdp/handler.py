@@ -32,7 +32,7 @@ from responder import (
 
 from . import web, wire
 from .admission import Admission, Place
-from .description import Document, config_id_of, documents_of
+from .description import describe, seen_by
 from .identity import BootId
 from .messages import Writer
 from .service import Announcer, Uniform
@@ -53,7 +53,7 @@ class SsdpHandler(Handler):
     """
 
     index: Index
-    documents: Mapping[str, Document]
+    documents: Mapping[str, bytes]
     server: str
     max_age: int
     uniform: Uniform = attrs.field(factory=lambda: Random().uniform)  # noqa: S311 - spreads load, keeps no secret
@@ -68,9 +68,12 @@ class SsdpHandler(Handler):
     def of(cls, options: Ssdp, context: Context) -> Self:
         """Raises ConfigError for a file that can't be read."""
         matches: list[Match] = []
-        for device in options.devices:
-            matches.extend(matches_of(device, Root(device.uuid, device.location, config_id_of(device))))
-        return cls(Index(matches), documents_of(options.devices, context), options.server, options.max_age)
+        documents: dict[str, bytes] = {}
+        for number, device in enumerate(options.devices):
+            description = describe(device, f"devices[{number}]", context)
+            documents.update(description.documents)
+            matches.extend(matches_of(device, Root(device.uuid, device.location, description.config_id)))
+        return cls(Index(matches), documents, options.server, options.max_age)
 
     def respond(self, request: Datagram) -> Answer:
         """Answer a search.  Raises PeerError for what is no readable message, or a multicast search without MX."""
@@ -99,7 +102,7 @@ class SsdpHandler(Handler):
 
         def find(path: str) -> bytes | None:
             document = self.documents.get(path)
-            return None if document is None else document.seen_by(connection.destination)
+            return None if document is None else seen_by(document, connection.destination)
 
         await web.serve(connection.stream, find, self.server)
         return None

@@ -18,6 +18,9 @@ from . import wire
 from .options import ADDRESS
 from .targets import Match, Root
 
+EXTENSION: Final = "http://schemas.upnp.org/upnp/1/0/"
+"""What the header NLS is an extension by (RFC 2774)."""
+
 SEARCH_PORTS: Final = range(49152, 65536)
 """What SEARCHPORT.UPNP.ORG may say (section 1.2.2)."""
 
@@ -58,6 +61,7 @@ class Writer:
                 "BOOTID.UPNP.ORG": self.boot_id,
                 "CONFIGID.UPNP.ORG": match.root.config_id,
                 "SEARCHPORT.UPNP.ORG": self._search_port,
+                **self._location_signature(address),
             },
         )
 
@@ -72,6 +76,7 @@ class Writer:
                 "LOCATION": self.location(match.root, address),
                 "SERVER": self.server,
                 "SEARCHPORT.UPNP.ORG": self._search_port,
+                **self._location_signature(address),
             },
         )
 
@@ -97,6 +102,12 @@ class Writer:
         if root.location is not None:
             return root.location.replace(ADDRESS, literal(address))
         return f"http://{literal(address)}:{self.device_port}/{root.uuid}/device.xml"
+
+    def _location_signature(self, address: IPAddress) -> dict[str, object]:
+        """What BOOTID.UPNP.ORG was before there was one, for IPv6 control points of UDA 1.0 (annex A of UDA 1.1)."""
+        if address.version == 4:
+            return {}
+        return {"OPT": f'"{EXTENSION}"; ns=01', "01-NLS": self.boot_id}
 
     @property
     def _search_port(self) -> int | None:

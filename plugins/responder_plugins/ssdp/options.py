@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import attrs
 
+from responder import ConfigError, ConfigErrors
+
 ADDRESS: Final = "{address}"
 """Put in for the address by which the asking control point reaches this host; IPv6 ones get their brackets."""
 
@@ -38,6 +40,12 @@ def is_text(_instance: object, attribute: attrs.Attribute[Any], value: str) -> N
     """An attrs validator: text for the description; XML has no place for control characters."""
     if not value.isprintable():
         raise ValueError(f"{attribute.name}: expected printable text, got {value!r}")
+
+
+def _is_name(instance: object, attribute: attrs.Attribute[Any], value: str) -> None:
+    is_text(instance, attribute, value)
+    if not value.strip():
+        raise ValueError(f"{attribute.name}: expected some text: UPnP wants every device to have it")
 
 
 def is_max_age(_instance: object, attribute: attrs.Attribute[int], value: int) -> None:
@@ -106,18 +114,18 @@ class Device:
     """A device; the texts are those of UDA 2.0 section 2.3.
 
     location     the URL of the description, `{address}` put in for the asker's link; None: it is served here
-    description  a file with the device description that is served here; None: it is made from these options
+    description  a file with the device description that is served here, `{address}` put in; None: it is made from these
     services     types, or tables of `ServiceType`
     devices      embedded devices, which have no location and no description of their own
     """
 
     uuid: str = attrs.field(validator=_is_uuid)
     type: str = attrs.field(validator=_is_type("device"))
-    friendly_name: str = attrs.field(validator=is_text)
+    friendly_name: str = attrs.field(validator=_is_name)
     location: str | None = attrs.field(default=None, validator=_is_location)
     description: Path | None = None
-    manufacturer: str = attrs.field(default="responderd", validator=is_text)
-    model_name: str = attrs.field(default="responderd", validator=is_text)
+    manufacturer: str = attrs.field(default="responderd", validator=_is_name)
+    model_name: str = attrs.field(default="responderd", validator=_is_name)
     model_number: str = attrs.field(default="", validator=is_text)
     serial_number: str = attrs.field(default="", validator=is_text)
     presentation: str = attrs.field(default="", validator=_is_url)
@@ -140,15 +148,28 @@ class Device:
             yield from device.tree()
 
 
+def walk(devices: Sequence[Device], path: str = "") -> Iterator[tuple[str, Device]]:
+    """All devices of those trees, each with its path below them: "[0]", "[0].devices[1]"."""
+    for number, device in enumerate(devices):
+        here = f"{path}[{number}]"
+        yield here, device
+        yield from walk(device.devices, f"{here}.devices")
+
+
 def are_devices(_instance: object, attribute: attrs.Attribute[Any], value: Sequence[Device]) -> None:
-    """An attrs validator: root devices, at least one, and no UUID twice."""
+    """An attrs validator: root devices, at least one, and no UUID twice.  Raises ConfigErrors, with each one's path."""
     if not value:
         raise ValueError(f"{attribute.name}: expected at least one device")
-    seen: set[str] = set()
-    for root in value:
-        for device in root.tree():
-            if device.uuid.lower() in seen:
-                raise ValueError(f"{attribute.name}: the UUID {device.uuid} is there twice")
-            seen.add(device.uuid.lower())
-            if device is not root and (device.location is not None or device.description is not None):
-                raise ValueError(f"{attribute.name}: {device.uuid} is embedded; its root has location and description")
+    seen: dict[str, str] = {}
+    errors = []
+    for path, device in walk(value):
+        first = seen.setdefault(device.uuid.lower(), path)
+        if first != path:
+            errors.append(ConfigError(f"{device.uuid} is there twice: {attribute.name}{first}", path=f"{path}.uuid"))
+        errors += [
+            ConfigError("an embedded device has none but its root device's", path=f"{path}.{key}")
+            for key in ("location", "description")
+            if "." in path and getattr(device, key) is not None
+        ]
+    if errors:
+        raise ConfigErrors(errors)

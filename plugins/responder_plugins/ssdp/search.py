@@ -25,6 +25,10 @@ from .service import places_of
 from .targets import ALL
 
 PORT: Final = 1900
+
+NAME: Final = "responderd"
+"""What a control point has to call itself (UDA 2.0 section 1.3.2, CPFN.UPNP.ORG)."""
+
 SEARCHES: Final = 2
 """How often the search is sent, since datagrams get lost (section 1.3.2)."""
 
@@ -79,7 +83,7 @@ class Searcher(Plugin):
         for _ in range(SEARCHES):
             for interface in network.interfaces:
                 for index, group in places_of(interface):
-                    payload = wire.write_search(f"{literal(group).upper()}:{PORT}", self.target, self.mx)
+                    payload = wire.write_search(f"{literal(group).upper()}:{PORT}", self.target, self.mx, NAME)
                     # A link that can't be asked has nothing to show; the others do.
                     with contextlib.suppress(SendError, ValueError):
                         await network.send(payload, to=Peer(group, PORT), on=index)

@@ -126,6 +126,7 @@ def write_message(start: str, headers: Mapping[str, object]) -> bytes:
     return "\r\n".join([start, *lines, "", ""]).encode()
 
 
-def write_search(host: str, target: str, mx: int) -> bytes:
-    """A multicast search (section 1.3.2); `host` is the group with its port."""
-    return write_message("M-SEARCH * HTTP/1.1", {"HOST": host, "MAN": f'"{DISCOVER}"', "MX": mx, "ST": target})
+def write_search(host: str, target: str, mx: int, name: str) -> bytes:
+    """A multicast search (section 1.3.2); `host` is the group with its port, `name` the control point's."""
+    headers = {"HOST": host, "MAN": f'"{DISCOVER}"', "MX": mx, "ST": target, "CPFN.UPNP.ORG": name}
+    return write_message("M-SEARCH * HTTP/1.1", headers)

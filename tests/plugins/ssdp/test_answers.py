@@ -41,6 +41,21 @@ async def test_an_answer_says_what_section_1_3_3_wants(autojump_clock: MockClock
     assert 0 <= int(answer["configid.upnp.org"]) < 2**24
     assert answer["searchport.upnp.org"] == "49200"
     assert (answer.to, answer.port, answer.hop_limit) == ("10.71.0.9", 40000, 2)
+    assert "opt" not in answer.message.headers
+
+
+async def test_ipv6_control_points_of_uda_1_0_get_their_signature(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with serving(SINGLE, state=tmp_path) as host:
+        await trio.sleep(CALM)
+        host.discovery.deliver(multicast(search(mx=1), "fd71::9", "ff02::c"))
+        await trio.sleep(CALM)
+        answers = host.answers()
+        alive = host.announced("ssdp:alive")
+    assert len(answers) == 1
+    for each in [*answers, *alive]:
+        opt = '"http://schemas.upnp.org/upnp/1/0/"; ns=01' if ":" in each.to else None
+        assert each.message.headers.get("opt") == opt
+        assert each.message.headers.get("01-nls") == (opt and each["bootid.upnp.org"])
 
 
 async def test_a_port_that_searchport_may_not_name_is_left_out(autojump_clock: MockClock, tmp_path: Path) -> None:

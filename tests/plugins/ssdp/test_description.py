@@ -16,7 +16,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from responder_plugins.ssdp import Device, ServiceType, Ssdp, web
-from responder_plugins.ssdp.description import DEVICE, SERVICE, config_id_of, documents_of
+from responder_plugins.ssdp.description import DEVICE, SERVICE, Description, describe, seen_by
 from trio.testing import MockClock, memory_stream_pair
 
 from responder import PASS, ConfigError, Connection, Context, Pass, Peer
@@ -26,6 +26,10 @@ from .support import BASIC, EMBEDDED_UUID, LAMP, LIGHT, ROOT_UUID, SINGLE, SWITC
 
 PATH = f"/{ROOT_UUID}/device.xml"
 CONTEXT = Context("ssdp")
+OWN = f"""<?xml version="1.0"?>
+<root xmlns="{DEVICE}"><device><UDN>uuid:{ROOT_UUID.upper()}</UDN>
+<presentationURL>http://{{address}}/</presentationURL></device></root>
+"""
 
 
 def parsed(content: bytes) -> ET.Element:
@@ -33,7 +37,20 @@ def parsed(content: bytes) -> ET.Element:
 
 
 def described(device: Device, address: str = "10.71.0.1") -> ET.Element:
-    return parsed(documents_of([device], CONTEXT)[PATH].seen_by(ip_address(address)))
+    return parsed(seen_by(describe(device, "devices[0]", CONTEXT).documents[PATH], ip_address(address)))
+
+
+def with_files(folder: Path, *, own: str = OWN, switch: str = "<scpd/>") -> tuple[Device, Context]:
+    """A device whose descriptions are files."""
+    (folder / "own.xml").write_text(own)
+    (folder / "switch.xml").write_text(switch)
+    service = ServiceType(f"{SWITCH}:1", scpd=Path("switch.xml"))
+    return attrs.evolve(SINGLE, description=Path("own.xml"), services=[service]), Context("ssdp", folder)
+
+
+def described_by(folder: Path, **files: str) -> Description:
+    device, context = with_files(folder, **files)
+    return describe(device, "devices[0]", context)
 
 
 class TestDocuments:
@@ -41,7 +58,7 @@ class TestDocuments:
         root = described(LAMP)
         names = {"d": DEVICE}
         assert root.tag == f"{{{DEVICE}}}root"
-        assert root.get("configId") == str(config_id_of(LAMP))
+        assert root.get("configId") == str(describe(LAMP, "", CONTEXT).config_id)
         assert root.findtext("d:specVersion/d:major", namespaces=names) == "2"
         assert [each.text for each in root.iter(f"{{{DEVICE}}}UDN")] == [f"uuid:{ROOT_UUID}", f"uuid:{EMBEDDED_UUID}"]
         assert [each.text for each in root.iter(f"{{{DEVICE}}}deviceType")] == [f"{BASIC}:2", f"{LIGHT}:1"]
@@ -50,12 +67,15 @@ class TestDocuments:
         assert root.findtext("d:device/d:serviceList/d:service/d:eventSubURL", namespaces=names) == ""
 
     def test_each_service_description_that_is_named_is_there(self) -> None:
-        documents = documents_of([LAMP], CONTEXT)
+        documents = describe(LAMP, "", CONTEXT).documents
         named = [each.text for each in described(LAMP).iter(f"{{{DEVICE}}}SCPDURL")]
         assert len(named) == 2
         assert set(documents) == {PATH, *named}
         for name in named:
-            assert parsed(documents[str(name)].content).tag == f"{{{SERVICE}}}scpd"
+            scpd = parsed(documents[str(name)])
+            assert scpd.tag == f"{{{SERVICE}}}scpd"
+            assert scpd.get("configId") == described(LAMP).get("configId")
+            assert len(scpd.findall(f"{{{SERVICE}}}serviceStateTable/{{{SERVICE}}}stateVariable")) == 1
 
     def test_the_address_is_put_in_for_each_asker(self) -> None:
         device = attrs.evolve(
@@ -68,28 +88,62 @@ class TestDocuments:
             assert [each.text for each in root.iter(f"{{{DEVICE}}}presentationURL")] == [f"http://{literal}/"]
             assert [each.text for each in root.iter(f"{{{DEVICE}}}controlURL")] == [f"http://{literal}/c"]
 
-    def test_files_are_served_as_they_are_and_noted_for_reloads(self, tmp_path: Path) -> None:
-        (tmp_path / "own.xml").write_bytes(b"<root>{address}</root>")
-        (tmp_path / "switch.xml").write_bytes(b"<scpd/>")
-        device = attrs.evolve(
-            SINGLE, description=Path("own.xml"), services=[ServiceType(f"{SWITCH}:1", scpd=Path("switch.xml"))]
-        )
-        context = Context("ssdp", tmp_path)
-        documents = documents_of([device], context)
-        assert [each.seen_by(ip_address("10.71.0.1")) for each in documents.values()] == [
-            b"<root>{address}</root>",
-            b"<scpd/>",
+    def test_files_are_served_with_the_address_put_in_and_noted_for_reloads(self, tmp_path: Path) -> None:
+        device, context = with_files(tmp_path)
+        documents = describe(device, "devices[0]", context).documents
+        assert [seen_by(each, ip_address("fd71::1")).decode() for each in documents.values()] == [
+            OWN.replace("{address}", "[fd71::1]"),
+            "<scpd/>",
         ]
         assert set(context.files) == {tmp_path / "own.xml", tmp_path / "switch.xml"}
 
-    def test_a_file_that_is_not_there(self, tmp_path: Path) -> None:
-        device = attrs.evolve(SINGLE, description=Path("own.xml"))
-        with pytest.raises(ConfigError, match=r"own\.xml"):
-            Ssdp(devices=(device,)).prepare(Context("ssdp", tmp_path))
+    @pytest.mark.parametrize(
+        ("files", "key", "line", "message"),
+        [
+            ({"own": "<root>\n<device>\n</root>"}, "description", 3, "is no XML"),
+            ({"own": f'<root xmlns="{DEVICE}"/>'}, "description", None, "no device with a UDN"),
+            ({"own": OWN.replace(ROOT_UUID.upper(), EMBEDDED_UUID)}, "description", None, EMBEDDED_UUID),
+            ({"own": OWN.replace("<root ", '<root configId="16777216" ')}, "description", None, "configId"),
+            ({"switch": "\n<scpd>"}, "services[0].scpd", 2, "is no XML"),
+        ],
+    )
+    def test_mistakes_in_files(
+        self, tmp_path: Path, files: dict[str, str], key: str, line: int | None, message: str
+    ) -> None:
+        device, context = with_files(tmp_path, **files)
+        with pytest.raises(ConfigError, match=message) as caught:
+            Ssdp(devices=(device,)).prepare(context)
+        assert (caught.value.path, caught.value.line) == (f"devices[0].{key}", line)
+        assert caught.value.file == tmp_path / ("own.xml" if key == "description" else "switch.xml")
 
-    def test_another_description_has_another_config_id(self) -> None:
-        assert config_id_of(SINGLE) == config_id_of(attrs.evolve(SINGLE))
-        assert config_id_of(SINGLE) != config_id_of(attrs.evolve(SINGLE, friendly_name="Other"))
+    def test_a_file_that_is_not_there_is_named_by_its_key(self, tmp_path: Path) -> None:
+        inner = attrs.evolve(
+            SINGLE,
+            uuid=EMBEDDED_UUID,
+            services=[f"{LIGHT}:1".replace("device", "service"), with_files(tmp_path)[0].service_types[0]],
+        )
+        (tmp_path / "switch.xml").unlink()
+        with pytest.raises(ConfigError, match=r"switch\.xml") as caught:
+            Ssdp(devices=(attrs.evolve(SINGLE, devices=(inner,)),)).prepare(Context("ssdp", tmp_path))
+        assert caught.value.path == "devices[0].devices[0].services[1].scpd"
+
+    def test_a_file_that_is_not_utf_8(self, tmp_path: Path) -> None:
+        device, context = with_files(tmp_path)
+        (tmp_path / "own.xml").write_bytes(OWN.encode("utf-16"))
+        with pytest.raises(ConfigError, match="UTF-8"):
+            describe(device, "devices[0]", context)
+
+    def test_another_description_has_another_config_id(self, tmp_path: Path) -> None:
+        ids = [describe(device, "", CONTEXT).config_id for device in (SINGLE, attrs.evolve(SINGLE))]
+        ids.append(describe(attrs.evolve(SINGLE, friendly_name="Other"), "", CONTEXT).config_id)
+        assert ids[0] == ids[1] != ids[2]
+        ids = [described_by(tmp_path, own=own).config_id for own in (OWN, OWN, OWN + "<!-- changed -->")]
+        assert ids[0] == ids[1] != ids[2]
+        ids = [described_by(tmp_path, switch=switch).config_id for switch in ("<scpd/>", "<scpd></scpd>")]
+        assert ids[0] != ids[1]
+
+    def test_a_file_may_have_a_config_id_of_its_own(self, tmp_path: Path) -> None:
+        assert described_by(tmp_path, own=OWN.replace("<root ", '<root configId="1337" ')).config_id == 1337
 
 
 class Client:

@@ -55,8 +55,11 @@ def test_a_service_may_be_a_table() -> None:
         ({"friendly_name": "a\nb"}, "devices[0].friendly_name", "printable"),
         ({"frendly_name": "a"}, "devices[0].frendly_name", "friendly_name"),
         ({"description": "own.xml"}, "devices[0]", "only where location is left out"),
-        ({"devices": [DEVICE]}, "devices", "twice"),
-        ({"devices": [{**DEVICE, "uuid": EMBEDDED_UUID}]}, "devices", "is embedded"),
+        ({"devices": [DEVICE]}, "devices[0].devices[0].uuid", "twice: devices[0]"),
+        ({"devices": [{**DEVICE, "uuid": EMBEDDED_UUID}]}, "devices[0].devices[0].location", "embedded"),
+        ({"devices": [{**DEVICE, "services": ["x"]}]}, "devices[0].devices[0].services", "expected a type"),
+        ({"friendly_name": " "}, "devices[0].friendly_name", "expected some text"),
+        ({"manufacturer": ""}, "devices[0].manufacturer", "expected some text"),
     ],
 )
 def test_mistakes_in_a_device(changes: dict[str, object], path: str, message: str) -> None:

@@ -113,4 +113,6 @@ def test_a_header_without_value_and_one_that_is_left_out() -> None:
 
 
 def test_our_own_search_is_read() -> None:
-    assert read_search(write_search("[FF02::C]:1900", "ssdp:all", 2)) == Search("ssdp:all", 2)
+    payload = write_search("[FF02::C]:1900", "ssdp:all", 2, "lab")
+    assert read_search(payload) == Search("ssdp:all", 2)
+    assert b"\r\nCPFN.UPNP.ORG: lab\r\n" in payload, "UDA 2.0 section 1.3.2 requires a name"
