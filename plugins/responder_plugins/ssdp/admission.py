@@ -1,7 +1,8 @@
-"""Who may have a search answered while many ask: bounded, and fair between links, networks and hosts.
+"""Who is served while many ask: bounded, and fair between links, networks and hosts.
 
 A multicast search is held for up to MX seconds before it is answered (UDA 2.0 section 1.3.3), so searches that wait are
-what a storm could pile up.  Two rules keep room, both a comparison:
+what a storm could pile up; and connections that say nothing would keep others from the descriptions.  Two rules keep
+room, both a comparison; the second is for searches only:
 
 - A link may hold as many places as all leave free, a network (/24, /56) on it as many as that leaves, and a host in it
   as many as that leaves.  So a link that floods gets half of the places, two a third each; there is always one left for
@@ -11,7 +12,7 @@ what a storm could pile up.  Two rules keep room, both a comparison:
   last places to those who did not.
 
 Within one network a storm whose sources are all different is a lottery, since nothing tells an honest host apart.  This
-file refuses to know searches and messages.
+file refuses to know searches, messages and connections.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ Key = TypeVar("Key")
 
 MAX_PENDING: Final = 240
 """Searches that wait; under the framework's default of `max_pending`, which takes no account of who asks."""
+
+MAX_CONNECTIONS: Final = 96
+"""HTTP connections; under the framework's default of `max_connections`, which takes no account of who asks."""
 
 MAX_WINDOW: Final = 5.0
 """Seconds; a larger MX counts as this (UDA section 1.3.3)."""
@@ -52,11 +56,39 @@ def network_of(address: IPAddress) -> tuple[int, int]:
 
 
 @attrs.define(eq=False)
+class Places:
+    """So many places in all, and who holds them: hosts, by the link (an index) and the address that they ask from."""
+
+    total: int
+    held: int = attrs.field(default=0, init=False)
+    _links: Counter[int] = attrs.field(factory=Counter, init=False)
+    _networks: Counter[tuple[int, int, int]] = attrs.field(factory=Counter, init=False)
+    _hosts: Counter[tuple[int, IPAddress]] = attrs.field(factory=Counter, init=False)
+
+    def room(self, link: int, address: IPAddress) -> int:
+        """How many that host may hold now; none if it is not more than it holds."""
+        room = self.total - self.held - self._links[link] - self._networks[link, *network_of(address)]
+        return room if self._hosts[link, address] < room else 0
+
+    def take(self, link: int, address: IPAddress) -> None:
+        self.held += 1
+        self._links[link] += 1
+        self._networks[link, *network_of(address)] += 1
+        self._hosts[link, address] += 1
+
+    def give_back(self, link: int, address: IPAddress) -> None:
+        self.held -= 1
+        _take_one(self._links, link)
+        _take_one(self._networks, (link, *network_of(address)))
+        _take_one(self._hosts, (link, address))
+
+
+@attrs.define(eq=False)
 class Place:
     """A place held by a search.  `window` is the seconds that its answers are spread over."""
 
     window: float
-    _admission: Admission
+    _places: Places
     _link: int
     _address: IPAddress
     _held: bool = True
@@ -65,44 +97,32 @@ class Place:
         """Give the place back; again does nothing."""
         if self._held:
             self._held = False
-            self._admission.release(self._link, self._address)
+            self._places.give_back(self._link, self._address)
 
 
 @attrs.define(eq=False)
 class Admission:
-    """The places, and who holds them."""
+    """The places of searches."""
 
-    _links: Counter[int] = attrs.field(factory=Counter, init=False)
-    _networks: Counter[tuple[int, int, int]] = attrs.field(factory=Counter, init=False)
-    _hosts: Counter[tuple[int, IPAddress]] = attrs.field(factory=Counter, init=False)
+    places: Places = attrs.field(factory=lambda: Places(MAX_PENDING), init=False)
     _turns: OrderedDict[tuple[int, IPAddress], float] = attrs.field(factory=OrderedDict, init=False)
-    pending: int = attrs.field(default=0, init=False)
 
     def ask(self, link: int, address: IPAddress, mx: float, now: float) -> Place | None:
         """A place for a search from that host of that link (an index), or None; `mx` and `now` in seconds."""
-        room = MAX_PENDING - self.pending - self._links[link] - self._networks[link, *network_of(address)]
         host = link, address
-        if self._hosts[host] >= room:
+        room = self.places.room(link, address)
+        if not room:
             return None
         # The last places are for those who had none for long.
         if room < SCARCE and now - self._turns.get(host, -inf) < TURN * SCARCE / room:
             return None
-        self._links[link] += 1
-        self._networks[link, *network_of(address)] += 1
-        self._hosts[host] += 1
-        self.pending += 1
+        self.places.take(link, address)
         self._turns[host] = now
         self._turns.move_to_end(host)
         if len(self._turns) > MAX_REMEMBERED:
             self._turns.popitem(last=False)
         window = min(mx, MAX_WINDOW)
-        return Place(max(min(window, MIN_WINDOW), window * min(1.0, room / SCARCE)), self, link, address)
-
-    def release(self, link: int, address: IPAddress) -> None:
-        self.pending -= 1
-        _take_one(self._links, link)
-        _take_one(self._networks, (link, *network_of(address)))
-        _take_one(self._hosts, (link, address))
+        return Place(max(min(window, MIN_WINDOW), window * min(1.0, room / SCARCE)), self.places, link, address)
 
 
 def _take_one(counter: Counter[Key], key: Key) -> None:

@@ -31,7 +31,7 @@ from responder import (
 )
 
 from . import web, wire
-from .admission import Admission, Place
+from .admission import MAX_CONNECTIONS, Admission, Place, Places
 from .description import describe, seen_by
 from .identity import BootId
 from .messages import Writer
@@ -59,6 +59,7 @@ class SsdpHandler(Handler):
     uniform: Uniform = attrs.field(factory=lambda: Random().uniform)  # noqa: S311 - spreads load, keeps no secret
     clock: Callable[[], float] = time.time
     admission: Admission = attrs.field(factory=Admission, init=False)
+    connections: Places = attrs.field(factory=lambda: Places(MAX_CONNECTIONS), init=False)
     writer: Writer | None = attrs.field(default=None, init=False)
     """None until there is something to announce, and from byebye on: then nothing is answered."""
     silenced: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -99,12 +100,19 @@ class SsdpHandler(Handler):
         """Serve the descriptions, where there are any."""
         if not self.documents:
             return PASS
+        link, peer = connection.interface.index, connection.peer.address
+        if not self.connections.room(link, peer):
+            return None
 
         def find(path: str) -> bytes | None:
             document = self.documents.get(path)
             return None if document is None else seen_by(document, connection.destination)
 
-        await web.serve(connection.stream, find, self.server)
+        self.connections.take(link, peer)
+        try:
+            await web.serve(connection.stream, find, self.server)
+        finally:
+            self.connections.give_back(link, peer)
         return None
 
     async def run(self, network: Network) -> None:

@@ -37,7 +37,7 @@ def test_a_flooding_network_leaves_room_for_others() -> None:
     admission = Admission()
     for host in range(1, 255):
         fill(admission, f"10.71.0.{host}", 100)
-    assert admission.pending <= MAX_PENDING / 3
+    assert admission.places.held <= MAX_PENDING / 3
     assert len(fill(admission, "10.72.0.9", 5)) == 5
     assert len(fill(admission, "fd72::9", 3)) == 3
 
@@ -46,7 +46,7 @@ def test_a_flooding_link_leaves_room_for_others() -> None:
     admission = Admission()
     for network in range(200):
         fill(admission, f"10.{network}.0.66", 100)
-    assert admission.pending <= MAX_PENDING / 2
+    assert admission.places.held <= MAX_PENDING / 2
     assert len(fill(admission, "10.1.0.66", 10, link=OTHER)) == 10
 
 
@@ -90,10 +90,10 @@ def test_the_window_shrinks_as_room_gets_scarce() -> None:
 def test_a_place_is_given_back_once() -> None:
     admission = Admission()
     (place,) = fill(admission, "10.71.0.9")
-    assert admission.pending == 1
+    assert admission.places.held == 1
     place.release()
     place.release()
-    assert admission.pending == 0
+    assert admission.places.held == 0
 
 
 def test_nothing_grows_by_what_peers_send() -> None:
@@ -104,9 +104,9 @@ def test_nothing_grows_by_what_peers_send() -> None:
         held += fill(admission, str(ip_address(rng.getrandbits(32))), now=number / 10000)
         if len(held) > 100:
             held.pop(0).release()
-    assert len(admission._hosts) <= MAX_PENDING
-    assert len(admission._networks) <= MAX_PENDING
-    assert len(admission._links) == 1
+    assert len(admission.places._hosts) <= MAX_PENDING
+    assert len(admission.places._networks) <= MAX_PENDING
+    assert len(admission.places._links) == 1
     assert len(admission._turns) <= MAX_REMEMBERED
 
 
@@ -119,6 +119,6 @@ def test_never_more_than_there_are_and_always_one_for_a_calm_link(steps: list[tu
             held.pop(number % len(held)).release()
         else:
             held += fill(admission, f"10.{network}.0.{host}", 20, link=link)
-        assert admission.pending == len(held) <= MAX_PENDING
+        assert admission.places.held == len(held) <= MAX_PENDING
         (newcomer,) = fill(admission, "10.0.0.0", link=99, now=number)
         newcomer.release()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from responder_plugins.ssdp import Device, ServiceType, Ssdp, web
+from responder_plugins.ssdp.admission import MAX_CONNECTIONS
 from responder_plugins.ssdp.description import DEVICE, SERVICE, Description, describe, seen_by
-from trio.testing import MockClock, memory_stream_pair
+from responder_plugins.ssdp.handler import SsdpHandler
+from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from responder import PASS, ConfigError, Connection, Context, Pass, Peer
 from tests.fakes import LAN
@@ -172,12 +174,10 @@ class Client:
         return status, found, body
 
 
-@asynccontextmanager
-async def talking(*devices: Device, destination: str = "10.71.0.2") -> AsyncIterator[Client]:
-    ours, theirs = memory_stream_pair()
-    connection = Connection(
-        stream=theirs,
-        peer=Peer("10.71.0.9", 40000),
+def connection_of(stream: trio.StapledStream[Any, Any], peer: str, destination: str = "10.71.0.2") -> Connection:
+    return Connection(
+        stream=stream,
+        peer=Peer(peer, 40000),
         destination=ip_address(destination),
         interface=LAN,
         service="device",
@@ -185,9 +185,17 @@ async def talking(*devices: Device, destination: str = "10.71.0.2") -> AsyncIter
         arrival=0.0,
     )
 
+
+@asynccontextmanager
+async def talking(
+    *devices: Device, destination: str = "10.71.0.2", peer: str = "10.71.0.9", handler: SsdpHandler | None = None
+) -> AsyncIterator[Client]:
+    ours, theirs = memory_stream_pair()
+    handler = handler or handler_of(*(devices or (LAMP,)))
+
     async def converse() -> Pass | None:
         try:
-            return await handler_of(*(devices or (LAMP,))).converse(connection)
+            return await handler.converse(connection_of(theirs, peer, destination))
         finally:
             await theirs.aclose()
 
@@ -277,13 +285,21 @@ class TestServing:
     async def test_devices_with_a_location_of_their_own_have_nothing_to_serve(self) -> None:
         handler = handler_of(attrs.evolve(SINGLE, location="http://{address}/"))
         _, theirs = memory_stream_pair()
-        connection = Connection(
-            stream=theirs,
-            peer=Peer("10.71.0.9", 40000),
-            destination=ip_address("10.71.0.2"),
-            interface=LAN,
-            service="device",
-            port=49200,
-            arrival=0.0,
-        )
-        assert await handler.converse(connection) is PASS
+        assert await handler.converse(connection_of(theirs, "10.71.0.9")) is PASS
+
+    @pytest.mark.parametrize("hosts", [["10.71.0.66"], [f"10.71.0.{number}" for number in range(60, 100)]])
+    async def test_who_holds_many_connections_open_does_not_keep_others_out(
+        self, autojump_clock: MockClock, hosts: list[str]
+    ) -> None:
+        handler = handler_of(LAMP)
+        async with AsyncExitStack() as stack:
+            for number in range(200):
+                await stack.enter_async_context(talking(peer=hosts[number % len(hosts)], handler=handler))
+            await wait_all_tasks_blocked()
+            held = handler.connections.held
+            assert held <= MAX_CONNECTIONS / 3
+            for peer in ("10.72.0.9", "fd71::9"):
+                client = await stack.enter_async_context(talking(peer=peer, handler=handler))
+                assert (await client.ask())[0] == 200
+            await trio.sleep(web.IDLE + 1)
+            assert handler.connections.held == 0
