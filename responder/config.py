@@ -9,7 +9,7 @@ This file refuses to run plugins, to open anything but the one file, and to bind
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -19,7 +19,7 @@ import attrs
 from . import registry
 from .endpoint import Endpoint
 from .errors import ConfigError, ConfigErrors, PluginError
-from .instance import INSTANCE_KEYS, Instance, InstanceKeys, Prepared, overlaid, prepare, prepare_all, read_keys
+from .instance import INSTANCE_KEYS, Instance, InstanceKeys, Prepared, no_one, overlaid, prepare, prepare_all, read_keys
 from .keys import join, unknown_key
 from .kinds import LEAVES, Kind, mismatch
 from .plugin import Context, Plugin
@@ -136,10 +136,12 @@ def parse(text: str, *, file: Path | None, folder: Path) -> Config:
     return read_text(text, file=file, folder=folder).config()
 
 
-async def load_prepared(file: Path, present: Iterable[Prepared] = ()) -> tuple[Config, list[Prepared]]:
+async def load_prepared(
+    file: Path, present: Iterable[Prepared] = (), *, may_fail: Callable[[str], bool] = no_one
+) -> tuple[Config, list[Prepared]]:
     """Load a file and let its plugins prepare, which are `present` where they are what they were.
 
-    Raises ConfigErrors with the mistakes that either finds.
+    `may_fail` is as in `prepare_all`.  Raises ConfigErrors with the mistakes that either finds.
     """
     import trio  # noqa: PLC0415 - as in `responder.instance`
 
@@ -147,7 +149,7 @@ async def load_prepared(file: Path, present: Iterable[Prepared] = ()) -> tuple[C
     errors = list(reading.errors)
     prepared: list[Prepared] = []
     with _Collected(errors):
-        prepared = await prepare_all(reading.instances, present)
+        prepared = await prepare_all(reading.instances, present, may_fail=may_fail)
     if errors:
         raise ConfigErrors(errors)
     return reading.config(), prepared

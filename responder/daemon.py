@@ -1,8 +1,9 @@
 """The daemon: a configuration made to serve, from the first check to the last goodbye.
 
 It prepares every plugin, opens every port, gives up its rights, says "ready", and serves until it is told to stop
-(SIGTERM, SIGINT, Ctrl-Break); then it says goodbye within the grace period and ends.  What is wrong at the start stops
-everything, and nothing half-started stays.  What goes wrong later stops nothing else, and shows in the exit status.
+(SIGTERM, SIGINT, Ctrl-Break); then it says goodbye within the grace period and ends.  A configuration that is wrong, or
+a port that can't be had, stops everything at the start, and nothing half-started stays.  A plugin that fails, then or
+later, stops nothing else, and shows in the exit status; one that can't be ended does not hold up the end.
 
 SIGHUP (or `responderd reload`) reads the configuration again.  It is checked whole first, and one that is wrong changes
 nothing.  This file refuses to know protocols and sockets.
@@ -14,9 +15,10 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -43,6 +45,12 @@ if TYPE_CHECKING:
 _log = get_logger(__name__)
 
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGBREAK") if hasattr(signal, name))
+LAST_MOMENT = 0.1
+"""Seconds between the end of all that can be ended and that of a process with something that can't."""
+
+MAX_REASON = 200
+"""Characters of a reason that the service manager is told: it shows a line."""
+
 RELOAD_SIGNALS = tuple(getattr(signal, name) for name in ("SIGHUP",) if hasattr(signal, name))
 
 FIXED_OPTIONS = ("control", "metrics", "user", "settle", "state")
@@ -52,29 +60,56 @@ FIXED_OPTIONS = ("control", "metrics", "user", "settle", "state")
 def run(file: Path | None) -> int:
     """Serve what the file says, or the embedded default, until told to stop.
 
-    Returns the exit status: 1 where something failed for good while serving.  Raises ConfigErrors for what is wrong
-    with the configuration, and an ExceptionGroup of BindError for ports that can't be had.
+    Returns the exit status: 1 where something failed for good while serving.  Raises an ExceptionGroup: of ConfigErrors
+    for what is wrong with the configuration, of BindError for ports that can't be had.
     """
     configure_logging()
     return trio.run(_main, file)
 
 
+@attrs.define(eq=False)
+class Orders:
+    """What signals order.  Until there is a server to stop, `stop` ends the start at once."""
+
+    stop: Callable[[], None]
+    reload: trio.Event = attrs.field(factory=trio.Event)
+
+    async def follow(self, signals: AsyncIterator[int]) -> None:
+        async for number in signals:
+            if number in RELOAD_SIGNALS:
+                # Several that come while one reload is under way are one more reload.
+                self.reload.set()
+            else:
+                _log.info("stopping", signal=signal.Signals(number).name)
+                self.stop()
+
+
 async def _main(file: Path | None) -> int:
+    status = 0
+    # Before anything else: from here on a signal is an order to the daemon, not the end of the process.
+    with trio.open_signal_receiver(*STOP_SIGNALS, *RELOAD_SIGNALS) as signals:
+        async with trio.open_nursery() as nursery:
+            orders = Orders(nursery.cancel_scope.cancel)
+            nursery.start_soon(orders.follow, signals)
+            status = await _serve(file, orders)
+            nursery.cancel_scope.cancel()
+    return status
+
+
+async def _serve(file: Path | None, orders: Orders) -> int:
     about = About(file)
     logging.getLogger("responder").addHandler(about.errors)
     if file is None:
         config = embedded_default()
         prepared = await prepare_all(config.instances)
     else:
-        config, prepared = await load_prepared(file)
+        config, prepared = await load_prepared(file, may_fail=lambda _name: True)
     options = config.daemon
     set_level(options.log)
     inherited = inherited_sockets()
     platform = net.platform(inherited)
     async with AsyncExitStack() as stack:
         stack.callback(inherited.close)
-        # From here on a signal is an order to the daemon, not the end of the process.
-        signals = stack.enter_context(trio.open_signal_receiver(*STOP_SIGNALS, *RELOAD_SIGNALS))
         server = await stack.enter_async_context(
             open_server(
                 prepared,
@@ -86,6 +121,7 @@ async def _main(file: Path | None) -> int:
             )
         )
         daemon = Daemon(config, server, about, Notifier.from_environment())
+        orders.stop = daemon.stop
         exporter: StreamListener | None = None
         if options.metrics is not None:
             from .exporter import open_exporter  # noqa: PLC0415 - only who wants metrics pays for prometheus-client
@@ -105,14 +141,25 @@ async def _main(file: Path | None) -> int:
                 from .exporter import serve_exporter  # noqa: PLC0415 - as above
 
                 nursery.start_soon(serve_exporter, exporter, lambda: take(server, about))
-            nursery.start_soon(daemon.follow_signals, signals)
-            nursery.start_soon(daemon.reload_when_asked)
+            nursery.start_soon(daemon.reload_when_asked, orders)
+            nursery.start_soon(_end_if_stuck, server, nursery.cancel_scope)
             nursery.start_soon(daemon.announce)
             nursery.start_soon(daemon.notifier.watchdog)
             await server.run()
             nursery.cancel_scope.cancel()
     _log.info("stopped", counters=server.counters.snapshot())
-    return 1 if server.failed or any(each.state == "restarting" for each in server.instances) else 0
+    return 1 if server.failed or any(each.state in ("restarting", "failed") for each in server.instances) else 0
+
+
+async def _end_if_stuck(server: Server, everything_else: trio.CancelScope) -> None:
+    """End the process where a task of a plugin shields itself from the end, which trio would wait for for ever."""
+    await server.stuck.wait()
+    everything_else.cancel()
+    with trio.CancelScope(shield=True):
+        await trio.sleep(LAST_MOMENT)
+    _log.info("stopped", counters=server.counters.snapshot())
+    logging.shutdown()
+    os._exit(1)
 
 
 @attrs.define(eq=False)
@@ -123,7 +170,6 @@ class Daemon:
     server: Server
     about: About
     notifier: Notifier
-    _reload_wanted: trio.Event = attrs.field(factory=trio.Event, init=False)
     _reloading: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     _query_log: QueryLog = attrs.field(factory=QueryLog, init=False)
 
@@ -147,20 +193,16 @@ class Daemon:
                 sys.stdout.write(invitation(self.server.table, self.server.port()))
                 sys.stdout.flush()
 
-    async def follow_signals(self, signals: AsyncIterator[int]) -> None:
-        async for number in signals:
-            if number in RELOAD_SIGNALS:
-                # Several that come while one reload is under way are one more reload.
-                self._reload_wanted.set()
-                continue
-            _log.info("stopping", signal=signal.Signals(number).name)
-            self.notifier.stopping()
-            self.server.stop()
+    def stop(self) -> None:
+        """Say goodbye and end; called again, at once."""
+        self.notifier.stopping()
+        self.server.stop()
 
-    async def reload_when_asked(self) -> None:
+    async def reload_when_asked(self, orders: Orders) -> None:
+        await self.server.ready.wait()
         while True:
-            await self._reload_wanted.wait()
-            self._reload_wanted = trio.Event()
+            await orders.reload.wait()
+            orders.reload = trio.Event()
             await self.reload()
 
     async def reload(self) -> list[str]:
@@ -168,11 +210,15 @@ class Daemon:
         file = self.config.file
         if file is None:
             return ["there is no configuration file to read again"]
+        await self.server.ready.wait()
         async with self._reloading:
             self.notifier.reloading()
             messages: list[str] = []
             try:
-                config, prepared = await load_prepared(file, [each.prepared for each in self.server.instances])
+                present = [each.prepared for each in self.server.instances]
+                # One that failed before holds up no change of the others; one that works is not lost by a reload.
+                failed = {each.instance.name for each in present if each.failure is not None}
+                config, prepared = await load_prepared(file, present, may_fail=failed.__contains__)
                 await self.server.replace(prepared)
             except* ResponderError as group:
                 messages = list(_messages(group))
@@ -183,6 +229,8 @@ class Daemon:
             if messages:
                 for message in messages:
                     _log.error("the new configuration is refused", reason=message)
+                more = f" (and {len(messages) - 1} more)" if len(messages) > 1 else ""
+                self.notifier.status(f"reload refused: {shorten(messages[0], MAX_REASON)}{more}")
             else:
                 self._take_over(config)
             self.notifier.ready()

@@ -244,16 +244,24 @@ def overlaid(services: tuple[Service, ...], keys: InstanceKeys, *, path: str) ->
 
 @attrs.frozen(eq=False)
 class Prepared:
-    """An instance with its handler, the files that its plugin read, each as it was then, and what is served without."""
+    """An instance with its handler, the files that its plugin read, each as it was then, and what is served without.
+
+    Where its plugin failed (`failure`) the handler is one that passes everything on.
+    """
 
     instance: Instance
     handler: Handler
     files: Mapping[Path, Stamp] = attrs.field(factory=dict)
     complaints: tuple[ConfigError, ...] = ()
+    failure: PluginError | None = None
 
     def is_current(self, instance: Instance) -> bool:
-        """Would preparing that instance give the same again?  Looks at the files."""
-        return self.instance == instance and all(stamp_of(path) == stamp for path, stamp in self.files.items())
+        """Would preparing that instance give the same again?  Looks at the files; a failure may have passed."""
+        return (
+            self.failure is None
+            and self.instance == instance
+            and all(stamp_of(path) == stamp for path, stamp in self.files.items())
+        )
 
 
 def prepare(instance: Instance) -> Prepared:
@@ -271,7 +279,7 @@ def prepare(instance: Instance) -> Prepared:
         raise ConfigErrors(_under(path, [error])) from error
     except PluginError as error:
         raise PluginError(f"{path}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(f"{path}: prepare failed: {type(error).__name__}: {error}") from error
     missing = [name for name in ("respond", "converse", "run") if not callable(getattr(handler, name, None))]
     if missing:
@@ -282,10 +290,18 @@ def prepare(instance: Instance) -> Prepared:
     return Prepared(instance, handler, dict(context.files), complaints)
 
 
-async def prepare_all(instances: Iterable[Instance], present: Iterable[Prepared] = ()) -> list[Prepared]:
+def no_one(_name: str) -> bool:
+    return False
+
+
+async def prepare_all(
+    instances: Iterable[Instance], present: Iterable[Prepared] = (), *, may_fail: Callable[[str], bool] = no_one
+) -> list[Prepared]:
     """Each instance, prepared in a thread; one of `present` where it is still what it would be.
 
-    A cancelled call leaves a `prepare` that hangs to itself: it must not hold up the end.
+    A plugin that fails, through no mistake of the configuration, is logged and kept as failed where `may_fail` says so
+    of the instance's name, so that the others serve.  A cancelled call leaves a `prepare` that hangs to itself: it must
+    not hold up the end.
 
     Raises ConfigErrors with the mistakes of all of them.
     """
@@ -304,7 +320,11 @@ async def prepare_all(instances: Iterable[Instance], present: Iterable[Prepared]
         except ConfigErrors as several:
             errors.extend(several.errors)
         except PluginError as error:
-            errors.append(ConfigError(str(error)))
+            if may_fail(instance.name):
+                _log.error("the plugin can't start", exc_info=error, plugin=instance.name)
+                prepared.append(Prepared(instance, Handler(), failure=error))
+            else:
+                errors.append(ConfigError(str(error)))
     if errors:
         raise ConfigErrors(errors)
     return prepared

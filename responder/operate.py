@@ -168,6 +168,8 @@ def _show_status(found: Mapping[str, Any]) -> None:
     config = found["config"] or "the embedded default"
     click.echo(printable(f"responderd {found['version']}, process {found['pid']}, {config}"))
     click.echo(printable(f"up {duration(found['uptime'])}, {state}"))
+    if found["lingering"]:
+        click.echo(printable(f"replaced, but still running: {', '.join(found['lingering'])}"))
     click.echo()
     _section(
         ("plugin", "kind", "state", "restarts", "pending", "connections", "slowest", "last error"),

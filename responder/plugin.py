@@ -333,6 +333,9 @@ class Plugin(Handler):
     def prepare(self, context: Context) -> Handler:
         """Check what options alone can't say, read files, and return the handler.
 
-        Runs in a thread, at `check` too: it must open no socket and change nothing.  Raises ConfigError.
+        Runs in a thread, at `check` too: it must open no socket and change nothing.  Raises ConfigError for what the
+        operator can mend in the config or a file: then nothing is started, or reloaded.  Anything else that it raises
+        is this plugin's own failure: at the start the others serve without it, a reload is refused, so that a handler
+        that works is not lost.
         """
         return self

@@ -40,6 +40,10 @@ from .supervisor import PluginNetwork, Supervised
 _log = get_logger(__name__)
 
 
+LINGER = 1.0
+"""Seconds that what was cancelled has to end: a task that shields itself for longer is named, and not waited for."""
+
+
 @attrs.define(eq=False)
 class LivePort:
     """Opened sockets that serve.  `receiving` ends their tasks; the sockets stay open for goodbyes."""
@@ -69,13 +73,17 @@ class Server:
     """Set once every port answers and every group that can be joined is."""
     failed: bool = attrs.field(default=False, init=False)
     """A port ended by itself: the others went on, and the exit status tells."""
+    stuck: trio.Event = attrs.field(factory=trio.Event, init=False)
+    """Set where something does not end though it was stopped and then cancelled: `run` will not return either."""
     _opened: dict[Key, Opened] = attrs.field(factory=dict, init=False)
     _numbers: set[int] = attrs.field(factory=set, init=False)
     _leaving: dict[Key, LivePort] = attrs.field(factory=dict, init=False)
     """Ports that nobody answers on any more, open until the goodbyes are said."""
     _replacing: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     _stopping: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _hurried: trio.Event = attrs.field(factory=trio.Event, init=False)
     _hurry: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _lingering: list[Supervised] = attrs.field(factory=list, init=False)
     # Both exist while `run` does.
     _background: trio.Nursery = attrs.field(init=False)
     """Receivers: ended by `stop` at once."""
@@ -110,15 +118,22 @@ class Server:
         """End `run`, with the grace period for goodbyes; called again, without what is left of it."""
         if self._stopping.is_set():
             self._hurry.cancel()
+            self._hurried.set()
         self._stopping.set()
 
+    def lingering(self) -> list[str]:
+        """The instances that were replaced or removed, but whose `run` goes on: it shields itself from the end."""
+        self._lingering = [runtime for runtime in self._lingering if not runtime.finished.is_set()]
+        return [runtime.name for runtime in self._lingering]
+
     async def run(self) -> None:
-        """Serve until `stop`."""
+        """Serve until `stop`.  What shields itself from being cancelled is waited for: see `stuck`."""
         async with trio.open_nursery() as self._background:
             with self._hurry:
                 async with trio.open_nursery() as self._work:
                     self._install(plan(runtime.instance for runtime in self.instances), self._opened, self.instances)
                     self._background.start_soon(self.following.run)
+                    self._background.start_soon(self._watch_end)
                     for runtime in self.instances:
                         self._work.start_soon(self._live, runtime, None)
                     self._work.start_soon(self._say_goodbye)
@@ -135,6 +150,18 @@ class Server:
         for runtime in self.instances:
             runtime.stop("stop")
         self._hurry.deadline = trio.current_time() + self.grace
+
+    async def _watch_end(self) -> None:
+        """Once stopped, name what has not ended when it should have.  `run` cancels this where everything has."""
+        await self._stopping.wait()
+        with trio.move_on_after(self.grace):
+            await self._hurried.wait()
+        await trio.sleep(LINGER)
+        names = [runtime.name for runtime in self.instances if not runtime.finished.is_set()] + self.lingering()
+        bindings = (binding for live in self.ports.values() for binding in live.port.bindings)
+        names += [str(binding) for binding in bindings if binding.pending or binding.connections]
+        _log.error("a plugin does not end though its time is over", plugin=", ".join(dict.fromkeys(names)))
+        self.stuck.set()
 
     def close(self) -> None:
         """Close every socket.  `open_server` does it at its end."""
@@ -285,16 +312,24 @@ class Server:
 
     async def _live(self, runtime: Supervised, predecessor: Supervised | None) -> None:
         """An instance's background work, once its predecessor's has ended."""
-        if predecessor is not None:
-            await self._end(predecessor, "replaced")
-        await runtime.live(PluginNetwork(runtime, self.following, self.counters, self.state_root))
+        try:
+            if predecessor is not None:
+                await self._end(predecessor, "replaced")
+            await runtime.live(PluginNetwork(runtime, self.following, self.counters, self.state_root))
+        finally:
+            runtime.finished.set()
 
     async def _end(self, runtime: Supervised, reason: StopReason) -> None:
         runtime.stop(reason)
         with trio.move_on_after(self.grace):
             await runtime.finished.wait()
         runtime.scope.cancel()
-        await runtime.finished.wait()
+        with trio.move_on_after(LINGER):
+            await runtime.finished.wait()
+        if not runtime.finished.is_set():
+            # Its successor does not wait for ever: what it may do twice is less bad than what is not done at all.
+            _log.error("a plugin does not end though its time is over", plugin=runtime.name)
+            self._lingering.append(runtime)
 
     async def _serve(self, port: Port, scope: trio.CancelScope) -> None:
         with scope:

@@ -99,7 +99,11 @@ class GroupStatus:
 
 @attrs.frozen
 class Status:
-    """All of it.  `uptime` in seconds; `ready` once every port answers; `failed` where a port ended by itself."""
+    """All of it.
+
+    `uptime` in seconds; `ready` once every port answers; `failed` where a port ended by itself; `lingering` the
+    instances that were replaced or removed but whose `run` goes on.
+    """
 
     version: str
     pid: int
@@ -107,6 +111,7 @@ class Status:
     config: str | None
     ready: bool
     failed: bool
+    lingering: tuple[str, ...]
     instances: tuple[InstanceStatus, ...]
     ports: tuple[PortStatus, ...]
     groups: tuple[GroupStatus, ...]
@@ -185,6 +190,7 @@ def take(server: Server, about: About) -> Status:
         config=None if about.config is None else str(about.config),
         ready=server.ready.is_set(),
         failed=server.failed,
+        lingering=tuple(server.lingering()),
         instances=tuple(_instance(each, bindings, about.errors) for each in server.instances),
         ports=tuple(map(_port, _live_ports(server))),
         groups=tuple(_groups(server)),

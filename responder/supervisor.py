@@ -39,7 +39,8 @@ FIRST_DELAY = 1.0
 LAST_DELAY = 60.0
 """Seconds: no delay is longer.  A `run` that lived as long starts from `FIRST_DELAY` again."""
 
-State: TypeAlias = Literal["ready", "restarting", "stopped"]
+State: TypeAlias = Literal["ready", "restarting", "failed", "stopped"]
+"""`failed`: the plugin could not prepare, and answers nothing."""
 
 _log = get_logger(__name__)
 
@@ -70,13 +71,16 @@ class Supervised:
     ports: dict[str, list[Port]] = attrs.field(factory=dict, init=False)
     """By service name; one for each address of `listen`, or one."""
     stopping: StopSignal = attrs.field(factory=StopSignal, init=False)
-    state: State = attrs.field(default="ready", init=False)
+    state: State = attrs.field(init=False)
     restarts: int = attrs.field(default=0, init=False)
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     """Ends `live` without a goodbye."""
     subscriptions: WeakSet[Subscription] = attrs.field(factory=WeakSet, init=False)
     finished: trio.Event = attrs.field(factory=trio.Event, init=False)
     """Set once `live` has ended, or will never begin."""
+
+    def __attrs_post_init__(self) -> None:
+        self.state = "ready" if self.prepared.failure is None else "failed"
 
     @property
     def instance(self) -> Instance:
@@ -130,7 +134,6 @@ class Supervised:
         with self.scope:
             if self.stopping.reason is None:
                 await self.supervise(network)
-        self.finished.set()
 
     async def supervise(self, network: PluginNetwork, jitter: Callable[[float, float], float] = random.uniform) -> None:
         """Run the handler's `run` until it returns; start it again when it crashes."""

@@ -27,6 +27,8 @@ PLUGINS = {
     "quitting": "Quitting",
     "slow-to-prepare": "SlowToPrepare",
     "mortal": "Mortal",
+    "unprepared": "Unprepared",
+    "shielded": "Shielded",
 }
 """Entry point -> class."""
 

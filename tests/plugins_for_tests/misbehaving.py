@@ -168,3 +168,36 @@ class Mortal(Plugin):
     async def run(self, network: Network) -> None:
         await trio.sleep(self.seconds)
         raise OSError("the disk is full")
+
+
+@attrs.frozen
+class Unprepared(Plugin):
+    """Fails to prepare, by a mistake of its own, until its option says otherwise."""
+
+    works: bool = False
+
+    services: ClassVar = (Service(port=7112),)
+
+    def prepare(self, context: Context) -> Handler:
+        if not self.works:
+            raise ZeroDivisionError("a mistake of mine")
+        return self
+
+    def respond(self, request: Datagram) -> Answer:
+        return request.payload
+
+
+@attrs.frozen
+class Shielded(Plugin):
+    """Its background work will not be ended: it waits for somebody who never comes, where nothing reaches it."""
+
+    word: str = ""
+
+    services: ClassVar = (Service(port=7113),)
+
+    def respond(self, request: Datagram) -> Answer:
+        return self.word.encode() or request.payload
+
+    async def run(self, network: Network) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep_forever()

@@ -16,6 +16,7 @@ from responder import InterfaceAddress
 from responder.config import Config, DaemonOptions, load
 from responder.daemon import Daemon, invitation, state_root
 from responder.instance import prepare_all
+from responder.net import notify
 from responder.server import open_server
 from responder.service_manager import Notifier
 from responder.status import About
@@ -83,6 +84,24 @@ class TestReload:
             assert daemon.server.instances == before
             assert await answered(platform)
         assert "the new configuration is refused" in caplog.text
+
+    async def test_the_service_manager_is_told_that_it_is_refused_and_why(
+        self, file: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        told: list[str] = []
+        monkeypatch.setattr(notify, "send", lambda _address, message, timeout: told.append(message))
+        async with running(file, ECHO, FakePlatform()) as daemon:
+            daemon.notifier = Notifier("/its/socket")
+            file.write_text("[plugins.echo]\nprot = 7007\nraet = 1\n")
+            await daemon.reload()
+            began, refused, ready = told
+            assert began.startswith("RELOADING=1")
+            assert refused.startswith("STATUS=reload refused: ")
+            assert refused.endswith("plugins.echo.prot: unknown key; did you mean 'port'? (and 1 more)")
+            assert ready == "READY=1"
+            file.write_text(ECHO)
+            assert await daemon.reload() == []
+            assert told[4:] == ["STATUS=serving echo", "READY=1"]
 
     async def test_the_mistakes_of_keys_and_of_files_are_told_together(self, file: Path) -> None:
         async with running(file, ECHO, FakePlatform()) as daemon:

@@ -46,6 +46,7 @@ STATUS = Status(
     config=None,
     ready=True,
     failed=False,
+    lingering=(),
     instances=(instance("dns"), instance("echo", restarts=3)),
     ports=(PortStatus(53, None, ("udp",), ("dns",), None, 5), PortStatus(53, "::1", ("udp",), ("dns",), None, 6)),
     groups=(

@@ -9,7 +9,7 @@ import pytest
 
 from responder.errors import ConfigError, ConfigErrors, PluginError
 from responder.instance import Instance, InstanceKeys, prepare, prepare_all
-from responder.plugin import Context, Handler, Plugin, Service
+from responder.plugin import PASS, Context, Handler, Plugin, Service
 
 
 @attrs.frozen
@@ -137,7 +137,7 @@ class Preparing(Plugin):
     outcome: Any = None
 
     def prepare(self, context: Context) -> Handler:
-        if isinstance(self.outcome, Exception):
+        if isinstance(self.outcome, BaseException):
             raise self.outcome
         context.path("zone")
         return self.outcome  # type: ignore[no-any-return] # a wrong one is what is tested
@@ -167,6 +167,24 @@ async def test_what_did_not_change_is_not_prepared_again(tmp_path: Path) -> None
     assert moved is not first
 
 
+async def test_a_plugin_that_fails_may_be_left_out_with_the_reason(caplog: pytest.LogCaptureFixture) -> None:
+    instances = [Instance.of(Preparing(KeyError("k")), "bad"), Instance.of(Preparing(Handler()), "good")]
+    with pytest.raises(ConfigErrors, match=r"^plugins\.bad: prepare failed: KeyError: 'k'$"):
+        await prepare_all(instances)
+    bad, good = await prepare_all(instances, may_fail=lambda name: name == "bad")
+    assert str(bad.failure) == "plugins.bad: prepare failed: KeyError: 'k'"
+    assert good.failure is None
+    assert bad.handler.respond(None) is PASS  # type: ignore[arg-type] # it looks at nothing
+    assert "the plugin can't start plugin=bad" in caplog.text
+    # It may have passed: each reload tries again.
+    assert not bad.is_current(instances[0])
+
+
+async def test_a_mistake_of_the_config_is_no_failure() -> None:
+    with pytest.raises(ConfigErrors, match=r"^plugins\.x: wrong$"):
+        await prepare_all([Instance.of(Preparing(ConfigError("wrong")), "x")], may_fail=lambda _name: True)
+
+
 @pytest.mark.parametrize(
     ("raised", "path"),
     [
@@ -192,6 +210,7 @@ def test_prepare_keeps_file_and_line() -> None:
     ("outcome", "message"),
     [
         (KeyError("k"), r"^plugins\.x: prepare failed: KeyError: 'k'$"),
+        (SystemExit(3), r"^plugins\.x: prepare failed: SystemExit: 3$"),
         (PluginError("rule"), r"^plugins\.x: rule$"),
         (None, "prepare returned None, which is no handler: it has no respond, converse, run"),
     ],

@@ -25,6 +25,7 @@ STATUS: dict[str, Any] = {
     "config": "/etc/a.toml",
     "ready": True,
     "failed": False,
+    "lingering": ["old"],
     "not_ready": ["echo is restarting"],
     "instances": [
         {

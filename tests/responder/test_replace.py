@@ -14,7 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from responder import Answer, BindError, Datagram, Network, Plugin, Service
 from responder.instance import Instance, Prepared
 from responder.net.types import Membership
-from responder.server import Server, open_server
+from responder.server import LINGER, Server, open_server
 from tests.fakes import FakePlatform, FakeReceived, FakeSocket, path
 
 
@@ -124,6 +124,58 @@ async def test_a_run_that_does_not_end_is_ended(autojump_clock: MockClock) -> No
         assert log == ["old begins"]
         await trio.sleep(0.2)
         assert log == ["old begins", "new begins"]
+
+
+async def test_a_run_that_cannot_be_ended_is_named_and_not_waited_for(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    platform = FakePlatform()
+    log: list[str] = []
+    released = trio.Event()
+
+    async def shielded(_: Network) -> None:
+        with trio.CancelScope(shield=True):
+            await released.wait()
+
+    async with serving(platform, prepared(Counting("old", log, shielded)), grace=2) as server:
+        await server.replace([prepared(Counting("new", log))])
+        await trio.sleep(2 + LINGER + 0.1)
+        assert log == ["old begins", "new begins"]
+        assert server.lingering() == ["a"]
+        assert "a plugin does not end though its time is over plugin=a" in caplog.text
+        released.set()
+        await wait_all_tasks_blocked()
+        assert server.lingering() == []
+
+
+async def test_a_run_that_cannot_be_ended_is_told_at_the_end(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    released = trio.Event()
+
+    async def shielded(_: Network) -> None:
+        with trio.CancelScope(shield=True):
+            await released.wait()
+
+    async with serving(FakePlatform(), prepared(Counting("old", [], shielded)), grace=2) as server:
+        began = trio.current_time()
+        server.stop()
+        await server.stuck.wait()
+        assert trio.current_time() - began == pytest.approx(2 + LINGER)
+        assert "a plugin does not end though its time is over plugin=a" in caplog.text
+        released.set()
+
+
+async def test_a_second_stop_leaves_no_grace(autojump_clock: MockClock) -> None:
+    async def endless(_: Network) -> None:
+        await trio.sleep_forever()
+
+    began = trio.current_time()
+    async with serving(FakePlatform(), prepared(Counting("old", [], endless)), grace=1000) as server:
+        server.stop()
+        server.stop()
+    assert trio.current_time() - began < 1
+    assert not server.stuck.is_set()
 
 
 async def test_many_replacements_in_a_row_run_only_the_last(autojump_clock: MockClock) -> None:
