@@ -1,17 +1,24 @@
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import ClassVar
 
 import attrs
 import pytest
 import trio
-from trio.testing import assert_checkpoints, wait_all_tasks_blocked
+from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 
 from responder import Datagram, Peer, Plugin, Service
-from responder.datagram import Interface
+from responder.addressing import reply_route
+from responder.budget import source_prefix
+from responder.conversation import OpenConversation
+from responder.datagram import Interface, Via
+from responder.flows import Binding, Taker
 from responder.instance import Instance, Prepared
+from responder.policy import Access
 from responder.server import open_server
-from tests.fakes import FakePlatform, FakeReceived, path
+from responder.supervisor import Supervised
+from tests.fakes import LAN, FakePlatform, FakeReceived, FakeSocket, path
 
 
 @attrs.frozen
@@ -55,6 +62,48 @@ async def test_a_conversation_speaks_from_the_asked_address_and_hears_its_peer_o
         }
         assert own.closed
         server.stop()
+
+
+class TestBounds:
+    """What a conversation sends counts to the budget of the instance, as any answer does."""
+
+    @staticmethod
+    def conversing(**keys: object) -> tuple[OpenConversation, FakeSocket]:
+        instance = Instance.of(Transfer(), **keys)
+        (service,) = instance.services
+        binding = Binding(Supervised(Prepared(instance, instance.plugin)), service, Access.of(instance, service))
+        way, tally = path(), defaultdict(int)
+        route = reply_route(way, LAN, Via.UNICAST)
+        socket = FakeSocket(50000)
+        taker = Taker(binding, route, tally, -1)
+        return OpenConversation(socket, route, 4711, tally, taker, source_prefix(way.peer)), socket
+
+    async def test_rate(self, autojump_clock: MockClock) -> None:
+        conversation, socket = self.conversing(rate=2)
+        for _ in range(5):
+            with assert_checkpoints():
+                await conversation.send(b"block")
+        await trio.sleep(1)
+        await conversation.send(b"block")
+        assert len(socket.sent) == 3
+        assert conversation.tally == {"answered": 3, "rate": 3}
+
+    async def test_amplification_with_what_the_peer_says_meanwhile_as_its_credit(self) -> None:
+        conversation, socket = self.conversing(amplification=3)
+        await conversation.send(bytes(30))
+        socket.deliver(FakeReceived(bytes(10), path(), port=4711))
+        await conversation.receive()
+        await conversation.send(bytes(30))
+        await conversation.send(b"x")
+        assert [len(sent.payload) for sent in socket.sent] == [30]
+        assert conversation.tally == {"amplification": 2, "answered": 1}
+
+    async def test_max_answer(self) -> None:
+        conversation, socket = self.conversing(max_answer=10)
+        await conversation.send(bytes(11))
+        await conversation.send(bytes(10))
+        assert [len(sent.payload) for sent in socket.sent] == [10]
+        assert conversation.tally == {"too-long": 1, "answered": 1}
 
 
 def test_a_datagram_that_no_network_delivered_has_nobody_to_converse_with() -> None:
