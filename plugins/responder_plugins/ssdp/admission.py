@@ -1,8 +1,8 @@
 """Who is served while many ask: bounded, and fair between links, networks and hosts.
 
 A multicast search is held for up to MX seconds before it is answered (UDA 2.0 section 1.3.3), so searches that wait are
-what a storm could pile up; and connections that say nothing would keep others from the descriptions.  Two rules keep
-room, both a comparison; the second is for searches only:
+what a storm could pile up; and connections that say nothing would keep others from the descriptions.  These rules
+keep room, each a comparison; connections have the first only:
 
 - A link may hold as many places as all leave free, a network (/24, /56) on it as many as that leaves, and a host in it
   as many as that leaves.  So a link that floods gets half of the places, two a third each; there is always one left for
@@ -10,22 +10,28 @@ room, both a comparison; the second is for searches only:
 - As room gets scarce the time that answers are spread over shrinks (a device may assume a smaller MX, section 1.3.3),
   and a host has to wait its turn, the longer the fewer places there are.  So hosts that ask again and again leave the
   last places to those who did not.
+- In a network that takes all it can, the last of its places are for hosts that were served in calm times.  A storm that
+  forges a new source for each search is made of strangers; to those who are strangers too it is a lottery, since
+  nothing tells an honest one apart.
 
-Within one network a storm whose sources are all different is a lottery, since nothing tells an honest host apart.  This
-file refuses to know searches, messages and connections.
+This file refuses to know searches, messages and connections.
 """
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from math import inf
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import attrs
 
 from responder import IPAddress
 
 Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+Host: TypeAlias = tuple[int, IPAddress]
+"""A link (an interface's index) and an address on it."""
 
 MAX_PENDING: Final = 240
 """Searches that wait; under the framework's default of `max_pending`, which takes no account of who asks."""
@@ -42,12 +48,15 @@ MIN_WINDOW: Final = 0.1
 SCARCE: Final = MAX_PENDING // 4
 """Places that a host can see free, from which on they count as scarce."""
 
+RESERVED: Final = SCARCE // 8
+"""So many of the places that a host can see free are no longer for strangers, where its network holds as many."""
+
 TURN: Final = 1.0
 """Seconds that a host waits after its last search was admitted when places begin to be scarce; with half of them twice
 as long, and so on."""
 
 MAX_REMEMBERED: Final = 4096
-"""Hosts whose last turn is remembered; the oldest is forgotten first."""
+"""Hosts whose last turn is remembered, and hosts that are no strangers; the oldest is forgotten first."""
 
 
 def network_of(address: IPAddress) -> tuple[int, int]:
@@ -63,12 +72,16 @@ class Places:
     held: int = attrs.field(default=0, init=False)
     _links: Counter[int] = attrs.field(factory=Counter, init=False)
     _networks: Counter[tuple[int, int, int]] = attrs.field(factory=Counter, init=False)
-    _hosts: Counter[tuple[int, IPAddress]] = attrs.field(factory=Counter, init=False)
+    _hosts: Counter[Host] = attrs.field(factory=Counter, init=False)
 
     def room(self, link: int, address: IPAddress) -> int:
         """How many that host may hold now; none if it is not more than it holds."""
         room = self.total - self.held - self._links[link] - self._networks[link, *network_of(address)]
         return room if self._hosts[link, address] < room else 0
+
+    def of_network(self, link: int, address: IPAddress) -> int:
+        """How many that host's network holds."""
+        return self._networks[link, *network_of(address)]
 
     def take(self, link: int, address: IPAddress) -> None:
         self.held += 1
@@ -105,7 +118,8 @@ class Admission:
     """The places of searches."""
 
     places: Places = attrs.field(factory=lambda: Places(MAX_PENDING), init=False)
-    _turns: OrderedDict[tuple[int, IPAddress], float] = attrs.field(factory=OrderedDict, init=False)
+    _turns: OrderedDict[Host, float] = attrs.field(factory=OrderedDict, init=False)
+    _known: OrderedDict[Host, None] = attrs.field(factory=OrderedDict, init=False)
 
     def ask(self, link: int, address: IPAddress, mx: float, now: float) -> Place | None:
         """A place for a search from that host of that link (an index), or None; `mx` and `now` in seconds."""
@@ -113,16 +127,23 @@ class Admission:
         room = self.places.room(link, address)
         if not room:
             return None
-        # The last places are for those who had none for long.
-        if room < SCARCE and now - self._turns.get(host, -inf) < TURN * SCARCE / room:
+        if room >= SCARCE:
+            _remember(self._known, host, None)
+        elif now - self._turns.get(host, -inf) < TURN * SCARCE / room:
+            return None  # the last places are for those who had none for long
+        elif room < RESERVED <= self.places.of_network(link, address) and host not in self._known:
             return None
         self.places.take(link, address)
-        self._turns[host] = now
-        self._turns.move_to_end(host)
-        if len(self._turns) > MAX_REMEMBERED:
-            self._turns.popitem(last=False)
+        _remember(self._turns, host, now)
         window = min(mx, MAX_WINDOW)
         return Place(max(min(window, MIN_WINDOW), window * min(1.0, room / SCARCE)), self.places, link, address)
+
+
+def _remember(table: OrderedDict[Host, Value], host: Host, value: Value) -> None:
+    table[host] = value
+    table.move_to_end(host)
+    if len(table) > MAX_REMEMBERED:
+        table.popitem(last=False)
 
 
 def _take_one(counter: Counter[Key], key: Key) -> None:
