@@ -36,19 +36,23 @@ config_argument = click.Path(path_type=Path)
 
 
 class _Brought(click.Command):
-    """A plugin's command as far as it is known without importing it."""
+    """A plugin's command as far as it is known without importing it; `entries` are those of its name, one is used."""
 
-    def __init__(self, entry: EntryPoint) -> None:
-        self._entry = entry
-        self._origin = entry.dist.name if entry.dist is not None else entry.value
-        super().__init__(entry.name, short_help=f"Commands of {entry.name} ({self._origin}).")
+    def __init__(self, entries: Sequence[EntryPoint]) -> None:
+        self._entry = entries[0]
+        self._origin, *self._others = map(_origin, entries)
+        origins = ", ".join([self._origin, *self._others])
+        super().__init__(self._entry.name, short_help=f"Commands of {self._entry.name} ({origins}).")
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         """The context of the command itself, which is imported here.  Exits, naming it, where that fails."""
         wrong = f"command {self.name!r} of {self._origin}"
+        if self._others:
+            others = ", ".join(self._others)
+            click.echo(f"warning: {wrong} is used; {others} has one of that name too", err=True)
         try:
             command = self._entry.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             exit_with([PluginError(f"{wrong} can't be imported: {type(error).__name__}: {error}")])
         if not isinstance(command, click.Command):
             exit_with([PluginError(f"{wrong} is no click.Command: {self._entry.value}")])
@@ -65,14 +69,22 @@ class _Main(click.Group):
         own = super().get_command(ctx, cmd_name)
         if own is not None:
             return own
-        entry = _brought().get(cmd_name)
-        return None if entry is None else _Brought(entry)
+        entries = _brought().get(cmd_name)
+        return None if entries is None else _Brought(entries)
 
 
-def _brought() -> dict[str, EntryPoint]:
+def _brought() -> dict[str, list[EntryPoint]]:
+    """By name; of several the same one comes first each time."""
     from importlib.metadata import entry_points
 
-    return {entry.name: entry for entry in entry_points(group="responder.commands")}
+    found: dict[str, list[EntryPoint]] = {}
+    for entry in sorted(entry_points(group="responder.commands"), key=_origin):
+        found.setdefault(entry.name, []).append(entry)
+    return found
+
+
+def _origin(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist is not None else entry.value
 
 
 @click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"]})

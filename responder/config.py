@@ -20,7 +20,7 @@ from . import registry
 from .endpoint import Endpoint
 from .errors import ConfigError, ConfigErrors, PluginError
 from .instance import INSTANCE_KEYS, Instance, InstanceKeys, Prepared, no_one, overlaid, prepare, prepare_all, read_keys
-from .keys import join, unknown_key
+from .keys import did_you_mean, join, unknown_key
 from .kinds import LEAVES, Kind, mismatch
 from .plugin import Context, Plugin
 
@@ -80,10 +80,15 @@ class Config:
 
 @attrs.frozen
 class Reading:
-    """What a file says: its mistakes, and what is sound beside them."""
+    """What a file says: its mistakes, and what is sound beside them.
+
+    `doubtful` are instances whose plugin has sound options, but whose keys are wrong: they can't be served, but their
+    plugin can look at its files, so that their mistakes are told at once too.
+    """
 
     daemon: DaemonOptions
     instances: tuple[Instance, ...]
+    doubtful: tuple[Instance, ...]
     errors: tuple[ConfigError, ...]
     file: Path | None
 
@@ -114,6 +119,7 @@ def read_text(text: str, *, file: Path | None, folder: Path) -> Reading:
         daemon = _read_daemon(table.get("daemon", {}), folder)
     plugins = table.get("plugins", {})
     instances: list[Instance] = []
+    doubtful: list[Instance] = []
     if not isinstance(plugins, dict):
         errors.append(ConfigError(str(mismatch("a table", plugins)), path="plugins"))
     elif not plugins and not unknown:
@@ -121,9 +127,9 @@ def read_text(text: str, *, file: Path | None, folder: Path) -> Reading:
     else:
         for name, options in plugins.items():
             with _Collected(errors):
-                instances.append(_read_instance(name, options, folder))
+                instances.append(_read_instance(name, options, folder, doubtful))
     named = [ConfigError(each.message, path=each.path, file=each.file or file, line=each.line) for each in errors]
-    return Reading(daemon, tuple(instances), tuple(named), file)
+    return Reading(daemon, tuple(instances), tuple(doubtful), tuple(named), file)
 
 
 def load(file: Path) -> Config:
@@ -149,7 +155,9 @@ async def load_prepared(
     errors = list(reading.errors)
     prepared: list[Prepared] = []
     with _Collected(errors):
-        prepared = await prepare_all(reading.instances, present, may_fail=may_fail)
+        # With a mistake nothing is served in any case, so that every failure is one more thing to tell.
+        spared = no_one if errors else may_fail
+        prepared = await prepare_all((*reading.instances, *reading.doubtful), present, may_fail=spared)
     if errors:
         raise ConfigErrors(errors)
     return reading.config(), prepared
@@ -202,8 +210,8 @@ def _read_daemon(table: Any, folder: Path) -> DaemonOptions:
     return structure(table, DaemonOptions, path="daemon", folder=folder)
 
 
-def _read_instance(name: str, table: Any, folder: Path) -> Instance:
-    """One `[plugins.NAME]` table.  Raises ConfigErrors."""
+def _read_instance(name: str, table: Any, folder: Path, doubtful: list[Instance]) -> Instance:
+    """One `[plugins.NAME]` table.  Raises ConfigErrors; what can be prepared all the same is added to `doubtful`."""
     from .structure import structure  # noqa: PLC0415 - as in `responder.instance`
 
     path = join("plugins", name)
@@ -221,12 +229,23 @@ def _read_instance(name: str, table: Any, folder: Path) -> Instance:
             with _Collected(errors):
                 options = {key: table[key] for key in table if key not in INSTANCE_KEYS}
                 plugin = structure(options, cls, path=path, folder=folder, also_known=INSTANCE_KEYS)
+            if plugin is None:
+                with _Collected([]):  # its mistakes are told already
+                    plugin = structure(_without_strangers(options, cls), cls, path=path, folder=folder)
             if keys is not None:
                 services = overlaid(cls.services, keys, path=path)
     if errors or keys is None or plugin is None or services is None:
+        if plugin is not None:
+            doubtful.append(Instance(name, plugin, plugin.services, folder=folder))
         order = [join(path, key) for key in table]
         raise ConfigErrors(sorted(errors, key=lambda error: _position(error.path, order)))
     return Instance.with_keys(name, plugin, services, keys, folder=folder)
+
+
+def _without_strangers(options: dict[str, Any], cls: type[Any]) -> dict[str, Any]:
+    """Without the unknown keys that are near to none of the plugin's options: it can prepare without them."""
+    own = [field.alias for field in attrs.fields(cls) if field.init]
+    return {key: value for key, value in options.items() if key in own or did_you_mean(key, own)}
 
 
 def _plugin_class(name: str, table: dict[str, Any], path: str) -> type[Plugin] | None:

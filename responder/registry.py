@@ -108,6 +108,9 @@ def broken_rules(cls: type[Plugin]) -> Iterator[str]:
     names = [service.name for service in services]
     for name in dict.fromkeys(name for name in names if names.count(name) > 1):
         yield f"two of its services have the name {name!r}"
-    # A `prepare` of its own may return a handler that has a `run`.
-    if not services and cls.run is Handler.run and cls.prepare is Plugin.prepare:
-        yield "it has neither services nor a run of its own, so it would do nothing"
+    # A `prepare` of its own may return a handler that has what is missing here.
+    if cls.prepare is Plugin.prepare and cls.run is Handler.run:
+        if not services:
+            yield "it has neither services nor a run of its own, so it would do nothing"
+        elif cls.respond is Handler.respond and cls.converse is Handler.converse:
+            yield "it has services but no respond, converse, run or prepare of its own, so it would do nothing"

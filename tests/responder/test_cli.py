@@ -281,7 +281,10 @@ def test_run_without_a_config_serves_the_embedded_default(monkeypatch: pytest.Mo
 def test_run_starts_nothing_on_a_bad_config(write: Write) -> None:
     result = call("run", write("[plugins.echo]\nprot = 7\n[plugins.two]\nport = 1\n"))
     assert result.exit_code == 2
-    assert len(result.stderr.splitlines()) == 2
+    said = result.stderr.splitlines()
+    assert len(said) == 3
+    assert all(line.startswith("error: ") for line in said)
+    assert said[2] == "error: plugins.two: prepare failed: KeyError: 'k'"
 
 
 TAKEN = BindError(errno.EADDRINUSE, "port 53 is taken by named", port=53)

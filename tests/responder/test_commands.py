@@ -76,5 +76,16 @@ def test_none_can_take_the_place_of_our_own() -> None:
     assert "gamma_module" not in sys.modules
 
 
+def test_of_two_with_one_name_one_is_used_and_both_are_named(install: Install, tmp_path: Path) -> None:
+    install("zeta", GOOD)
+    entries = tmp_path / "site" / "zeta-1.2.dist-info" / "entry_points.txt"
+    entries.write_text("[responder.commands]\ngood = zeta_module:good\n")
+    result = invoke("good", "say", "hello")
+    assert (result.exit_code, result.stdout) == (0, "said hello\n")
+    assert result.stderr == "warning: command 'good' of alpha is used; zeta has one of that name too\n"
+    assert "zeta_module" not in sys.modules
+    assert "(alpha, zeta)" in invoke("--help").output
+
+
 def test_what_nobody_brings() -> None:
     assert invoke("nothing").exit_code == 2

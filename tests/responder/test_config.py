@@ -27,10 +27,14 @@ PLUGINS = """
         zones: dict[str, Path] = attrs.field(factory=dict)
         services: ClassVar = (Service(port=7007),)
 
+        def respond(self, request): return None
+
     @attrs.frozen
     class Strict(Plugin):
         word: str
         services: ClassVar = (Service(port=7008),)
+
+        def respond(self, request): return None
 """
 
 

@@ -109,6 +109,24 @@ class TestReload:
             said = await daemon.reload()
             assert len(said) == 2
 
+    @pytest.mark.parametrize(
+        ("line", "message"),
+        [('port = "x"', "plugins.dns.port: expected a port"), ("prot = 7", "plugins.dns.prot: unknown key")],
+    )
+    async def test_also_where_one_instance_has_both(self, file: Path, line: str, message: str) -> None:
+        async with running(file, ECHO, FakePlatform()) as daemon:
+            file.write_text(f'[plugins.dns]\n{line}\nzones = {{ "example.test" = "missing.zone" }}\n')
+            said = await daemon.reload()
+            assert len(said) == 2
+            assert message in said[0]
+            assert "missing.zone: plugins.dns.zones" in said[1]
+
+    async def test_a_plugin_does_not_complain_of_what_a_mistyped_option_was_to_say(self, file: Path) -> None:
+        async with running(file, ECHO, FakePlatform()) as daemon:
+            file.write_text('[plugins.dns]\nzonez = { "example.test" = "missing.zone" }\n')
+            (said,) = await daemon.reload()
+            assert "plugins.dns.zonez: unknown key; did you mean 'zones'?" in said
+
     async def test_a_missing_file_changes_nothing(self, file: Path) -> None:
         platform = FakePlatform()
         async with running(file, ECHO, platform) as daemon:

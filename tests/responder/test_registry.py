@@ -24,6 +24,8 @@ GOOD = """
 
         words: tuple[str, ...] = ()
         services: ClassVar = (Service(port=7),)
+
+        def respond(self, request): return None
 """
 
 
@@ -86,6 +88,10 @@ def test_a_name_of_two_distributions_is_an_error_on_use_that_names_both(install:
             "it has neither services nor a run of its own",
         ),
         (
+            "@attrs.frozen\n    class Broken(Plugin):\n        services: ClassVar = (Service(port=7),)",
+            "it has services but no respond, converse, run or prepare of its own",
+        ),
+        (
             "@attrs.frozen\n    class Broken(Plugin):\n"
             "        services: ClassVar = (Service(port=7), Service(port=8), Service(port=9, name='x'))",
             "two of its services have the name 'default'",
@@ -129,3 +135,19 @@ def test_an_option_named_like_an_instance_key_is_refused(install: Install, key: 
 def test_a_plugin_without_services_may_have_work_of_its_own(install: Install, method: str) -> None:
     install("alpha", HEADER + f"\n    @attrs.frozen\n    class Worker(Plugin):\n        {method}", worker="Worker")
     assert registry.load("worker").services == ()
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "def respond(self, request): ...",
+        "async def converse(self, connection): ...",
+        "async def run(self, network): ...",
+        "def prepare(self, context): return Handler()",
+    ],
+)
+def test_a_plugin_with_services_needs_one_method_of_its_own(install: Install, method: str) -> None:
+    base = f"\n    class Base(Plugin):\n        __slots__ = ()\n        {method}"
+    worker = "\n    @attrs.frozen\n    class Worker(Base):\n        services: ClassVar = (Service(port=7),)"
+    install("alpha", HEADER + base + worker, worker="Worker")
+    assert registry.load("worker").__name__ == "Worker"
