@@ -16,12 +16,14 @@ from pathlib import Path
 
 import click
 
-from . import echo, machine, report, running
+from . import echo, machine, names, report, running
 from .comparing import Result
 
 GROUPS: dict[str, Callable[[running.Bench], Result]] = {
     "echo": echo.echo,
     "latency": echo.latency,
+    "dns": names.dns,
+    "zone-size": names.zone_size,
 }
 
 
