@@ -59,11 +59,12 @@ class Found:
 
 @attrs.frozen(eq=False)
 class Searcher(Plugin):
-    """Searches once on every interface; `found` holds the answers."""
+    """Searches once on every interface; `found` holds the answers, `asked` the interfaces that took the search."""
 
     target: str
     mx: int
     found: dict[Found, None] = attrs.field(factory=dict, init=False)
+    asked: set[int] = attrs.field(factory=set, init=False)
     done: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     services: ClassVar[tuple[Service, ...]] = (Service(port=0, hop_limit=2),)
@@ -87,8 +88,12 @@ class Searcher(Plugin):
                     # A link that can't be asked has nothing to show; the others do.
                     with contextlib.suppress(SendError, ValueError):
                         await network.send(payload, to=Peer(group, PORT), on=index)
+                        self.asked.add(index)
+            if not self.asked:
+                break
             await trio.sleep(BETWEEN)
-        await trio.sleep(self.mx + TRAVEL)
+        else:
+            await trio.sleep(self.mx + TRAVEL)
         self.done.set()
 
 
@@ -128,9 +133,15 @@ def search(target: str, mx: int, interfaces: tuple[str, ...], as_json: bool) -> 
 
 
 async def find(searcher: Searcher, interfaces: tuple[str, ...]) -> Iterable[Found]:
-    """Search once on the interfaces that match; none given: on all.  Raises ConfigErrors."""
+    """Search once on the interfaces that match; none given: on all.
+
+    Raises ConfigErrors, and ClickException where there is no interface to search on.
+    """
     async with serve(searcher, interfaces=interfaces):
         await searcher.done.wait()
+    if not searcher.asked:
+        which = f"matches {' or '.join(interfaces)}, is up" if interfaces else "is up"
+        raise click.ClickException(f"no interface {which} and takes multicast: see `responderd interfaces`")
     return searcher.found
 
 

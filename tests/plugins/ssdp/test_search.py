@@ -15,7 +15,7 @@ from responder_plugins.ssdp.wire import Search, read_search, write_message
 from trio.testing import MockClock
 
 from responder import Datagram, Peer, PeerError, SendRefused, serve
-from tests.fakes import GUEST, LAN, FakePlatform, FakeReceived, path
+from tests.fakes import GUEST, LAN, LOOPBACK, FakePlatform, FakeReceived, path
 
 from .test_announcing import PLACES
 
@@ -69,6 +69,17 @@ async def test_a_link_that_refuses_does_not_stop_the_others(autojump_clock: Mock
         platform.sockets[0].refusals += [SendRefused(1, "EPERM"), SendRefused(1, "EPERM")]
         await searcher.done.wait()
         assert len(platform.sockets[0].sent) == 2 * len(PLACES) - 2
+
+
+async def test_without_an_interface_to_search_on_nothing_is_waited_for(autojump_clock: MockClock) -> None:
+    searcher = Searcher("ssdp:all", 5)
+    platform = FakePlatform()
+    platform.tables = [(LOOPBACK,)]
+    began = trio.current_time()
+    async with serve(searcher, platform=platform):
+        await searcher.done.wait()
+    assert searcher.asked == set()
+    assert trio.current_time() - began < 1
 
 
 def told(searcher: Searcher, payload: bytes) -> None:
@@ -125,3 +136,9 @@ def test_a_wrong_pattern_is_told() -> None:
     result = CliRunner().invoke(search.ssdp, ["search", "--interface", ""])
     assert result.exit_code == 1
     assert "interfaces" in result.output
+
+
+def test_a_pattern_of_no_interface_is_told() -> None:
+    result = CliRunner().invoke(search.ssdp, ["search", "--interface", "no-such*"])
+    assert result.exit_code == 1
+    assert "no interface matches no-such*" in result.output
