@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import attrs
@@ -19,7 +20,7 @@ from responder import Connection, Datagram, IPNetwork
 from . import lookup, tsig, wire
 from .cookies import Cookies
 from .here import Here
-from .lookup import Catalog, Found
+from .lookup import Catalog, Found, Ours
 from .wire import Query, RRset, Writer
 from .zone import Zone
 
@@ -62,6 +63,7 @@ class Reply:
     kind      what rate limiting counts it by, with the rcode
     exempt    the client has shown that it is where its address says
     complete  nothing was left out for want of room
+    varies    the same query may get another answer: from another client, at another time
     """
 
     data: bytes
@@ -69,6 +71,7 @@ class Reply:
     kind: bytes = b""
     exempt: bool = False
     complete: bool = False
+    varies: bool = True
 
 
 @attrs.define(eq=False)
@@ -78,12 +81,14 @@ class _Extras:
     options: bytes = b""
     signer: tsig.Signer | None = None
     exempt: bool = False
+    varies: bool = False
 
 
 class Answering:
     """Answers queries from a catalog, which may be put in place of another at any time.
 
-    `counts` has how many answers there were here by their rcode, in lower case, for `handler` to tell.
+    `counts` has how many answers there were by their rcode, in lower case, for `handler` to tell; and what else there
+    is to be counted.
     """
 
     def __init__(self, settings: Settings, catalog: Catalog) -> None:
@@ -97,9 +102,11 @@ class Answering:
         found = self._before_lookup(query, data, way, extras)
         if found is None:
             found = self._find(query, way)
-        reply = self._write(query, found, way, extras)
-        self.counts[RCODES[reply.rcode]] += 1
-        return reply
+        return self._write(query, found, way, extras)
+
+    def count(self, rcode: int) -> None:
+        """An answer goes out."""
+        self.counts[RCODES[rcode]] += 1
 
     def _before_lookup(self, query: Query, data: bytes, way: Datagram | Connection, extras: _Extras) -> Found | None:
         """What is answered without looking at the question; None: go on."""
@@ -107,12 +114,14 @@ class Answering:
         if edns is not None and edns.cookie is not None and self.settings.cookies is not None:
             cookie, extras.exempt = self.settings.cookies.answer(edns.cookie, way.peer.address)
             extras.options += wire.option(wire.COOKIE, cookie)
+            extras.varies = True
         if edns is not None and edns.nsid and self.settings.identity is not None:
             extras.options += wire.option(wire.NSID, self.settings.identity.encode())
         if query.problem:
             return Found(query.problem, aa=False)
         if query.tsig:
             signer = tsig.verify(data, query.tsig, self.settings.keys, self.settings.clock)
+            extras.varies = True
             if signer is None:
                 return Found(wire.FORMERR, aa=False)
             extras.signer = signer
@@ -128,28 +137,21 @@ class Answering:
         written = query.question[:-4]
         if query.rdclass == wire.CH:
             return self._chaos(query, written)
-        if query.rdclass != wire.IN:
+        if query.rdclass not in (wire.IN, wire.CLASS_ANY):
             return Found(wire.REFUSED, aa=False, error=NOT_SUPPORTED)
         if query.rdtype in (wire.AXFR, wire.OPT, wire.TKEY, wire.TSIG):
             return Found(wire.NOTIMP, aa=False)  # AXFR: not by UDP (RFC 5936 section 4.2); the others hold no data
         if query.rdtype == wire.IXFR:
             return self._newest(query, way)
         here = self.settings.here
-        if here.names:
-            rrsets = here.answer(way, written, query.rdtype)
-            if rrsets is not None:
-                return self._with_denial(query.name, rrsets)
-            if query.name in here.names and self.catalog.covers(query.name) is None:
-                return self._with_denial(query.name, [])
-        return lookup.look_up(self.catalog, written, query.rdtype)
-
-    def _with_denial(self, name: bytes, rrsets: list[RRset]) -> Found:
-        """An answer of our own making: where it is empty, with the SOA of the zone around it, if there is one."""
-        found = Found(answer=rrsets, kind=name)
-        origin = self.catalog.covers(name)
-        zone = None if origin is None else self.catalog.zones[origin]
-        if not rrsets and zone is not None:
-            found.authority.append(zone.negative)
+        if not here.names:
+            found = lookup.look_up(self.catalog, written, query.rdtype)
+        else:
+            found = lookup.look_up(self.catalog, written, query.rdtype, Ours(here.existing, partial(here.answer, way)))
+            if found.rcode == wire.REFUSED and query.name in here.names:
+                found = Found(kind=query.name)  # it exists, and there is no zone around it to say more
+        if query.rdclass == wire.CLASS_ANY:
+            found.aa = False  # RFC 1034 section 6.2: what may leave other classes out can't be authoritative
         return found
 
     def _chaos(self, query: Query, written: bytes) -> Found:
@@ -194,9 +196,7 @@ class Answering:
             else:
                 self.counts["transfer"] += 1
                 return zone, extras.signer
-        reply = self._write(query, found, way, extras)
-        self.counts[RCODES[reply.rcode]] += 1
-        return reply
+        return self._write(query, found, way, extras)
 
     # Writing
 
@@ -234,7 +234,10 @@ class Answering:
         data = writer.finish(query.ident, flags)
         if signer is not None:
             data = signer.sign(data)
-        return Reply(data, found.rcode, found.kind, extras.exempt, complete)
+            if len(data) > limit:  # names of 255 bytes in question and signature: nothing can be said about them
+                return self._write(Query(query.ident, query.flags), Found(wire.FORMERR, aa=False), way, _Extras())
+        varies = found.varies or extras.varies or bool(query.problem)
+        return Reply(data, found.rcode, found.kind, extras.exempt, complete, varies)
 
 
 def fill(writer: Writer, found: Found) -> tuple[bool, bool]:
@@ -253,7 +256,9 @@ def fill(writer: Writer, found: Found) -> tuple[bool, bool]:
     return True, not left_out
 
 
-def truncated(query: Query) -> bytes:
-    """The empty reply that sends a client to TCP; without EDNS it is as short as its query."""
+def truncated(query: Query, size: int) -> bytes:
+    """The empty reply that sends a client to TCP, no longer than its query; `size` is the largest UDP answer."""
     writer = Writer(query.question, wire.PLAIN_UDP)
+    if query.edns is not None:  # RFC 6891 section 6.1.1: without it the client would take us for a server without EDNS
+        writer.add_raw(2, wire.opt_record(size, 0, query.edns.dnssec_ok))
     return writer.finish(query.ident, wire.QR | wire.TC | query.flags & wire.ECHOED)

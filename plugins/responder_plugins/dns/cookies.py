@@ -1,8 +1,8 @@
 """Server cookies (RFC 7873) in the form that all servers of a name can share (RFC 9018), and SipHash for them.
 
 A cookie proves that its client gets what is sent to its address, so it frees the client from rate limiting.  Without a
-configured secret each server makes its own, and a new one every day: a cookie holds an hour, so the one before it is
-all that has to be kept.  No state about clients.
+configured secret the process makes its own, and a new one every day: a cookie holds an hour, so the one before it is
+all that has to be kept.  Reloads don't change it.  No state about clients.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ VALID: Final = 3600
 AHEAD: Final = 300
 RENEW: Final = 1800
 """Seconds: a secret's time; and (RFC 9018 section 4.3) how old a cookie may be, how far ahead, when it is renewed."""
+
+_own: dict[int, bytes] = {}
+"""The process's own secrets by their day (since 1970)."""
 
 _MASK = 0xFFFFFFFFFFFFFFFF
 
@@ -61,13 +64,15 @@ def _rounds(state: list[int], count: int) -> None:
 class Cookies:
     """`secrets` of 16 bytes, the first for new cookies, all for those that come; none: our own, which roll.
 
-    `clock` gives seconds of Unix time.
+    `clock` gives seconds of Unix time; `own` is where own secrets are kept, by day.
     """
 
-    def __init__(self, secrets: tuple[bytes, ...], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, secrets: tuple[bytes, ...], clock: Callable[[], float], own: dict[int, bytes] | None = None
+    ) -> None:
         self._secrets = secrets
         self._clock = clock
-        self._own: dict[int, bytes] = {}
+        self._own = _own if own is None else own
 
     def answer(self, cookie: bytes, address: IPAddress) -> tuple[bytes, bool]:
         """The cookie to send to who sent this one, and whether what came was good."""
@@ -88,12 +93,16 @@ class Cookies:
 
     def _make(self, client: bytes, address: IPAddress, now: int) -> bytes:
         day = now // ROLL
-        if not self._secrets and day not in self._own:
-            self._own = {number: secret for number, secret in self._own.items() if number == day - 1}
-            self._own[day] = os.urandom(16)
-        secret = self._secrets[0] if self._secrets else self._own[day]
+        secret = self._secrets[0] if self._secrets else self._secret_of(day)
         plain = b"\1\0\0\0" + (now & 0xFFFFFFFF).to_bytes(4)
         return client + plain + siphash24(secret, client + plain + address.packed)
+
+    def _secret_of(self, day: int) -> bytes:
+        if day not in self._own:
+            for other in [other for other in self._own if other != day - 1]:
+                del self._own[other]
+            self._own[day] = os.urandom(16)
+        return self._own[day]
 
     def _kept(self, day: int) -> tuple[bytes, ...]:
         return (self._own[day],) if day in self._own else ()

@@ -6,6 +6,7 @@ This file refuses to parse and to decide answers.  TCP is in `streaming`.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -14,14 +15,18 @@ import trio
 from responder import Answer, Connection, Datagram, Handler, Network
 
 from . import wire
-from .answering import Answering, Reply, truncated
+from .answering import RCODES, Answering, Reply, truncated
 from .limiting import RateLimit, Verdict
 from .lookup import Catalog
 from .quick import Quick
+from .recent import Recent
 from .streaming import Streaming
 
 WATCH: Final = 2.0
 """Seconds between two looks at the zone files."""
+
+PACKETS: Final = 16384, 2**23
+"""Answers remembered whole: entries and bytes, each counting twice (see `Recent`)."""
 
 _log = logging.getLogger(__name__)
 
@@ -41,41 +46,59 @@ class DnsHandler(Handler):
         self._limit = limit
         self._streaming = streaming or Streaming(answering)
         self._reload = reload
-        self.quick = Quick(answering.catalog, answering.settings.here.names)
-        self._by_quick = 0
+        self._by_rcode = [0] * 16
+        self.swap(answering.catalog)
 
     def respond(self, request: Datagram) -> Answer:
         """Raises PeerError for what is no query."""
         data = request.payload
-        reply = self.quick.answer(data)
-        if reply is None:
-            return self._respond_slowly(request)
-        self._by_quick += 1
-        if self._limit is None:
-            return reply
-        name = data[12 : data.find(0, 12) + 1].lower()
-        found = reply[6:8] != b"\0\0"
-        kind = name if found else self.answering.catalog.covers(name) or b""
-        return self._limited(request, Reply(reply, reply[3] & 0xF, kind))
+        rest = self._known.get(data[2:])
+        if rest is None:
+            return self._respond_anew(request, data) if self._limit is None else self._limited(request, self._limit)
+        self._by_rcode[rest[1] & 0xF] += 1
+        return data[:2] + rest
 
-    def _respond_slowly(self, request: Datagram) -> bytes | None:
-        data = request.payload
+    def _respond_anew(self, request: Datagram, data: bytes) -> bytes:
+        """The answer to what was not asked a moment ago, to be remembered where it is the same for everyone."""
+        key = data[2:]
+        rest = self._packets.get(key)
+        if rest is None:
+            quick = self.quick.answer(data)
+            if quick is None:
+                reply = self._long_way(request, data)
+                if reply.varies:
+                    self.answering.count(reply.rcode)
+                    return reply.data
+                rest = reply.data[2:]
+            else:
+                rest = quick[0][2:]
+        self._by_rcode[rest[1] & 0xF] += 1
+        # What it takes: two objects of Python's and a place in a dict, some 200 bytes beside what is in them.
+        self._packets.put(key, rest, len(key) + len(rest) + 200)
+        self._known = self._packets.fresh
+        return data[:2] + rest
+
+    def _long_way(self, request: Datagram, data: bytes) -> Reply:
         query = wire.parse(data)
         reply = self.answering.answer(query, data, request)
         self.quick.learn(query, data, self.answering.settings.edns_size, reply)
-        if self._limit is None or reply.exempt:
-            return reply.data
-        return self._limited(request, reply)
+        return reply
 
-    def _limited(self, request: Datagram, reply: Reply) -> bytes | None:
-        assert self._limit is not None  # noqa: S101 - the callers have looked
+    def _limited(self, request: Datagram, limit: RateLimit) -> bytes | None:
+        data = request.payload
+        quick = self.quick.answer(data)
+        reply = self._long_way(request, data) if quick is None else Reply(quick[0], quick[0][3] & 0xF, quick[1])
         # Errors are one kind, whatever was asked.
         kind = reply.kind if reply.rcode in (wire.NOERROR, wire.NXDOMAIN, wire.YXDOMAIN) else b""
-        verdict = self._limit.judge(request.peer.address, reply.rcode, kind, trio.current_time())
+        verdict = Verdict.SEND
+        if not reply.exempt:
+            verdict = limit.judge(request.peer.address, reply.rcode, kind, trio.current_time())
         if verdict is Verdict.SEND:
+            self.answering.count(reply.rcode)
             return reply.data
         self.answering.counts["limited" if verdict is Verdict.DROP else "slipped"] += 1
-        return truncated(wire.parse(request.payload)) if verdict is Verdict.SLIP else None
+        size = self.answering.settings.edns_size
+        return truncated(wire.parse(request.payload), size) if verdict is Verdict.SLIP else None
 
     async def converse(self, connection: Connection) -> None:
         await self._streaming.converse(connection)
@@ -85,7 +108,11 @@ class DnsHandler(Handler):
     def swap(self, catalog: Catalog) -> None:
         """From here on answer from another catalog."""
         self.answering.catalog = catalog
-        self.quick = Quick(catalog, self.answering.settings.here.names)
+        self.quick = Quick(catalog, self.answering.settings.here.existing)
+        # The answer behind its ID by the query behind its ID, on which with the catalog it depends alone.  With a limit
+        # nothing is kept here: then each answer is looked at.
+        self._packets: Recent[bytes, bytes] = Recent(*PACKETS)
+        self._known = self._packets.fresh
 
     async def look(self) -> None:
         """Look at the zone files once, and serve what they say now."""
@@ -101,8 +128,8 @@ class DnsHandler(Handler):
                 nursery.start_soon(self._watch)
             await network.stopping.wait()
             nursery.cancel_scope.cancel()
-        counts = {"quick": self._by_quick, **self.answering.counts}
-        _log.info("dns %s answered: %s", network.instance, counts)
+        counts = Counter({RCODES[rcode]: count for rcode, count in enumerate(self._by_rcode) if count})
+        _log.info("dns %s answered: %s", network.instance, dict(counts + self.answering.counts))
 
     async def _watch(self) -> None:
         while True:

@@ -10,7 +10,8 @@ This file refuses to know messages.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 import attrs
@@ -32,31 +33,46 @@ class Here:
     ttl: int
     told: Told
 
-    def answer(self, way: Datagram | Connection, written: bytes, rdtype: int) -> list[RRset] | None:
-        """The answer, empty where the family has no address; None: no question for this file."""
+    @cached_property
+    def existing(self) -> frozenset[bytes]:
+        """The names, and those above them."""
+        return frozenset(above for name in self.names for above in wire.suffixes(name))
+
+    def answer(self, way: Datagram | Connection, written: bytes, rdtype: int) -> tuple[list[RRset] | None, bool]:
+        """The answer, empty where the family has no address; None: no question for this file.
+
+        And whether another client may get another answer.
+        """
         name = written.lower()
         if name in self.names:
             versions = {wire.A: (4,), wire.AAAA: (6,), wire.ANY: (4, 6)}.get(rdtype)
             if versions is None:
-                return None
+                return None, False
             rrsets = []
             for version in versions:
                 rdatas = tuple(address.packed for address in addresses(way, version, self.told))
                 if rdatas:
                     rrsets.append(RRset(written, wire.A if version == 4 else wire.AAAA, self.ttl, rdatas))
-            return rrsets
+            return rrsets, True
         if rdtype in (wire.PTR, wire.ANY) and self.names and name.endswith(b"\4arpa\0"):
             own = [address for version in (4, 6) for address in addresses(way, version, "interface")]
-            if name in {reverse_name(address) for address in (*own, way.destination)}:
-                return [RRset(written, wire.PTR, self.ttl, (self.names[0],))]
-        return None
+            if _by_unicast(way):
+                own.append(way.destination)
+            if name in map(reverse_name, own):
+                return [RRset(written, wire.PTR, self.ttl, (self.names[0],))], True
+            return None, True
+        return None, False
 
 
-def addresses(way: Datagram | Connection, version: int, told: Told) -> Collection[IPAddress]:
+def _by_unicast(way: Datagram | Connection) -> bool:
+    """Is its destination an address of this host's, not a group?"""
+    return not isinstance(way, Datagram) or way.via is Via.UNICAST
+
+
+def addresses(way: Datagram | Connection, version: int, told: Told) -> list[IPAddress]:
     """The host's addresses of a family, as the client of this query should use them."""
     own = [entry.address for entry in way.interface.addresses if entry.address.version == version]
-    unicast = not isinstance(way, Datagram) or way.via is Via.UNICAST
-    asked = way.destination if unicast and way.destination.version == version else None
+    asked = way.destination if _by_unicast(way) and way.destination.version == version else None
     if asked is not None and not asked.is_unspecified and not (version == 6 and asked.is_link_local):
         if told == "asked":
             return [asked]

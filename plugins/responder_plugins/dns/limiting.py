@@ -5,7 +5,7 @@ negative answers; one kind for all errors), since a victim gets the same answers
 does not ask twice.  Each `slip`-th answer over the limit is sent empty with TC, so that an honest client in the prefix
 of a victim gets through by TCP.
 
-The table is bounded: what was counted first is forgotten first.  This file refuses to know messages.
+The table is bounded: what was not counted for longest is forgotten.  This file refuses to know messages.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from typing import Final
 
 from responder import IPAddress
 
-MAX_KINDS: Final = 100_000
+from .recent import Recent
+
+MAX_KINDS: Final = 50_000
+"""Counts kept, once in use and once from before (see `Recent`)."""
 
 _PREFIX: Final = {4: 3, 6: 7}
 """Bytes of an address that count: /24 and /56."""
@@ -35,21 +38,19 @@ class RateLimit:
         self._burst = max(rate, 1.0)
         self._slip = slip
         # Tokens left, seconds when that was, answers held back.
-        self._kinds: dict[tuple[bytes, int, bytes], tuple[float, float, int]] = {}
+        self._kinds: Recent[tuple[bytes, int, bytes], tuple[float, float, int]] = Recent(MAX_KINDS)
 
     def judge(self, address: IPAddress, rcode: int, kind: bytes, now: float) -> Verdict:
         key = (address.packed[: _PREFIX[address.version]], rcode, kind)
         entry = self._kinds.get(key)
         if entry is None:
-            if len(self._kinds) >= MAX_KINDS:
-                del self._kinds[next(iter(self._kinds))]
-            self._kinds[key] = (self._burst - 1, now, 0)
+            self._kinds.put(key, (self._burst - 1, now, 0))
             return Verdict.SEND
         tokens, since, held_back = entry
         tokens = min(self._burst, tokens + (now - since) * self._rate)
         if tokens >= 1:
-            self._kinds[key] = (tokens - 1, now, held_back)
+            self._kinds.put(key, (tokens - 1, now, held_back))
             return Verdict.SEND
         held_back += 1
-        self._kinds[key] = (tokens, now, held_back)
+        self._kinds.put(key, (tokens, now, held_back))
         return Verdict.SLIP if self._slip and held_back % self._slip == 0 else Verdict.DROP

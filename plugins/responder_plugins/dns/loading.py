@@ -125,8 +125,9 @@ class _Loader:
         except ConfigError as error:
             raise ConfigErrors([*self._mistakes, error]) from None
         self._files.add(path)
-        # The tokenizer takes a carriage return for a part of the word before it.
-        tokens = dns.tokenizer.Tokenizer(io.StringIO(text.replace("\r\n", "\n")), str(path))
+        # The tokenizer takes the marks of Windows, at the begin of a file and the ends of lines, for parts of words.
+        text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+        tokens = dns.tokenizer.Tokenizer(io.StringIO(text), str(path))
         owner: dns.name.Name | None = None
         line = _Line(path, 1)
         try:
@@ -168,8 +169,12 @@ class _Loader:
                 tokens.get_eol()
             if depth == MAX_DEPTH:
                 raise _Syntax(f"$INCLUDE {name}: more than {MAX_DEPTH} files deep")
+            path = line.file.parent / name
+            if not path.is_file():
+                self._context.path(path)  # so that a reload knows when it is there
+                raise _Syntax(f"$INCLUDE: there is no file {path}")
             # RFC 1035 section 5.1: the origin of the included file ends with it.
-            self._read(line.file.parent / name, inner, depth + 1)
+            self._read(path, inner, depth + 1)
             return origin
         else:
             raise _Syntax(f"{word} is no directive that is known here")
@@ -187,16 +192,16 @@ class _Loader:
         for _ in range(2):
             if word[:1].isdigit():
                 ttl = self._last_ttl = _ttl(word)
-            elif word.upper() in {"CH", "HS", "CS"} or word.upper().startswith("CLASS"):
-                raise _Syntax(f"class {word}: the zone is of class IN")
-            elif word.upper() != "IN":
+            elif word.upper() not in {"IN", "CLASS1"}:  # RFC 3597 section 5 has the second
+                if word.upper() in {"CH", "HS", "CS"} or word.upper().startswith("CLASS"):
+                    raise _Syntax(f"class {word}: the zone is of class IN")
                 break
             word = tokens.get_string()
         rdtype = _rdtype(word)
         try:
             packed = _rdata(rdtype, tokens, origin)
-        except (ValueError, OverflowError) as error:
-            raise _Syntax(f"{word}: {error}") from None
+        except (dns.exception.DNSException, ValueError, OverflowError) as error:
+            raise _Syntax(f"{word}: {_said(error)}") from None
         if ttl is None:
             # RFC 2308 section 4: $TTL; else RFC 1035 section 5.1: the last one stated.
             ttl = self._last_ttl if self._default_ttl is None else self._default_ttl

@@ -9,7 +9,7 @@ This file refuses to know messages, clients and DNSSEC: signatures in a zone are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 import attrs
@@ -23,8 +23,8 @@ MAX_CHAIN: Final = 16
 
 NOT_READY, NOT_AUTHORITATIVE = 14, 20  # RFC 8914 section 4
 
-_ADDRESSED: Final = {wire.NS: 0, wire.MX: 2, wire.SRV: 6}
-"""Types whose targets' addresses are added: bytes in front of the name (RFC 1035 section 3.3, RFC 2782)."""
+_ADDRESSED: Final = {wire.NS: 0, wire.MX: 2, wire.SRV: 6, wire.SVCB: 2, wire.HTTPS: 2}
+"""Types whose targets' addresses are added: bytes in front of the name (RFC 1035 section 3.3, RFC 2782, RFC 9460)."""
 
 _CNAME_STOPS: Final = frozenset({wire.CNAME, wire.ANY, 46, 47})  # RRSIG and NSEC: RFC 4034 section 2.5
 
@@ -36,6 +36,7 @@ class Found:
     glue   how many of `additional`, from the first, the answer is of no use without
     error  an extended one (RFC 8914), where it tells something
     kind   the name that answers of this kind share: what rate limiting counts
+    varies another client may get another answer
     """
 
     rcode: int = wire.NOERROR
@@ -46,6 +47,23 @@ class Found:
     glue: int = 0
     error: int | None = None
     kind: bytes = b""
+    varies: bool = False
+
+
+@attrs.frozen
+class Ours:
+    """Names that have other data than the zones say; see `here`.
+
+    existing  they and the names above them, in lower case
+    answer    the RRsets of a name as it is written and a type, and whether another client may get others; no RRsets
+              where it has none of that type, None where the zones have to say
+    """
+
+    existing: Collection[bytes] = ()
+    answer: Callable[[bytes, int], tuple[list[RRset] | None, bool]] = lambda _name, _rdtype: (None, False)
+
+
+NONE: Final = Ours()
 
 
 @attrs.frozen(eq=False)
@@ -82,7 +100,7 @@ class Catalog:
         return origin
 
 
-def look_up(catalog: Catalog, written: bytes, rdtype: int) -> Found:
+def look_up(catalog: Catalog, written: bytes, rdtype: int, ours: Ours = NONE) -> Found:
     """The answer to a question of class IN; `written` is the name as the client wrote it."""
     found = Found()
     seen: set[bytes] = set()
@@ -91,6 +109,14 @@ def look_up(catalog: Catalog, written: bytes, rdtype: int) -> Found:
         name = following.lower()
         origin = catalog.origin_for(name, rdtype)
         zone = None if origin is None else catalog.zones[origin]
+        own, varies = ours.answer(following, rdtype)
+        found.varies |= varies
+        if own is not None:
+            found.answer += own
+            found.kind = found.kind or name
+            if not own and zone is not None:
+                found.authority.append(zone.negative)
+            break
         if zone is None:
             if not seen:
                 found.aa = False
@@ -100,25 +126,30 @@ def look_up(catalog: Catalog, written: bytes, rdtype: int) -> Found:
         if name in seen:
             break
         seen.add(name)
-        following = _in_zone(zone, following, name, rdtype, found)
-    _add_addresses(catalog, found)
+        following = _in_zone(zone, following, name, rdtype, found, ours.existing)
+    _add_addresses(catalog, found, ours)
     return found
 
 
-def _in_zone(zone: Zone, written: bytes, name: bytes, rdtype: int, found: Found) -> bytes | None:
+def _in_zone(
+    zone: Zone, written: bytes, name: bytes, rdtype: int, found: Found, existing: Collection[bytes]
+) -> bytes | None:
     """Add what this zone says about a name; the name to go on with, if it says so."""
     encloser = zone.origin
     for above in reversed(list(_down_to(zone.origin, name))):
         if above != zone.origin and zone.has(above, wire.NS) and not (above == name and rdtype == wire.DS):
             _refer(zone, above, found)
             return None
-        if above not in zone.names:
+        if above not in zone.names and above not in existing:
             break
         encloser = above
         if above != name and zone.has(above, wire.DNAME):
             target = _redirect(zone, above, written, found)
             return None if rdtype == wire.CNAME else target
     source = name
+    if encloser == name and name not in zone.names:
+        _deny(zone, found)
+        return None
     if encloser != name:
         source = b"\1*" + encloser
         if source not in zone.names:
@@ -144,8 +175,11 @@ def _from_node(zone: Zone, source: bytes, written: bytes, rdtype: int, found: Fo
         return alias.rdatas[0]
     if rdtype == wire.ANY:
         every = [zone.rrset(source, each, written) for each in zone.types(source)]
-        # The smallest: who asks for ANY wants to see that the name is there, or a large answer for someone else.
-        rrset = min(filter(None, every), key=lambda each: sum(map(len, each.rdatas)), default=None)
+        # The smallest, and none that brings addresses with it: who asks for ANY wants to see that the name is there, or
+        # a large answer for someone else.
+        rrset = min(
+            filter(None, every), key=lambda each: (each.rdtype in _ADDRESSED, sum(map(len, each.rdatas))), default=None
+        )
     else:
         rrset = zone.rrset(source, rdtype, written)
     if rrset is None:
@@ -199,18 +233,38 @@ def _addresses(zone: Zone, target: bytes) -> Iterator[RRset]:
             yield rrset
 
 
-def _add_addresses(catalog: Catalog, found: Found) -> None:
-    """Addresses that the answer's own names lead to (RFC 1034 section 4.3.2 step 6), each once."""
+def _add_addresses(catalog: Catalog, found: Found, ours: Ours) -> None:
+    """Addresses that the answer's own names lead to (RFC 1034 section 4.3.2 step 6), each once.
+
+    For SVCB and HTTPS the target's own records of the type too (RFC 9460 section 4.1).
+    """
     present = {(rrset.name.lower(), rrset.rdtype) for rrset in found.answer + found.additional}
     for rrset in found.answer:
         if rrset.rdtype not in _ADDRESSED:
             continue
         for rdata in rrset.rdatas:
-            target = rdata[_ADDRESSED[rrset.rdtype] :]
+            target, rdtypes = _target(rrset, rdata)
             origin = catalog.covers(target.lower())
             zone = None if origin is None else catalog.zones[origin]
-            for address in () if zone is None else _addresses(zone, target):
-                key = (target.lower(), address.rdtype)
-                if key not in present:
-                    present.add(key)
-                    found.additional.append(address)
+            for rdtype in rdtypes:
+                key = (target.lower(), rdtype)
+                if key in present:
+                    continue
+                present.add(key)
+                own, varies = ours.answer(target, rdtype)
+                found.varies |= varies
+                if own is not None:
+                    found.additional += own
+                elif zone is not None:
+                    found.additional += filter(None, [zone.rrset(target.lower(), rdtype, target)])
+
+
+def _target(rrset: RRset, rdata: bytes) -> tuple[bytes, Collection[int]]:
+    """The name that a record leads to, and the types to be added of it."""
+    at = _ADDRESSED[rrset.rdtype]
+    target = rdata[at : wire.name_end(rdata, at)]
+    if rrset.rdtype not in {wire.SVCB, wire.HTTPS}:
+        return target, (wire.A, wire.AAAA)
+    if target == wire.ROOT and rdata[:2] != b"\0\0":
+        target = rrset.name  # RFC 9460 section 2.5.2: "." is the owner itself; not of an alias, section 2.5.1
+    return target, (wire.A, wire.AAAA, rrset.rdtype)

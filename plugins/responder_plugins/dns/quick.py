@@ -3,12 +3,15 @@
 All of a query but ID, name and type is its *shape* (flags, counts, class, OPT), of which honest clients have a handful.
 What a shape means for the reply is worked out by the long way once, and remembered.
 
-    a positive answer   name and type are in the catalog's table: ID, flags, counts, the question as it came, the
-                        records that stand there, OPT
+    a positive answer   name and type are in the catalog's table, or those of the wildcard that covers the name: ID,
+                        flags, counts, the question as it came, the records that stand there, OPT
     the long way's      aliases, MX and the like, of names that exist: remembered once they have been asked for
+    a pattern           referrals, and aliases, MX and the like of a wildcard: worked out by `lookup` once for a
+                        cut or wildcard and a length of the name, on which alone the compression pointers depend
     a denial            the name is in a zone, but neither below a delegation or DNAME nor matched by a wildcard, and
                         has no such type: the same with the zone's SOA record, which differs only by where the zone's
                         name stands
+    a refusal           the name is in no zone
 
 All else is None here: the long way's.  A name that holds a zero byte is cut there; what is left is then no whole name,
 so it is found neither in a table nor among the labels.  A test holds both ways against each other.
@@ -17,46 +20,69 @@ so it is found neither in a table nor among the labels.  A test holds both ways 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final
+from typing import Final, TypeAlias
 
 import attrs
 
-from . import wire
+from . import lookup, wire
 from .answering import Reply
-from .lookup import Catalog
-from .wire import Query
+from .lookup import Catalog, Found
+from .recent import Recent
+from .wire import Query, Writer
 from .zone import Zone
 
 MAX_SHAPES: Final = 1024
 """Shapes remembered: honest clients have some dozens, the rest is made up and goes the long way."""
 
-MAX_REMEMBERED: Final = 10_000
-"""Answers of the long way remembered; the oldest is forgotten first."""
+REMEMBERED: Final = 10_000, 2**22
+"""Answers of the long way, and as many patterns, that are remembered: entries and bytes, each counting twice."""
 
-_NOT_DENIED: Final = frozenset(
+_NOT_HERE: Final = frozenset(
     rdtype.to_bytes(2)
     for rdtype in (wire.OPT, wire.DS, wire.TKEY, wire.TSIG, wire.IXFR, wire.AXFR, 253, 254, wire.ANY, 46, 47)
 )
 """Types with rules of their own."""
 
-_CNAME: Final = wire.CNAME.to_bytes(2)
+_CNAME, _NS, _DNAME = (rdtype.to_bytes(2) for rdtype in (wire.CNAME, wire.NS, wire.DNAME))
+
+_Part: TypeAlias = tuple[bytes, bytes, bytes, bytes, bytes]
+"""Of a reply: flags and the count of questions, the other counts, the records, our OPT record, what limits count."""
 
 
 @attrs.frozen(eq=False)
 class _Shape:
     """How to reply to queries of one shape.
 
-    head        flags and the count of questions; `missing` the same with NXDOMAIN
-    extra       how many records `opt` has
-    opt         our OPT record, or nothing
-    limit       bytes that the reply may have
+    positive, missing, referral, refused   flags and the count of questions, by what is said
+    opt            our OPT record, or nothing; `refusing` the same with the reason
+    limit          bytes that the reply may have
     """
 
-    head: bytes
+    positive: bytes
     missing: bytes
-    extra: int
+    referral: bytes
+    refused: bytes
     opt: bytes
+    refusing: bytes
     limit: int
+
+    @classmethod
+    def of(cls, query: Query, size: int) -> _Shape:
+        flags = wire.QR | query.flags & wire.ECHOED
+        opt = refusing = b""
+        if query.edns is not None:
+            opt = wire.opt_record(size, 0, query.edns.dnssec_ok)
+            reason = wire.option(wire.EDE, lookup.NOT_AUTHORITATIVE.to_bytes(2))
+            refusing = wire.opt_record(size, 0, query.edns.dnssec_ok, reason)
+        return cls(
+            positive=(flags | wire.AA).to_bytes(2) + b"\0\1",
+            missing=(flags | wire.AA | wire.NXDOMAIN).to_bytes(2) + b"\0\1",
+            referral=flags.to_bytes(2) + b"\0\1",
+            refused=(flags | wire.REFUSED).to_bytes(2) + b"\0\1",
+            opt=opt,
+            refusing=refusing,
+            limit=min(query.edns.size, size) if query.edns is not None else wire.PLAIN_UDP,
+        )
 
 
 class _Denials:
@@ -64,12 +90,10 @@ class _Denials:
 
     def __init__(self, zone: Zone) -> None:
         self.zone = zone
+        keys = [key for key in zone.linked if key.endswith((_NS, _DNAME)) and key != zone.origin + _NS]
         # Where names below are another's, or this zone's by another name.
-        self.leaving = {
-            key[:-2]
-            for key in zone.linked
-            if key.endswith((b"\0\2", b"\0\x27")) and key != zone.origin + wire.NS.to_bytes(2)
-        }
+        self.cuts = {key[:-2] for key in keys if key.endswith(_NS)}
+        self.leaving = {key[:-2] for key in keys}
         self._made: dict[int, bytes] = {}
 
     def record(self, place: int) -> bytes:
@@ -92,6 +116,15 @@ class _Denials:
         return pointer + wire.RECORD.pack(wire.SOA, wire.IN, soa.ttl, len(rdata)) + rdata
 
 
+@attrs.frozen(eq=False)
+class _Parent:
+    """What covers the names below one: its zone; the cut that leads out of it, or the wildcard; empty where none."""
+
+    denials: _Denials
+    cut: bytes = b""
+    wildcard: bytes = b""
+
+
 class Quick:
     """Answers from one catalog; `reserved` are names in lower case that it must not deny, and no PTR with them."""
 
@@ -101,100 +134,149 @@ class Quick:
         self._reserved = frozenset(reserved)
         self._zones = {origin: None if zone is None else _Denials(zone) for origin, zone in catalog.zones.items()}
         self._shapes: dict[bytes, _Shape] = {}
-        self._remembered: dict[bytes, bytes] = {}
-        self._parents: dict[bytes, tuple[_Denials, bool]] = {}
+        # Counts and records.
+        self._remembered: Recent[bytes, bytes] = Recent(*REMEMBERED)
+        self._patterns: Recent[tuple[bytes, bytes, int], bytes] = Recent(*REMEMBERED)
+        self._parents: Recent[bytes, _Parent] = Recent(REMEMBERED[0])
 
-    def answer(self, data: bytes) -> bytes | None:
-        """The reply to a query; None: not by this way."""
+    def answer(self, data: bytes) -> tuple[bytes, bytes] | None:
+        """The reply to a query, and what limits count it by (see `Reply.kind`); None: not by this way."""
         end = data.find(0, 12) + 3
         shape = self._shapes.get(data[2:12] + data[end:])
         if shape is None:
             return None
         name, rdtype = data[12 : end - 2].lower(), data[end - 2 : end]
         packed = self._answers.get(name + rdtype)
-        additional = shape.extra
         if packed is not None:
-            head, counts, records = shape.head, packed[:2] + b"\0\0", packed[2:]
-        elif (packed := self._remembered.get(name + rdtype)) is not None:
-            head, counts, records = shape.head, packed[:4], packed[6:]
-            additional += int.from_bytes(packed[4:6])
+            head, counts, records, opt, kind = shape.positive, packed[:2] + b"\0\0\0\0", packed[2:], shape.opt, name
         else:
-            denied = self._deny(name, rdtype)
-            if denied is None:
-                return None
-            exists, records = denied
-            head, counts = shape.head if exists else shape.missing, b"\0\0\0\1"
-        reply = b"".join((data[:2], head, counts, additional.to_bytes(2), data[12:end], b"\0\1", records, shape.opt))
-        return reply if len(reply) <= shape.limit else None
+            packed = self._remembered.get(name + rdtype)
+            if packed is not None:
+                head, counts, records, opt, kind = shape.positive, packed[:6], packed[6:], shape.opt, name
+            else:
+                part = self._without_data(name, rdtype, shape)
+                if part is None:
+                    return None
+                head, counts, records, opt, kind = part
+        if opt:
+            counts = counts[:4] + (int.from_bytes(counts[4:]) + 1).to_bytes(2)
+        reply = b"".join((data[:2], head, counts, data[12:end], b"\0\1", records, opt))
+        return (reply, kind) if len(reply) <= shape.limit else None
 
-    def _deny(self, name: bytes, rdtype: bytes) -> tuple[bool, bytes] | None:
-        """Does the name exist, and the SOA record that says what there is not; None: not to be denied here."""
-        if not name or rdtype in _NOT_DENIED or len(name) > wire.MAX_NAME or name[0] > 63 or self._is_reserved(name):
+    def _without_data(self, name: bytes, rdtype: bytes, shape: _Shape) -> _Part | None:
+        """A referral, a wildcard's answer, a denial or a refusal; None: the long way's."""
+        if rdtype in _NOT_HERE or not name or name[0] > 63 or len(name) > wire.MAX_NAME or self._is_reserved(name):
             return None
         if name in self._zones:  # maybe not delegated by the zone above
             return None
         parent = self._parents.get(name[name[0] + 1 :])
         if parent is None:
-            parent = self._find_parent(name)
+            if not _is_whole(name):
+                return None
+            origin = self._catalog.covers(name)
+            if origin is None:
+                return shape.refused, b"\0\0\0\0\0\0", b"", shape.refusing, b""
+            denials = self._zones[origin]
+            parent = None if denials is None else self._find_parent(name, denials)
             if parent is None:
                 return None
-        denials, wildcard = parent
+        denials = parent.denials
         zone = denials.zone
+        cut = parent.cut or (name if name in denials.cuts else b"")
+        if cut:
+            packed = self._by_pattern(cut, _NS, name)  # the same for each type
+            return (shape.referral, packed[:6], packed[6:], shape.opt, cut) if packed else None
         kinds = zone.names.get(name)
         if kinds is None:
-            if wildcard:
-                return None
+            if parent.wildcard:
+                return self._by_wildcard(parent.wildcard, rdtype, name, zone.origin, shape)
         elif name in denials.leaving or any(kinds[at : at + 2] in (rdtype, _CNAME) for at in range(0, len(kinds), 2)):
             return None
-        return kinds is not None, denials.record(wire.HEADER.size + len(name) - len(zone.origin))
+        return (
+            shape.missing if kinds is None else shape.positive,
+            b"\0\0\0\1\0\0",
+            denials.record(wire.HEADER.size + len(name) - len(zone.origin)),
+            shape.opt,
+            zone.origin,
+        )
 
-    def _find_parent(self, name: bytes) -> tuple[_Denials, bool] | None:
-        """Where the names exist that `name` ends with: its zone, and has the next one above a wildcard?
-
-        Only where no delegation or DNAME is on the way.  Names that exist are remembered as parents.
-        """
-        if not _is_whole(name):
-            return None
-        origin = self._catalog.covers(name)
-        denials = None if origin is None else self._zones[origin]
-        if denials is None:
-            return None
+    def _find_parent(self, name: bytes, denials: _Denials) -> _Parent | None:
+        """What covers a whole name in a zone; None: a DNAME.  Names that exist are remembered as parents."""
+        zone = denials.zone
         above = wire.parent(name)
-        while above not in denials.zone.names:
+        while above not in zone.names:
             above = wire.parent(above)
+        leaving = b""
         for suffix in wire.suffixes(above):
             if suffix in denials.leaving:
-                return None
-            if suffix == origin:
+                leaving = suffix  # the last one: what is below another is not seen from outside
+            if suffix == zone.origin:
                 break
-        found = denials, b"\1*" + above in denials.zone.names
-        if above == wire.parent(name) and len(self._parents) < MAX_REMEMBERED:
-            self._parents[above] = found
+        if leaving and leaving not in denials.cuts:
+            return None
+        wildcard = b"\1*" + above
+        found = _Parent(denials, leaving, wildcard if wildcard in zone.names else b"")
+        if above == wire.parent(name):
+            self._parents.put(above, found)
         return found
 
+    # Patterns
+
+    def _by_wildcard(self, wildcard: bytes, rdtype: bytes, name: bytes, origin: bytes, shape: _Shape) -> _Part | None:
+        if self._reserved:  # among them may be what hides the wildcard, or what an alias leads to
+            return None
+        packed = self._answers.get(wildcard + rdtype)
+        if packed is not None:
+            return shape.positive, packed[:2] + b"\0\0\0\0", packed[2:], shape.opt, wildcard
+        packed = self._by_pattern(wildcard, rdtype, name)
+        if not packed:
+            return None
+        kind = origin if packed[:2] == b"\0\0" else wildcard
+        return shape.positive, packed[:6], packed[6:], shape.opt, kind
+
+    def _by_pattern(self, source: bytes, rdtype: bytes, name: bytes) -> bytes:
+        """`source` is a cut or a wildcard; empty where there is no pattern for it."""
+        key = source, rdtype, len(name)
+        packed = self._patterns.get(key)
+        if packed is None:
+            packed = self._pattern(source, rdtype, name)
+            self._patterns.put(key, packed, len(packed))
+        return packed
+
+    def _pattern(self, source: bytes, rdtype: bytes, name: bytes) -> bytes:
+        """Counts and records for names of this length; empty where they depend on more than that.
+
+        Worked out for a name that stands nowhere, so that nothing points to its own labels.
+        """
+        encloser = source[2:] if source.startswith(b"\1*") else source
+        stand_in = _filler(len(name) - len(encloser)) + encloser
+        found = lookup.look_up(self._catalog, stand_in, int.from_bytes(rdtype))
+        if not _is_general(found, self._catalog):
+            return b""
+        writer = Writer(stand_in + rdtype + b"\0\1", wire.STREAM)
+        for section, rrsets in enumerate((found.answer, found.authority, found.additional)):
+            for rrset in rrsets:
+                if not writer.add(section, rrset):
+                    return b""
+        reply = writer.finish(0, 0)
+        return reply[6:12] + reply[wire.HEADER.size + len(name) + 4 :]
+
+    # What the long way has worked out
+
     def learn(self, query: Query, data: bytes, size: int, reply: Reply) -> None:
-        """Remember what the long way has worked out: the shape of a query that was parsed from `data`, and its answer.
+        """Remember the shape of a query that was parsed from `data`, and its answer.
 
         `size` is the largest UDP answer.
         """
-        edns = query.edns
         end = wire.HEADER.size + len(query.question)
         plain = query.rdclass == wire.IN and not query.problem and not query.tsig
         # An OPT record without options is 11 bytes, and stands alone.
-        if not plain or len(data) != end + (11 if edns else 0):
+        if not plain or len(data) != end + (11 if query.edns else 0):
             return
-        if reply.complete:
+        if reply.complete and not reply.varies:
             self._remember(query, reply.data)
-        if len(self._shapes) >= MAX_SHAPES:
-            return
-        flags = wire.QR | wire.AA | query.flags & wire.ECHOED
-        self._shapes[data[2:12] + data[end - 2 :]] = _Shape(
-            flags.to_bytes(2) + b"\0\1",
-            (flags | wire.NXDOMAIN).to_bytes(2) + b"\0\1",
-            1 if edns else 0,
-            wire.opt_record(size, 0, edns.dnssec_ok) if edns else b"",
-            min(edns.size, size) if edns else wire.PLAIN_UDP,
-        )
+        if len(self._shapes) < MAX_SHAPES:
+            self._shapes[data[2:12] + data[end - 2 :]] = _Shape.of(query, size)
 
     def _remember(self, query: Query, reply: bytes) -> None:
         """Counts and records of a positive answer; its pointers hold for each spelling of the same name."""
@@ -208,17 +290,39 @@ class Quick:
         # Names that a wildcard makes up are without number.
         if zone is None or name not in zone.names:
             return
-        if len(self._remembered) >= MAX_REMEMBERED:
-            del self._remembered[next(iter(self._remembered))]
         size = len(reply)
         additional = int.from_bytes(reply[10:12])
         if query.edns is not None:
             size, additional = size - 11, additional - 1
-        records = reply[wire.HEADER.size + len(query.question) : size]
-        self._remembered[key] = reply[6:10] + additional.to_bytes(2) + records
+        packed = reply[6:10] + additional.to_bytes(2) + reply[wire.HEADER.size + len(query.question) : size]
+        self._remembered.put(key, packed, len(packed))
 
     def _is_reserved(self, name: bytes) -> bool:
         return bool(self._reserved) and (name in self._reserved or name.endswith(b"\4arpa\0"))
+
+
+def _is_general(found: Found, catalog: Catalog) -> bool:
+    """Does it hold for each name below the same cut or wildcard?  Not where an alias leads into a wildcard again."""
+    if found.rcode != wire.NOERROR or (found.answer and found.authority):
+        return False
+    for rrset in found.answer[1:]:
+        name = rrset.name.lower()
+        origin = catalog.covers(name)
+        zone = None if origin is None else catalog.zones[origin]
+        if zone is None or name not in zone.names:
+            return False
+    return True
+
+
+def _filler(size: int) -> bytes:
+    """Labels of zero bytes, `size` bytes with their lengths."""
+    labels = b""
+    while size:
+        # Never one byte left: it would be the root.
+        taken = size if size <= 64 else 63 if size == 65 else 64
+        labels += bytes((taken - 1,)) + bytes(taken - 1)
+        size -= taken
+    return labels
 
 
 def _is_whole(name: bytes) -> bool:

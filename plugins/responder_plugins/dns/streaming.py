@@ -98,13 +98,16 @@ class _Conversation:
             if query.rdtype in (wire.AXFR, wire.IXFR) and not query.problem:
                 granted = answering.transfer(query, data, self._connection)
                 if isinstance(granted, Reply):
+                    answering.count(granted.rcode)
                     await self._send(granted.data, whole)
                 else:
                     zone, signer = granted
                     for message in transfer.messages(zone, query):
                         await self._send(message if signer is None else signer.sign(message, multi=True), whole)
             else:
-                await self._send(answering.answer(query, data, self._connection).data, whole)
+                reply = answering.answer(query, data, self._connection)
+                answering.count(reply.rcode)
+                await self._send(reply.data, whole)
         finally:
             self._in_flight.release()
 

@@ -36,6 +36,7 @@ NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, YXDOMAIN, NOTAUTH = 0, 1,
 BADVERS: Final = 16
 
 A, NS, CNAME, SOA, PTR, MX, TXT, AAAA, SRV, DNAME, OPT, DS = 1, 2, 5, 6, 12, 15, 16, 28, 33, 39, 41, 43
+SVCB, HTTPS = 64, 65
 TKEY, TSIG, IXFR, AXFR, ANY = 249, 250, 251, 252, 255
 IN, CH, CLASS_ANY = 1, 3, 255
 
@@ -62,7 +63,7 @@ COMPRESSED: Final = {NS: (0, 1), CNAME: (0, 1), SOA: (0, 2), PTR: (0, 1), MX: (2
 """Types whose rdata may hold compressed names (RFC 3597 section 4): bytes in front of the names, and how many."""
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class Edns:
     """A query's OPT record: the UDP size it takes (bytes, at least 512), and of its options those that are known."""
 
@@ -116,7 +117,7 @@ def parse(data: bytes) -> Query:
         query.problem = NOTIMP
         return query
     # RFC 9619; none at all is a client that wants a cookie (RFC 7873 section 5.4).
-    if questions > 1 or flags & TC or answers + authorities + additionals > MAX_RECORDS:
+    if questions > 1 or answers + authorities + additionals > MAX_RECORDS:
         query.problem = FORMERR
         return query
     try:
@@ -170,10 +171,12 @@ def _read_records(data: bytes, at: int, query: Query, answers: int, authorities:
             raise _Broken
         at += size
         if rdtype == OPT:
-            # RFC 6891 section 6.1.1: one, in the additional section, owned by the root.
-            if query.edns is not None or number < answers + authorities or data[start]:
+            known, query.edns = query.edns, query.edns or _edns(rdclass, ttl)
+            # RFC 6891 section 6.1.1: one, in the additional section, owned by the root.  The answer to one that is
+            # broken has one all the same (section 7), so that the client can tell it from a server without EDNS.
+            if known is not None or number < answers + authorities or data[start]:
                 raise _Broken
-            query.edns = _read_edns(rdclass, ttl, rdata)
+            _read_options(rdata, query.edns)
         elif rdtype == TSIG:
             if number != total - 1 or number < answers + authorities:  # RFC 8945 section 5.1
                 raise _Broken
@@ -187,9 +190,15 @@ def _read_records(data: bytes, at: int, query: Query, answers: int, authorities:
         raise _Broken
 
 
-def _read_edns(size: int, ttl: int, rdata: bytes) -> Edns:
+def _edns(size: int, ttl: int) -> Edns:
     """OPT's class is the size, its TTL the extended rcode, version and flags (RFC 6891 section 6.1.3)."""
-    nsid, cookie, at = False, None, 0
+    return Edns(max(size, PLAIN_UDP), ttl >> 16 & 0xFF, bool(ttl & 0x8000))
+
+
+def _read_options(rdata: bytes, edns: Edns) -> None:
+    if edns.version:  # RFC 6891 section 6.1.3: BADVERS, whatever that version's options look like
+        return
+    at = 0
     for _ in range(MAX_OPTIONS):
         if at >= len(rdata):
             break
@@ -199,15 +208,14 @@ def _read_edns(size: int, ttl: int, rdata: bytes) -> Edns:
             raise _Broken
         at += 4 + length
         if code == NSID:
-            nsid = True
-        elif code == COOKIE and cookie is None:
+            edns.nsid = True
+        elif code == COOKIE and edns.cookie is None:
             # RFC 7873 section 4: 8 bytes of the client's, and maybe 8 to 32 of the server's.
             if length != 8 and not 16 <= length <= 40:
                 raise _Broken
-            cookie = value
+            edns.cookie = value
     if at < len(rdata):
         raise _Broken
-    return Edns(max(size, PLAIN_UDP), ttl >> 16 & 0xFF, bool(ttl & 0x8000), nsid, cookie)
 
 
 def option(code: int, value: bytes) -> bytes:

@@ -1,7 +1,7 @@
 """A zone in memory: flat tables of bytes, made for a lookup and a copy.
 
     answers  name + type -> count + records     what can be given as it is: the zone's own data without names to follow
-    linked   name + type -> count + records     the rest: NS, CNAME, DNAME, MX, SRV, and whatever is below a delegation
+    linked   name + type -> count + records     the rest: NS, CNAME, MX, SVCB ..., and whatever is below a delegation
     names    name -> its types, two bytes each  every name that exists; an empty non-terminal has none
 
 Names are in wire form and lower case.  Records are in wire form with a pointer to the question in place of their name,
@@ -26,7 +26,7 @@ from responder.plugin import Stamp
 from . import wire
 from .wire import RRset
 
-LINKING: Final = frozenset({wire.NS, wire.CNAME, wire.DNAME, wire.MX, wire.SRV})
+LINKING: Final = frozenset({wire.NS, wire.CNAME, wire.DNAME, wire.MX, wire.SRV, wire.SVCB, wire.HTTPS})
 """Types that lead on to another name, whose answer is more than their own records."""
 
 _RECORD = struct.Struct("!2sHHIH")

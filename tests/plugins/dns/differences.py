@@ -105,8 +105,14 @@ RULES = [
     Rule(
         "nsd",
         frozenset({"authority", "additional"}),
-        lambda query, ours, theirs: _rdtype(query) == 15 and bool(ours.additional - theirs.additional),
+        lambda query, ours, theirs: _rdtype(query) in (15, 255) and bool(ours.additional - theirs.additional),
         "RFC 1034 section 4.3.2: step 6 takes addresses from glue too, for an MX that leads below a cut; as Knot does",
+    ),
+    Rule(
+        "nsd",
+        frozenset({"authority", "additional"}),
+        lambda query, ours, theirs: _rdtype(query) in (64, 65) and bool(ours.additional - theirs.additional),
+        "RFC 9460 section 4.1: addresses of the targets of SVCB and HTTPS should be added; as Knot does",
     ),
     Rule(
         "nsd",
@@ -153,11 +159,5 @@ RULES = [
         frozenset({"rcode"}),
         lambda query, ours, theirs: _rdclass(query) != 1 and (ours.rcode, theirs.rcode) == ("REFUSED", "NOTIMP"),
         "RFC 5936 section 4.2 is about zones; there is none of this class here, whatever the type",
-    ),
-    Rule(
-        "knot",
-        frozenset({"additional"}),
-        lambda query, ours, theirs: _rdtype(query) in (64, 65) and ours.additional < theirs.additional,
-        "RFC 9460 section 4.1: addresses beside SVCB and HTTPS are optional; clients ask for them at the same time",
     ),
 ]

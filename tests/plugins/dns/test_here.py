@@ -80,6 +80,35 @@ def test_ptr_of_exactly_these_addresses(address: str, destination: str, rcode: i
     assert texts(reply.answer) == ([] if rcode else [f"{name} 7 PTR router.lan."])
 
 
+def test_aliases_and_targets_lead_here(tmp_path: Path) -> None:
+    (tmp_path / "lan.zone").write_text(
+        SMALL + "gw CNAME Router.lan.\nsub DNAME lan.\nm MX 1 router\nrouter A 192.0.2.1\n"
+    )
+    handler = handler_of(tmp_path, zones={"lan": Path("lan.zone")}, here=("router.lan",))
+    for destination in ("10.71.0.2", "10.71.0.1", "10.71.0.2"):
+        assert told(handler, "gw.lan", "A", destination) == sorted(["Router.lan.", destination])
+        assert told(handler, "router.sub.lan", "A", destination) == sorted(["lan.", "router.lan.", destination])
+        reply = ask(handler, dns.message.make_query("m.lan", "MX"), destination)
+        assert f"router.lan. 10 A {destination}" in texts(reply.additional)
+
+
+def test_they_exist_in_the_zone_around_them(tmp_path: Path) -> None:
+    """RFC 8020: one type's NXDOMAIN would hide the others; RFC 4592: what exists hides a wildcard."""
+    (tmp_path / "lan.zone").write_text(SMALL + "* TXT wild\n")
+    handler = handler_of(tmp_path, zones={"lan": Path("lan.zone")}, here=("router.up.lan",))
+    for _ in range(2):
+        for name in ("router.up.lan", "up.lan"):
+            reply = ask(handler, dns.message.make_query(name, "TXT"))
+            assert (reply.rcode(), texts(reply.answer), len(reply.authority)) == (0, [], 1)
+        assert ask(handler, dns.message.make_query("x.up.lan", "TXT")).rcode() == 3
+        assert told(handler, "x.lan", "TXT", "10.71.0.2") == ['"wild"']
+
+
+def test_a_group_is_nobodys_name() -> None:
+    reply = ask(ONLY_HERE, dns.message.make_query("7.70.255.239.in-addr.arpa", "PTR"), "239.255.70.7", via="multicast")
+    assert reply.rcode() == 5
+
+
 def test_other_types_are_the_zones_and_nothing_where_there_is_none(tmp_path: Path) -> None:
     (tmp_path / "lan.zone").write_text(SMALL + "router TXT hello\nrouter A 192.0.2.1\n")
     handler = handler_of(tmp_path, zones={"lan": Path("lan.zone")}, here=("router.lan", "new.lan"))

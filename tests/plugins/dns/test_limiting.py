@@ -1,0 +1,76 @@
+"""Response rate limiting: what is counted together, what goes through, and that a cookie frees."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Any
+
+import dns.edns
+import dns.flags
+import dns.message
+import pytest
+from responder_plugins.dns.limiting import MAX_KINDS, RateLimit, Verdict
+
+from tests.plugins.dns.asking import ask, handler_of, request
+
+
+def query(name: str, **more: Any) -> dns.message.Message:
+    return dns.message.make_query(name, "A", **more)
+
+
+def with_cookie(cookie: bytes) -> dns.message.Message:
+    return query("www.example.test", use_edns=0, options=[dns.edns.GenericOption(10, cookie)])
+
+
+def test_the_rate_limit_by_prefix_and_kind() -> None:
+    limit = RateLimit(2, 2)
+    victim, beside, other = map(ip_address, ("192.0.2.1", "192.0.2.200", "192.0.3.1"))
+    verdicts = [limit.judge(victim, 0, b"a", 0.0) for _ in range(4)]
+    assert verdicts == [Verdict.SEND, Verdict.SEND, Verdict.DROP, Verdict.SLIP]
+    assert limit.judge(beside, 0, b"a", 0.0) is Verdict.DROP  # the same /24
+    assert limit.judge(other, 0, b"a", 0.0) is Verdict.SEND
+    assert limit.judge(victim, 0, b"b", 0.0) is Verdict.SEND
+    assert limit.judge(victim, 0, b"a", 0.5) is Verdict.SEND  # one more by then
+    near, far = ip_address("2001:db8::1"), ip_address("2001:db8:0:100::1")
+    one = RateLimit(1, 0)
+    assert [one.judge(near, 0, b"", 0), one.judge(near, 0, b"", 0), one.judge(far, 0, b"", 0)] == [
+        Verdict.SEND,
+        Verdict.DROP,
+        Verdict.SEND,
+    ]
+
+
+def test_what_is_limited_is_bounded() -> None:
+    limit = RateLimit(1, 2)
+    for number in range(3 * MAX_KINDS):
+        limit.judge(ip_address("192.0.2.1"), 0, number.to_bytes(4), 0.0)
+        assert limit.judge(ip_address("192.0.2.1"), 0, b"a", 0.0) is not Verdict.SEND or number == 0  # still known
+    assert len(limit._kinds) <= 2 * MAX_KINDS
+
+
+@pytest.mark.parametrize("name", ["www.example.test", "no.example.test", "chain1.example.test", "elsewhere.invalid"])
+@pytest.mark.parametrize("edns", [-1, 0])
+async def test_limited_answers_are_dropped_or_slip_and_a_cookie_frees(name: str, edns: int) -> None:
+    handler = handler_of(rate_limit=3, slip=2)
+    asking = query(name, use_edns=edns)
+    answers = [handler.respond(request(asking.to_wire())) for _ in range(7)]
+    full, silent, slipped = answers[:3], answers[3::2], answers[4::2]
+    assert all(isinstance(answer, bytes) and not answer[2] & 2 for answer in full)
+    assert silent == [None, None]
+    for answer in slipped:
+        assert isinstance(answer, bytes)
+        reply = dns.message.from_wire(answer)
+        assert asking.is_response(reply)
+        assert reply.flags & dns.flags.TC
+        assert reply.edns == asking.edns  # RFC 6891 section 6.1.1
+        assert len(answer) == len(asking.to_wire())
+    (cookie,) = ask(handler_of(cookie_secrets=("00" * 16,)), with_cookie(b"12345678")).options
+    free = handler_of(rate_limit=3, slip=2, cookie_secrets=("ff" * 16, "00" * 16))
+    for _ in range(10):
+        assert isinstance(free.respond(request(with_cookie(cookie.to_wire() or b"").to_wire())), bytes)
+
+
+async def test_random_names_share_the_limit_of_their_zone() -> None:
+    handler = handler_of(rate_limit=5, slip=0)
+    answers = [handler.respond(request(query(f"r{number}.example.test").to_wire())) for number in range(20)]
+    assert sum(answer is not None for answer in answers) == 5

@@ -1,0 +1,33 @@
+"""The table of what was asked for recently: bounded in entries and bytes, and what is in use stays."""
+
+from __future__ import annotations
+
+from responder_plugins.dns.recent import Recent
+
+
+def test_it_is_bounded_and_keeps_what_is_put_again() -> None:
+    table: Recent[int, str] = Recent(10)
+    for number in range(1, 1000):
+        table.put(0, "in use")
+        table.put(number, "once")
+        assert table.get(0) == "in use"
+        assert table.get(number) == "once"
+        assert len(table) <= 20
+    assert table.get(1) is None
+
+
+def test_what_is_there_is_renewed_without_a_turn() -> None:
+    table: Recent[int, str] = Recent(2)
+    table.put(1, "a")
+    table.put(2, "a")
+    table.put(1, "b")
+    table.put(2, "b")
+    assert table.fresh == {1: "b", 2: "b"}
+
+
+def test_bytes_count_too() -> None:
+    table: Recent[int, bytes] = Recent(1000, 100)
+    for number in range(50):
+        table.put(number, bytes(60), 60)
+    assert len(table) <= 4
+    assert table.get(49) == bytes(60)
