@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import struct
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
@@ -48,11 +49,15 @@ www AAAA 2001:db8::80
 """
 
 
+MID = " ".join(f'"{number:0200}"' for number in range(5))
+"""An answer of over 1,000 bytes that goes by UDP."""
+
+
 def write_zones(folder: Path) -> None:
     for view in ("guests", "office"):
         (folder / f"{view}.zone").write_text(ZONE.format(view=view))
     hosts = "".join(f'host{number} A 192.0.2.{number % 250}\nlong TXT "{number:0200}"\n' for number in range(250))
-    (folder / "big.zone").write_text(ZONE.format(view="big") + hosts)
+    (folder / "big.zone").write_text(ZONE.format(view="big") + f"mid TXT {MID}\n" + hosts)
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +126,39 @@ def test_a_long_answer_comes_by_tcp(network: Multihomed) -> None:
     assert len(dig(network, way, "long.big.test", "TXT")) == 250
 
 
+def checksum(data: bytes) -> bytes:
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return (~total & 0xFFFF).to_bytes(2)
+
+
+def test_a_stale_path_mtu_limits_no_answer(network: Multihomed) -> None:
+    """Pitfall 17: an ICMP error, which anyone can forge, makes the kernel believe in a small MTU; answers don't.
+
+    Of IPv4 only: each path takes IPv6 packets of 1280 bytes, and no answer is longer unless `edns_size` says so.
+    """
+    client = network.clients[1]
+    server, own = "10.71.0.2", "10.71.0.9"
+    # Of an echo reply, since the kernel looks for no socket then.
+    quoted = struct.pack("!BBHHHBBH", 0x45, 0, 1400, 1, 0x4000, 64, 1, 0)
+    quoted += socket.inet_aton(server) + socket.inet_aton(own) + bytes(8)
+    error = struct.pack("!BBHHH", 3, 4, 0, 0, 600) + quoted
+    raw = client.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+    with raw, client.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(5)
+        sock.bind((own, 0))
+        sock.connect((server, 53))
+        raw.sendto(error[:2] + checksum(error) + error[4:], (server, 0))
+        assert "mtu 600" in network.host.run("ip", "route", "get", own, "from", server)
+        sock.send(dns.message.make_query("mid.big.test", "TXT", use_edns=0, payload=1232).to_wire())
+        assert len(sock.recv(65535)) > 1000
+    names, numbers = (
+        line.split() for line in network.host.run("cat", "/proc/net/snmp").splitlines() if line.startswith("Ip:")
+    )
+    assert numbers[names.index("FragCreates")] == "0"
+
+
 @pytest.mark.clients("dnsperf")
 @pytest.mark.parametrize("destination", ["10.71.0.2", "fd71::2"])
 def test_dnsperf_loses_nothing(network: Multihomed, tmp_path: Path, destination: str) -> None:
@@ -156,7 +194,7 @@ def test_several_answers_in_flight_on_one_connection(network: Multihomed) -> Non
 def test_axfr_by_dig(network: Multihomed) -> None:
     asked = ("@10.71.0.2", "big.test", "AXFR", "+noall", "+answer")
     lines = network.clients[1].run("dig", *asked).splitlines()
-    assert len(lines) == 507  # 1 + 1 + 1 + 1 + 2 of the head, 500, and SOA again
+    assert len(lines) == 508  # 1 + 1 + 1 + 1 + 2 of the head, 1, 500, and SOA again
     assert "Transfer failed" in network.clients[2].run("dig", *asked)
     signed = network.clients[1].run("dig", "-y", f"hmac-sha256:key.test:{SECRET}", *asked).splitlines()
     assert [line for line in signed if "TSIG" not in line] == lines
