@@ -39,7 +39,7 @@ class Ssdp(Plugin):
             port=1900,
             # What is announced to, and ff0e::c: GSSDP searches there where it has a global or unique local address.
             groups=["239.255.255.250", "ff02::c", "ff05::c", "ff0e::c"],
-            hop_limit=2,  # UDA 2.0 section 1.1: TTL 2 unless configured otherwise
+            hop_limit=2,  # UDA 2.0 section 1.2.2: TTL 2 unless configured otherwise
             shared=True,
             on_link=True,
         ),

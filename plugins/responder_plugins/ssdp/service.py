@@ -27,13 +27,13 @@ from .messages import Writer
 from .targets import Match
 
 GROUPS: Final = tuple(map(ip_address, ("239.255.255.250", "ff02::c", "ff05::c")))
-"""UDA 2.0 section 1.1 and annex A."""
+"""UDA 2.0 section 1.2.2 and annex A."""
 
 FIRST_WAIT: Final = 0.1
-"""Seconds at most before the first announcement, so that devices that start together don't speak together (1.2.1)."""
+"""Seconds at most before the first announcement, so that devices that start together don't speak together (1.2.2)."""
 
 REPEATS: Final = 3
-"""How often a set is sent when a place is new, since datagrams get lost (section 1.2.1)."""
+"""How often a set is sent when a place is new, since datagrams get lost (section 1.2.2: thrice at most)."""
 
 REPEAT_WAIT: Final = (0.3, 0.8)
 """Seconds between two of those."""
