@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import random
+from ipaddress import ip_address
 from pathlib import Path
 
+import attrs
 import dns.edns
 import dns.message
 import dns.tsigkeyring
 import pytest
 from responder_plugins.dns import TransferKey, wire
 from responder_plugins.dns.answering import Reply
+from responder_plugins.dns.cookies import Cookies
 from responder_plugins.dns.handler import DnsHandler
 
 from tests.plugins.dns import queries
@@ -173,3 +177,34 @@ def test_patterns_hold_for_names_of_one_length_only(tmp_path: Path) -> None:
                 for _ in range(2):
                     answer = ask_bytes(handler, query)
                 assert differing(answer, long_way(handler, query).data) == ()
+
+
+async def test_a_cookie_behind_a_quick_answer() -> None:
+    """Of both ways the same, whatever the cookie and the room."""
+    handler, counted = handler_of(), handler_of(rate_limit=1e9)
+    cookies = Cookies((bytes(16),), lambda: 1e9)
+    for each in (handler, counted):
+        each.answering.settings = attrs.evolve(each.answering.settings, cookies=cookies)
+    good, _ = cookies.answer(b"12345678", ip_address("10.71.0.9"))
+    rng = random.Random(7873)  # noqa: S311 - the same ones each time
+    for plain in rng.sample([query for query in plain_queries() if query[-11:-8] == b"\0\0\x29"], 2000):
+        cookie = rng.choice([b"12345678", good, b"87654321" + good[8:], good[:-1] + b"x", good + b"x", b"123456789"])
+        size = rng.choice([0, 512, 1232, 4096])
+        option = b"\0\x0a" + len(cookie).to_bytes(2) + cookie
+        query = plain[:-8] + size.to_bytes(2) + plain[-6:-2] + len(option).to_bytes(2) + option
+        longer = long_way(handler, query)
+        for asked in (handler, counted, handler):
+            answer = ask_bytes(asked, query)
+            assert differing(answer, longer.data) == ()
+            assert dns.message.from_wire(answer).options == dns.message.from_wire(longer.data).options
+        assert handler._long_way(request(query), query).exempt == longer.exempt == (cookie is good)
+
+
+def test_bytes_that_look_like_a_cookie_but_are_none() -> None:
+    handler = handler_of()
+    ask(handler, dns.message.make_query("www.example.test", "A", use_edns=0))
+    cookie = b"\0\x0c\0\x0a\0\x08abcdefgh"
+    head, question = b"\0\7\1\0\0\1\0\0\0\0\0\1", b"\3www\7example\4test\0\0\1\0\1"
+    other = b"\0\0\x10\0\1\0\0\0\0"
+    for query in (head + question + other + cookie, head + question + cookie, head + question + b"\0\0\x29" + cookie):
+        assert ask_bytes(handler, query) == long_way(handler, query).data
