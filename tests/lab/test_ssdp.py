@@ -161,6 +161,32 @@ def test_clients_that_fetch_by_themselves_get_it(seen: dict[tuple[int, str], str
     assert "Name: Lab device" in seen[number, "nmap-v4"]
 
 
+DESCRIBED = """
+import asyncio, sys
+from async_upnp_client.aiohttp import AiohttpRequester
+from async_upnp_client.client_factory import UpnpFactory
+
+async def main():
+    device = await UpnpFactory(AiohttpRequester()).async_create_device(sys.argv[1])
+    print(device.udn, device.name, *device.services)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("kind", ["primary-v4", "primary-v6", "link-local"])
+def test_a_strict_control_point_can_use_the_descriptions(
+    network: Multihomed, ssdp: Child, number: int, kind: str
+) -> None:
+    """async_upnp_client refuses, unless told otherwise, a device or a service that UPnP would not have."""
+    pytest.importorskip("async_upnp_client")
+    address = own(number).get(kind, f"{LINK_LOCAL[6]}%{network.link_index(number)}")
+    url = f"http://{f'[{address}]' if ':' in address else address}:{PORT}/{UUID}/device.xml"
+    printed = network.clients[number].run(sys.executable, "-c", DESCRIBED, url)
+    assert printed.split() == [f"uuid:{UUID}", "Lab", "device", "urn:schemas-upnp-org:service:SwitchPower:1"]
+
+
 def test_the_search_command_as_json(network: Multihomed, ssdp: Child) -> None:
     printed = network.clients[1].run(
         sys.executable, "-m", "responder", "ssdp", "search", "--json", "--mx", "1", "--st", f"uuid:{UUID}"
