@@ -3,6 +3,7 @@
     python -m tests.benchmarks                                   everything, some twenty minutes   (root, Linux)
     python -m tests.benchmarks echo --repeat 3 --seconds 1       one group, quickly
     python -m tests.benchmarks --json results.json --svg results.svg
+    python -m tests.benchmarks profile [echo|async|dns]          where our time goes
 
 Groups: see GROUPS, or --help.  It refuses to compare on a busy machine (exit status 1); `--force` measures all the
 same, and marks the result.
@@ -11,20 +12,27 @@ same, and marks the result.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from . import echo, machine, names, report, running
+from . import echo, machine, many, names, picture, profiling, report, running, versions
 from .comparing import Result
 
 GROUPS: dict[str, Callable[[running.Bench], Result]] = {
     "echo": echo.echo,
     "latency": echo.latency,
+    "many": many.many,
     "dns": names.dns,
     "zone-size": names.zone_size,
 }
+
+
+def say(text: str) -> None:
+    """What is going on, beside the results."""
+    click.echo(text, err=True)
 
 
 @click.command(help=__doc__.partition("\n")[0])
@@ -32,11 +40,18 @@ GROUPS: dict[str, Callable[[running.Bench], Result]] = {
 @click.option("--repeat", default=5, show_default=True, type=click.IntRange(1), help="Rounds: runs of each server.")
 @click.option("--seconds", default=2.0, show_default=True, type=click.FloatRange(0.1, 600), help="Of each run.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write everything that was measured.")
+@click.option("--svg", "svg_file", type=click.Path(path_type=Path), help="Draw it.")
+@click.option("--profile", "profiled", is_flag=True, help="Then show where our time goes, as the profile command does.")
 @click.option("--force", is_flag=True, help="Measure on a busy machine too; the result says so.")
-def main(groups: tuple[str, ...], repeat: int, seconds: float, json_file: Path | None, force: bool) -> None:
-    def say(text: str) -> None:
-        click.echo(text, err=True)
-
+def main(
+    groups: tuple[str, ...],
+    repeat: int,
+    seconds: float,
+    json_file: Path | None,
+    svg_file: Path | None,
+    profiled: bool,
+    force: bool,
+) -> None:
     if not force and (load := machine.watch(1.0)).disturbs:
         raise click.ClickException(machine.refusal(load))
     results = []
@@ -45,15 +60,41 @@ def main(groups: tuple[str, ...], repeat: int, seconds: float, json_file: Path |
         with running.bench(seconds, repeat, force=force, say=say) as bench:
             results.append(GROUPS[name](bench))
         click.echo("\n".join(report.lines(results[-1:])))
+    described = machine.description() | versions.programs()
+    command = "python -m tests.benchmarks " + " ".join([*groups, f"--repeat {repeat} --seconds {seconds:g}"])
     if json_file:
         document = {
-            "machine": machine.description(),
+            "command": command,
+            "machine": described,
             "rounds": repeat,
             "seconds": seconds,
             "groups": [each.to_json() for each in results],
         }
         json_file.write_text(json.dumps(document, indent=1) + "\n")
+    if svg_file:
+        svg_file.write_text(picture.svg(results, described, command))
+    if profiled:
+        for name in profiling.TARGETS:
+            show_profile(name, seconds)
+
+
+def show_profile(name: str, seconds: float) -> None:
+    # Forced: facts about where time goes are of use on a busy machine too.
+    with running.bench(seconds, 1, force=True, say=say) as bench:
+        for line in profiling.profile(bench, name):
+            click.echo(line)
+
+
+@click.command(help=profiling.__doc__.partition("\n")[0])
+@click.argument("name", default="echo", type=click.Choice(profiling.TARGETS))
+@click.option("--seconds", default=5.0, show_default=True, type=click.FloatRange(1, 600), help="Of each look.")
+def profile(name: str, seconds: float) -> None:
+    show_profile(name, seconds)
 
 
 if __name__ == "__main__":
-    main()
+    # Not a click group: the names of rows stand where a group would have its commands.
+    if sys.argv[1:2] == ["profile"]:
+        profile(sys.argv[2:], prog_name="python -m tests.benchmarks profile")
+    else:
+        main(prog_name="python -m tests.benchmarks")

@@ -69,5 +69,5 @@ def latency(bench: Bench) -> Result:
         "ours": lambda: latency_run(bench, ours, rate),
         "C batch": lambda: latency_run(bench, c_loop, rate),
     }
-    title = f"Echo, latency at {rate:,.0f} requests a second (a tenth of our capacity), microseconds"
+    title = f"Echo, median latency at {rate:,.0f} requests a second, a tenth of our capacity"
     return Result("latency", title, alternate(measures, bench.rounds), LATENCY)
