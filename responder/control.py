@@ -124,6 +124,8 @@ class _Control:
         # It may not wait for that.
         with trio.move_on_after(ACCEPT_PAUSE), suppress(trio.BrokenResourceError):
             await _write(stream, [{"error": f"too many clients: there are {MAX_CLIENTS}"}])
+            # TCP resets a connection that is closed with something unread, and the answer may go with it.
+            await stream.receive_some(MAX_REQUEST)
         await trio.aclose_forcefully(stream)
 
     async def _converse(self, stream: trio.SocketStream) -> None:

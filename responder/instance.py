@@ -321,7 +321,7 @@ async def prepare_all(
             errors.extend(several.errors)
         except PluginError as error:
             if may_fail(instance.name):
-                _log.error("the plugin can't start", exc_info=error, plugin=instance.name)
+                _log.error("the plugin can't start", exc_info=error.__cause__ or error, plugin=instance.name)
                 prepared.append(Prepared(instance, Handler(), failure=error))
             else:
                 errors.append(ConfigError(str(error)))

@@ -35,6 +35,8 @@ PROBE_TIMEOUT = 1.0
 
 _SECRET_LENGTH = 64  # hexadecimal digits, of 256 bits
 _WELCOME = b"\n"
+_TURNED_AWAY = b"{"
+"""The beginning of an answer (JSON) to what has not been asked yet."""
 
 
 @attrs.define(eq=False)
@@ -242,12 +244,15 @@ def _connect_tcp(path: Path, timeout: float) -> socket.socket:
     sock = socket.create_connection(("127.0.0.1", port), timeout)
     try:
         sock.sendall(secret)
-        # The port may long be another program's: only the daemon that wrote the file says this.
-        welcomed = sock.recv(1) == _WELCOME
+        # The port may long be another program's: only the daemon that wrote the file says this, or, to one client too
+        # many, at once why not.
+        first = sock.recv(1, socket.MSG_PEEK)
+        if first == _WELCOME:
+            sock.recv(1)
     except BaseException:
         sock.close()
         raise
-    if not welcomed:
+    if first not in (_WELCOME, _TURNED_AWAY):
         sock.close()
         raise ConnectionRefusedError(errno.ECONNREFUSED, "another program has the port")
     return sock

@@ -372,6 +372,21 @@ class TestAsk:
                 nursery.cancel_scope.cancel()
         assert answers == [{"reload": ["m"]}]
 
+    async def test_one_client_too_many_reads_why_by_that_form_too(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(local, "listen", lambda path, listen=local.listen: listen(path, unix=False))
+        monkeypatch.setattr(control, "MAX_CLIENTS", 0)
+        # So long that a loaded machine, too, has the answer read before the connection is closed.
+        monkeypatch.setattr(control, "ACCEPT_PAUSE", 5.0)
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(serve_control, tmp_path / "control", FakeDaemon())
+                asking = partial(list, ask(tmp_path / "control", {"request": "status"}, timeout=5))
+                with pytest.raises(ResponderError, match="too many clients: there are 0"):
+                    await trio.to_thread.run_sync(asking)
+                nursery.cancel_scope.cancel()
+
     def test_raises_where_there_is_no_daemon(self, tmp_path: Path) -> None:
         with pytest.raises(NetworkError, match="no daemon listens at"):
             list(ask(tmp_path / "control", {"request": "status"}))
