@@ -99,7 +99,17 @@ class ServiceType:
 
 
 def _to_services(values: Iterable[ServiceType | str]) -> tuple[ServiceType, ...]:
-    return tuple(ServiceType(value) if isinstance(value, str) else value for value in values)
+    """An attrs converter.  Raises ConfigErrors, with each one's path."""
+    services: list[ServiceType] = []
+    errors: list[ConfigError] = []
+    for number, value in enumerate(values):
+        try:
+            services.append(ServiceType(value) if isinstance(value, str) else value)
+        except ValueError as error:
+            errors.append(ConfigError(str(error), path=f"[{number}]"))
+    if errors:
+        raise ConfigErrors(errors)
+    return tuple(services)
 
 
 def _are_services(_instance: object, attribute: attrs.Attribute[Any], value: Sequence[ServiceType]) -> None:

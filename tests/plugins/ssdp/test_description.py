@@ -241,6 +241,16 @@ class TestServing:
             assert b"Connection: close" in answer
             assert await client.stream.receive_some() == b""
 
+    async def test_requests_that_come_together_are_all_answered(self, autojump_clock: MockClock) -> None:
+        async with talking() as client:
+            ask = f"GET {PATH} HTTP/1.1\r\nHost: x\r\n\r\n"
+            await client.stream.send_all((ask * 2 + ask.replace("1.1", "1.0")).encode())
+            answers = b""
+            while some := await client.stream.receive_some():
+                answers += some
+            assert answers.count(b"HTTP/1.1 200 ") == 3
+            assert answers.count(b"</root>") == 3
+
     async def test_a_connection_serves_so_many_requests(self, autojump_clock: MockClock) -> None:
         async with talking() as client:
             closing = [(await client.ask())[1].get("connection") for _ in range(web.MAX_REQUESTS)]
