@@ -1,6 +1,6 @@
 """One command for every row of the speed table: ours and the peers alternately, in one run.
 
-    python -m tests.benchmarks                                   everything, some twenty minutes   (root, Linux)
+    python -m tests.benchmarks                                   everything, some ten minutes   (root, Linux)
     python -m tests.benchmarks echo --repeat 3 --seconds 1       one group, quickly
     python -m tests.benchmarks --json results.json --svg results.svg
     python -m tests.benchmarks profile [echo|async|dns]          where our time goes
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -54,14 +54,31 @@ def main(
 ) -> None:
     if not force and (load := machine.watch(1.0)).disturbs:
         raise click.ClickException(machine.refusal(load))
-    results = []
-    for name in groups or GROUPS:
-        say(f"{name} ...")
-        with running.bench(seconds, repeat, force=force, say=say) as bench:
-            results.append(GROUPS[name](bench))
-        click.echo("\n".join(report.lines(results[-1:])))
+    results: list[Result] = []
+    try:
+        for name in groups or GROUPS:
+            say(f"{name} ...")
+            with running.bench(seconds, repeat, force=force, say=say) as bench:
+                results.append(GROUPS[name](bench))
+            click.echo("\n".join(report.lines(results[-1:])))
+    finally:
+        # Whole groups are worth keeping where a later one can't be measured.
+        write(results, groups, repeat, seconds, json_file, svg_file)
+    if profiled:
+        for name in profiling.TARGETS:
+            show_profile(name, seconds)
+
+
+def write(
+    results: Sequence[Result],
+    groups: Sequence[str],
+    repeat: int,
+    seconds: float,
+    json_file: Path | None,
+    svg_file: Path | None,
+) -> None:
     described = machine.description() | versions.programs()
-    command = "python -m tests.benchmarks " + " ".join([*groups, f"--repeat {repeat} --seconds {seconds:g}"])
+    command = " ".join(["python -m tests.benchmarks", *groups, f"--repeat {repeat} --seconds {seconds:g}"])
     if json_file:
         document = {
             "command": command,
@@ -73,9 +90,6 @@ def main(
         json_file.write_text(json.dumps(document, indent=1) + "\n")
     if svg_file:
         svg_file.write_text(picture.svg(results, described, command))
-    if profiled:
-        for name in profiling.TARGETS:
-            show_profile(name, seconds)
 
 
 def show_profile(name: str, seconds: float) -> None:

@@ -25,7 +25,6 @@ class Run:
     user_us    of those, outside the kernel
     idle       share of the time that the server's core had nothing to do: far from 0, the load was the limit
     lost       requests without an answer
-    wrong      answers with other bytes, or from another address
     median_us, p99_us   latency, where it was measured (an open loop, below capacity)
     disturbed  what else was at work, where that was too much
     """
@@ -35,7 +34,6 @@ class Run:
     user_us: float = 0.0
     idle: float = 0.0
     lost: int = 0
-    wrong: int = 0
     median_us: float = 0.0
     p99_us: float = 0.0
     disturbed: str = ""

@@ -84,7 +84,7 @@ def many(bench: Bench) -> Result:
     big = make_host(bench, "many", INTERFACES, ADDRESSES)
     allow, half = ("10.0.0.0/8", "127.0.0.0/8"), PREFIXES // 2
     servers = {
-        "one": bench.ours(one.host, "one", "plain", allow=allow[:1], deny=()),
+        "one": bench.ours(one.host, "one", "plain", allow=allow[:1], deny=prefixes(1, 12)),
         "many": bench.ours(big.host, "many", "plain", allow=[*allow, *prefixes(half - 2, 11)], deny=prefixes(half, 12)),
     }
     loops = {}

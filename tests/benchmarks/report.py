@@ -22,11 +22,8 @@ def group(result: Result) -> Iterator[str]:
     yield result.title
     timed = any(run.median_us for runs in result.runs.values() for run in runs)
     for server, runs in result.runs.items():
-        notes = [
-            f"{sum(getattr(run, field) for run in runs)} {field}"
-            for field in ("lost", "wrong")
-            if any(getattr(run, field) for run in runs)
-        ]
+        lost = sum(run.lost for run in runs)
+        notes = [f"{lost} lost"] if lost else []
         if timed:
             median, p99 = result.summary(server, "median_us"), result.summary(server, "p99_us")
             figures = f"median {measured(median)}   99th percentile {measured(p99)}"

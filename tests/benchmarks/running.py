@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,17 +122,9 @@ class Bench:
         return Server(name, namespace, port, self.child(namespace, *argv, bound=bound))
 
     def native(self, program: str) -> Path:
-        """A program of native/, compiled once.  Raises ClickException where there is no compiler, or it refuses."""
+        """A program of native/, compiled once."""
         target = self.folder / program
-        if not target.exists():
-            compiler = shutil.which("gcc") or shutil.which("cc")
-            if compiler is None:
-                raise click.ClickException("a C compiler is needed (Debian: gcc libc6-dev)")
-            source = HERE / "native" / f"{program}.c"
-            done = subprocess.run([compiler, "-O2", "-o", target, source], capture_output=True, text=True, check=False)
-            if done.returncode != 0:
-                raise click.ClickException(f"{source.name} does not compile:\n{done.stderr}")
-        return target
+        return target if target.exists() else compiled(program, self.folder)
 
     def undisturbed(self, measure: Callable[[], Run]) -> Run:
         """A run while nothing else was at work, tried a few times.
@@ -168,6 +160,18 @@ def bench(seconds: float, rounds: int, *, force: bool, say: Callable[[str], None
         os.sched_setaffinity(0, {load_core})
         stack.callback(os.sched_setaffinity, 0, mine)
         yield Bench(lab, folder, servers, seconds, rounds, force, server_core, load_core, say)
+
+
+def compiled(program: str, folder: Path) -> Path:
+    """A program of native/, compiled into `folder`.  Raises ClickException where no compiler is, or it refuses."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        raise click.ClickException("a C compiler is needed (Debian: gcc libc6-dev)")
+    source, target = HERE / "native" / f"{program}.c", folder / program
+    done = subprocess.run([compiler, "-O2", "-o", target, source], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise click.ClickException(f"{source.name} does not compile:\n{done.stderr}")
+    return target
 
 
 def python_path() -> str:
@@ -228,6 +232,12 @@ def generate(
     return said
 
 
+def require_right_answers(server: Server, said: Mapping[str, Any]) -> None:
+    """Raises ClickException: what answers wrongly, or not at all, is not compared."""
+    if not said["answers"] or said["wrong"]:
+        raise click.ClickException(f"{server.name} did not answer as it should: {json.dumps(said)}")
+
+
 def echo_run(
     bench: Bench, server: Server, *, client: Namespace | None = None, addresses: Sequence[str] = ("127.0.0.1",)
 ) -> Run:
@@ -236,8 +246,7 @@ def echo_run(
     def measure() -> Run:
         with Cost.of(bench, server) as costs:
             said = generate(bench, client or server.namespace, server.port, addresses)
-        if not said["answers"]:
-            raise click.ClickException(f"{server.name} did not answer: {said}")
+        require_right_answers(server, said)
         (cost,) = costs
         # The cost includes the warm-up; the share of it that counts is known by time.
         answers = said["answers"] * (said["seconds"] + WARM_UP) / said["seconds"]
@@ -247,7 +256,6 @@ def echo_run(
             user_us=cost.user / answers * 1e6,
             idle=cost.idle,
             lost=said["lost"],
-            wrong=said["wrong"],
         )
 
     return bench.undisturbed(measure)
@@ -258,13 +266,11 @@ def latency_run(bench: Bench, server: Server, rate: float) -> Run:
 
     def measure() -> Run:
         said = generate(bench, server.namespace, server.port, rate=rate)
-        if not said["answers"]:
-            raise click.ClickException(f"{server.name} did not answer: {said}")
+        require_right_answers(server, said)
         latency = said["latency_us"]
         return Run(
             rate=said["answers"] / said["seconds"],
             lost=said["lost"],
-            wrong=said["wrong"],
             median_us=latency["median"],
             p99_us=latency["p99"],
         )

@@ -185,7 +185,8 @@ static unsigned give_up(unsigned s, uint32_t *freed, uint64_t at) {
     return n_freed;
 }
 
-static void forget_counts(void) { answers = sent = lost = wrong = late = errors = n_samples = 0; }
+/* Not `wrong`: an answer that is, is so in the warm-up too. */
+static void forget_counts(void) { answers = sent = lost = late = errors = n_samples = 0; }
 
 static uint64_t closed_loop(uint64_t warm_up, uint64_t span) {
     uint32_t freed[BATCH], all[BATCH];
