@@ -7,7 +7,9 @@ reload (changed, added, removed instances, a broken config), links that flap, ap
 hostile and honest clients of the control socket and of the metrics port.  The daemon is looked at from outside
 (/proc), a line each few seconds.
 
-What it finds is judged by `verdict`: the last third against the first one after the tables that peers fill are full.
+What it finds is judged by `verdict`: the last third of the time against the second.  The tables that peers fill are
+full before that, and the first third is for what a process takes once: code that runs for the first time, memory that
+the allocator keeps between two reloads.
 """
 
 from __future__ import annotations
@@ -243,7 +245,7 @@ def soak(
 
 @attrs.frozen
 class Verdict:
-    """Medians of the first and the last third; memory in KiB, and what of the honest requests was answered."""
+    """Medians of the second and the last third; memory in KiB.  `answered`: of the honest requests, from 0 to 1."""
 
     memory: tuple[float, float]
     descriptors: tuple[float, float]
@@ -253,17 +255,17 @@ class Verdict:
 
 def verdict(samples: Sequence[Sample]) -> Verdict:
     third = len(samples) // 3
-    first, last = samples[:third], samples[-third:]
+    earlier, last = samples[third : 2 * third], samples[-third:]
 
     def medians(name: str) -> tuple[float, float]:
-        one, other = (statistics.median(getattr(each, name) for each in part) for part in (first, last))
+        one, other = (statistics.median(getattr(each, name) for each in part) for part in (earlier, last))
         return one, other
 
     return Verdict(
         medians("memory"),
         medians("descriptors"),
         medians("threads"),
-        round((last[-1].answered - first[0].answered) / (last[-1].asked - first[0].asked), 5),
+        round((last[-1].answered - samples[0].answered) / (last[-1].asked - samples[0].asked), 5),
     )
 
 
