@@ -35,7 +35,7 @@ def query(name: str = "www.example.test", kind: str = "A", rdclass: str = "IN", 
 
 
 def with_cookie(cookie: bytes, **more: Any) -> dns.message.Message:
-    return query(use_edns=0, options=[dns.edns.GenericOption(10, cookie)], **more)
+    return query(use_edns=0, options=[dns.edns.GenericOption("COOKIE", cookie)], **more)
 
 
 def option(reply: dns.message.Message, code: int) -> list[bytes]:
@@ -62,7 +62,7 @@ def test_another_version_gets_badvers_and_unknown_options_are_ignored() -> None:
 
 
 def test_nsid_is_told_where_it_is_set_and_asked_for() -> None:
-    asking = query(use_edns=0, options=[dns.edns.GenericOption(3, b"")])
+    asking = query(use_edns=0, options=[dns.edns.GenericOption("NSID", b"")])
     assert option(ask(handler_of(identity="one"), asking), 3) == [b"one"]
     assert option(ask(handler_of(identity="one"), query(use_edns=0)), 3) == []
     assert option(ask(handler_of(), asking), 3) == []

@@ -19,7 +19,7 @@ def query(name: str, **more: Any) -> dns.message.Message:
 
 
 def with_cookie(cookie: bytes) -> dns.message.Message:
-    return query("www.example.test", use_edns=0, options=[dns.edns.GenericOption(10, cookie)])
+    return query("www.example.test", use_edns=0, options=[dns.edns.GenericOption("COOKIE", cookie)])
 
 
 def test_the_rate_limit_by_prefix_and_kind() -> None:

@@ -148,7 +148,7 @@ def test_what_is_remembered_whole_is_bounded_in_bytes(tmp_path: Path) -> None:
 def test_what_depends_on_the_client_is_not_remembered(tmp_path: Path) -> None:
     handler = handler_of(here=("router.example.test",), transfer_keys={"key.test": TransferKey("c2VjcmV0")})
     cookie = dns.message.make_query(
-        "www.example.test", "A", use_edns=0, options=[dns.edns.GenericOption(10, b"12345678")]
+        "www.example.test", "A", use_edns=0, options=[dns.edns.GenericOption("COOKIE", b"12345678")]
     )
     signed = dns.message.make_query("www.example.test", "A")
     signed.use_tsig(dns.tsigkeyring.from_text({"key.test": "c2VjcmV0"}))

@@ -60,7 +60,7 @@ def seeds() -> list[bytes]:
         )
         for kind in ("A", "MX", "ANY", "IXFR", "PTR")
         for edns in (-1, 0, 1)
-        for options in ([], [dns.edns.CookieOption(b"12345678", b"")], [dns.edns.GenericOption(3, b"")])
+        for options in ([], [dns.edns.CookieOption(b"12345678", b"")], [dns.edns.GenericOption("NSID", b"")])
     ]
     signed = dns.message.make_query("example.test", "SOA", use_edns=0, id=1)
     signed.use_tsig(dns.tsigkeyring.from_text({"key.test": "c2VjcmV0"}))
