@@ -26,6 +26,7 @@ class Run:
     idle       share of the time that the server's core had nothing to do: far from 0, the load was the limit
     lost       requests without an answer
     median_us, p99_us   latency, where it was measured (an open loop, below capacity)
+    others, stolen   shares of a core that other processes used and that the hypervisor took meanwhile
     disturbed  what else was at work, where that was too much
     """
 
@@ -36,6 +37,8 @@ class Run:
     lost: int = 0
     median_us: float = 0.0
     p99_us: float = 0.0
+    others: float = 0.0
+    stolen: float = 0.0
     disturbed: str = ""
 
 

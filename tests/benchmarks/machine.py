@@ -24,7 +24,11 @@ else:
 PROC = Path("/proc")
 
 LIMIT = 0.05
-"""Of one core, that others may use before a measurement counts as disturbed."""
+"""Of one core, that other processes may use before a measurement counts as disturbed."""
+
+STOLEN_LIMIT = 0.25
+"""Of one core, that the hypervisor may take.  More is allowed: on a rented machine some is always taken while both cores
+are full, from ours and from the peers alike, and each run tells how much."""
 
 
 def cores() -> tuple[int, int]:
@@ -178,7 +182,7 @@ class Load:
 
     @property
     def disturbs(self) -> bool:
-        return self.others > LIMIT or self.stolen > LIMIT
+        return self.others > LIMIT or self.stolen > STOLEN_LIMIT
 
     def __str__(self) -> str:
         words = [f"{name} {share:.0%}" for name, share in self.busiest]

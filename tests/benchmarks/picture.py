@@ -74,7 +74,7 @@ def verdicts(result: Result, top: float) -> Iterator[str]:
             f"{ratio.median:.2f}  ({ratio.low:.2f} to {ratio.high:.2f})",
             "reached" if reached else "missed",
         )
-        yield text(LABEL + 450, y, f"goal {goal.bound}, {report.VERDICTS[reached]}", "small")
+        yield text(LABEL + 475, y, f"goal {goal.bound}, {report.VERDICTS[reached]}", "small")
 
 
 def svg(results: Sequence[Result], machine: Mapping[str, str | int], command: str) -> str:

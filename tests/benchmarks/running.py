@@ -135,6 +135,7 @@ class Bench:
             before = machine.Snapshot.take()
             run = measure()
             load = machine.Load.between(before, machine.Snapshot.take())
+            run = attrs.evolve(run, others=load.others, stolen=load.stolen)
             if not load.disturbs:
                 return run
             if self.force:

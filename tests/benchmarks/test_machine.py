@@ -47,10 +47,11 @@ def test_what_a_process_did_before_does_not_count_when_it_ends() -> None:
     assert load.others == pytest.approx(0.0)
 
 
-def test_time_that_the_hypervisor_takes_disturbs() -> None:
-    load = Load.between(snapshot(0, {}), snapshot(10, {}, stolen=1.0))
-    assert load.disturbs
-    assert "hypervisor took 10%" in str(load)
+@pytest.mark.parametrize(("stolen", "disturbs"), [(1.0, False), (4.0, True)])
+def test_time_that_the_hypervisor_takes_disturbs_where_it_is_much(stolen: float, disturbs: bool) -> None:
+    load = Load.between(snapshot(0, {}), snapshot(10, {}, stolen=stolen))
+    assert load.disturbs is disturbs
+    assert f"hypervisor took {stolen / 10:.0%}" in str(load)
 
 
 def test_descendants_are_found_through_generations() -> None:
