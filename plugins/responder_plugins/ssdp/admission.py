@@ -10,7 +10,7 @@ keep room, each a comparison; connections have the first only:
 - As room gets scarce the time that answers are spread over shrinks (a device may assume a smaller MX, section 1.3.3),
   and a host has to wait its turn, the longer the fewer places there are.  So hosts that ask again and again leave the
   last places to those who did not.
-- In a network that takes all it can, the last of its places are for hosts that were served in calm times.  A storm that
+- In a network that takes all it can, its last place is for hosts that were served in calm times.  A storm that
   forges a new source for each search is made of strangers; to those who are strangers too it is a lottery, since
   nothing tells an honest one apart.
 
@@ -48,12 +48,15 @@ MIN_WINDOW: Final = 0.1
 SCARCE: Final = MAX_PENDING // 4
 """Places that a host can see free, from which on they count as scarce."""
 
-RESERVED: Final = SCARCE // 8
-"""So many of the places that a host can see free are no longer for strangers, where its network holds as many."""
+RESERVED: Final = 4
+"""So few places that a host can see free are not for strangers, where its network holds as many itself."""
 
 TURN: Final = 1.0
 """Seconds that a host waits after its last search was admitted when places begin to be scarce; with half of them twice
 as long, and so on."""
+
+MAX_TURN: Final = 5.0
+"""Seconds that a host waits at most which is no stranger."""
 
 MAX_REMEMBERED: Final = 4096
 """Hosts whose last turn is remembered, and hosts that are no strangers; the oldest is forgotten first."""
@@ -129,10 +132,14 @@ class Admission:
             return None
         if room >= SCARCE:
             _remember(self._known, host, None)
-        elif now - self._turns.get(host, -inf) < TURN * SCARCE / room:
-            return None  # the last places are for those who had none for long
-        elif room < RESERVED <= self.places.of_network(link, address) and host not in self._known:
-            return None
+        else:
+            is_known = host in self._known
+            if room < RESERVED <= self.places.of_network(link, address) and not is_known:
+                return None
+            # The last places are for those who had none for long.
+            turn = TURN * SCARCE / room
+            if now - self._turns.get(host, -inf) < (min(turn, MAX_TURN) if is_known else turn):
+                return None
         self.places.take(link, address)
         _remember(self._turns, host, now)
         window = min(mx, MAX_WINDOW)

@@ -79,24 +79,24 @@ def test_a_storm_from_every_address_of_a_network_leaves_a_place_in_it() -> None:
 
 
 def test_a_storm_of_strangers_leaves_places_to_who_was_served_before() -> None:
-    """10,000 a second, each from another address of a /56; a host that asked before asks every ten seconds."""
+    """10,000 a second, each from another address of a /56; a host that asked before asks every five seconds."""
     admission = Admission()
     (place,) = fill(admission, "fd71::9")
     place.release()
     held: list[tuple[float, int, Place]] = []
     served = []
-    for number in range(10_000 * 30):
+    for number in range(10_000 * 20):
         now = 10 + number / 10_000
         while held and held[0][0] <= now:
             heapq.heappop(held)[2].release()
         for place in fill(admission, f"fd71::1:{number >> 16:x}:{number & 0xFFFF:x}", mx=1, now=now):
             heapq.heappush(held, (now + place.window, number, place))
-        if number % 100_000 == 99_999:
+        if number % 50_000 == 49_999:
             place_of_known = fill(admission, "fd71::9", mx=1, now=now)
             served.append(len(place_of_known))
             for place in place_of_known:
                 place.release()
-    assert served == [1] * 3
+    assert served == [1] * 4
     assert len(admission._known) <= MAX_REMEMBERED
 
 
@@ -105,7 +105,7 @@ def test_the_window_shrinks_as_room_gets_scarce() -> None:
     windows = [place.window for host in range(1, 255) for place in fill(admission, f"10.71.0.{host}")]
     assert windows == sorted(windows, reverse=True)
     assert windows[0] == MAX_WINDOW
-    assert MIN_WINDOW <= windows[-1] < MAX_WINDOW / 5
+    assert MIN_WINDOW <= windows[-1] <= MAX_WINDOW / 10
     assert fill(admission, "10.71.0.9", mx=0.01, link=OTHER)[0].window <= 0.01
 
 

@@ -235,10 +235,10 @@ class TestStorm:
                 if tick == 100:
                     host.discovery.deliver(*(multicast(search(mx=1), peer, interface=on) for peer, on in self.HONEST))
                 await trio.sleep(0.01)
-                most = max(most, host.handler.admission.pending)
+                most = max(most, host.handler.admission.places.held)
             await trio.sleep(CALM)
             answers = host.answers()
-            assert host.handler.admission.pending == 0
+            assert host.handler.admission.places.held == 0
         assert most <= MAX_PENDING / 2 + len(self.HONEST)
         assert {peer for peer, _ in self.HONEST} <= {each.to for each in answers}
         # Half of the places, each for 7 answers spread over MIN_WINDOW at least: 20,000 searches would be 140,000.

@@ -44,8 +44,8 @@ def described(device: Device, address: str = "10.71.0.1") -> ET.Element:
 
 def with_files(folder: Path, *, own: str = OWN, switch: str = "<scpd/>") -> tuple[Device, Context]:
     """A device whose descriptions are files."""
-    (folder / "own.xml").write_text(own)
-    (folder / "switch.xml").write_text(switch)
+    (folder / "own.xml").write_text(own, newline="\n")
+    (folder / "switch.xml").write_text(switch, newline="\n")
     service = ServiceType(f"{SWITCH}:1", scpd=Path("switch.xml"))
     return attrs.evolve(SINGLE, description=Path("own.xml"), services=[service]), Context("ssdp", folder)
 
