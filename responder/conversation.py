@@ -89,7 +89,7 @@ class OpenConversation:
         path = received.path
         return (
             path.peer == self.route.to
-            and received.port == self.peer_port
+            and received.peer_port == self.peer_port
             and path.scope_id == self.route.scope_id
             and not received.truncated
         )

@@ -3,7 +3,7 @@
 Addresses are `ipaddress` objects.  An IPv4 address never shows in its IPv6-mapped form, and an address never carries a
 scope: the scope is the peer's `scope_id`, or the arrival interface.
 
-A received datagram costs what is read of it: its fields are decoded on first use (see `Datagram.received`).  One that a
+A received datagram costs what is read of it: its fields are decoded on first use (`responder.arrival`).  One that a
 test builds is an ordinary attrs instance with the same fields.
 
 This file refuses to know sockets, platforms and policy.
@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import enum
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import attrs
 
@@ -64,11 +64,24 @@ class Peer:
     port: int = attrs.field(validator=_is_port)
     scope_id: int = 0
 
+    @classmethod
+    def of(cls, address: IPAddress, port: int, scope_id: int = 0) -> Peer:
+        """The same without a look at the values, which are known to be right."""
+        self = object.__new__(cls)
+        _set_address(self, address)
+        _set_port(self, port)
+        _set_scope_id(self, scope_id)
+        return self
+
     def __str__(self) -> str:
         if self.address.version == 4:
             return f"{self.address}:{self.port}"
         scope = f"%{self.scope_id}" if self.scope_id else ""
         return f"[{self.address}{scope}]:{self.port}"
+
+
+# The slots themselves: a frozen class has no other way past its checks.
+_set_address, _set_port, _set_scope_id = (Peer.__dict__[name].__set__ for name in ("address", "port", "scope_id"))
 
 
 @attrs.frozen
@@ -263,16 +276,7 @@ class Conversation(Protocol):
         """The next datagram of this peer; what others send here is dropped and counted."""
 
 
-class Origin(Protocol):
-    """Where a received datagram's fields come from, each decoded when asked (dispatch implements it)."""
-
-    def field(self, name: str) -> Any:
-        """The value of the `Datagram` field `name`."""
-
-    def conversation(self) -> AbstractAsyncContextManager[Conversation]: ...
-
-
-@attrs.frozen(slots=False)
+@attrs.frozen
 class Datagram:
     """A request as it arrived.
 
@@ -298,36 +302,10 @@ class Datagram:
     hop_limit: int | None = None
     arrival: float = 0.0
 
-    @classmethod
-    def received(cls, payload: bytes, origin: Origin) -> Datagram:
-        """A datagram whose other fields `origin` decodes when they are first read."""
-        self = object.__new__(cls)
-        # Not through attrs' __init__: a frozen class pays for each field, read or not.
-        self.__dict__["payload"] = payload
-        self.__dict__["_origin"] = origin
-        return self
-
-    if not TYPE_CHECKING:  # a type checker would take any name for an attribute
-
-        def __getattr__(self, name: str) -> Any:
-            origin = self.__dict__.get("_origin")
-            if origin is None or name not in _LAZY:
-                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            value = self.__dict__[name] = origin.field(name)
-            return value
-
     def conversation(self) -> AbstractAsyncContextManager[Conversation]:
         """Open a socket on a port of its own, for this peer, with the asked address as its source.
 
         For protocols that answer from a new port (TFTP, RFC 1350).  `async with request.conversation() as socket:`.
         Raises RuntimeError for a datagram that no network delivered.
         """
-        open_conversation: Callable[[], AbstractAsyncContextManager[Conversation]] | None = getattr(
-            self.__dict__.get("_origin"), "conversation", None
-        )
-        if open_conversation is None:
-            raise RuntimeError("this datagram did not come from a network, so it has nobody to converse with")
-        return open_conversation()
-
-
-_LAZY = frozenset(attribute.name for attribute in attrs.fields(Datagram)) - {"payload"}
+        raise RuntimeError("this datagram did not come from a network, so it has nobody to converse with")

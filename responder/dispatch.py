@@ -17,40 +17,45 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence, Set
-from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import trio
 
 from . import metrics
 from .addressing import needs_interface, route_to
+from .arrival import Arrival
 from .blame import described, plugin_failure
 from .datagram import Datagram, Interface, Peer, Reply, Via
 from .errors import PeerError, PluginError
 from .flows import Binding, Flow, SendingPort, Taker, flow_of
 from .log import Repeated, get_logger
-from .metrics import Counters
+from .metrics import Counters, Tally
 from .net.interfaces import InterfaceTable
-from .net.types import DatagramSocket, Path, Platform, Received, Transmit
+from .net.types import DatagramSocket, Message, Path, Platform, Received, Transmit
 from .observing import Observation, Observers
-from .origin import PortOrigin
 from .plugin import PASS
 from .sending import Outgoing, Sender
-from .tables import BoundedTable
+from .tables import Memory
 from .timing import timed
 
 BURST = 64
 """Datagrams taken in one go: enough to share the cost of waiting, few enough to let other ports have their turn."""
 
+LONG_BURST = 8
+"""Datagrams of a burst after which the next are looked for at once."""
+
+TURN = 0.001
+"""Seconds after which other tasks have their turn, however much there is to answer."""
+
 MAX_FLOWS = 4096
 """Ways remembered by a port; the oldest is forgotten first, so that spoofed sources cost time, not memory."""
 
-HOLD_LIMIT = 0.1
-"""Seconds that a `respond` may take before it is named as one that holds the loop up."""
-
 _log = get_logger(__name__)
+
+_ANSWERED: Final = metrics.ANSWERED
+_FAILED: Final = object()
 
 
 @attrs.define(eq=False)
@@ -70,22 +75,77 @@ class Port:
     repeated: Repeated = attrs.field(factory=Repeated)
     number: int = attrs.field(init=False)
     _drops_told: int = attrs.field(default=0, init=False)
-    flows: BoundedTable[Path, Flow] = attrs.field(factory=lambda: BoundedTable(MAX_FLOWS), init=False)
+    flows: Memory[Path, Flow] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.flows = Memory(self._flow, MAX_FLOWS)
         self.number = self.socket.port
 
     async def serve(self) -> None:
         """Answer until cancelled.  Raises NetworkError where the socket can no longer receive."""
+        socket, sender = self.socket, self.sender
         while True:
-            await self.socket.wait_readable()
-            outgoing: list[Outgoing] = []
-            for received in self.socket.receive(BURST):
-                self._take(received, outgoing)
-            if outgoing:
-                await self.sender.flush(outgoing)
-            if self.socket.kernel_drops != self._drops_told:
+            await socket.wait_readable()
+            turn_ends = perf_counter() + TURN
+            while True:
+                burst = socket.receive(BURST)
+                messages, tallies = self._answers(burst)
+                if messages:
+                    left = sender.send_now(messages, tallies)
+                    if left:
+                        await sender.flush(left)
+                # After a long burst there are more by now, most likely: asking costs less than waiting.
+                if len(burst) < LONG_BURST or perf_counter() > turn_ends:
+                    break
+            if socket.kernel_drops != self._drops_told:
                 self._tell_drops()
+
+    def _answers(self, burst: Sequence[Received]) -> tuple[list[Message], list[Tally]]:
+        """What is answered at once, with the tallies that it is counted in; the rest has got tasks of its own."""
+        messages: list[Message] = []
+        tallies: list[Tally] = []
+        known, watched, own_numbers = self.flows.known, bool(self.observers), self.own_numbers
+        # Times too short to be told apart are counted for all of a run of datagrams together.
+        run, asked, spent = None, 0, 0.0
+        began = perf_counter()
+        for received in burst:
+            flow = known.get(received.path) or self.flows.missed(received.path)
+            taker, port = flow.plain, received.peer_port
+            if taker is None or watched or received.truncated or not port or (flow.from_own and port in own_numbers):
+                for each in self._take(flow, received):
+                    messages.append(each.message)
+                    tallies.append(each.tally)
+                began = perf_counter()
+                continue
+            # What `_ask` does, for the usual case, without a call more than the handler's own.
+            received.origin = taker.origin
+            try:
+                answer = taker.respond(received)
+            except BaseException as error:
+                self._failed(flow, received, taker, plugin_failure(error))
+                answer = _FAILED
+            now, binding = perf_counter(), taker.binding
+            took, began = now - began, now
+            if took > binding.notable:
+                binding.note(took)
+            elif binding is run:
+                asked += 1
+                spent += took
+            else:
+                if run is not None:
+                    run.note_short(asked, spent)
+                run, asked, spent = binding, 1, took
+            if type(answer) is bytes and len(answer) <= taker.plain:
+                taker.tally[_ANSWERED] += 1
+                messages.append((answer, taker.route, port))
+                tallies.append(taker.tally)
+            elif answer is not _FAILED:
+                for each in self._sorted(flow, received, flow.takers, answer):
+                    messages.append(each.message)
+                    tallies.append(each.tally)
+        if run is not None:
+            run.note_short(asked, spent)
+        return messages, tallies
 
     def _tell_drops(self) -> None:
         held_back = self.repeated.due("drops")
@@ -97,23 +157,24 @@ class Port:
         """The interface table or the bindings changed."""
         self.flows.clear()
 
-    def _take(self, received: Received, outgoing: list[Outgoing]) -> None:
-        flow = self.flows.get(received.path) or self._remember(received.path)
-        if not received.port:
+    def _take(self, flow: Flow, received: Received) -> list[Outgoing]:
+        if not received.peer_port:
             refusal = metrics.BAD_SOURCE
         elif flow.refusal:
             refusal = flow.refusal
         elif received.truncated:
             refusal = metrics.TRUNCATED
-        elif flow.from_own and received.port in self.own_numbers:
+        elif flow.from_own and received.peer_port in self.own_numbers:
             refusal = metrics.OWN_SOURCE
         else:
-            self._ask(flow, received, flow.takers, outgoing)
-            return
+            return self._ask(flow, received, flow.takers)
         self._not_taken(flow, received, refusal)
+        return []
 
-    def _remember(self, path: Path) -> Flow:
-        flow = self.flows[path] = flow_of(path, self.table, self.bindings, self.counters, self.on_stale)
+    def _flow(self, path: Path) -> Flow:
+        flow = flow_of(path, self.table, self.bindings, self.counters, self.on_stale)
+        for taker in flow.takers:
+            taker.origin = Arrival(self, flow, taker)
         return flow
 
     def _not_taken(self, flow: Flow, received: Received, outcome: str) -> None:
@@ -121,43 +182,47 @@ class Port:
         if self.observers:
             self._tell(flow, received, flow.owner, outcome)
 
-    def _ask(self, flow: Flow, received: Received, takers: Sequence[Taker], outgoing: list[Outgoing]) -> None:
-        """Ask one taker after the other until one does not PASS; what is ready at once goes into `outgoing`."""
+    def _ask(self, flow: Flow, received: Received, takers: Sequence[Taker]) -> list[Outgoing]:
+        """Ask one taker after the other until one does not PASS; what is ready at once is given back to be sent."""
         for position, taker in enumerate(takers):
             binding = taker.binding
-            request = Datagram.received(
-                received.payload, PortOrigin(self.number, self.platform, flow, binding.service, received)
-            )
+            # Each has a request of its own: one that passes may have kept it.
+            request = received.again() if taker is not flow.takers[0] else received
+            request.origin = taker.origin
             if binding.budget is not None:
                 binding.budget.asked(flow.prefix, len(received.payload), trio.current_time())
             answer: Any
             try:
                 if binding.service.blocking:
                     request.arrival  # noqa: B018 - decoded here: a thread has no trio clock
-                    answer = _in_thread(binding, request)
+                    answer = _in_thread(taker, request)
                 else:
                     began = perf_counter()
                     try:
-                        answer = binding.runtime.handler.respond(request)
+                        answer = taker.respond(request)
                     finally:
-                        took = perf_counter() - began
-                        if took > binding.slowest:
-                            _slower(binding, took)
-                        if binding.latency is not None:
-                            binding.latency.observe(took)
-                if type(answer) is bytes and len(answer) <= taker.plain and not self.observers:
-                    taker.tally[metrics.ANSWERED] += 1
-                    outgoing.append(Outgoing(answer, taker.route, received.port, taker.tally))
-                elif answer is PASS:
-                    continue
-                elif inspect.isawaitable(answer) or isinstance(answer, AsyncIterator):
-                    self._start_async(flow, received, takers[position:], answer)
-                else:
-                    outgoing.extend(self._settled(flow, received, taker, answer))
+                        binding.note(perf_counter() - began)
             except BaseException as error:
                 self._failed(flow, received, taker, plugin_failure(error))
-            return
+                return []
+            if answer is not PASS:
+                return self._sorted(flow, received, takers[position:], answer)
         self._not_taken(flow, received, metrics.PASSED)
+        return []
+
+    def _sorted(self, flow: Flow, received: Received, takers: Sequence[Taker], answer: Any) -> list[Outgoing]:
+        """What the first of `takers` answered: sent at once, or by a task of its own; a late PASS asks the next."""
+        if answer is PASS:
+            self._not_taken(flow, received, metrics.PASSED)
+            return []
+        try:
+            if inspect.isawaitable(answer) or isinstance(answer, AsyncIterator):
+                self._start_async(flow, received, takers, answer)
+                return []
+            return self._settled(flow, received, takers[0], answer)
+        except BaseException as error:
+            self._failed(flow, received, takers[0], plugin_failure(error))
+            return []
 
     def _settled(self, flow: Flow, received: Received, taker: Taker, answer: object) -> list[Outgoing]:
         """What an answer that is there sends by this port.  Raises PluginError or ValueError for what is none."""
@@ -176,7 +241,7 @@ class Port:
             taker.tally[outcome] += 1
             if outcome != metrics.ANSWERED:
                 if self.observers:
-                    self._tell(flow, received, str(taker.binding), outcome, answers=(message,))
+                    self._tell(flow, received, str(taker.binding), outcome, answers=(Transmit(*message.message),))
             elif port is self:
                 mine.append(message)
             else:
@@ -186,17 +251,18 @@ class Port:
             taker.tally[metrics.SILENT] += 1
         if self.observers and (mine or others or not messages):
             outcome = metrics.ANSWERED if messages else metrics.SILENT
-            self._tell(flow, received, str(taker.binding), outcome, answers=(*mine, *others))
+            answers = tuple(Transmit(*each.message) for each in (*mine, *others))
+            self._tell(flow, received, str(taker.binding), outcome, answers=answers)
         return mine
 
     def _addressed(self, flow: Flow, received: Received, taker: Taker, one: object) -> tuple[SendingPort, Outgoing]:
         """One answer as the port to send it by and what to send."""
         if isinstance(one, bytes):
-            return self, Outgoing(one, taker.route, received.port, taker.tally)
+            return self, Outgoing((one, taker.route, received.peer_port), taker.tally)
         if not isinstance(one, Reply):
             raise PluginError(f"{taker.binding}: an answer holds {type(one).__name__}, expected bytes or Reply")
-        to = Peer(flow.path.peer, received.port, flow.path.scope_id) if one.to is None else one.to
-        address, port_number = (to.address, to.port) if isinstance(to, Peer) else (to, received.port)
+        to = Peer(flow.path.peer, received.peer_port, flow.path.scope_id) if one.to is None else one.to
+        address, port_number = (to.address, to.port) if isinstance(to, Peer) else (to, received.peer_port)
         if not 0 < port_number <= 0xFFFF:
             raise PluginError(f"{taker.binding}: a Reply goes to port {port_number}")
         port: SendingPort = self
@@ -208,14 +274,15 @@ class Port:
         hop_limit = taker.route.hop_limit if one.hop_limit is None else one.hop_limit
         interface = None if one.interface is None else self.usable_interface(taker.binding, one.interface)
         if one.to is None and interface is None:
-            return port, Outgoing(one.payload, attrs.evolve(taker.route, hop_limit=hop_limit), port_number, taker.tally)
+            route = attrs.evolve(taker.route, hop_limit=hop_limit)
+            return port, Outgoing((one.payload, route, port_number), taker.tally)
         if interface is None and needs_interface(address) and not (isinstance(to, Peer) and to.scope_id):
             interface = flow.interface
         # On another interface the address that was asked may be one that nobody can answer to: only the peer knows it.
         asked = flow.path.destination if flow.via is Via.UNICAST else None
         source = asked if interface is None or address == flow.path.peer else None
         route = route_to(to, interface, source=source, hop_limit=hop_limit)
-        return port, Outgoing(one.payload, route, port_number, taker.tally)
+        return port, Outgoing((one.payload, route, port_number), taker.tally)
 
     def usable_interface(self, binding: Binding, which: Interface | int | str) -> Interface:
         """An interface by index or name, as it is now.  Raises ValueError where the instance may not use it."""
@@ -257,15 +324,13 @@ class Port:
         finally:
             taker.binding.pending -= 1
         if passed:
-            outgoing: list[Outgoing] = []
-            self._ask(flow, received, takers[1:], outgoing)
-            await self.sender.flush(outgoing)
+            await self.sender.flush(self._ask(flow, received, takers[1:]))
 
     async def _collect(
         self, flow: Flow, received: Received, taker: Taker, answer: Awaitable[Any] | AsyncIterator[Any]
     ) -> bool:
         """Send what the answer gives, as it gives it; True where it is PASS."""
-        note = partial(_note_step, taker.binding)
+        note = taker.binding.note_step
         if isinstance(answer, AsyncIterator):
             await self._iterate(flow, received, taker, answer, note)
             return False
@@ -331,7 +396,7 @@ class Port:
                 time=time.time(),
                 transport="udp",
                 port=self.number,
-                peer=Peer(path.peer, received.port, path.scope_id),
+                peer=Peer(path.peer, received.peer_port, path.scope_id),
                 destination=path.destination,
                 interface=flow.interface.name,
                 via=flow.via,
@@ -344,26 +409,14 @@ class Port:
         )
 
 
-def _slower(binding: Binding, took: float) -> None:
-    """The slowest `respond` so far; named where it held everything else up."""
-    binding.slowest = took
-    if took >= HOLD_LIMIT:
-        _log.warning("respond held the loop up", plugin=str(binding), seconds=round(took, 3))
-
-
-def _note_step(binding: Binding, took: float) -> None:
-    if took > binding.slowest:
-        _slower(binding, took)
-
-
 def _bound_broken(flow: Flow, taker: Taker, message: Outgoing) -> str | None:
     """The outcome to count where the answer is more than its bounds allow."""
-    binding = taker.binding
-    if len(message.payload) > binding.service.max_answer:
+    binding, size = taker.binding, len(message.message[0])
+    if size > binding.service.max_answer:
         return metrics.TOO_LONG
     if binding.budget is None:
         return None
-    return binding.budget.may_answer(flow.prefix, len(message.payload), trio.current_time())
+    return binding.budget.may_answer(flow.prefix, size, trio.current_time())
 
 
 def _where(error: BaseException) -> tuple[str, int]:
@@ -376,13 +429,13 @@ def _where(error: BaseException) -> tuple[str, int]:
     return (place.tb_frame.f_code.co_filename, place.tb_lineno)
 
 
-async def _in_thread(binding: Binding, request: Datagram) -> object:
-    handler = binding.runtime.handler
+async def _in_thread(taker: Taker, request: Datagram) -> object:
+    binding = taker.binding
 
     def respond(request: Datagram) -> object:
         began = perf_counter()
         try:
-            return handler.respond(request)
+            return taker.respond(request)
         finally:
             took = perf_counter() - began
             binding.slowest = max(binding.slowest, took)

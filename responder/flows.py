@@ -18,16 +18,22 @@ import trio
 from . import metrics
 from .addressing import classify, reply_route
 from .budget import Budget, source_prefix
-from .datagram import Interface, IPAddress, Via
-from .metrics import Counters, Histogram, Tally
+from .datagram import Datagram, Interface, IPAddress, Via
+from .log import Repeated, get_logger
+from .metrics import BOUNDS, Counters, Histogram, Tally
 from .net.interfaces import InterfaceTable
-from .net.types import Path, Route
+from .net.types import Origin, Path, Route
 from .plugin import Handler, Service
 from .policy import Access, refused_source
 from .sending import Sender
 
 MAX_THREADS = 8
 """Threads of one blocking service at a time."""
+
+HOLD_LIMIT = 0.1
+"""Seconds that a `respond` may take before it is named as one that holds the loop up."""
+
+_log = get_logger(__name__)
 
 
 class SendingPort(Protocol):
@@ -62,6 +68,7 @@ class Binding:
     pending      async answers in flight
     connections  TCP connections in flight
     slowest      seconds that the slowest `respond` held the loop
+    notable      one that takes longer is the slowest so far, or not in the first bucket of `latency`
     budget       None where neither `rate` nor `amplification` is set
     latency      how long `respond` took, each time; None where nobody wants to know
     """
@@ -72,6 +79,8 @@ class Binding:
     pending: int = attrs.field(default=0, init=False)
     connections: int = attrs.field(default=0, init=False)
     slowest: float = attrs.field(default=0.0, init=False)
+    notable: float = attrs.field(default=0.0, init=False)
+    repeated: Repeated = attrs.field(factory=Repeated, init=False)
     budget: Budget | None = attrs.field(init=False)
     latency: Histogram | None = None
     threads: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(MAX_THREADS), init=False)
@@ -83,18 +92,50 @@ class Binding:
     def __str__(self) -> str:
         return self.runtime.name
 
+    def note(self, took: float) -> None:
+        """A `respond` took so many seconds."""
+        self.note_step(took)
+        if self.latency is not None:
+            self.latency.observe(took)
 
-@attrs.frozen(eq=False)
+    def note_short(self, count: int, took: float) -> None:
+        """So many took so many seconds together, and none of them more than `notable`."""
+        if self.latency is not None:
+            self.latency.observe_short(count, took)
+
+    def note_step(self, took: float) -> None:
+        """A step of it did; named where it held everything else up, and was the slowest so far."""
+        if took > self.slowest:
+            self.slowest = took
+            self.notable = min(took, BOUNDS[0])
+            if took >= HOLD_LIMIT:
+                self._name_holding(took)
+
+    def _name_holding(self, took: float) -> None:
+        held_back = self.repeated.due("held")
+        if held_back is not None:
+            seconds = round(took, 3)
+            _log.warning("respond held the loop up", plugin=str(self), seconds=seconds, held_back=held_back)
+
+
+@attrs.define(eq=False)
 class Taker:
     """A binding that may take the datagrams of a flow, with what its replies need.
 
-    plain  answers up to so many bytes need no look at the bounds; -1: all do
+    respond  the handler's
+    origin   where the fields of its requests come from; whoever keeps the flow sets it
+    plain    answers up to so many bytes need no look at the bounds; -1: all do
     """
 
     binding: Binding
     route: Route
     tally: Tally
     plain: int
+    respond: Callable[[Datagram], object] = attrs.field(init=False)
+    origin: Origin = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.respond = self.binding.runtime.handler.respond
 
 
 @attrs.frozen(eq=False)
@@ -106,6 +147,7 @@ class Flow:
     owner     the instance that what nobody takes is counted for; "-" where several share the port
     from_own  the peer's address is one of this host's
     prefix    the peer's, as `responder.budget` has it
+    plain     the only taker, where its requests need no more than an answer: no thread, no budget; else None
     """
 
     path: Path
@@ -117,6 +159,12 @@ class Flow:
     tally: Tally
     from_own: bool
     prefix: int
+    plain: Taker | None = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        only = self.takers[0] if len(self.takers) == 1 else None
+        is_plain = only is not None and only.plain >= 0 and not only.binding.service.blocking
+        object.__setattr__(self, "plain", only if is_plain else None)
 
 
 def flow_of(
@@ -139,7 +187,8 @@ def flow_of(
             if reason is None:
                 route = reply_route(path, interface, via, binding.service.hop_limit)
                 plain = binding.service.max_answer if binding.budget is None else -1
-                takers.append(Taker(binding, route, counters.tally(str(binding), interface.name), plain))
+                tally = counters.tally(str(binding), interface.name)
+                takers.append(Taker(binding, route, tally, plain))
             else:
                 refusals.append(reason)
     names = {str(binding) for binding in bindings}

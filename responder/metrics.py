@@ -141,6 +141,11 @@ class Histogram:
         self.counts[bisect_left(BOUNDS, seconds)] += 1
         self.total += seconds
 
+    def observe_short(self, count: int, seconds: float) -> None:
+        """So many that took so long together, each no longer than the first bound."""
+        self.counts[0] += count
+        self.total += seconds
+
     def cumulative(self) -> Iterator[tuple[float, int]]:
         """Each bound with how many took no longer."""
         return zip(BOUNDS, accumulate(self.counts), strict=False)

@@ -19,7 +19,7 @@ from . import metrics
 from .errors import MessageTooLong, SendError, SendRefused, SourceUnavailable, Unreachable
 from .log import Repeated, get_logger
 from .metrics import Tally
-from .net.types import DatagramSocket, Transmit
+from .net.types import DatagramSocket, Message
 
 SEND_PATIENCE = 0.1
 """Seconds that a full send queue may hold a port up: one unresolved neighbour must not stop the others' answers."""
@@ -30,16 +30,20 @@ RETRY_DELAYS = (0.01, 0.1)
 MAX_RETRIES = 64
 """Sends of a port that may be waiting for a further attempt at a time."""
 
+_REFUSALS = (SendError, TypeError, ValueError, struct.error)
+"""What a send raises; all but the first are for a value that no check caught, which must not end the port."""
+
 _log = get_logger(__name__)
 
 
-@attrs.define
-class Outgoing(Transmit):
+@attrs.frozen
+class Outgoing:
     """A datagram to send, with the tally that its fate is counted in.
 
     `outcome` is what it was counted as when it was decided; a datagram that is lost is counted as that instead.
     """
 
+    message: Message
     tally: Tally
     outcome: str = metrics.ANSWERED
 
@@ -54,41 +58,54 @@ class Sender:
     repeated: Repeated = attrs.field(factory=Repeated)
     _retrying: int = attrs.field(default=0, init=False)
 
+    def send_now(self, messages: Sequence[Message], tallies: Sequence[Tally]) -> list[Outgoing]:
+        """Send what can go at once, each counted in its tally; what is given back is for `flush`."""
+        try:
+            sent = self.socket.send(messages)
+            if sent == len(messages):
+                return []
+        except _REFUSALS as error:
+            sent = 1
+            self._refused(Outgoing(messages[0], tallies[0]), error)
+        return list(map(Outgoing, messages[sent:], tallies[sent:]))
+
     async def flush(self, batch: Sequence[Outgoing]) -> None:
         """Send a batch.  Raises nothing: failures are counted, and logged once a kind."""
         start = 0
         while start < len(batch):
             try:
-                sent = self.socket.send(batch[start:] if start else batch)
+                sent = self.socket.send([each.message for each in batch[start:]])
                 if sent == 0:
                     sent = await self._send_in_time(batch[start:])
                 start += sent
-            except SendError as error:
-                self._not_sent(batch[start], error)
-                start += 1
-            except (TypeError, ValueError, struct.error) as error:
-                # A value that no check caught: it must not end the port.
-                _lost(batch[start], metrics.CRASHED)
-                self._complain("can't be sent", metrics.CRASHED, to=batch[start].route.to, error=repr(error))
+            except _REFUSALS as error:
+                self._refused(batch[start], error)
                 start += 1
 
     async def send(self, message: Outgoing) -> None:
         """Send one that a task waits for.  Raises SendError; waits while the kernel has no room.  A checkpoint."""
-        if self.socket.send([message]):
+        if self.socket.send([message.message]):
             await trio.lowlevel.checkpoint()
         else:
-            await self.socket.send_when_ready(message)
+            await self.socket.send_when_ready(message.message)
 
     async def _send_in_time(self, batch: Sequence[Outgoing]) -> int:
         """Wait for room for the first; if none comes, give the whole batch up, so that new requests are heard."""
         with trio.move_on_after(SEND_PATIENCE) as scope:
-            await self.socket.send_when_ready(batch[0])
+            await self.socket.send_when_ready(batch[0].message)
         if not scope.cancelled_caught:
             return 1
         for message in batch:
             _lost(message, metrics.NO_ROOM)
         self._complain("the send queue stays full", metrics.NO_ROOM, lost=len(batch))
         return len(batch)
+
+    def _refused(self, message: Outgoing, error: Exception) -> None:
+        if isinstance(error, SendError):
+            self._not_sent(message, error)
+        else:
+            _lost(message, metrics.CRASHED)
+            self._complain("can't be sent", metrics.CRASHED, to=message.message[1].to, error=repr(error))
 
     def _not_sent(self, message: Outgoing, error: SendError) -> None:
         if isinstance(error, SendRefused) and self._retrying < MAX_RETRIES:
@@ -108,16 +125,15 @@ class Sender:
             case _:
                 outcome = metrics.SEND_FAILED
         _lost(message, outcome)
-        self._complain(
-            "not sent", outcome, to=message.route.to, source=message.route.source, error=error.strerror or str(error)
-        )
+        route = message.message[1]
+        self._complain("not sent", outcome, to=route.to, source=route.source, error=error.strerror or str(error))
 
     async def _retry(self, message: Outgoing) -> None:
         try:
             for delay in RETRY_DELAYS:
                 await trio.sleep(delay)
                 try:
-                    if self.socket.send([message]):
+                    if self.socket.send([message.message]):
                         return
                 except SendRefused:
                     continue
@@ -127,7 +143,8 @@ class Sender:
         finally:
             self._retrying -= 1
         _lost(message, metrics.NO_ROOM)
-        self._complain("the system refuses to send", metrics.NO_ROOM, to=message.route.to, source=message.route.source)
+        route = message.message[1]
+        self._complain("the system refuses to send", metrics.NO_ROOM, to=route.to, source=route.source)
 
     def _complain(self, event: str, outcome: str, **fields: object) -> None:
         held_back = self.repeated.due((event, outcome))

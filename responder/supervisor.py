@@ -246,7 +246,7 @@ class PluginNetwork:
             hop_limit = self._runtime.service(service).hop_limit
         route = route_to(where, found, source=port.socket.address, hop_limit=hop_limit)
         tally = self._counters.tally(self.instance, found.name if found is not None else "-")
-        await port.sender.send(Outgoing(payload, route, number, tally, metrics.SENT))
+        await port.sender.send(Outgoing((payload, route, number), tally, metrics.SENT))
         tally[metrics.SENT] += 1
 
     def _find(self, on: Interface | int | str) -> Interface:

@@ -14,7 +14,7 @@ import trio
 
 from responder.datagram import Interface, InterfaceAddress, IPAddress, Via
 from responder.errors import BindError
-from responder.net.types import Accepted, Changes, Membership, Path, Transmit
+from responder.net.types import Accepted, Changes, Membership, Message, Path, Received, Transmit
 
 LAN = Interface(
     2,
@@ -64,14 +64,29 @@ def path(
     )
 
 
-@attrs.frozen
-class FakeReceived:
-    payload: bytes
-    path: Path
-    port: int = 40000
-    truncated: bool = False
-    hop_limit: int | None = 64
-    timestamp: float | None = None
+class _Received(Received):
+    __slots__ = ("told",)
+
+    told: tuple[int | None, float | None]
+
+    def read_hop_limit(self) -> int | None:
+        return self.told[0]
+
+    def read_timestamp(self) -> float | None:
+        return self.told[1]
+
+
+def FakeReceived(  # noqa: N802 - reads as the class of what it makes, whose constructor is a Datagram's
+    payload: bytes,
+    path: Path,
+    port: int = 40000,
+    truncated: bool = False,
+    hop_limit: int | None = 64,
+    timestamp: float | None = None,
+) -> Received:
+    received = _Received.of(payload, path, port, truncated=truncated)
+    received.told = hop_limit, timestamp
+    return received
 
 
 @attrs.define(eq=False)
@@ -88,10 +103,10 @@ class FakeSocket:
     room: int | None = attrs.field(default=None, init=False)
     joined: set[Membership] = attrs.field(factory=set, init=False)
     closed: bool = attrs.field(default=False, init=False)
-    _queue: list[FakeReceived] = attrs.field(factory=list, init=False)
+    _queue: list[Received] = attrs.field(factory=list, init=False)
     _lot: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
 
-    def deliver(self, *datagrams: FakeReceived) -> None:
+    def deliver(self, *datagrams: Received) -> None:
         self._queue.extend(datagrams)
         self._lot.unpark_all()
 
@@ -104,20 +119,20 @@ class FakeSocket:
         while not self._queue:
             await self._lot.park()
 
-    def receive(self, limit: int) -> Sequence[FakeReceived]:
+    def receive(self, limit: int) -> Sequence[Received]:
         taken, self._queue = self._queue[:limit], self._queue[limit:]
         return taken
 
-    def send(self, batch: Sequence[Transmit]) -> int:
+    def send(self, batch: Sequence[Message]) -> int:
         if self.refusals:
             raise self.refusals.pop(0)
         count = len(batch) if self.room is None else min(self.room, len(batch))
         if self.room is not None:
             self.room -= count
-        self.sent.extend(batch[:count])
+        self.sent.extend(Transmit(*message) for message in batch[:count])
         return count
 
-    async def send_when_ready(self, message: Transmit) -> None:
+    async def send_when_ready(self, message: Message) -> None:
         await trio.lowlevel.checkpoint()
         while not self.send([message]):
             await self._lot.park()

@@ -35,7 +35,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "flows",
         }
     ),
-    frozenset({"origin"}),
+    frozenset({"arrival"}),
     frozenset({"dispatch", "streams"}),
     frozenset({"supervisor"}),
     frozenset({"ports", "server"}),

@@ -19,8 +19,9 @@ import trio
 
 from ..datagram import Interface, IPAddress
 from ..errors import NetworkError, Unreachable
+from ..tables import Memory
 from . import cmsg
-from .types import Membership, Path, Received, Route, Transmit
+from .types import Membership, Message, Path, Received, Route
 
 if sys.platform == "win32":  # mypy leaves out what follows: there is no recvmsg
     raise ImportError("POSIX only")
@@ -38,35 +39,19 @@ from ._bsd_abi import (
     membership_option,
     without_hop_limit,
 )
-from ._posix import CONTROL_SIZE, PASSED_OVER, PAYLOAD_SIZE, Table, refusal
+from ._posix import CONTROL_SIZE, PASSED_OVER, PAYLOAD_SIZE, TABLE_SIZE, refusal
 
 
-class BsdReceived:
+class BsdReceived(Received):
     """See `responder.net.types.Received`."""
 
-    __slots__ = ("_control", "_system", "path", "payload", "port", "truncated")
+    __slots__ = ("control", "system")
 
-    timestamp = None
+    system: System
+    control: Sequence[cmsg.Message]
 
-    def __init__(
-        self,
-        system: System,
-        payload: bytes,
-        path: Path,
-        port: int,
-        truncated: bool,
-        control: Sequence[cmsg.Message],
-    ) -> None:
-        self._system = system
-        self._control = control
-        self.payload = payload
-        self.path = path
-        self.port = port
-        self.truncated = truncated
-
-    @property
-    def hop_limit(self) -> int | None:
-        return hop_limit(self._system, self._control)
+    def read_hop_limit(self) -> int | None:
+        return hop_limit(self.system, self.control)
 
 
 class FamilySocket:
@@ -77,10 +62,10 @@ class FamilySocket:
         self.sock = sock
         self.address = address
         self._system = system
-        self._paths: Table[tuple[str, int, tuple[cmsg.Message, ...]], Path] = Table(
-            lambda key: decode_path(system, *key)
+        self._paths: Memory[tuple[str, int, tuple[cmsg.Message, ...]], Path] = Memory(
+            lambda key: decode_path(system, *key), TABLE_SIZE
         )
-        self._routes: Table[Route, Encoded] = Table(lambda route: encode_route(system, route, address))
+        self._routes: Memory[Route, Encoded] = Memory(lambda route: encode_route(system, route, address), TABLE_SIZE)
         self._default_ttl: dict[int, int] = {}
         if self.version == 4:
             self._default_ttl = {option: sock.getsockopt(IPPROTO_IP, option) for option in (IP_TTL, IP_MULTICAST_TTL)}
@@ -101,18 +86,20 @@ class FamilySocket:
                 if received:
                     break  # the next call meets it again
                 raise NetworkError(error.errno, f"UDP can't receive: {error.strerror}") from error
-            path = self._paths[name[0], name[3] if self.version == 6 else 0, without_hop_limit(self._system, control)]
-            truncated = flags & socket.MSG_TRUNC != 0
-            received.append(BsdReceived(self._system, payload, path, name[1], truncated, control))
+            scope_id = name[3] if self.version == 6 else 0
+            path = self._paths.find((name[0], scope_id, without_hop_limit(self._system, control)))
+            one = BsdReceived.of(payload, path, name[1], truncated=flags & socket.MSG_TRUNC != 0)
+            one.system, one.control = self._system, control
+            received.append(one)
         return received
 
-    def send(self, message: Transmit) -> bool:
+    def send(self, message: Message) -> bool:
         """False where there is no room.  Raises SendError."""
+        payload, route, port = message
         try:
-            encoded = self._routes[message.route]
+            encoded = self._routes.find(route)
             self._prepare(encoded)
-            name = (encoded.host, message.port, *encoded.rest)
-            self.sock.sendmsg((message.payload,), encoded.control, 0, name)
+            self.sock.sendmsg((payload,), encoded.control, 0, (encoded.host, port, *encoded.rest))
         except BlockingIOError:
             return False
         except OSError as error:
@@ -169,7 +156,7 @@ class BsdSocket:
             self._members = {second.version: second, first.version: first}
         return received
 
-    def send(self, batch: Sequence[Transmit]) -> int:
+    def send(self, batch: Sequence[Message]) -> int:
         for sent, message in enumerate(batch):
             try:
                 if not self._member(message).send(message):
@@ -180,15 +167,15 @@ class BsdSocket:
                 raise
         return len(batch)
 
-    def _member(self, message: Transmit) -> FamilySocket:
+    def _member(self, message: Message) -> FamilySocket:
         """Raises Unreachable."""
-        version = message.route.to.version
-        member = self._members.get(version)
+        to = message[1].to
+        member = self._members.get(to.version)
         if member is None:
-            raise Unreachable(errno.EAFNOSUPPORT, f"{message.route.to}: this socket has no IPv{version}")
+            raise Unreachable(errno.EAFNOSUPPORT, f"{to}: this socket has no IPv{to.version}")
         return member
 
-    async def send_when_ready(self, message: Transmit) -> None:
+    async def send_when_ready(self, message: Message) -> None:
         member = self._member(message)
         while True:
             if member.sock.fileno() == -1:

@@ -50,6 +50,8 @@ from ._constants import (
     SO_SNDBUFFORCE,
     SO_TIMESTAMPNS,
 )
+from ._linux_batch import Batch, system_calls
+from ._linux_batched import BatchedSocket
 from ._linux_tcp import LinuxListener
 from ._linux_udp import LinuxSocket
 from .activation import Inherited
@@ -103,10 +105,17 @@ _TCP_OPTIONS_IPV6 = ((socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1),)
 
 
 class LinuxPlatform:
-    """See `responder.net.types.Platform`.  `inherited` are sockets to open before any other is bound."""
+    """See `responder.net.types.Platform`.  `inherited` are sockets to open before any other is bound.
 
-    def __init__(self, inherited: Inherited | None = None) -> None:
+    Without `batching` each datagram costs a system call of its own, as where the kernel has no others.
+    """
+
+    def __init__(self, inherited: Inherited | None = None, *, batching: bool | None = None) -> None:
         self._inherited = inherited or Inherited()
+        if batching is None:
+            batching = os.environ.get("RESPONDER_BATCHING") != "off"
+        calls = system_calls() if batching else None
+        self._batch = None if calls is None else Batch(calls)
 
     def open_udp(
         self, port: int, address: IPAddress | None = None, *, interface: int = 0, shared: bool = False
@@ -118,6 +127,8 @@ class LinuxPlatform:
             _size_buffer(sock, SO_RCVBUFFORCE, socket.SO_RCVBUF, RECEIVE_BUFFER, "rmem_max")
             _size_buffer(sock, SO_SNDBUFFORCE, socket.SO_SNDBUF, SEND_BUFFER, "wmem_max")
             _bind_udp(sock, place, shared=shared)
+            if self._batch is not None and sock.family == socket.AF_INET6:
+                return BatchedSocket(sock, place.address, self._batch)
             return LinuxSocket(sock, place.address)
 
     def open_tcp(self, port: int, address: IPAddress | None = None, *, interface: int = 0) -> LinuxListener:

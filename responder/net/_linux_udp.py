@@ -27,15 +27,16 @@ import trio
 
 from ..datagram import Interface, IPAddress, Via, unscoped
 from ..errors import NetworkError, SourceUnavailable, Unreachable
+from ..tables import Memory
 from . import cmsg
-from .types import Membership, Path, Route, Transmit
+from .types import Membership, Message, Path, Received, Route
 
 if sys.platform != "linux":  # mypy leaves out what follows, whose names the other platforms' `socket` lacks
     raise ImportError("Linux only")
 
 from ._constants import IP_PKTINFO, SO_RXQ_OVFL, SO_TIMESTAMPNS
 from ._linux_groups import Groups
-from ._posix import CONTROL_SIZE, PASSED_OVER, PAYLOAD_SIZE, Table, refusal
+from ._posix import CONTROL_SIZE, PASSED_OVER, PAYLOAD_SIZE, TABLE_SIZE, refusal
 
 # Plain integers: an IntEnum member is slower to compare, and these are compared for every datagram.
 _IPPROTO_IP: Final = int(socket.IPPROTO_IP)
@@ -50,35 +51,62 @@ _IN_PKTINFO_SIZE = len(cmsg.pack_in_pktinfo_posix(None, 0))
 _TIMESPEC = struct.Struct("@ll")
 _UNSIGNED = struct.Struct("=I")
 
-_Control: TypeAlias = Sequence[tuple[int, int, bytes]]
+Control: TypeAlias = Sequence[tuple[int, int, bytes]]
 
 
-class LinuxReceived:
+def hop_limit_of(control: Control) -> int | None:
+    """The datagram's TTL or hop limit."""
+    for level, kind, data in control:
+        if (level, kind) in _HOP_LIMIT_MESSAGES:
+            return cmsg.unpack_int(data)
+    return None
+
+
+def timestamp_of(control: Control) -> float | None:
+    """When the kernel got the datagram: seconds of the real-time clock."""
+    for level, kind, data in control:
+        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
+            seconds, nanoseconds = _TIMESPEC.unpack(data)
+            return float(seconds + nanoseconds * 1e-9)
+    return None
+
+
+def pktinfo_of(control: Control) -> bytes:
+    """The raw in_pktinfo or, of an IPv6 datagram, in6_pktinfo; empty where there is none."""
+    pktinfo = b""
+    for level, kind, data in control:
+        if kind == IP_PKTINFO and level == _IPPROTO_IP:
+            return data
+        if kind == _IPV6_PKTINFO and level == _IPPROTO_IPV6:
+            pktinfo = data
+    return pktinfo
+
+
+def drops_told(control: Control, total: int) -> int:
+    """The total of datagrams dropped, moved on to what this datagram tells of it."""
+    for message in control:
+        if is_drops(message):
+            return advance_drops(total, _UNSIGNED.unpack(message[2])[0])
+    return total
+
+
+def is_drops(message: cmsg.Message) -> bool:
+    """The kernel sends it with each datagram that it queued after it had dropped one."""
+    return message[0] == socket.SOL_SOCKET and message[1] == SO_RXQ_OVFL
+
+
+class LinuxReceived(Received):
     """See `responder.net.types.Received`."""
 
-    __slots__ = ("_control", "path", "payload", "port", "truncated")
+    __slots__ = ("control",)
 
-    def __init__(self, payload: bytes, path: Path, port: int, truncated: bool, control: _Control) -> None:
-        self.payload = payload
-        self.path = path
-        self.port = port
-        self.truncated = truncated
-        self._control = control
+    control: Control
 
-    @property
-    def hop_limit(self) -> int | None:
-        for level, kind, data in self._control:
-            if (level, kind) in _HOP_LIMIT_MESSAGES:
-                return cmsg.unpack_int(data)
-        return None
+    def read_hop_limit(self) -> int | None:
+        return hop_limit_of(self.control)
 
-    @property
-    def timestamp(self) -> float | None:
-        for level, kind, data in self._control:
-            if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
-                seconds, nanoseconds = _TIMESPEC.unpack(data)
-                return float(seconds + nanoseconds * 1e-9)
-        return None
+    def read_timestamp(self) -> float | None:
+        return timestamp_of(self.control)
 
 
 _PathKey: TypeAlias = tuple[str, int, bytes]
@@ -108,15 +136,15 @@ def decode_path(key: _PathKey) -> Path:
 
 
 @attrs.frozen
-class _Encoded:
+class EncodedRoute:
     """A route as sendmsg wants it: `name` is (host, *rest of the sockaddr after the port)."""
 
     host: str
     rest: tuple[int, ...]
-    control: _Control
+    control: Control
 
 
-def encode_route(route: Route, *, dual_stack: bool) -> _Encoded:
+def encode_route(route: Route, *, dual_stack: bool) -> EncodedRoute:
     """Raises SourceUnavailable for a source of the other family, Unreachable for IPv6 where there is none."""
     to, source = route.to, route.source
     control: list[tuple[int, int, bytes]] = []
@@ -127,7 +155,7 @@ def encode_route(route: Route, *, dual_stack: bool) -> _Encoded:
             control.append((_IPPROTO_IP, IP_PKTINFO, cmsg.pack_in_pktinfo_posix(source, route.interface)))
         if route.hop_limit is not None:
             control.append((_IPPROTO_IP, socket.IP_TTL, cmsg.pack_int(route.hop_limit)))
-        return _Encoded(f"::ffff:{to}", (0, 0), control) if dual_stack else _Encoded(str(to), (), control)
+        return EncodedRoute(f"::ffff:{to}", (0, 0), control) if dual_stack else EncodedRoute(str(to), (), control)
     if isinstance(source, IPv4Address):
         raise SourceUnavailable(errno.EAFNOSUPPORT, f"{source} can't be the source of a datagram to {to}")
     if not dual_stack:
@@ -137,7 +165,7 @@ def encode_route(route: Route, *, dual_stack: bool) -> _Encoded:
     if route.hop_limit is not None:
         control.append((_IPPROTO_IPV6, socket.IPV6_HOPLIMIT, cmsg.pack_int(route.hop_limit)))
     # A scope in the name that contradicts in6_pktinfo's index is EINVAL, so there is one for both.
-    return _Encoded(str(to), (0, route.interface or route.scope_id), control)
+    return EncodedRoute(str(to), (0, route.interface or route.scope_id), control)
 
 
 def advance_drops(total: int, told: int) -> int:
@@ -156,17 +184,14 @@ class LinuxSocket:
         self._socket = sock
         self._dual_stack = sock.family == socket.AF_INET6
         self._groups = Groups(sock)
-        self._paths: Table[_PathKey, Path] = Table(decode_path)
-        self._routes: Table[Route, _Encoded] = Table(self._encode)
+        self._paths: Memory[_PathKey, Path] = Memory(decode_path, TABLE_SIZE)
+        self._routes: Memory[Route, EncodedRoute] = Memory(self._encode, TABLE_SIZE)
         self.port: int = sock.getsockname()[1]
         self.address = address
         self.kernel_drops = 0
 
     def __repr__(self) -> str:
         return f"<UDP socket {self.address or '*'} port {self.port}>"
-
-    def _encode(self, route: Route) -> _Encoded:
-        return encode_route(route, dual_stack=self._dual_stack)
 
     @property
     def receive_buffer(self) -> int:
@@ -178,10 +203,13 @@ class LinuxSocket:
             raise trio.ClosedResourceError
         await trio.lowlevel.wait_readable(self._socket)
 
-    def receive(self, limit: int) -> Sequence[LinuxReceived]:
+    def _encode(self, route: Route) -> EncodedRoute:
+        return encode_route(route, dual_stack=self._dual_stack)
+
+    def receive(self, limit: int) -> Sequence[Received]:
         received: list[LinuxReceived] = []
-        recvmsg, paths, dual_stack = self._socket.recvmsg, self._paths, self._dual_stack
-        control: _Control = ()
+        recvmsg, paths, dual_stack = self._socket.recvmsg, self._paths.find, self._dual_stack
+        control: Control = ()
         for _ in range(limit):
             try:
                 payload, control, flags, name = recvmsg(PAYLOAD_SIZE, CONTROL_SIZE)
@@ -193,37 +221,35 @@ class LinuxSocket:
                 if received:
                     break  # the next call meets it again
                 raise NetworkError(error.errno, f"UDP port {self.port} can't receive: {error.strerror}") from error
-            pktinfo = b""
-            for level, kind, data in control:
-                if kind == IP_PKTINFO and level == _IPPROTO_IP:
-                    pktinfo = data
-                    break
-                if kind == _IPV6_PKTINFO and level == _IPPROTO_IPV6:
-                    pktinfo = data
-            path = paths[name[0], name[3] if dual_stack else 0, pktinfo]
-            received.append(LinuxReceived(payload, path, name[1], flags & _MSG_TRUNC != 0, control))
-        for level, kind, data in control:
-            if level == socket.SOL_SOCKET and kind == SO_RXQ_OVFL:
-                self.kernel_drops = advance_drops(self.kernel_drops, _UNSIGNED.unpack(data)[0])
+            path = paths((name[0], name[3] if dual_stack else 0, pktinfo_of(control)))
+            one = LinuxReceived.of(payload, path, name[1], truncated=flags & _MSG_TRUNC != 0)
+            one.control = control
+            received.append(one)
+        self.kernel_drops = drops_told(control, self.kernel_drops)
         return received
 
-    def send(self, batch: Sequence[Transmit]) -> int:
-        sendmsg, routes = self._socket.sendmsg, self._routes
+    def send(self, batch: Sequence[Message]) -> int:
+        sendmsg, routes = self._socket.sendmsg, self._routes.find
         sent = 0
         for message in batch:
             try:
-                to = routes[message.route]
-                sendmsg((message.payload,), to.control, 0, (to.host, message.port, *to.rest))
+                payload, route, port = message
+                to = routes(route)
+                sendmsg((payload,), to.control, 0, (to.host, port, *to.rest))
             except BlockingIOError:
                 break
             except OSError as error:
                 if sent:
                     break
                 raise refusal(error, message) from error
+            except (TypeError, ValueError):  # a value that no check caught
+                if sent:
+                    break
+                raise
             sent += 1
         return sent
 
-    async def send_when_ready(self, message: Transmit) -> None:
+    async def send_when_ready(self, message: Message) -> None:
         batch = (message,)
         while True:
             if self._socket.fileno() == -1:

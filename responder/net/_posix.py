@@ -8,13 +8,10 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable
-from typing import TypeVar
 
 from ..datagram import IPAddress
 from ..errors import MessageTooLong, SendError, SendRefused, SourceUnavailable, Unreachable
-from ..tables import BoundedTable
-from .types import Route, Transmit
+from .types import Message, Route
 
 PAYLOAD_SIZE = 65536
 """Bytes of a receive buffer: more than any UDP payload (65,507 over IPv4, 65,527 over IPv6) but a jumbogram's."""
@@ -23,7 +20,7 @@ CONTROL_SIZE = 512
 """Bytes: what we ask for takes at most 160."""
 
 TABLE_SIZE = 4096
-"""Entries of each table; peers can fill them, so the oldest goes first."""
+"""Entries remembered for the next time, of each kind: see `responder.tables.Memory`."""
 
 # What ICMP messages about earlier sends turn into (Linux: icmp_err_convert, icmpv6_err_convert), and shortages: the
 # socket goes on.  ENONET is Linux's alone.
@@ -69,28 +66,13 @@ _REFUSALS: dict[int, type[SendError]] = {
     errno.EAFNOSUPPORT: Unreachable,
 }
 
-_Key = TypeVar("_Key")
-_Value = TypeVar("_Value")
 
-
-class Table(BoundedTable[_Key, _Value]):
-    """What `make` gives for a key, kept."""
-
-    def __init__(self, make: Callable[[_Key], _Value]) -> None:
-        super().__init__(TABLE_SIZE)
-        self._make = make
-
-    def __missing__(self, key: _Key) -> _Value:
-        value = self[key] = self._make(key)
-        return value
-
-
-def refusal(error: OSError, message: Transmit) -> SendError:
+def refusal(error: OSError, message: Message) -> SendError:
     """The exception for what sendmsg raised."""
     if isinstance(error, SendError):
         return error
-    code, route = error.errno or 0, message.route
-    what = f"to {route.to} port {message.port}"
+    code, (_, route, port) = error.errno or 0, message
+    what = f"to {route.to} port {port}"
     source = route.source
     if source is not None and code in _SOURCE_SUSPECTED[source.version] and not is_own(source, route):
         return SourceUnavailable(code, f"{what}: {route.source} is no address of this host now")

@@ -66,7 +66,7 @@ from ._winsock_types import (
     pack_sockaddr,
     unpack_sockaddr,
 )
-from .types import Membership, Path, Route, Transmit
+from .types import Membership, Message, Path, Received, Route
 
 ABI = cmsg.WINDOWS_64 if NATIVE.pointer == 8 else cmsg.WINDOWS_32
 
@@ -90,16 +90,15 @@ class SocketLike(Protocol):
     def close(self) -> None: ...
 
 
-@attrs.frozen(eq=False)
-class WindowsReceived:
-    """A `responder.net.types.Received`; Windows tells no time of arrival."""
+class WindowsReceived(Received):
+    """See `responder.net.types.Received`; Windows tells no time of arrival."""
 
-    payload: bytes
-    path: Path
-    port: int
-    truncated: bool
-    hop_limit: int | None
-    timestamp: float | None = None
+    __slots__ = ("told_hop_limit",)
+
+    told_hop_limit: int | None
+
+    def read_hop_limit(self) -> int | None:
+        return self.told_hop_limit
 
 
 @attrs.frozen
@@ -217,12 +216,14 @@ class WindowsSocket:
                 _remember(self._paths, way, known)
             path, hop_limit = known
             port = int.from_bytes(message.name[2:4], "big")
-            found.append(WindowsReceived(message.payload, path, port, message.truncated, hop_limit))
+            one = WindowsReceived.of(message.payload, path, port, truncated=message.truncated)
+            one.told_hop_limit = hop_limit
+            found.append(one)
         return found
 
     # Sending
 
-    def send(self, batch: Sequence[Transmit]) -> int:
+    def send(self, batch: Sequence[Message]) -> int:
         self._check_open()
         for sent, message in enumerate(batch):
             try:
@@ -237,10 +238,10 @@ class WindowsSocket:
                 raise self._refused(code, message)
         return len(batch)
 
-    def _send_now(self, message: Transmit) -> int:
-        encoded = self._prepare(message.route)
-        outgoing = self._outgoing
-        outgoing.fill((message.payload,), encoded.name(message.port), encoded.control)
+    def _send_now(self, message: Message) -> int:
+        payload, route, port = message
+        encoded, outgoing = self._prepare(route), self._outgoing
+        outgoing.fill((payload,), encoded.name(port), encoded.control)
         code = 0
         for _ in range(_STALE_TRIES):
             code = self._winsock.send_message(outgoing.address, 0, outgoing.sent_address, 0, 0)
@@ -248,16 +249,17 @@ class WindowsSocket:
                 break
         return code
 
-    async def send_when_ready(self, message: Transmit) -> None:
+    async def send_when_ready(self, message: Message) -> None:
         stale = 0
+        payload, route, port = message
         while True:
             await trio.lowlevel.checkpoint()
             if self._closed:
                 raise trio.ClosedResourceError("this socket is closed")
             code = self._send_now(message)
             if code == WSAEWOULDBLOCK:
-                encoded = self._prepare(message.route)
-                code, _ = await self._operations.send((message.payload,), encoded.name(message.port), encoded.control)
+                encoded = self._prepare(route)
+                code, _ = await self._operations.send((payload,), encoded.name(port), encoded.control)
             if code == 0:
                 return
             if code == WSAEWOULDBLOCK:  # too many overlapped operations, or a provider that doesn't let them wait
@@ -316,10 +318,10 @@ class WindowsSocket:
             raise error_for(error_code(error), f"a datagram to {route.to} with hop limit {route.hop_limit}") from error
         self._hop_limits[option] = default, wanted
 
-    def _refused(self, code: int, message: Transmit) -> WinsockError:
-        route = message.route
+    def _refused(self, code: int, message: Message) -> WinsockError:
+        payload, route, port = message
         source = f" from {route.source}" if route.source is not None else ""
-        what = f"{len(message.payload)} bytes to {Peer(route.to, message.port, route.scope_id)}{source}"
+        what = f"{len(payload)} bytes to {Peer(route.to, port, route.scope_id)}{source}"
         if code == WSAEMSGSIZE:
             what += f" (the longest is {self._socket.getsockopt(SOL_SOCKET, SO_MAX_MSG_SIZE)} bytes)"
         return error_for(code, what, source_given=route.source is not None)

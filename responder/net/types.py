@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TypeAlias
 
 import attrs
 
-from ..datagram import Interface, InterfaceAddress, IPAddress, Via
+from ..datagram import Conversation, Datagram, Interface, InterfaceAddress, IPAddress, Via
 
 if TYPE_CHECKING:
     import trio
@@ -43,26 +43,90 @@ class Path:
     via: Via | None = None
 
 
-class Received(Protocol):
-    """One datagram, as received."""
+class Origin(Protocol):
+    """Where the fields of received datagrams come from (dispatch says it for each taker of a way)."""
 
-    @property
-    def payload(self) -> bytes: ...
-    @property
-    def path(self) -> Path: ...
-    @property
-    def port(self) -> int:
-        """The sender's port."""
+    def field(self, name: str, received: Received) -> object:
+        """The value of the `Datagram` field `name`."""
 
-    @property
-    def truncated(self) -> bool:
-        """The payload is not whole (MSG_TRUNC, WSAEMSGSIZE)."""
+    def conversation(self, received: Received) -> AbstractAsyncContextManager[Conversation]: ...
 
-    @property
-    def hop_limit(self) -> int | None: ...
-    @property
-    def timestamp(self) -> float | None:
-        """When the kernel got it: seconds of the real-time clock, as `time.time()`."""
+
+class Received(Datagram):
+    """One datagram as received: a platform sets the slots and the payload, and gives it to whoever asked for it.
+
+    It is also what a plugin sees of it, so that one object is made for each datagram and not two.  The other fields
+    of `Datagram` are decoded when they are first read, from `origin`.  Made by `of`; its constructor is Datagram's.
+
+    peer_port  the sender's port
+    truncated  the payload is not whole (MSG_TRUNC, WSAEMSGSIZE)
+    """
+
+    __slots__ = ("origin", "path", "peer_port", "truncated")
+
+    path: Path
+    peer_port: int
+    truncated: bool
+    origin: Origin
+
+    # Not attrs' frozen ones, which would cost more than the whole of a plain answer; to a type checker it is frozen.
+    # Both, since CPython keeps them in one slot.
+    __setattr__ = object.__setattr__
+    __delattr__ = object.__delattr__
+
+    @classmethod
+    def of(cls, payload: bytes, path: Path, peer_port: int, *, truncated: bool = False) -> Self:
+        self = object.__new__(cls)
+        self.payload = payload  # type: ignore[misc] # see above
+        self.path = path
+        self.peer_port = peer_port
+        self.truncated = truncated
+        return self
+
+    def read_hop_limit(self) -> int | None:
+        """IPv4's TTL or IPv6's hop limit, where the platform tells it."""
+        return None
+
+    def read_timestamp(self) -> float | None:
+        """When the kernel got it, where the platform tells it: seconds of the real-time clock, as `time.time()`."""
+        return None
+
+    def again(self) -> Self:
+        """The same datagram for another origin."""
+        other = object.__new__(type(self))
+        for kind in type(self).__mro__:
+            for name in () if kind is Datagram else getattr(kind, "__slots__", ()):
+                if hasattr(self, name):
+                    setattr(other, name, getattr(self, name))
+        other.payload = self.payload  # type: ignore[misc] # see above
+        return other
+
+    if not TYPE_CHECKING:  # a type checker would take any name for an attribute
+
+        def __getattr__(self, name: str) -> object:
+            if name not in _LAZY:
+                raise AttributeError(f"'Datagram' object has no attribute {name!r}")
+            value = self.origin.field(name, self)
+            setattr(self, name, value)
+            return value
+
+    def __eq__(self, other: object) -> bool:
+        return _values(self) == _values(other) if isinstance(other, Datagram) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(_values(self))
+
+    def conversation(self) -> AbstractAsyncContextManager[Conversation]:
+        """See `Datagram.conversation`."""
+        return self.origin.conversation(self)
+
+
+_FIELDS = tuple(attribute.name for attribute in attrs.fields(Datagram))
+_LAZY = frozenset(_FIELDS) - {"payload"}
+
+
+def _values(request: Datagram) -> tuple[object, ...]:
+    return tuple(getattr(request, name) for name in _FIELDS)
 
 
 @attrs.frozen(eq=False)
@@ -84,13 +148,18 @@ class Route:
     hop_limit: int | None = None
 
 
-@attrs.define
-class Transmit:
-    """One datagram to send: to `route.to`, port `port`."""
+class Transmit(NamedTuple):
+    """One datagram to send: to `route.to`, port `port`.
+
+    A plain tuple of the three does as well, for those in a hurry.
+    """
 
     payload: bytes
     route: Route
     port: int
+
+
+Message: TypeAlias = Transmit | tuple[bytes, Route, int]
 
 
 @attrs.frozen
@@ -129,7 +198,7 @@ class DatagramSocket(Protocol):
         only where the socket itself can no longer receive.
         """
 
-    def send(self, batch: Sequence[Transmit]) -> int:
+    def send(self, batch: Sequence[Message]) -> int:
         """Send from the start of the batch, without waiting, and say how many went.
 
         Fewer than all means that the kernel has no room now (`send_when_ready`).  Where the *first* one is refused,
@@ -137,7 +206,7 @@ class DatagramSocket(Protocol):
         by the next.
         """
 
-    async def send_when_ready(self, message: Transmit) -> None:
+    async def send_when_ready(self, message: Message) -> None:
         """Wait for room and send.  A checkpoint.  Raises SendError.  A cancelled call may or may not have sent."""
 
     def join(self, membership: Membership, interface: Interface) -> None:
@@ -227,6 +296,8 @@ __all__ = [
     "InterfaceAddress",
     "InterfaceWatch",
     "Membership",
+    "Message",
+    "Origin",
     "Path",
     "Platform",
     "Received",

@@ -146,10 +146,10 @@ class FakeClient:
         assert path.destination is not None  # noqa: S101 - a fake host always tells
         return Heard(
             received.payload,
-            Peer(path.peer, received.port, path.scope_id),
+            Peer(path.peer, received.peer_port, path.scope_id),
             path.destination,
             Interface(path.interface, "gone") if interface is None else interface.snapshot(),
-            received.hop_limit,
+            received.read_hop_limit(),
             received.arrived,
         )
 

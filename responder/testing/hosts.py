@@ -303,7 +303,9 @@ class FakeHost:
             # One socket gets it: the one bound to the address, of several the last bound (Linux, SO_REUSEADDR).
             hearing = [max(hearing, key=lambda socket: (socket.address is not None, self._sockets.index(socket)))]
         for socket in hearing:
-            socket.deliver(FakeReceived(packet.payload, path, packet.source_port, packet.hop_limit, now()))
+            received = FakeReceived.of(packet.payload, path, packet.source_port)
+            received.told_hop_limit, received.arrived = packet.hop_limit, now()
+            socket.deliver(received)
 
     def _check_bind(self, port: int, address: IPAddress | None) -> None:
         if address is not None and not address.is_multicast and self.owner(address) is None:

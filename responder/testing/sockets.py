@@ -18,7 +18,7 @@ import trio.testing
 from ..addressing import is_broadcast
 from ..datagram import Interface, IPAddress, Via, unscoped
 from ..errors import BindError, MessageTooLong, NetworkError
-from ..net.types import Accepted, Membership, Path, Transmit
+from ..net.types import Accepted, Membership, Message, Path, Received, Transmit
 
 if TYPE_CHECKING:
     from .hosts import FakeHost
@@ -56,19 +56,17 @@ class Packet:
         return self.destination.is_multicast or is_broadcast(self.destination, interface)
 
 
-@attrs.frozen(eq=False)
-class FakeReceived:
-    """See `responder.net.types.Received`."""
+class FakeReceived(Received):
+    """See `responder.net.types.Received`.  It has no timestamp: dispatch then takes trio's clock, which may be fake."""
 
-    payload: bytes
-    path: Path
-    port: int
-    hop_limit: int | None
+    __slots__ = ("arrived", "told_hop_limit")
+
+    told_hop_limit: int
     arrived: float
     """Seconds of trio's clock."""
-    truncated: bool = False
-    timestamp: float | None = None
-    """None: dispatch then takes trio's clock, which may be a fake one."""
+
+    def read_hop_limit(self) -> int | None:
+        return self.told_hop_limit
 
 
 @attrs.define(eq=False)
@@ -135,7 +133,7 @@ class FakeSocket:
             raise NetworkError(errno.EBADF, f"UDP port {self.port} is closed")
         return [self._queue.popleft() for _ in range(min(limit, len(self._queue)))]
 
-    def send(self, batch: Sequence[Transmit]) -> int:
+    def send(self, batch: Sequence[Message]) -> int:
         sent = 0
         for message in batch:
             if self.room == 0:
@@ -151,13 +149,13 @@ class FakeSocket:
             sent += 1
         return sent
 
-    def _send(self, message: Transmit) -> None:
-        route = message.route
-        if len(message.payload) > MAX_PAYLOAD[route.to.version]:
-            raise MessageTooLong(errno.EMSGSIZE, f"to {route.to}: {len(message.payload)} bytes")
-        self.host.send(self.port, message, bound=self.address)
+    def _send(self, message: Message) -> None:
+        payload, route, port = message
+        if len(payload) > MAX_PAYLOAD[route.to.version]:
+            raise MessageTooLong(errno.EMSGSIZE, f"to {route.to}: {len(payload)} bytes")
+        self.host.send(self.port, Transmit(payload, route, port), bound=self.address)
 
-    async def send_when_ready(self, message: Transmit) -> None:
+    async def send_when_ready(self, message: Message) -> None:
         await trio.lowlevel.checkpoint()
         while not self.send([message]):
             await self._park()

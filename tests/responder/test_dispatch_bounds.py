@@ -285,9 +285,15 @@ class TestObserving:
 async def test_a_respond_that_holds_the_loop_is_named(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ticks = iter([0.0, 0.01, 1.0, 1.5])
-    monkeypatch.setattr("responder.dispatch.perf_counter", lambda: next(ticks))
-    async with bench(echo) as it:
+    now = 0.0
+    monkeypatch.setattr("responder.dispatch.perf_counter", lambda: now)
+
+    def slow(request: Datagram) -> bytes:
+        nonlocal now
+        now += 0.5 if now else 0.01
+        return request.payload
+
+    async with bench(slow) as it:
         await it.deliver(FakeReceived(b"x", path()), FakeReceived(b"x", path()))
         (binding,) = next(iter(it.server.ports.values())).port.bindings
         assert binding.slowest == 0.5

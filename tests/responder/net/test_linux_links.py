@@ -62,10 +62,10 @@ async def test_broadcast_and_multicast(links: Links, destination: str) -> None:
         assert (path.peer, path.destination, path.interface) == (ip_address(source), group, link1)
         assert path.via is (Via.MULTICAST if group.is_multicast else Via.BROADCAST)
         assert path.local == (ip_address("10.71.0.1") if group.version == 4 else None)
-        assert request.hop_limit == 3
+        assert request.read_hop_limit() == 3
         own = path.local or ip_address("fe80::1")
         reply = Route(path.peer, path.scope_id, own, interface=link1)
-        server.send([Transmit(b"answer", reply, request.port)])
+        server.send([Transmit(b"answer", reply, request.peer_port)])
         assert (await only(client)).path.peer == own
 
 

@@ -239,7 +239,7 @@ async def echo():
         client.send([to("127.9.9.9", server.port, hop_limit=7)])
         request = await only(server)
         assert str(request.path.destination) == "127.9.9.9" and request.path.interface == 1, request.path
-        assert request.hop_limit == 7 and request.timestamp is not None
+        assert request.read_hop_limit() == 7 and request.read_timestamp() is not None
         server.send([answer(request)])
         assert str((await only(client)).path.peer) == "127.9.9.9"
         try:

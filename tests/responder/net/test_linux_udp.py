@@ -18,8 +18,9 @@ if sys.platform != "linux":
 
 from responder.datagram import Interface, Via
 from responder.errors import MessageTooLong, NetworkError, SendError, SendRefused, Unreachable
-from responder.net import _linux, _linux_udp, _posix, cmsg
+from responder.net import _linux, _linux_batch, _linux_batched, _linux_udp, _posix, cmsg
 from responder.net._linux import LinuxPlatform
+from responder.net._linux_batched import BatchedSocket
 from responder.net._linux_udp import LinuxSocket, advance_drops, decode_path, encode_route
 from responder.net.types import Membership, Route
 
@@ -98,46 +99,62 @@ def test_the_drop_counter_wraps() -> None:
     assert advance_drops(10, 9) == 10
 
 
-async def test_tables_that_peers_can_fill_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_posix, "TABLE_SIZE", 4)
-    with closing(LinuxPlatform().open_udp(0)) as server, closing(LinuxPlatform().open_udp(0)) as client:
-        for number in range(1, 10):
-            client.send([to(f"127.0.0.{number}", server.port)])
-            await only(server)
-        # The oldest went first.
-        kept = ["127.0.0.6", "127.0.0.7", "127.0.0.8", "127.0.0.9"]
-        assert [str(path.destination) for path in server._paths.values()] == kept
-        assert [str(route.to) for route in client._routes] == kept
+@pytest.fixture(params=[True, False], ids=["batched", "plain"])
+def batching(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
 
 
-async def test_truncation_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_linux_udp, "PAYLOAD_SIZE", 10)
-    with closing(LinuxPlatform().open_udp(0)) as server, closing(LinuxPlatform().open_udp(0)) as client:
+async def test_tables_that_peers_can_fill_are_bounded(monkeypatch: pytest.MonkeyPatch, batching: bool) -> None:
+    for module in (_linux_udp, _linux_batched):
+        monkeypatch.setattr(module, "TABLE_SIZE", 4)
+    platform = LinuxPlatform(batching=batching)
+    with closing(platform.open_udp(0)) as server, closing(platform.open_udp(0)) as client:
+        for number in range(1, 30):
+            client.send([to(f"127.0.0.{number}", server.port)] * 2)
+            await drained(server, 2)
+        ways = server._ways if isinstance(server, BatchedSocket) else server._paths
+        routes = client._encoded if isinstance(client, BatchedSocket) else client._routes
+        assert 4 <= len(ways) <= 8
+        assert 4 <= len(routes) <= 8
+
+
+async def test_truncation_is_seen(monkeypatch: pytest.MonkeyPatch, batching: bool) -> None:
+    for module in (_linux_udp, _linux_batch):
+        monkeypatch.setattr(module, "PAYLOAD_SIZE", 10)
+    server_host = LinuxPlatform(batching=batching)
+    with closing(server_host.open_udp(0)) as server, closing(LinuxPlatform(batching=False).open_udp(0)) as client:
         client.send([to("::1", server.port, bytes(10)), to("::1", server.port, bytes(11))])
         whole, cut = await drained(server, 2)
         assert (len(whole.payload), whole.truncated) == (10, False)
         assert (len(cut.payload), cut.truncated) == (10, True)
 
 
-async def test_lost_control_messages_leave_the_payload_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_linux_udp, "CONTROL_SIZE", socket.CMSG_LEN(16))  # room for the time only
-    with closing(LinuxPlatform().open_udp(0)) as server, closing(LinuxPlatform().open_udp(0)) as client:
+async def test_lost_control_messages_leave_the_payload_whole(monkeypatch: pytest.MonkeyPatch, batching: bool) -> None:
+    for module in (_linux_udp, _linux_batch):
+        monkeypatch.setattr(module, "CONTROL_SIZE", socket.CMSG_LEN(16))  # room for the time only
+    platform = LinuxPlatform(batching=batching)
+    with closing(platform.open_udp(0)) as server, closing(platform.open_udp(0)) as client:
         client.send([to("::1", server.port)])
         request = await only(server)
-        assert (request.payload, request.truncated, request.hop_limit) == (b"x", False, None)
+        assert (request.payload, request.truncated, request.read_hop_limit()) == (b"x", False, None)
         assert (request.path.destination, request.path.interface) == (None, 0)
 
 
-async def test_drops_for_want_of_room_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_drops_for_want_of_room_are_counted(monkeypatch: pytest.MonkeyPatch, batching: bool) -> None:
     monkeypatch.setattr(_linux, "RECEIVE_BUFFER", 8192)
-    with closing(LinuxPlatform().open_udp(0)) as server, closing(LinuxPlatform().open_udp(0)) as client:
+    platform = LinuxPlatform(batching=batching)
+    with closing(platform.open_udp(0)) as server, closing(platform.open_udp(0)) as client:
         flood = 200
         assert client.send([to("::1", server.port, bytes(1000))] * flood) == flood
         got = len(server.receive(flood))
         assert 0 < got < flood
         assert server.kernel_drops == 0  # those that came in had been told of none
-        client.send([to("::1", server.port)])
-        await only(server)
+        # From now on the kernel tells it with each datagram, and all else is found all the same.
+        for address in ("::1", "127.0.0.1"):
+            client.send([to(address, server.port, hop_limit=33)] * 3)
+            for request in await drained(server, 3):
+                assert (str(request.path.destination), request.read_hop_limit()) == (address, 33)
+                assert request.read_timestamp() is not None
         assert server.kernel_drops == flood - got
 
 

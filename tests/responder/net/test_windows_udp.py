@@ -50,7 +50,7 @@ def test_either_form_of_pktinfo_or_both(messages: list[cmsg.Message]) -> None:
     (received,) = sock.receive(8)
     path = received.path
     assert (path.peer, path.destination, path.interface) == (ip_address("10.71.0.9"), ip_address("10.71.0.1"), 3)
-    assert (path.scope_id, path.via, received.port, received.truncated) == (0, None, 4000, False)
+    assert (path.scope_id, path.via, received.peer_port, received.truncated) == (0, None, 4000, False)
 
 
 def test_a_datagram_may_come_without_control_messages() -> None:
@@ -88,7 +88,7 @@ def test_the_hop_limit_is_told_where_it_comes() -> None:
     sock, fake = Host().open()
     hop = (IPPROTO_IP, IP_HOPLIMIT, cmsg.pack_int(7))
     fake.arrivals.append(Arrived(b"x", sender(PEER4), ABI.encode([pktinfo4("10.71.0.1", 3), hop])))
-    assert sock.receive(8)[0].hop_limit == 7
+    assert sock.receive(8)[0].read_hop_limit() == 7
 
 
 @pytest.mark.parametrize("code", [10052, 10054, 10061, 10065])
@@ -125,7 +125,7 @@ def test_one_way_is_one_path_and_the_table_is_bounded() -> None:
     fake.arrivals.extend(Arrived(b"x", sender(PEER4, port=port)) for port in (1, 2))
     first, second = sock.receive(8)
     assert first.path is second.path
-    assert (first.port, second.port) == (1, 2)
+    assert (first.peer_port, second.peer_port) == (1, 2)
     for start in range(0, 5000, 1000):
         fake.arrivals.extend(Arrived(b"x", sender(ip_address(start + n))) for n in range(1000))
         assert len(sock.receive(1000)) == 1000

@@ -100,6 +100,6 @@ async def test_the_platforms_socket_both_ways(to: str, source: str) -> None:
     for received in seen:
         assert (received.path.peer, received.path.destination) == (ip_address(source), ip_address(to))
         assert received.path.interface == 1
-        assert received.port == one.port
+        assert received.peer_port == one.port
     one.close()
     other.close()

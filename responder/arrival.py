@@ -1,0 +1,77 @@
+"""Where the fields of a received datagram come from.
+
+Most plugins read the payload and little else, so the rest is decoded when it is first read.  This file refuses to
+decide anything about the datagram: see `responder.flows`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import attrs
+import trio
+
+from .conversation import open_conversation
+from .datagram import Conversation, IPAddress, Peer
+from .flows import Flow, Taker
+from .net.types import Platform, Received
+
+
+class ReceivingPort(Protocol):
+    """The port that received it."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def platform(self) -> Platform: ...
+
+
+@attrs.frozen(eq=False)
+class Arrival:
+    """What the datagrams of a way have in common for one taker: see `responder.net.types.Origin`."""
+
+    port: ReceivingPort
+    flow: Flow
+    taker: Taker
+
+    def field(self, name: str, received: Received) -> object:
+        return _DECODE[name](self, received)
+
+    def conversation(self, received: Received) -> AbstractAsyncContextManager[Conversation]:
+        flow = self.flow
+        return open_conversation(
+            self.port.platform,
+            flow.path,
+            flow.interface,
+            flow.via,
+            received.peer_port,
+            self.taker.tally,
+            self.taker,
+            flow.prefix,
+        )
+
+
+def _destination(arrival: Arrival, _: Received) -> IPAddress:
+    path = arrival.flow.path
+    return type(path.peer)(0) if path.destination is None else path.destination
+
+
+def _time(_: Arrival, received: Received) -> float:
+    """A real-time timestamp on trio's clock; never later than now, should the real-time clock have been set back."""
+    now, timestamp = trio.current_time(), received.read_timestamp()
+    return now if timestamp is None else now - max(0.0, time.time() - timestamp)
+
+
+_DECODE: dict[str, Callable[[Arrival, Received], object]] = {
+    "peer": lambda arrival, received: Peer.of(arrival.flow.path.peer, received.peer_port, arrival.flow.path.scope_id),
+    "destination": _destination,
+    "interface": lambda arrival, _: arrival.flow.interface,
+    "service": lambda arrival, _: arrival.taker.binding.service.name,
+    "port": lambda arrival, _: arrival.port.number,
+    "via": lambda arrival, _: arrival.flow.via,
+    "hop_limit": lambda _, received: received.read_hop_limit(),
+    "arrival": _time,
+}
