@@ -15,30 +15,29 @@ This file refuses to open sockets, to know platforms, and to restart anything.
 from __future__ import annotations
 
 import inspect
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Sequence, Set
 from time import perf_counter
+from types import CoroutineType
 from typing import Any, Final
 
 import attrs
 import trio
 
 from . import metrics
-from .addressing import needs_interface, route_to
+from .answers import Answers
 from .arrival import Arrival
-from .blame import described, plugin_failure
-from .datagram import Datagram, Interface, Peer, Reply, Via
-from .errors import PeerError, PluginError
-from .flows import Binding, Flow, SendingPort, Taker, flow_of
+from .blame import plugin_failure
+from .datagram import Datagram
+from .flows import Binding, Flow, Taker, flow_of
+from .later import Later
 from .log import Repeated, get_logger
 from .metrics import Counters, Tally
 from .net.interfaces import InterfaceTable
-from .net.types import DatagramSocket, Message, Path, Platform, Received, Transmit
-from .observing import Observation, Observers
+from .net.types import DatagramSocket, Message, Path, Platform, Received
+from .observing import Observers
 from .plugin import PASS
 from .sending import Outgoing, Sender
 from .tables import Memory
-from .timing import timed
 
 BURST = 64
 """Datagrams taken in one go: enough to share the cost of waiting, few enough to let other ports have their turn."""
@@ -76,8 +75,12 @@ class Port:
     number: int = attrs.field(init=False)
     _drops_told: int = attrs.field(default=0, init=False)
     flows: Memory[Path, Flow] = attrs.field(init=False)
+    answers: Answers = attrs.field(init=False)
+    later: Later = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.answers = Answers(self, self.table, self.observers)
+        self.later = Later(self.answers, self.sender, self._ask)
         self.flows = Memory(self._flow, MAX_FLOWS)
         self.number = self.socket.port
 
@@ -122,7 +125,7 @@ class Port:
             try:
                 answer = taker.respond(received)
             except BaseException as error:
-                self._failed(flow, received, taker, plugin_failure(error))
+                self.answers.fail(flow, received, taker, plugin_failure(error))
                 answer = _FAILED
             now, binding = perf_counter(), taker.binding
             took, began = now - began, now
@@ -168,7 +171,7 @@ class Port:
             refusal = metrics.OWN_SOURCE
         else:
             return self._ask(flow, received, flow.takers)
-        self._not_taken(flow, received, refusal)
+        self.answers.refuse(flow, received, refusal)
         return []
 
     def _flow(self, path: Path) -> Flow:
@@ -176,11 +179,6 @@ class Port:
         for taker in flow.takers:
             taker.origin = Arrival(self, flow, taker)
         return flow
-
-    def _not_taken(self, flow: Flow, received: Received, outcome: str) -> None:
-        flow.tally[outcome] += 1
-        if self.observers:
-            self._tell(flow, received, flow.owner, outcome)
 
     def _ask(self, flow: Flow, received: Received, takers: Sequence[Taker]) -> list[Outgoing]:
         """Ask one taker after the other until one does not PASS; what is ready at once is given back to be sent."""
@@ -203,230 +201,26 @@ class Port:
                     finally:
                         binding.note(perf_counter() - began)
             except BaseException as error:
-                self._failed(flow, received, taker, plugin_failure(error))
+                self.answers.fail(flow, received, taker, plugin_failure(error))
                 return []
             if answer is not PASS:
                 return self._sorted(flow, received, takers[position:], answer)
-        self._not_taken(flow, received, metrics.PASSED)
+        self.answers.refuse(flow, received, metrics.PASSED)
         return []
 
     def _sorted(self, flow: Flow, received: Received, takers: Sequence[Taker], answer: Any) -> list[Outgoing]:
         """What the first of `takers` answered: sent at once, or by a task of its own; a late PASS asks the next."""
         if answer is PASS:
-            self._not_taken(flow, received, metrics.PASSED)
+            self.answers.refuse(flow, received, metrics.PASSED)
             return []
         try:
-            if inspect.isawaitable(answer) or isinstance(answer, AsyncIterator):
-                self._start_async(flow, received, takers, answer)
+            if type(answer) is CoroutineType or inspect.isawaitable(answer) or isinstance(answer, AsyncIterator):
+                self.later.start(flow, received, takers, answer)
                 return []
-            return self._settled(flow, received, takers[0], answer)
+            return self.answers.settle(flow, received, takers[0], answer)
         except BaseException as error:
-            self._failed(flow, received, takers[0], plugin_failure(error))
+            self.answers.fail(flow, received, takers[0], plugin_failure(error))
             return []
-
-    def _settled(self, flow: Flow, received: Received, taker: Taker, answer: object) -> list[Outgoing]:
-        """What an answer that is there sends by this port.  Raises PluginError or ValueError for what is none."""
-        if answer is None:
-            answer = ()
-        elif isinstance(answer, bytes | Reply):
-            answer = (answer,)
-        elif isinstance(answer, str) or not isinstance(answer, Iterable):
-            raise PluginError(f"{taker.binding}: respond returned {type(answer).__name__}, which is no answer")
-        mine: list[Outgoing] = []
-        others: list[Outgoing] = []
-        # All are looked at before the first goes: one that is none loses the whole answer.
-        messages = [self._addressed(flow, received, taker, one) for one in answer]
-        for port, message in messages:
-            outcome = _bound_broken(flow, taker, message) or metrics.ANSWERED
-            taker.tally[outcome] += 1
-            if outcome != metrics.ANSWERED:
-                if self.observers:
-                    self._tell(flow, received, str(taker.binding), outcome, answers=(Transmit(*message.message),))
-            elif port is self:
-                mine.append(message)
-            else:
-                others.append(message)
-                port.sender.nursery.start_soon(port.sender.flush, [message])
-        if not messages:
-            taker.tally[metrics.SILENT] += 1
-        if self.observers and (mine or others or not messages):
-            outcome = metrics.ANSWERED if messages else metrics.SILENT
-            answers = tuple(Transmit(*each.message) for each in (*mine, *others))
-            self._tell(flow, received, str(taker.binding), outcome, answers=answers)
-        return mine
-
-    def _addressed(self, flow: Flow, received: Received, taker: Taker, one: object) -> tuple[SendingPort, Outgoing]:
-        """One answer as the port to send it by and what to send."""
-        if isinstance(one, bytes):
-            return self, Outgoing((one, taker.route, received.peer_port), taker.tally)
-        if not isinstance(one, Reply):
-            raise PluginError(f"{taker.binding}: an answer holds {type(one).__name__}, expected bytes or Reply")
-        to = Peer(flow.path.peer, received.peer_port, flow.path.scope_id) if one.to is None else one.to
-        address, port_number = (to.address, to.port) if isinstance(to, Peer) else (to, received.peer_port)
-        if not 0 < port_number <= 0xFFFF:
-            raise PluginError(f"{taker.binding}: a Reply goes to port {port_number}")
-        port: SendingPort = self
-        if one.service is not None:
-            other = taker.binding.runtime.port_of(one.service, address)
-            if other is None:
-                raise PluginError(f"{taker.binding}: a Reply names the service {one.service!r}, which it does not have")
-            port = other
-        hop_limit = taker.route.hop_limit if one.hop_limit is None else one.hop_limit
-        interface = None if one.interface is None else self.usable_interface(taker.binding, one.interface)
-        if one.to is None and interface is None:
-            route = attrs.evolve(taker.route, hop_limit=hop_limit)
-            return port, Outgoing((one.payload, route, port_number), taker.tally)
-        if interface is None and needs_interface(address) and not (isinstance(to, Peer) and to.scope_id):
-            interface = flow.interface
-        # On another interface the address that was asked may be one that nobody can answer to: only the peer knows it.
-        asked = flow.path.destination if flow.via is Via.UNICAST else None
-        source = asked if interface is None or address == flow.path.peer else None
-        route = route_to(to, interface, source=source, hop_limit=hop_limit)
-        return port, Outgoing((one.payload, route, port_number), taker.tally)
-
-    def usable_interface(self, binding: Binding, which: Interface | int | str) -> Interface:
-        """An interface by index or name, as it is now.  Raises ValueError where the instance may not use it."""
-        index = which.index if isinstance(which, Interface) else which
-        interface = self.table.get(index) if isinstance(index, int) else self.table.named(index)
-        if interface is None:
-            raise ValueError(f"{binding}: there is no interface {index!r}")
-        if not binding.access.serves(interface):
-            raise ValueError(f"{binding}: may not use the interface {interface.name}")
-        return interface
-
-    # Async answers
-
-    def _start_async(self, flow: Flow, received: Received, takers: Sequence[Taker], answer: Any) -> None:
-        taker = takers[0]
-        if taker.binding.pending >= taker.binding.runtime.max_pending:
-            taker.tally[metrics.BUSY] += 1
-            if self.observers:
-                self._tell(flow, received, str(taker.binding), metrics.BUSY)
-            close = getattr(answer, "close", None)  # a coroutine that never runs would warn
-            if close is not None:
-                close()
-            return
-        taker.binding.pending += 1
-        self.sender.nursery.start_soon(self._answer_async, flow, received, takers, answer)
-
-    async def _answer_async(self, flow: Flow, received: Received, takers: Sequence[Taker], answer: Any) -> None:
-        taker = takers[0]
-        passed = False
-        try:
-            with trio.move_on_after(taker.binding.runtime.answer_timeout) as scope:
-                passed = await self._collect(flow, received, taker, answer)
-            if scope.cancelled_caught:
-                taker.tally[metrics.TIMEOUT] += 1
-                if self.observers:
-                    self._tell(flow, received, str(taker.binding), metrics.TIMEOUT)
-        except BaseException as error:
-            self._failed(flow, received, taker, plugin_failure(error))
-        finally:
-            taker.binding.pending -= 1
-        if passed:
-            await self.sender.flush(self._ask(flow, received, takers[1:]))
-
-    async def _collect(
-        self, flow: Flow, received: Received, taker: Taker, answer: Awaitable[Any] | AsyncIterator[Any]
-    ) -> bool:
-        """Send what the answer gives, as it gives it; True where it is PASS."""
-        note = taker.binding.note_step
-        if isinstance(answer, AsyncIterator):
-            await self._iterate(flow, received, taker, answer, note)
-            return False
-        result = await timed(answer, note)
-        if result is PASS:
-            return True
-        if inspect.isawaitable(result) or isinstance(result, AsyncIterator):
-            # The answer of a blocking service: `respond` gave, in its thread, something to await here.
-            return await self._collect(flow, received, taker, result)
-        await self.sender.flush(self._settled(flow, received, taker, result))
-        return False
-
-    async def _iterate(
-        self, flow: Flow, received: Received, taker: Taker, answers: AsyncIterator[Any], note: Callable[[float], None]
-    ) -> None:
-        try:
-            following = answers.__anext__()
-            while True:
-                one = await timed(following, note)
-                try:
-                    await self.sender.flush(self._settled(flow, received, taker, (one,)))
-                    # One that never waits itself must not hold everything up.
-                    await trio.lowlevel.checkpoint()
-                    following = answers.__anext__()
-                except trio.Cancelled as cancelled:
-                    # By a scope that the generator opened around its yield, and is to close; or by one of ours, and
-                    # then it comes out of the generator again.
-                    if not isinstance(answers, AsyncGenerator):
-                        raise
-                    following = answers.athrow(cancelled)
-        except StopAsyncIteration:
-            pass
-        finally:
-            aclose = getattr(answers, "aclose", None)
-            if aclose is not None:
-                with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
-                    await aclose()
-
-    def _failed(self, flow: Flow, received: Received, taker: Taker, error: BaseException) -> None:
-        """A handler raised, or answered what is no answer: this datagram is lost, and nothing else."""
-        outcome = metrics.MALFORMED if isinstance(error, PeerError) else metrics.CRASHED
-        taker.tally[outcome] += 1
-        if self.observers:
-            self._tell(flow, received, str(taker.binding), outcome, described(error))
-        if outcome == metrics.MALFORMED:
-            return
-        held_back = self.repeated.due((str(taker.binding), type(error), _where(error)))
-        if held_back is not None:
-            _log.error("respond failed", exc_info=error, plugin=str(taker.binding), held_back=held_back)
-
-    def _tell(
-        self,
-        flow: Flow,
-        received: Received,
-        instance: str,
-        outcome: str,
-        reason: str = "",
-        answers: tuple[Transmit, ...] = (),
-    ) -> None:
-        path = flow.path
-        self.observers.tell(
-            Observation(
-                time=time.time(),
-                transport="udp",
-                port=self.number,
-                peer=Peer(path.peer, received.peer_port, path.scope_id),
-                destination=path.destination,
-                interface=flow.interface.name,
-                via=flow.via,
-                instance=instance,
-                outcome=outcome,
-                reason=reason or metrics.REASONS.get(outcome, ""),
-                request=received.payload,
-                answers=answers,
-            )
-        )
-
-
-def _bound_broken(flow: Flow, taker: Taker, message: Outgoing) -> str | None:
-    """The outcome to count where the answer is more than its bounds allow."""
-    binding, size = taker.binding, len(message.message[0])
-    if size > binding.service.max_answer:
-        return metrics.TOO_LONG
-    if binding.budget is None:
-        return None
-    return binding.budget.may_answer(flow.prefix, size, trio.current_time())
-
-
-def _where(error: BaseException) -> tuple[str, int]:
-    """The innermost place of a traceback: what makes two crashes the same kind."""
-    place = error.__traceback__
-    if place is None:
-        return ("", 0)
-    while place.tb_next is not None:
-        place = place.tb_next
-    return (place.tb_frame.f_code.co_filename, place.tb_lineno)
 
 
 async def _in_thread(taker: Taker, request: Datagram) -> object:

@@ -40,6 +40,8 @@ class SendingPort(Protocol):
     """A port as an answer sees it that leaves by another one than it came in."""
 
     @property
+    def number(self) -> int: ...
+    @property
     def sender(self) -> Sender: ...
 
 

@@ -30,6 +30,9 @@ RETRY_DELAYS = (0.01, 0.1)
 MAX_RETRIES = 64
 """Sends of a port that may be waiting for a further attempt at a time."""
 
+MAX_POSTED = 1024
+"""Datagrams that may wait to be sent with others."""
+
 _REFUSALS = (SendError, TypeError, ValueError, struct.error)
 """What a send raises; all but the first are for a value that no check caught, which must not end the port."""
 
@@ -57,6 +60,7 @@ class Sender:
     on_stale: Callable[[], None]
     repeated: Repeated = attrs.field(factory=Repeated)
     _retrying: int = attrs.field(default=0, init=False)
+    _posted: list[Outgoing] = attrs.field(factory=list, init=False)
 
     def send_now(self, messages: Sequence[Message], tallies: Sequence[Tally]) -> list[Outgoing]:
         """Send what can go at once, each counted in its tally; what is given back is for `flush`."""
@@ -68,6 +72,22 @@ class Sender:
             sent = 1
             self._refused(Outgoing(messages[0], tallies[0]), error)
         return list(map(Outgoing, messages[sent:], tallies[sent:]))
+
+    def post(self, batch: Sequence[Outgoing]) -> bool:
+        """Have them sent with what others post until the tasks that run now have had their turn.
+
+        False, and nothing done, where so much is posted that its sender must wait.
+        """
+        if len(self._posted) >= MAX_POSTED:
+            return False
+        if not self._posted:
+            self.nursery.start_soon(self._send_posted)
+        self._posted += batch
+        return True
+
+    async def _send_posted(self) -> None:
+        batch, self._posted = self._posted, []
+        await self.flush(batch)
 
     async def flush(self, batch: Sequence[Outgoing]) -> None:
         """Send a batch.  Raises nothing: failures are counted, and logged once a kind."""

@@ -16,26 +16,22 @@ from typing import Any
 def timed(awaitable: Awaitable[Any], note: Callable[[float], None]) -> Generator[Any, Any, Any]:
     """Await it; `note` is told the seconds of each step, also of one that raises."""
     steps = awaitable.__await__()
-    send: Callable[[], Any] = lambda: next(steps)  # noqa: E731 - replaced by what the loop answers
+    value: Any = None
+    error: BaseException | None = None
     while True:
         began = perf_counter()
         try:
-            waited_for = send()
+            if error is not None:
+                waited_for = steps.throw(error)
+            elif value is None:
+                waited_for = next(steps)
+            else:
+                waited_for = steps.send(value)
         except StopIteration as done:
             return done.value
         finally:
             note(perf_counter() - began)
         try:
-            answer = yield waited_for
-        except BaseException as error:
-            send = _thrower(steps, error)
-        else:
-            send = _sender(steps, answer)
-
-
-def _sender(steps: Generator[Any, Any, Any], answer: Any) -> Callable[[], Any]:
-    return lambda: next(steps) if answer is None else steps.send(answer)
-
-
-def _thrower(steps: Generator[Any, Any, Any], error: BaseException) -> Callable[[], Any]:
-    return lambda: steps.throw(error)
+            value, error = (yield waited_for), None
+        except BaseException as raised:
+            error = raised

@@ -32,10 +32,12 @@ LAYERS: tuple[frozenset[str], ...] = (
             "querylog",
             "sending",
             "conversation",
+            "cohorts",
             "flows",
         }
     ),
-    frozenset({"arrival"}),
+    frozenset({"arrival", "answers"}),
+    frozenset({"later"}),
     frozenset({"dispatch", "streams"}),
     frozenset({"supervisor"}),
     frozenset({"ports", "server"}),

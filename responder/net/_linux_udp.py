@@ -186,6 +186,7 @@ class LinuxSocket:
         self._groups = Groups(sock)
         self._paths: Memory[_PathKey, Path] = Memory(decode_path, TABLE_SIZE)
         self._routes: Memory[Route, EncodedRoute] = Memory(self._encode, TABLE_SIZE)
+        self._writable_turn = trio.Lock()  # trio allows one waiter a direction
         self.port: int = sock.getsockname()[1]
         self.address = address
         self.kernel_drops = 0
@@ -252,9 +253,10 @@ class LinuxSocket:
     async def send_when_ready(self, message: Message) -> None:
         batch = (message,)
         while True:
-            if self._socket.fileno() == -1:
-                raise trio.ClosedResourceError
-            await trio.lowlevel.wait_writable(self._socket)
+            async with self._writable_turn:
+                if self._socket.fileno() == -1:
+                    raise trio.ClosedResourceError
+                await trio.lowlevel.wait_writable(self._socket)
             if self.send(batch):
                 return
 

@@ -8,6 +8,7 @@ from ipaddress import ip_address, ip_network
 import attrs
 import pytest
 import trio
+import trio.lowlevel
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from responder import PASS, Answer, Datagram, InterfaceAddress, metrics
@@ -125,6 +126,36 @@ class TestBounds:
             assert it.count(metrics.TIMEOUT) == 0
             await trio.sleep(0.2)
             assert it.count(metrics.TIMEOUT) == 1
+
+    async def test_the_time_of_many_async_answers(self, autojump_clock: MockClock) -> None:
+        async def answer(request: Datagram) -> bytes:
+            if request.payload == b"never":
+                await trio.sleep_forever()
+            await trio.sleep(0.1)
+            return request.payload
+
+        async with bench(Instance.of(Probe(answer), answer_timeout=3.0)) as it:
+            it.socket.deliver(*[FakeReceived(payload, path()) for payload in [b"never", b"x"] * 50])
+            await trio.sleep(2.9)
+            assert it.replies() == [b"x"] * 50
+            assert it.count(metrics.TIMEOUT) == 0
+            await trio.sleep(0.5)  # at most a tenth of it later
+            assert it.count(metrics.TIMEOUT) == 50
+            assert it.count(metrics.ANSWERED) == 50
+            (binding,) = next(iter(it.server.ports.values())).port.bindings
+            assert binding.pending == 0
+
+    async def test_many_async_answers_to_a_full_queue(self, autojump_clock: MockClock) -> None:
+        async def answer(request: Datagram) -> bytes:
+            await trio.lowlevel.checkpoint()
+            return request.payload
+
+        async with bench(Instance.of(Probe(answer))) as it:
+            it.socket.room = 20
+            it.socket.deliver(*[FakeReceived(b"x", path())] * 50)
+            await trio.sleep(1)
+            assert len(it.replies()) == 20
+            assert (it.count(metrics.ANSWERED), it.count(metrics.NO_ROOM)) == (20, 30)
 
     async def test_spoofed_sources_do_not_grow_the_table(self) -> None:
         async with bench(echo) as it:
