@@ -84,11 +84,9 @@ class TestPluginThatCannotStart:
         config.write_text("[plugins.unloadable]\nport = 9\n" + ECHO)
         with daemon(host, config, folder=tmp_path, under=with_plugins(site)) as child:
             assert asked_once(host, 7007)
-            found = status(tmp_path)
-            assert instance(found, "unloadable")["state"] == "failed"
-            assert (
-                "AttributeError: module 'misbehaving' has no" in instance(found, "unloadable")["last_error"]["message"]
-            )
+            found = instance(status(tmp_path), "unloadable")
+            assert found["state"] == "failed"
+            assert "AttributeError: module 'misbehaving' has no" in found["last_error"]["message"]
             assert get(host, "/ready") == (503, "unloadable is failed\n")
             assert command(tmp_path, "reload").returncode == 0
         assert child.status == 1
