@@ -188,6 +188,7 @@ def test_what_breaks_the_format_gets_formerr_with_what_can_be_echoed(data: bytes
         OPT[:-2] + b"\0\4\0\x0a\0\7",  # an option longer than its record
         OPT[:-2] + b"\0\7\0\x0a\0\3abc",  # a cookie of 3 bytes
         OPT[:-2] + b"\0\2\0\x0a",
+        OPT[:-2] + b"\0\xff\0\x0a",  # a record longer than the message
         b"\1a" + OPT,
     ],
 )
