@@ -19,7 +19,18 @@ import attrs
 from . import registry
 from .endpoint import Endpoint
 from .errors import ConfigError, ConfigErrors, PluginError
-from .instance import INSTANCE_KEYS, Instance, InstanceKeys, Prepared, no_one, overlaid, prepare, prepare_all, read_keys
+from .instance import (
+    INSTANCE_KEYS,
+    Instance,
+    InstanceKeys,
+    Prepared,
+    failed,
+    no_one,
+    overlaid,
+    prepare,
+    prepare_all,
+    read_keys,
+)
 from .keys import did_you_mean, join, unknown_key
 from .kinds import LEAVES, Kind, mismatch
 from .plugin import Context, Plugin
@@ -79,23 +90,39 @@ class Config:
 
 
 @attrs.frozen
+class BrokenPlugin:
+    """What stands for an instance whose plugin can't be loaded: `error` names it by its place in the configuration."""
+
+    name: str
+    error: ConfigError
+    cause: PluginError
+
+    def prepared(self, folder: Path) -> Prepared:
+        """Logs why, as for one that can't prepare."""
+        return failed(Instance(self.name, Plugin(), (), folder=folder), self.cause)
+
+
+@attrs.frozen
 class Reading:
     """What a file says: its mistakes, and what is sound beside them.
 
     `doubtful` are instances whose plugin has sound options, but whose keys are wrong: they can't be served, but their
-    plugin can look at its files, so that their mistakes are told at once too.
+    plugin can look at its files, so that their mistakes are told at once too.  `broken` are those whose plugin is
+    installed but can't be loaded, which is not the configuration's fault.
     """
 
     daemon: DaemonOptions
     instances: tuple[Instance, ...]
     doubtful: tuple[Instance, ...]
+    broken: tuple[BrokenPlugin, ...]
     errors: tuple[ConfigError, ...]
     file: Path | None
 
     def config(self) -> Config:
         """Raises ConfigErrors."""
-        if self.errors:
-            raise ConfigErrors(self.errors)
+        errors = (*self.errors, *(each.error for each in self.broken))
+        if errors:
+            raise ConfigErrors(errors)
         return Config(self.daemon, self.instances, self.file)
 
 
@@ -120,6 +147,7 @@ def read_text(text: str, *, file: Path | None, folder: Path) -> Reading:
     plugins = table.get("plugins", {})
     instances: list[Instance] = []
     doubtful: list[Instance] = []
+    broken: list[BrokenPlugin] = []
     if not isinstance(plugins, dict):
         errors.append(ConfigError(str(mismatch("a table", plugins)), path="plugins"))
     elif not plugins and not unknown:
@@ -127,9 +155,13 @@ def read_text(text: str, *, file: Path | None, folder: Path) -> Reading:
     else:
         for name, options in plugins.items():
             with _Collected(errors):
-                instances.append(_read_instance(name, options, folder, doubtful))
+                try:
+                    instances.append(_read_instance(name, options, folder, doubtful))
+                except _CannotLoadError as error:
+                    (one,) = error.errors
+                    broken.append(BrokenPlugin(name, ConfigError(one.message, path=one.path, file=file), error.cause))
     named = [ConfigError(each.message, path=each.path, file=each.file or file, line=each.line) for each in errors]
-    return Reading(daemon, tuple(instances), tuple(doubtful), tuple(named), file)
+    return Reading(daemon, tuple(instances), tuple(doubtful), tuple(broken), tuple(named), file)
 
 
 def load(file: Path) -> Config:
@@ -147,20 +179,26 @@ async def load_prepared(
 ) -> tuple[Config, list[Prepared]]:
     """Load a file and let its plugins prepare, which are `present` where they are what they were.
 
-    `may_fail` is as in `prepare_all`.  Raises ConfigErrors with the mistakes that either finds.
+    `may_fail` is as in `prepare_all`, and for plugins that can't be loaded too.  Raises ConfigErrors with the mistakes
+    that either finds, and with the failures where no plugin is left that could serve.
     """
     import trio  # noqa: PLC0415 - as in `responder.instance`
 
     reading = await trio.to_thread.run_sync(read, file, abandon_on_cancel=True)
     errors = list(reading.errors)
+    # With a mistake nothing is served in any case, so that every failure is one more thing to tell.
+    spared = no_one if errors else may_fail
+    errors += [each.error for each in reading.broken if not spared(each.name)]
     prepared: list[Prepared] = []
     with _Collected(errors):
-        # With a mistake nothing is served in any case, so that every failure is one more thing to tell.
-        spared = no_one if errors else may_fail
         prepared = await prepare_all((*reading.instances, *reading.doubtful), present, may_fail=spared)
     if errors:
         raise ConfigErrors(errors)
-    return reading.config(), prepared
+    prepared += [each.prepared(file.absolute().parent) for each in reading.broken]
+    failures = [each.failure for each in prepared if each.failure is not None]
+    if len(failures) == len(prepared):
+        raise ConfigErrors(ConfigError(str(each), file=file) for each in failures)
+    return Config(reading.daemon, reading.instances, file), prepared
 
 
 def embedded_default() -> Config:
@@ -211,7 +249,10 @@ def _read_daemon(table: Any, folder: Path) -> DaemonOptions:
 
 
 def _read_instance(name: str, table: Any, folder: Path, doubtful: list[Instance]) -> Instance:
-    """One `[plugins.NAME]` table.  Raises ConfigErrors; what can be prepared all the same is added to `doubtful`."""
+    """One `[plugins.NAME]` table.  What can be prepared although it is wrong is added to `doubtful`.
+
+    Raises ConfigErrors, and _CannotLoadError.
+    """
     from .structure import structure  # noqa: PLC0415 - as in `responder.instance`
 
     path = join("plugins", name)
@@ -220,11 +261,15 @@ def _read_instance(name: str, table: Any, folder: Path, doubtful: list[Instance]
     if not isinstance(table, dict):
         raise ConfigErrors([ConfigError(str(mismatch("a table", table)), path=path)])
     errors: list[ConfigError] = []
-    keys = plugin = services = None
+    keys = plugin = services = broken = None
     with _Collected(errors):
         keys = read_keys({key: table[key] for key in table if key in INSTANCE_KEYS}, path=path, folder=folder)
     with _Collected(errors):
-        cls = _plugin_class(name, table, path)
+        try:
+            cls = _plugin_class(name, table, path)
+        except _CannotLoadError as error:
+            broken = error
+            raise
         if cls is not None:
             with _Collected(errors):
                 options = {key: table[key] for key in table if key not in INSTANCE_KEYS}
@@ -237,6 +282,8 @@ def _read_instance(name: str, table: Any, folder: Path, doubtful: list[Instance]
     if errors or keys is None or plugin is None or services is None:
         if plugin is not None:
             doubtful.append(Instance(name, plugin, plugin.services, folder=folder))
+        if broken is not None and len(errors) == len(broken.errors):
+            raise broken
         order = [join(path, key) for key in table]
         raise ConfigErrors(sorted(errors, key=lambda error: _position(error.path, order)))
     return Instance.with_keys(name, plugin, services, keys, folder=folder)
@@ -249,15 +296,30 @@ def _without_strangers(options: dict[str, Any], cls: type[Any]) -> dict[str, Any
 
 
 def _plugin_class(name: str, table: dict[str, Any], path: str) -> type[Plugin] | None:
-    """The class that the table means; None where `use` is no string, which `read_keys` says.  Raises ConfigErrors."""
+    """The class that the table means; None where `use` is no string, which `read_keys` says.
+
+    Raises ConfigErrors where it is not installed, _CannotLoadError where it is broken.
+    """
     use = table.get("use", name)
     if not isinstance(use, str):
         return None
+    where = join(path, "use") if "use" in table else path
     try:
-        return registry.load(use)
+        entry = registry.find(use)
     except PluginError as error:
-        where = join(path, "use") if "use" in table else path
         raise ConfigErrors([ConfigError(str(error), path=where)]) from error
+    try:
+        return entry.load()
+    except PluginError as error:
+        raise _CannotLoadError(where, error) from error
+
+
+class _CannotLoadError(ConfigErrors):
+    """An installed plugin is broken: `cause` says how, `path` is the key that names it."""
+
+    def __init__(self, path: str, cause: PluginError) -> None:
+        super().__init__([ConfigError(str(cause), path=path)])
+        self.cause = cause
 
 
 class _Collected:

@@ -258,7 +258,10 @@ class Daemon:
             _log.warning("no interface has such a name now", key=path, pattern=pattern)
 
     def _tell_manager(self) -> None:
-        self.notifier.status(f"serving {', '.join(instance.name for instance in self.config.instances)}")
+        failed = [each.name for each in self.server.instances if each.prepared.failure is not None]
+        serving = [each.name for each in self.server.instances if each.name not in failed]
+        also = f"; failed: {', '.join(failed)}" if failed else ""
+        self.notifier.status(f"serving {', '.join(serving)}{also}")
 
 
 def _messages(group: BaseExceptionGroup[ResponderError]) -> Iterable[str]:

@@ -290,6 +290,12 @@ def prepare(instance: Instance) -> Prepared:
     return Prepared(instance, handler, dict(context.files), complaints)
 
 
+def failed(instance: Instance, error: PluginError) -> Prepared:
+    """What stands for an instance whose plugin failed; logs why."""
+    _log.error("the plugin can't start", exc_info=error.__cause__ or error, plugin=instance.name)
+    return Prepared(instance, Handler(), failure=error)
+
+
 def no_one(_name: str) -> bool:
     return False
 
@@ -321,8 +327,7 @@ async def prepare_all(
             errors.extend(several.errors)
         except PluginError as error:
             if may_fail(instance.name):
-                _log.error("the plugin can't start", exc_info=error.__cause__ or error, plugin=instance.name)
-                prepared.append(Prepared(instance, Handler(), failure=error))
+                prepared.append(failed(instance, error))
             else:
                 errors.append(ConfigError(str(error)))
     if errors:

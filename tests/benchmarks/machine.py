@@ -27,8 +27,8 @@ LIMIT = 0.05
 """Of one core, that other processes may use before a measurement counts as disturbed."""
 
 STOLEN_LIMIT = 0.25
-"""Of one core, that the hypervisor may take.  More is allowed: on a rented machine some is always taken while both cores
-are full, from ours and from the peers alike, and each run tells how much."""
+"""Of one core, that the hypervisor may take.  More is allowed: on a rented machine some is always taken while both
+cores are full, from ours and from the peers alike, and each run tells how much."""
 
 
 def cores() -> tuple[int, int]:

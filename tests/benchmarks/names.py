@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import shutil
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -33,6 +36,9 @@ SMALL, LARGE = 10_000, 1_000_000
 
 SLOWEST_LOADING = 2000
 """Records a second that ours may be expected to read on a busy machine, many times fewer than it does."""
+
+READY = 60.0
+"""Seconds for another server to say that it is ready; another version may say it in other words."""
 
 DNS = (
     Goal("DNS against NSD", "ours", "NSD", at_least=0.9),
@@ -78,8 +84,17 @@ class Peer:
 
 
 def _run(bench: Bench, namespace: Namespace, argv: Sequence[str], ready: Sequence[str]) -> int:
-    running = peers.running(namespace, bench.on_core(bench.server_core, *argv), ready)
-    return bench.stack.enter_context(running).pid
+    def give_up() -> None:
+        bench.say(f"{argv[0]} did not say within {READY:g} s that it is ready: {', '.join(ready)}")
+        os.kill(os.getpid(), signal.SIGINT)  # a read of what it says waits for ever otherwise
+
+    timer = threading.Timer(READY, give_up)
+    timer.start()
+    try:
+        running = peers.running(namespace, bench.on_core(bench.server_core, *argv), ready)
+        return bench.stack.enter_context(running).pid
+    finally:
+        timer.cancel()
 
 
 def _folder(bench: Bench, name: str) -> Path:

@@ -79,6 +79,18 @@ class TestPluginThatCannotStart:
         assert child.status == 1
         assert child.events[0]["event"] == "the plugin can't start"
 
+    def test_one_that_cannot_even_be_loaded(self, host: Namespace, site: Path, tmp_path: Path) -> None:
+        config = tmp_path / "config.toml"
+        config.write_text("[plugins.unloadable]\nport = 9\n" + ECHO)
+        with daemon(host, config, folder=tmp_path, under=with_plugins(site)) as child:
+            assert asked_once(host, 7007)
+            found = instance(status(tmp_path), "unloadable")
+            assert found["state"] == "failed"
+            assert "AttributeError: module 'misbehaving' has no" in found["last_error"]["message"]
+            assert get(host, "/ready") == (503, "unloadable is failed\n")
+            assert command(tmp_path, "reload").returncode == 0
+        assert child.status == 1
+
     def test_a_reload_mends_it(self, host: Namespace, site: Path, tmp_path: Path) -> None:
         config = tmp_path / "config.toml"
         config.write_text(self.CONFIG)

@@ -29,6 +29,7 @@ PLUGINS = {
     "mortal": "Mortal",
     "unprepared": "Unprepared",
     "shielded": "Shielded",
+    "unloadable": "NoSuchClass",
 }
 """Entry point -> class."""
 

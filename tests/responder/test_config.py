@@ -162,6 +162,34 @@ def test_one_mistake_one_message(text: str, mistake: str) -> None:
     assert message.startswith(mistake)
 
 
+async def test_a_plugin_that_can_not_be_loaded_may_be_left_out(install: Install, tmp_path: Path) -> None:
+    install("gamma", "raise RuntimeError('no library')", broken="X")
+    file = tmp_path / "a.toml"
+    file.write_text("[plugins.broken]\n[plugins.sign]\n")
+    with pytest.raises(ConfigErrors, match=r"plugins\.broken: plugin 'broken' of gamma 1\.2 can't be imported"):
+        await config.load_prepared(file)
+    loaded, (sign, broken) = await config.load_prepared(file, may_fail=lambda name: name == "broken")
+    assert [each.name for each in loaded.instances] == ["sign"]
+    assert sign.failure is None
+    assert (broken.instance.name, broken.instance.services) == ("broken", ())
+    assert "can't be imported: RuntimeError: no library" in str(broken.failure)
+
+
+async def test_where_no_plugin_is_left_nothing_is_served(install: Install, tmp_path: Path) -> None:
+    install("gamma", "raise RuntimeError('no library')", broken="X")
+    file = tmp_path / "a.toml"
+    file.write_text("[plugins.broken]\n")
+    with pytest.raises(ConfigErrors, match="can't be imported: RuntimeError: no library"):
+        await config.load_prepared(file, may_fail=lambda _name: True)
+
+
+async def test_one_that_is_not_installed_is_a_mistake_of_the_config(tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text("[plugins.sing]\n[plugins.sign]\n")
+    with pytest.raises(ConfigErrors, match=r"no plugin 'sing' is installed; did you mean 'sign'\?"):
+        await config.load_prepared(file, may_fail=lambda _name: True)
+
+
 def test_a_plugin_that_can_not_be_loaded_is_a_mistake_like_others(install: Install) -> None:
     install("gamma", "raise RuntimeError('no library')", broken="X")
     assert mistakes("[plugins.broken]\nport = 'x'\n[plugins.sign]\ntext = 1\n") == [

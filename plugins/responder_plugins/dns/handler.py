@@ -28,6 +28,9 @@ WATCH: Final = 2.0
 PACKETS: Final = 16384, 2**23
 """Answers remembered whole: entries and bytes, each counting twice (see `Recent`)."""
 
+_COOKIE_ALONE: Final = {size: (size + 4).to_bytes(2) + wire.COOKIE.to_bytes(2) + size.to_bytes(2) for size in (8, 24)}
+"""What stands in front of a cookie that is an OPT record's only option: the lengths of both, and its code."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -94,7 +97,7 @@ class DnsHandler(Handler):
         """
         cookies = self.answering.settings.cookies
         size = 8 if data[-12:-8] == b"\0\x0a\0\x08" else 24
-        if cookies is None or data[-size - 4 : -size] != wire.COOKIE.to_bytes(2) + size.to_bytes(2):
+        if cookies is None or data[-size - 6 : -size] != _COOKIE_ALONE[size]:
             return None
         plain = data[: -size - 6] + b"\0\0"
         found = self.quick.answer(plain)

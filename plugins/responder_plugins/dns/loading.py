@@ -36,7 +36,7 @@ import dns.ttl
 from responder import ConfigError, ConfigErrors, Context
 from responder.plugin import stamp_of
 
-from . import wire
+from . import lines, wire
 from .zone import LINKING, Zone, pack
 
 MAX_DEPTH: Final = 8
@@ -127,11 +127,22 @@ class _Loader:
         self._files.add(path)
         # The tokenizer takes the marks of Windows, at the begin of a file and the ends of lines, for parts of words.
         text = text.removeprefix("\ufeff").replace("\r\n", "\n")
-        tokens = dns.tokenizer.Tokenizer(io.StringIO(text), str(path))
-        owner: dns.name.Name | None = None
+        buffer = io.StringIO(text)
+        tokens = dns.tokenizer.Tokenizer(buffer, str(path))
+        owner: bytes | None = None
+        base = _written(origin)
         line = _Line(path, 1)
         try:
             while True:
+                # The tokenizer reads a character at a time: between two lines it has taken no more than it gave.
+                if tokens.ungotten_char is None and tokens.ungotten_token is None:
+                    place = buffer.tell()
+                    found = lines.read(buffer.readline(), owner, base)
+                    if found is not None and self._plain_record(found, _Line(path, tokens.line_number)):
+                        owner = found[0]
+                        tokens.line_number += 1
+                        continue
+                    buffer.seek(place)
                 token = tokens.get(want_leading=True)
                 line = _Line(path, tokens.where()[1])
                 if token.is_eof():
@@ -141,6 +152,7 @@ class _Loader:
                     continue
                 if token.is_identifier() and token.value.startswith("$"):
                     origin = self._directive(token.value.upper(), tokens, origin, line, depth)
+                    base = _written(origin)
                     continue
                 if token.is_whitespace():
                     token = tokens.get()
@@ -148,7 +160,7 @@ class _Loader:
                         continue
                     tokens.unget(token)
                 else:
-                    owner = tokens.as_name(token, origin)
+                    owner = _written(tokens.as_name(token, origin))
                 self._record(owner, tokens, origin, line)
         except (_Syntax, dns.exception.DNSException) as error:
             raise ConfigErrors([*self._mistakes, ConfigError(_said(error), file=path, line=line.number)]) from None
@@ -181,9 +193,19 @@ class _Loader:
         tokens.get_eol()
         return origin
 
-    def _record(
-        self, owner: dns.name.Name | None, tokens: dns.tokenizer.Tokenizer, origin: dns.name.Name, line: _Line
-    ) -> None:
+    def _plain_record(self, record: tuple[bytes, int | None, int, bytes], line: _Line) -> bool:
+        """Add what `lines` has read; False: not without a TTL."""
+        written, ttl, rdtype, rdata = record
+        if ttl is not None:
+            self._last_ttl = ttl
+        else:
+            ttl = self._last_ttl if self._default_ttl is None else self._default_ttl
+            if ttl is None:
+                return False
+        self._add(written, rdtype, ttl, rdata, line)
+        return True
+
+    def _record(self, owner: bytes | None, tokens: dns.tokenizer.Tokenizer, origin: dns.name.Name, line: _Line) -> None:
         """The rest of a line: [TTL] [class] type rdata, or class first (RFC 1035 section 5.1)."""
         if owner is None:
             raise _Syntax("the first record has no name")
@@ -212,11 +234,10 @@ class _Loader:
             ttl = self._default_ttl = min(int.from_bytes(packed[-4:]), MAX_TTL)
         self._add(owner, int(rdtype), ttl, packed, line)
 
-    def _add(self, owner: dns.name.Name, rdtype: int, ttl: int, rdata: bytes, line: _Line) -> None:
-        written = b"".join(len(label).to_bytes() + label for label in owner.labels)
+    def _add(self, written: bytes, rdtype: int, ttl: int, rdata: bytes, line: _Line) -> None:
         name = written.lower()
         if not wire.is_below(name, self._origin):
-            self._mistake(f"{owner} is out of the zone {self._origin_name}", line)
+            self._mistake(f"{_text(written)} is out of the zone {self._origin_name}", line)
             return
         key = name + rdtype.to_bytes(2)
         records = self._tables.get(key)
@@ -225,7 +246,7 @@ class _Loader:
             # RFC 2181 section 10.1; RFC 4034 sections 2.5 and 4: what signs a name may stand beside its CNAME.
             alone = key[-2:] not in _BESIDE_CNAME and _CNAME in _split(before)
             if alone or (rdtype == wire.CNAME and not _BESIDE_CNAME.issuperset(_split(before))):
-                self._mistake(f"{owner} has a CNAME record beside others", line)
+                self._mistake(f"{_text(written)} has a CNAME record beside others", line)
                 return
             self._tables[key] = b"\0\1" + pack(rdtype, ttl, rdata)
             self._names[name] = self._kinds.setdefault(before + key[-2:], before + key[-2:])
@@ -241,13 +262,13 @@ class _Loader:
         if rdata in seen:  # RFC 2181 section 5: a duplicate is no record more
             return
         if rdtype in _SINGLE:
-            self._mistake(f"{owner} has two {_type(rdtype)} records", line)
+            self._mistake(f"{_text(written)} has two {_type(rdtype)} records", line)
             return
         seen.add(rdata)
         # RFC 2181 section 5.2: the TTLs of an RRset are one.
         records = len(seen).to_bytes(2) + records[2:] + pack(rdtype, int.from_bytes(records[8:12]), rdata)
         if len(records) > wire.STREAM - 512:  # 512: header, question, OPT and TSIG
-            self._mistake(f"{owner} has more {_type(rdtype)} records than a message can hold", line)
+            self._mistake(f"{_text(written)} has more {_type(rdtype)} records than a message can hold", line)
             return
         self._tables[key] = records
         self._count()
@@ -305,6 +326,11 @@ class _Loader:
                 self._names[above] = b""
         files = {path: stamp for path, stamp in self._context.files.items() if path in self._files}
         return Zone(self._origin, self._tables, linked, self._names, self._spelled, files)
+
+
+def _written(name: dns.name.Name) -> bytes:
+    """A name in wire form as it is spelled."""
+    return b"".join(len(label).to_bytes() + label for label in name.labels)
 
 
 def _split(kinds: bytes) -> list[bytes]:

@@ -167,15 +167,19 @@ def _read_records(data: bytes, at: int, query: Query, answers: int, authorities:
         rdtype, rdclass, ttl, size = RECORD.unpack_from(data, at)
         at += RECORD.size
         rdata = data[at : at + size]
+        known = query.edns
+        if rdtype == OPT and known is None:
+            # RFC 6891 section 7: the answer to a broken one has one all the same, so that the client can tell it from a
+            # server without EDNS.
+            query.edns = _edns(rdclass, ttl)
         if len(rdata) < size:
             raise _Broken
         at += size
         if rdtype == OPT:
-            known, query.edns = query.edns, query.edns or _edns(rdclass, ttl)
-            # RFC 6891 section 6.1.1: one, in the additional section, owned by the root.  The answer to one that is
-            # broken has one all the same (section 7), so that the client can tell it from a server without EDNS.
+            # RFC 6891 section 6.1.1: one, in the additional section, owned by the root.
             if known is not None or number < answers + authorities or data[start]:
                 raise _Broken
+            assert query.edns is not None  # noqa: S101 - set above
             _read_options(rdata, query.edns)
         elif rdtype == TSIG:
             if number != total - 1 or number < answers + authorities:  # RFC 8945 section 5.1

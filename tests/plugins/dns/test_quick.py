@@ -206,5 +206,11 @@ def test_bytes_that_look_like_a_cookie_but_are_none() -> None:
     cookie = b"\0\x0c\0\x0a\0\x08abcdefgh"
     head, question = b"\0\7\1\0\0\1\0\0\0\0\0\1", b"\3www\7example\4test\0\0\1\0\1"
     other = b"\0\0\x10\0\1\0\0\0\0"
-    for query in (head + question + other + cookie, head + question + cookie, head + question + b"\0\0\x29" + cookie):
+    opt = b"\0\0\x29\x04\xd0\0\0\0\0"
+    for query in (
+        head + question + other + cookie,
+        head + question + cookie,
+        head + question + b"\0\0\x29" + cookie,
+        head + question + opt + b"\0\xfa" + cookie[2:],
+    ):
         assert ask_bytes(handler, query) == long_way(handler, query).data
