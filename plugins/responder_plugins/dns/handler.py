@@ -28,6 +28,8 @@ WATCH: Final = 2.0
 PACKETS: Final = 16384, 2**23
 """Answers remembered whole: entries and bytes, each counting twice (see `Recent`)."""
 
+_OPT: Final = wire.ROOT + wire.OPT.to_bytes(2)
+
 _COOKIE_ALONE: Final = {size: (size + 4).to_bytes(2) + wire.COOKIE.to_bytes(2) + size.to_bytes(2) for size in (8, 24)}
 """What stands in front of a cookie that is an OPT record's only option: the lengths of both, and its code."""
 
@@ -100,6 +102,8 @@ class DnsHandler(Handler):
         if cookies is None or data[-size - 6 : -size] != _COOKIE_ALONE[size]:
             return None
         plain = data[: -size - 6] + b"\0\0"
+        if len(plain) < wire.HEADER.size + 11 or plain[-11:-8] != _OPT:
+            return None
         found = self.quick.answer(plain)
         if found is None:
             query = wire.parse(plain)
@@ -118,7 +122,7 @@ class DnsHandler(Handler):
             answer, kind = found
         # Behind an OPT record without options, where there is room for it.
         room = min(max(int.from_bytes(plain[-8:-6]), wire.PLAIN_UDP), self.answering.settings.edns_size)
-        if answer[-11:-8] != b"\0\0\x29" or len(answer) + 28 > room:
+        if answer[-11:-8] != _OPT or len(answer) + 28 > room:
             return None
         cookie, good = cookies.answer(data[-size:], request.peer.address)
         more = wire.option(wire.COOKIE, cookie)

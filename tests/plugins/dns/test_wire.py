@@ -156,6 +156,7 @@ def test_a_name_of_255_bytes_is_one() -> None:
     ("data", "echoed"),
     [
         (header(0), False),
+        (header(0)[:-2] + b"\0\x0c\0\x0a\0\x0812345678", False),  # a cookie, and no OPT record
         (header(2) + QUESTION * 2, False),
         (header(1) + QUESTION[:-1], False),
         (header(1) + QUESTION + b"x", True),  # bytes that no count covers
