@@ -98,6 +98,24 @@ class TestBounds:
         assert [len(sent.payload) for sent in socket.sent] == [30]
         assert conversation.tally == {"amplification": 2, "answered": 1}
 
+    async def test_they_are_those_of_the_instance_that_was_asked(self, autojump_clock: MockClock) -> None:
+        platform = FakePlatform()
+        instance = Instance.of(Transfer(), rate=1)
+        async with (
+            open_server([Prepared(instance, instance.plugin)], platform=platform) as server,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(server.run)
+            await server.ready.wait()
+            platform.sockets[0].deliver(FakeReceived(b"read", path(), port=4711))
+            await wait_all_tasks_blocked()
+            own = platform.sockets[1]
+            own.deliver(FakeReceived(b"ack", path(), port=4711))
+            await wait_all_tasks_blocked()
+            assert len(own.sent) == 1
+            assert server.counters.snapshot()["transfer"]["lan"] == {"answered": 1, "rate": 1, "silent": 1}
+            server.stop()
+
     async def test_max_answer(self) -> None:
         conversation, socket = self.conversing(max_answer=10)
         await conversation.send(bytes(11))
