@@ -60,6 +60,7 @@ class FamilySocket:
     def __init__(self, system: System, sock: socket.socket, address: IPAddress | None) -> None:
         self.version = 4 if sock.family == socket.AF_INET else 6
         self.sock = sock
+        self.writable_turn = trio.Lock()  # trio allows one waiter a direction
         self.address = address
         self._system = system
         self._paths: Memory[tuple[str, int, tuple[cmsg.Message, ...]], Path] = Memory(
@@ -178,9 +179,10 @@ class BsdSocket:
     async def send_when_ready(self, message: Message) -> None:
         member = self._member(message)
         while True:
-            if member.sock.fileno() == -1:
-                raise trio.ClosedResourceError
-            await trio.lowlevel.wait_writable(member.sock)
+            async with member.writable_turn:
+                if member.sock.fileno() == -1:
+                    raise trio.ClosedResourceError
+                await trio.lowlevel.wait_writable(member.sock)
             if member.send(message):
                 return
 

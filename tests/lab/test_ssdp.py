@@ -238,6 +238,7 @@ def test_a_storm_of_forged_searches_hurts_nobody_else(tmp_path: Path) -> None:
         assert child.stop() == 0, "\n".join(child.said)
     assert child.totals("ssdp")["silent"] > 100
     assert "busy" not in child.totals("ssdp")
+    assert "crashed" not in child.totals("ssdp")
 
 
 HONEST = range(10, 30)

@@ -214,6 +214,17 @@ async def test_a_full_queue_ends_the_batch_or_is_waited_for() -> None:
         assert (await only(server)).payload == b"room"
 
 
+async def test_several_may_wait_for_room() -> None:
+    with closing(failing()) as sender, closing(LinuxPlatform().open_udp(0)) as server:
+        assert isinstance(sender._socket, Failing)
+        sender._socket.codes = [errno.EAGAIN] * 6
+        with trio.fail_after(PATIENCE):
+            async with trio.open_nursery() as nursery:
+                for number in range(3):
+                    nursery.start_soon(sender.send_when_ready, to("::1", server.port, bytes([number])))
+        assert {request.payload for request in await drained(server, 3)} == {b"\0", b"\1", b"\2"}
+
+
 @pytest.mark.parametrize("source", [None, "::1"])
 @pytest.mark.parametrize(
     ("code", "kind"),
