@@ -270,7 +270,10 @@ class Conversation(Protocol):
         """The socket's own port."""
 
     async def send(self, payload: bytes) -> None:
-        """Send to the peer.  Raises `responder.errors.SendError`."""
+        """Send to the peer.  Raises `responder.errors.SendError`.
+
+        What the instance's bounds don't allow (`rate`, `amplification`, `max_answer`) is dropped and counted.
+        """
 
     async def receive(self) -> bytes:
         """The next datagram of this peer; what others send here is dropped and counted."""

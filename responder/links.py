@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .errors import NetworkError
+from .log import printable
 from .terminal import exit_with, json_option, print_json, print_table
 
 if TYPE_CHECKING:
@@ -77,11 +78,11 @@ async def _watch(as_json: bool) -> None:
             if as_json:
                 _print_line(_change_as_json(change))
             else:
-                click.echo(_change_as_text(change))
+                click.echo(printable(_change_as_text(change)))
 
 
 def _print_line(value: Any) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False))
+    click.echo(json.dumps(value))
 
 
 def _as_json(interface: Interface) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 One AF_INET6 socket with IPV6_V6ONLY=0 serves both families; where the kernel refuses AF_INET6 it is an AF_INET socket.
 Every option is set before bind: a datagram that arrives between the two would carry no pktinfo, or index 0.  On a
-socket that the service manager has bound they are set as soon as it is opened; such datagrams are dropped further up.
+socket that the service manager has bound they are set as soon as it is opened; what came before is answered from the
+address in its header, where the instance asks for no interface (systemd's PassPacketInfo=yes tells it from the start).
 
     _linux_udp.py    the UDP socket: receive, send
     _linux_groups.py its multicast memberships

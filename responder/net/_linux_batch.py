@@ -83,8 +83,8 @@ class Batch:
     """The memory, and the two calls on it.
 
     What `send` sends is put into the first slots before it: into `payloads` and `replies`, and the sizes of payload and
-    control messages into `sizes` and `control_sizes`.  `places` says for each slot its number and where in each of the
-    four it begins; in `replies` behind the address family, which is always AF_INET6.
+    control messages into `sizes` and `control_sizes`.  `places` says for each slot where in each of the four it begins; in
+    `replies` behind the address family, which is always AF_INET6.  `slots` are their numbers and places in `payloads`.
     """
 
     def __init__(self, calls: tuple[Callable[..., int], Callable[..., int]]) -> None:
@@ -114,9 +114,10 @@ class Batch:
         self._address_in, self._address_out = _address(self._headers_in), _address(headers_out)
         self.sizes = memoryview(iovecs_out).cast("Q")
         self.control_sizes = memoryview(headers_out).cast("Q")
+        self.slots = tuple(enumerate(payload_at))
         self.places = tuple(
-            (slot, at, slot * REPLY_SIZE + _FAMILY_SIZE, 2 * slot + 1, slot * _MMSGHDR.size // 8 + 5)
-            for slot, at in enumerate(payload_at)
+            (at, slot * REPLY_SIZE + _FAMILY_SIZE, 2 * slot + 1, slot * _MMSGHDR.size // 8 + 5)
+            for slot, at in self.slots
         )
 
     def receive(self, descriptor: int, limit: int) -> int:

@@ -177,13 +177,13 @@ class BatchedSocket(LinuxSocket):
         received: list[BatchReceived] = []
         heads, payloads, layout, known = batch.heads(count), batch.payloads, self._layout, self._ways.known
         size_4, size_6 = layout.size_4, layout.size_6
-        slots = zip(batch.places, layout.heads.iter_unpack(heads), batch.received(count), strict=False)
-        for (slot, at, _, _, _), (port, sender, info_6, info_4), (control_size, flags, size) in slots:
+        slots = zip(batch.slots, layout.heads.iter_unpack(heads), batch.received(count), strict=False)
+        for (slot, at), (port, sender, info_6, info_4), (control_size, flags, size) in slots:
             # Not by its constructor, which would cost more than all of this.
             one = _new(BatchReceived)
-            one.payload = payloads[at : at + size]  # type: ignore[misc] # see Received
+            one.payload = payloads[at : at + size]  # type: ignore[misc, unused-ignore] # see Received
             one.peer_port = port
-            one.truncated = flags & _MSG_TRUNC != 0
+            one.truncated = flags != 0 and flags & _MSG_TRUNC != 0
             one._heads = heads
             one._slot = slot
             one._size = control_size
@@ -245,7 +245,7 @@ class BatchedSocket(LinuxSocket):
         payloads, sizes, replies, control_sizes = memory.payloads, memory.sizes, memory.replies, memory.control_sizes
         filled = 0
         try:
-            for (payload, route, port), (_, at, reply_at, size_at, control_size_at) in zip(
+            for (payload, route, port), (at, reply_at, size_at, control_size_at) in zip(
                 part, memory.places, strict=False
             ):
                 encoded = known.get(route) or routes.missed(route)

@@ -119,6 +119,10 @@ def decode_path(key: _PathKey) -> Path:
     peer = unscoped(ip_address(host))
     if len(pktinfo) == _IN_PKTINFO_SIZE:
         interface, spec_dst, destination = cmsg.unpack_in_pktinfo_posix(pktinfo)
+        if not interface:
+            # Queued before IP_PKTINFO was on (a socket that the service manager bound): the header's destination alone
+            # is told, and ipi_spec_dst 0.0.0.0, which would make it a broadcast.
+            return Path(peer, scope_id, destination, 0, None, Via.MULTICAST if destination.is_multicast else None)
         if destination.is_multicast:
             via = Via.MULTICAST
         elif spec_dst != destination:

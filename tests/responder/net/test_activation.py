@@ -15,6 +15,7 @@ from textwrap import dedent
 
 import pytest
 
+from responder.datagram import Via
 from responder.errors import BindError, ConfigError
 from responder.net import platform
 from responder.net.activation import FIRST, Inherited, inherited_sockets
@@ -95,12 +96,19 @@ async def test_a_datagram_that_came_before_the_options_has_an_interface_only_whe
     given = bind(UDP)
     given.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, pass_packet_info)  # systemd: PassPacketInfo=
     with socket.socket(socket.AF_INET, UDP) as client:
-        client.sendto(b"early", ("127.0.0.1", port_of(given)))
-    opened = platform(inherit(given)).open_udp(port_of(given))
-    try:
-        assert (await only(opened)).path.interface == (socket.if_nametoindex("lo") if pass_packet_info else 0)
-    finally:
-        opened.close()
+        client.settimeout(PATIENCE)
+        client.sendto(b"early", ("127.0.0.2", port_of(given)))
+        opened = platform(inherit(given)).open_udp(port_of(given))
+        try:
+            request = await only(opened)
+            assert request.path.interface == (socket.if_nametoindex("lo") if pass_packet_info else 0)
+            # Either way it can be answered from the address that was asked, being no broadcast.
+            assert request.path.destination == ip_address("127.0.0.2")
+            assert request.path.via is (Via.UNICAST if pass_packet_info else None)
+            assert opened.send([answer(request)]) == 1
+            assert client.recvfrom(100)[1][:2] == ("127.0.0.2", port_of(given))
+        finally:
+            opened.close()
 
 
 async def test_a_tcp_listener(bind: Bind, inherit: Callable[..., Inherited]) -> None:
