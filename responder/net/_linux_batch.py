@@ -83,8 +83,8 @@ class Batch:
     """The memory, and the two calls on it.
 
     What `send` sends is put into the first slots before it: into `payloads` and `replies`, and the sizes of payload and
-    control messages into `sizes` and `control_sizes`.  `places` says for each slot where in each of the four it begins; in
-    `replies` behind the address family, which is always AF_INET6.  `slots` are their numbers and places in `payloads`.
+    control messages into `sizes` and `control_sizes`.  `places` says for each slot where it begins in each of the four;
+    in `replies` behind the address family, which is always AF_INET6.  `slots` are their numbers and places in `payloads`.
     """
 
     def __init__(self, calls: tuple[Callable[..., int], Callable[..., int]]) -> None:
