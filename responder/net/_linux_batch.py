@@ -84,7 +84,7 @@ class Batch:
 
     What `send` sends is put into the first slots before it: into `payloads` and `replies`, and the sizes of payload and
     control messages into `sizes` and `control_sizes`.  `places` says for each slot where it begins in each of the four;
-    in `replies` behind the address family, which is always AF_INET6.  `slots` are their numbers and places in `payloads`.
+    in `replies` behind the address family, which is always AF_INET6.  `slots`: their numbers and places in `payloads`.
     """
 
     def __init__(self, calls: tuple[Callable[..., int], Callable[..., int]]) -> None:
