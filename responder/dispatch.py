@@ -108,13 +108,20 @@ class Port:
         messages: list[Message] = []
         tallies: list[Tally] = []
         known, watched, own_numbers = self.flows.known, bool(self.observers), self.own_numbers
-        # Times too short to be told apart are counted for all of a run of datagrams together.
-        run, asked, spent = None, 0, 0.0
+        # A run: datagrams one after the other, of one instance, each too quick to be told apart from the others.
+        run: Binding | None = None
+        asked, run_began = 0, 0.0
         began = perf_counter()
         for received in burst:
-            flow = known.get(received.path) or self.flows.missed(received.path)
+            try:
+                flow = known[received.path]
+            except KeyError:
+                flow = self.flows.missed(received.path)
             taker, port = flow.plain, received.peer_port
             if taker is None or watched or received.truncated or not port or (flow.from_own and port in own_numbers):
+                if run is not None:
+                    run.note_short(asked, began - run_began)
+                    run = None
                 for each in self._take(flow, received):
                     messages.append(each.message)
                     tallies.append(each.tally)
@@ -128,16 +135,17 @@ class Port:
                 self.answers.fail(flow, received, taker, plugin_failure(error))
                 answer = _FAILED
             now, binding = perf_counter(), taker.binding
-            took, began = now - began, now
-            if took > binding.notable:
-                binding.note(took)
-            elif binding is run:
+            if now - began <= binding.notable and binding is run:
                 asked += 1
-                spent += took
             else:
                 if run is not None:
-                    run.note_short(asked, spent)
-                run, asked, spent = binding, 1, took
+                    run.note_short(asked, began - run_began)
+                    run = None
+                if now - began <= binding.notable:
+                    run, asked, run_began = binding, 1, began
+                else:
+                    binding.note(now - began)
+            began = now
             if type(answer) is bytes and len(answer) <= taker.plain:
                 taker.tally[_ANSWERED] += 1
                 messages.append((answer, taker.route, port))
@@ -147,7 +155,7 @@ class Port:
                     messages.append(each.message)
                     tallies.append(each.tally)
         if run is not None:
-            run.note_short(asked, spent)
+            run.note_short(asked, began - run_began)
         return messages, tallies
 
     def _tell_drops(self) -> None:

@@ -156,9 +156,6 @@ def _encode(route: Route) -> _Encoded:
     return _Encoded(name + control, len(control) - padding)
 
 
-_new = object.__new__
-
-
 class BatchedSocket(LinuxSocket):
     """A dual-stack socket.  `batch` may be shared with others of the same thread."""
 
@@ -179,8 +176,7 @@ class BatchedSocket(LinuxSocket):
         size_4, size_6 = layout.size_4, layout.size_6
         slots = zip(batch.slots, layout.heads.iter_unpack(heads), batch.received(count), strict=False)
         for (slot, at), (port, sender, info_6, info_4), (control_size, flags, size) in slots:
-            # Not by its constructor, which would cost more than all of this.
-            one = _new(BatchReceived)
+            one = BatchReceived()  # type: ignore[call-arg, unused-ignore] # see Received
             one.payload = payloads[at : at + size]  # type: ignore[misc, unused-ignore] # see Received
             one.peer_port = port
             one.truncated = flags != 0 and flags & _MSG_TRUNC != 0
@@ -243,14 +239,17 @@ class BatchedSocket(LinuxSocket):
     def _send(self, part: Sequence[Message]) -> int:
         memory, routes, known, pack = self._batch, self._encoded, self._encoded.known, _REPLY.pack_into
         payloads, sizes, replies, control_sizes = memory.payloads, memory.sizes, memory.replies, memory.control_sizes
-        filled = 0
+        filled, longest = 0, PAYLOAD_SIZE
         try:
             for (payload, route, port), (at, reply_at, size_at, control_size_at) in zip(
                 part, memory.places, strict=False
             ):
-                encoded = known.get(route) or routes.missed(route)
+                try:
+                    encoded = known[route]
+                except KeyError:
+                    encoded = routes.missed(route)
                 size = len(payload)
-                if size > PAYLOAD_SIZE:
+                if size > longest:
                     raise MessageTooLong(errno.EMSGSIZE, f"to {route.to}: {size} bytes")
                 payloads[at : at + size] = payload
                 sizes[size_at] = size

@@ -56,7 +56,7 @@ class Received(Datagram):
     """One datagram as received: a platform sets the slots and the payload, and gives it to whoever asked for it.
 
     It is also what a plugin sees of it, so that one object is made for each datagram and not two.  The other fields
-    of `Datagram` are decoded when they are first read, from `origin`.  Made by `of`; its constructor is Datagram's.
+    of `Datagram` are decoded when they are first read, from `origin`.
 
     peer_port  the sender's port
     truncated  the payload is not whole (MSG_TRUNC, WSAEMSGSIZE)
@@ -69,10 +69,13 @@ class Received(Datagram):
     truncated: bool
     origin: Origin
 
-    # Not attrs' frozen ones, which would cost more than the whole of a plain answer; to a type checker it is frozen.
-    # Both, since CPython keeps them in one slot.
+    # Not attrs' own, each of which would cost more than the whole of a plain answer.  It is frozen to a type checker,
+    # and to `attrs.evolve`, `repr` and comparisons it is the Datagram that it stands for.
     __setattr__ = object.__setattr__
-    __delattr__ = object.__delattr__
+    __delattr__ = object.__delattr__  # CPython keeps the two in one slot
+    if not TYPE_CHECKING:
+        __init__ = object.__init__  # the platforms set the slots
+        __class__ = property(lambda _: Datagram)
 
     @classmethod
     def of(cls, payload: bytes, path: Path, peer_port: int, *, truncated: bool = False) -> Self:
@@ -110,23 +113,12 @@ class Received(Datagram):
             setattr(self, name, value)
             return value
 
-    def __eq__(self, other: object) -> bool:
-        return _values(self) == _values(other) if isinstance(other, Datagram) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(_values(self))
-
     def conversation(self) -> AbstractAsyncContextManager[Conversation]:
         """See `Datagram.conversation`."""
         return self.origin.conversation(self)
 
 
-_FIELDS = tuple(attribute.name for attribute in attrs.fields(Datagram))
-_LAZY = frozenset(_FIELDS) - {"payload"}
-
-
-def _values(request: Datagram) -> tuple[object, ...]:
-    return tuple(getattr(request, name) for name in _FIELDS)
+_LAZY = frozenset(attribute.name for attribute in attrs.fields(Datagram)) - {"payload"}
 
 
 @attrs.frozen(eq=False)
