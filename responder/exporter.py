@@ -240,13 +240,18 @@ def _of_instances(status: Status) -> Iterator[Metric]:
     pending = GaugeMetricFamily("responderd_pending_answers", "Async answers in flight.", labels=["plugin"])
     connections = GaugeMetricFamily("responderd_connections", "TCP connections in flight.", labels=["plugin"])
     slowest = GaugeMetricFamily("responderd_slowest_respond_seconds", "The slowest respond so far.", labels=["plugin"])
+    events = CounterMetricFamily(
+        "responder_plugin_events", "What the plugin itself counts, by its own kinds.", labels=["instance", "kind"]
+    )
     for each in status.instances:
         up.add_metric([each.name], each.state == "ready")
         restarts.add_metric([each.name], each.restarts)
         pending.add_metric([each.name], each.pending)
         connections.add_metric([each.name], each.connections)
         slowest.add_metric([each.name], each.slowest)
-    yield from (up, restarts, pending, connections, slowest)
+        for kind, total in each.events.items():
+            events.add_metric([each.name, kind], total)
+    yield from (up, restarts, pending, connections, slowest, events)
 
 
 def _of_ports(status: Status) -> Iterator[Metric]:

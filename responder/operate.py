@@ -184,6 +184,11 @@ def _show_status(found: Mapping[str, Any]) -> None:
         numbers=("restarts", "pending", "connections", "slowest"),
     )
     _section(
+        ("plugin", "counts itself"),
+        # An older daemon says nothing of it.
+        ((each["name"], _counts(each["events"])) for each in found["instances"] if each.get("events")),
+    )
+    _section(
         ("port", "address", "plugins", "receive buffer", "kernel drops"),
         (
             (

@@ -20,7 +20,8 @@ the config makes it; there may be several instances of one plugin, and several o
 1. `prepare(context)` runs in a thread, at `check`, start and reload, and returns the handler that answers: the plugin
    itself, or, where there is state, an object of its own (see `Handler`).
 2. The framework opens the ports, and calls the handler's `respond` for each datagram that the instance may answer,
-   `converse` for each TCP connection, and `run` once, beside them, where there is background work.
+   `converse` for each TCP connection, and `run` once, beside them, where there is background work; and `counts`
+   whenever somebody looks at the status.
 3. At a reload that changes the instance, and at the end, `Network.stopping` fires; `run` has a grace period for its
    goodbyes and is then cancelled.
 
@@ -35,7 +36,7 @@ datagram and nothing else: it is counted and logged once a kind.  See `responder
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, Protocol, TypeAlias
@@ -314,6 +315,15 @@ class Handler:
         It is started once the ports are open.  Returning means that the work is done; raising means a crash, after
         which it is started again with exponential backoff.
         """
+
+    def counts(self) -> Mapping[str, int]:
+        """Totals by kind since the handler began, of what it alone can tell apart; shown by `status` and to Prometheus.
+
+        A kind is 1 to 64 of a-z, 0-9 and "-"; up to 64 kinds, so peers can't choose them; a total is 0 to 2**64-1 and
+        never falls.  Called from trio's thread when somebody looks, so that counting costs a plugin an integer.  Where
+        it raises, or returns something else, none of it is shown, and the log says why.
+        """
+        return {}
 
 
 class Plugin(Handler):

@@ -10,9 +10,10 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -20,9 +21,11 @@ from typing import Any, Generic, TypeVar
 import attrs
 import trio
 
-from .blame import described
+from .blame import described, plugin_failure
 from .datagram import IPAddress
+from .errors import PluginError
 from .flows import Binding
+from .log import Repeated, get_logger
 from .net.groups import claimed
 from .net.types import Membership
 from .server import LivePort, Server
@@ -32,6 +35,12 @@ from .tables import BoundedTable
 DISTRIBUTION = "responderd"
 MAX_ERRORS = 20
 MAX_MESSAGE = 400  # characters
+MAX_KINDS = 64
+MAX_TOTAL = 2**64 - 1
+
+_KIND = re.compile(r"[a-z0-9-]{1,64}")
+
+_log = get_logger(__name__)
 
 Counts = dict[str, dict[str, dict[str, int]]]
 """instance -> interface -> outcome -> count."""
@@ -49,7 +58,10 @@ class ErrorStatus:
 
 @attrs.frozen
 class InstanceStatus:
-    """One plugin instance; `state` is the supervisor's, `slowest` the seconds that its slowest `respond` took."""
+    """One plugin instance; `state` is the supervisor's, `slowest` the seconds that its slowest `respond` took.
+
+    `events` is what its handler counts itself, by kind (`Handler.counts`).
+    """
 
     name: str
     plugin: str
@@ -59,6 +71,7 @@ class InstanceStatus:
     connections: int
     slowest: float
     last_error: ErrorStatus | None
+    events: dict[str, int] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -177,6 +190,7 @@ class About:
     config: Path | None = None
     version: str = attrs.field(factory=lambda: version(DISTRIBUTION))
     errors: RecentErrors = attrs.field(factory=RecentErrors)
+    repeated: Repeated = attrs.field(factory=Repeated)
     started: float = attrs.field(factory=time.monotonic)
 
 
@@ -191,7 +205,7 @@ def take(server: Server, about: About) -> Status:
         ready=server.ready.is_set(),
         failed=server.failed,
         lingering=tuple(server.lingering()),
-        instances=tuple(_instance(each, bindings, about.errors) for each in server.instances),
+        instances=tuple(_instance(each, bindings, about) for each in server.instances),
         ports=tuple(map(_port, _live_ports(server))),
         groups=tuple(_groups(server)),
         group_failures=sum(live.memberships.failures for live in _live_ports(server)),
@@ -210,8 +224,9 @@ def _bindings(server: Server) -> tuple[Binding, ...]:
     return tuple(dict.fromkeys(binding for live in _live_ports(server) for binding in live.port.bindings))
 
 
-def _instance(runtime: Supervised, bindings: Iterable[Binding], errors: RecentErrors) -> InstanceStatus:
+def _instance(runtime: Supervised, bindings: Iterable[Binding], about: About) -> InstanceStatus:
     own = [binding for binding in bindings if binding.runtime is runtime]
+    events = _events(runtime, about.repeated)  # before its last error is looked for: that may come of it
     return InstanceStatus(
         name=runtime.name,
         plugin=type(runtime.instance.plugin).__name__,
@@ -220,8 +235,38 @@ def _instance(runtime: Supervised, bindings: Iterable[Binding], errors: RecentEr
         pending=sum(binding.pending for binding in own),
         connections=sum(binding.connections for binding in own),
         slowest=max((binding.slowest for binding in own), default=0.0),
-        last_error=errors.of(runtime.name),
+        last_error=about.errors.of(runtime.name),
+        events=events,
     )
+
+
+def _events(runtime: Supervised, repeated: Repeated) -> dict[str, int]:
+    """What the handler counts; nothing, and a line in the log, where that fails."""
+    try:
+        counts = getattr(runtime.handler, "counts", None)
+        # Not every handler is a `Handler`, and a plugin may have an option of that name.
+        return _checked(counts()) if callable(counts) else {}
+    except BaseException as error:
+        failure = plugin_failure(error)
+        held_back = repeated.due(runtime.name)
+        if held_back is not None:
+            _log.error("counts failed", exc_info=failure, plugin=runtime.name, held_back=held_back)
+        return {}
+
+
+def _checked(found: object) -> dict[str, int]:
+    """Raises PluginError, and whatever a strange mapping raises."""
+    if not isinstance(found, Mapping):
+        raise PluginError(f"counts returned {type(found).__name__}, which is no mapping")
+    if len(found) > MAX_KINDS:
+        raise PluginError(f"counts returned {len(found)} kinds; {MAX_KINDS} are the most")
+    events = dict(found)  # at once: a `blocking` service counts in other threads
+    for kind, total in events.items():
+        if not isinstance(kind, str) or not _KIND.fullmatch(kind):
+            raise PluginError(f"counts returned a kind that is not 1 to 64 of a-z, 0-9 and '-': {kind!r:.80}")
+        if type(total) is not int or not 0 <= total <= MAX_TOTAL:
+            raise PluginError(f"counts returned for {kind} what is no integer from 0 to 2**64-1")
+    return events
 
 
 def _port(live: LivePort) -> PortStatus:

@@ -47,7 +47,7 @@ STATUS = Status(
     ready=True,
     failed=False,
     lingering=(),
-    instances=(instance("dns"), instance("echo", restarts=3)),
+    instances=(attrs.evolve(instance("dns"), events={"formerr": 2**64 - 1}), instance("echo", restarts=3)),
     ports=(PortStatus(53, None, ("udp",), ("dns",), None, 5), PortStatus(53, "::1", ("udp",), ("dns",), None, 6)),
     groups=(
         GroupStatus(53, "lan", joined=("224.0.0.251",), missing=()),
@@ -81,6 +81,7 @@ def test_what_a_scrape_says() -> None:
     assert found["responderd_plugin_up", "dns"] == 1
     assert found["responderd_pending_answers", "dns"] == 2
     assert found["responderd_slowest_respond_seconds", "dns"] == 0.25
+    assert found["responder_plugin_events_total", "dns", "formerr"] == float(2**64 - 1)
     assert found["responderd_kernel_drops_total", "*", "53"] == 5
     assert found["responderd_kernel_drops_total", "::1", "53"] == 6
     assert found["responderd_memberships", "lan", "joined"] == 2

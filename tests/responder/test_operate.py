@@ -30,7 +30,7 @@ STATUS: dict[str, Any] = {
     "instances": [
         {
             **{"name": "dns", "plugin": "Dns", "state": "ready", "restarts": 0, "pending": 3, "connections": 1},
-            **{"slowest": 0.0021, "last_error": ERROR},
+            **{"slowest": 0.0021, "last_error": ERROR, "events": {"noerror": 9, "formerr": 20}},
         },
         {
             **{"name": "[red]echo", "plugin": "Echo", "state": "restarting", "restarts": 5, "pending": 0},
@@ -166,6 +166,7 @@ class TestStatus:
         ]
         assert any(line.startswith("dns Dns ready 0 3 1 2.1 ms 2023-11-1") for line in lines)
         assert "[red]echo Echo restarting 5 0 0" in lines
+        assert "dns formerr 20, noerror 9" in lines
         assert "53/udp+tcp * dns, [red]echo 4096 KiB 9" in lines
         assert "lan 53 224.0.0.251 232.1.1.1 from 10.0.0.1" in lines
         assert "dns lan 100 off-link 30, denied 2" in lines

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from responder import Answer, Datagram, Plugin, Service
+from responder import Answer, Context, Datagram, Handler, Plugin, Service
 from responder.instance import Instance, prepare_all
-from responder.log import get_logger
+from responder.log import Repeated, get_logger
 from responder.server import Server, open_server
-from responder.status import MAX_ERRORS, MAX_MESSAGE, About, GroupStatus, Paced, RecentErrors, take
+from responder.status import (
+    MAX_ERRORS,
+    MAX_KINDS,
+    MAX_MESSAGE,
+    MAX_TOTAL,
+    About,
+    GroupStatus,
+    Paced,
+    RecentErrors,
+    take,
+)
 from tests.fakes import FakePlatform, FakeReceived, path
 
 
@@ -97,6 +108,115 @@ async def test_what_is_not_ready_is_named(autojump_clock: MockClock) -> None:
         server.instances[0].state = "restarting"
         server.failed = True
         assert take(server, About()).not_ready() == ["a port can no longer receive", "a is restarting"]
+
+
+@attrs.frozen
+class Counts(Plugin):
+    """Its handler counts as `count` does; with None it is one that knows nothing of counting."""
+
+    count: Callable[[], Any] | None = None
+
+    services: ClassVar[tuple[Service, ...]] = (Service(port=7007),)
+
+    def prepare(self, context: Context) -> Handler:
+        return _OlderHandler() if self.count is None else _Counting(self.count)  # type: ignore[return-value]  # no Handler: what is tested
+
+
+@attrs.define
+class _Counting(Handler):
+    count: Callable[[], Any]
+
+    def respond(self, request: Datagram) -> bytes:
+        return b"answer"
+
+    def counts(self) -> Mapping[str, int]:
+        found: Mapping[str, int] = self.count()
+        return found
+
+
+class _OlderHandler:
+    counts = 7  # something of its own
+
+    def respond(self, request: Datagram) -> bytes:
+        return b"answer"
+
+    async def converse(self, connection: object) -> None: ...
+
+    async def run(self, network: object) -> None: ...
+
+
+def _raises() -> None:
+    raise RuntimeError("broken")
+
+
+class TestCounts:
+    async def test_what_a_handler_counts_is_told_as_it_is_now(self, autojump_clock: MockClock) -> None:
+        counted = {"formerr": 1, "v6-9": MAX_TOTAL}
+        async with opened(FakePlatform(), Instance.of(Counts(lambda: counted), "a")) as server:
+            first = take(server, About()).instances[0]
+            counted["formerr"] += 1
+            second = take(server, About()).as_json()["instances"][0]
+        assert first.events == {"formerr": 1, "v6-9": MAX_TOTAL}
+        assert json.loads(json.dumps(second))["events"] == {"formerr": 2, "v6-9": MAX_TOTAL}
+
+    async def test_a_handler_need_not_count(self, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+        instances = Instance.of(Counts(), "a"), Instance.of(Answering(), "b", ports={"default": 7009})
+        async with opened(FakePlatform(), *instances) as server:
+            assert [each.events for each in take(server, About()).instances] == [{}, {}]
+        assert "counts" not in caplog.text
+
+    @pytest.mark.parametrize(
+        ("found", "why"),
+        [
+            (_raises, "broken"),
+            (lambda: sys.exit("leave"), "SystemExit: leave"),
+            (lambda: None, "NoneType, which is no mapping"),
+            (lambda: [("a", 1)], "list, which is no mapping"),
+            (lambda: {f"kind{number}": 1 for number in range(MAX_KINDS + 1)}, "65 kinds"),
+            (lambda: {"Refused": 1}, "'Refused'"),
+            (lambda: {"a b": 1}, "'a b'"),
+            (lambda: {"refused\n": 1}, "'refused"),
+            (lambda: {"": 1}, "''"),
+            (lambda: {"x" * 65: 1}, "'xxx"),
+            (lambda: {7: 1}, ": 7"),
+            (lambda: {"a": 1.0}, "for a what is no integer"),
+            (lambda: {"a": True}, "for a what is no integer"),
+            (lambda: {"a": -1}, "for a what is no integer"),
+            (lambda: {"a": MAX_TOTAL + 1}, "for a what is no integer"),
+        ],
+    )
+    async def test_nonsense_costs_a_line_in_the_log(
+        self, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, found: Callable[[], Any], why: str
+    ) -> None:
+        now = 0.0
+        about = About(repeated=Repeated(clock=lambda: now))
+        instances = Instance.of(Counts(found), "bad"), Instance.of(Counts(lambda: {"a": 1}), "good", port=7009)
+        logger = logging.getLogger("responder")
+        logger.addHandler(about.errors)
+        try:
+            async with opened(FakePlatform(), *instances) as server:
+                for moment in (0.0, 1.0, 59.0):
+                    now = moment
+                    bad, good = take(server, about).instances
+                    assert (bad.events, bad.state) == ({}, "ready")
+                    assert good.events == {"a": 1}
+                assert caplog.text.count("counts failed plugin=bad") == 1
+                now = 60.0
+                bad, _good = take(server, about).instances
+        finally:
+            logger.removeHandler(about.errors)
+        assert caplog.text.count("counts failed plugin=bad") == 2
+        assert bad.last_error is not None
+        assert "held_back=2" in bad.last_error.message
+        assert why in bad.last_error.message
+
+    async def test_an_order_to_end_passes(self, autojump_clock: MockClock) -> None:
+        def interrupted() -> None:
+            raise KeyboardInterrupt
+
+        async with opened(FakePlatform(), Instance.of(Counts(interrupted), "a")) as server:
+            with pytest.raises(KeyboardInterrupt):
+                take(server, About())
 
 
 def recorded(*events: tuple[str, str, BaseException | None]) -> RecentErrors:

@@ -5,7 +5,7 @@ What must be an error has an ignore comment, and both checkers are told to refus
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import ClassVar, assert_type
 
@@ -78,6 +78,9 @@ class State(Handler):
     async def converse(self, connection: Connection) -> None:
         await connection.stream.send_all(b"hello")
 
+    def counts(self) -> Mapping[str, int]:
+        return {"refused": 1}
+
     async def run(self, network: Network) -> None:
         async for change in network.changes():
             assert_type(change, InterfaceChange)
@@ -93,6 +96,9 @@ class Streams(Handler):
 class Wrong(Handler):
     def respond(self, request: Datagram) -> str:  # type: ignore[override] # pyright: ignore[reportIncompatibleMethodOverride]
         return "text"
+
+    def counts(self) -> Mapping[str, str]:  # type: ignore[override] # pyright: ignore[reportIncompatibleMethodOverride]
+        return {}
 
 
 async def embeds() -> None:
