@@ -15,7 +15,7 @@ from typing import Final
 
 import attrs
 
-from responder import Connection, Datagram, IPNetwork
+from responder import Connection, Datagram, IPNetwork, PeerError
 
 from . import lookup, tsig, wire
 from .cookies import Cookies
@@ -88,13 +88,21 @@ class Answering:
     """Answers queries from a catalog, which may be put in place of another at any time.
 
     `counts` has how many answers there were by their rcode, in lower case, for `handler` to tell; and what else there
-    is to be counted.
+    is to be counted: queries, connections and transfers, each once.
     """
 
     def __init__(self, settings: Settings, catalog: Catalog) -> None:
         self.settings = settings
         self.catalog = catalog
         self.counts: Counter[str] = Counter()
+
+    def read(self, data: bytes) -> Query:
+        """A query from its bytes.  Raises PeerError, counted, for what gets no answer."""
+        try:
+            return wire.parse(data)
+        except PeerError:
+            self.counts["dropped-short" if len(data) < wire.HEADER.size else "dropped-response"] += 1
+            raise
 
     def answer(self, query: Query, data: bytes, way: Datagram | Connection) -> Reply:
         """The reply to a parsed query; `data` is what it was parsed from."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import trio
@@ -87,7 +87,7 @@ class DnsHandler(Handler):
         reply = self._with_cookie(request, data)
         if reply is not None:
             return reply
-        query = wire.parse(data)
+        query = self.answering.read(data)
         reply = self.answering.answer(query, data, request)
         self.quick.learn(query, data, self.answering.settings.edns_size, reply)
         return reply
@@ -106,7 +106,7 @@ class DnsHandler(Handler):
             return None
         found = self.quick.answer(plain)
         if found is None:
-            query = wire.parse(plain)
+            query = self.answering.read(plain)
             # Where it is a query that ends with an OPT record, with nothing in it, and the same for everyone.
             if (
                 query.problem
@@ -147,6 +147,11 @@ class DnsHandler(Handler):
     async def converse(self, connection: Connection) -> None:
         await self._streaming.converse(connection)
 
+    def counts(self) -> Mapping[str, int]:
+        """Queries by what they got: an rcode, silence, a limit; and transfers, and connections beyond the bound."""
+        quick = Counter({RCODES[rcode]: count for rcode, count in enumerate(self._by_rcode) if count})
+        return quick + self.answering.counts
+
     # Zones that change
 
     def swap(self, catalog: Catalog) -> None:
@@ -172,8 +177,7 @@ class DnsHandler(Handler):
                 nursery.start_soon(self._watch)
             await network.stopping.wait()
             nursery.cancel_scope.cancel()
-        counts = Counter({RCODES[rcode]: count for rcode, count in enumerate(self._by_rcode) if count})
-        _log.info("dns %s answered: %s", network.instance, dict(counts + self.answering.counts))
+        _log.info("dns %s answered: %s", network.instance, dict(self.counts()))
 
     async def _watch(self) -> None:
         while True:

@@ -34,7 +34,7 @@ class Streaming:
     async def converse(self, connection: Connection) -> None:
         peer = connection.peer.address
         if self.per_peer and self._open[peer] >= self.per_peer:
-            self.answering.counts["connections refused"] += 1
+            self.answering.counts["connections-refused"] += 1
             return
         self._open[peer] += 1
         try:
@@ -63,7 +63,7 @@ class _Conversation:
                     if data is None:
                         break
                     try:
-                        query = wire.parse(data)
+                        query = self._bounds.answering.read(data)
                     except PeerError:
                         # What follows can't be trusted to be a query either.
                         nursery.cancel_scope.cancel()
