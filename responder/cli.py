@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .errors import PluginError, ResponderError
+from .errors import ConfigError, PluginError, ResponderError
 from .links import interfaces
 from .operate import COMMANDS
 from .scaffold import new
@@ -119,11 +119,15 @@ def check(config: Path) -> None:
     import trio
 
     from .config import load_prepared, unmatched_patterns
+    from .net.handover import why_not_shared
+    from .sharing import WORKERS_KEY
 
     errors: list[ResponderError] = []
     try:
         loaded, prepared = trio.run(load_prepared, config)
         errors += [complaint for each in prepared for complaint in each.complaints]
+        if loaded.daemon.workers > 1 and (reason := why_not_shared()):
+            errors.append(ConfigError(reason, path=WORKERS_KEY))
         names = [interface.name for interface in _interfaces()]
     except ResponderError as error:
         errors.append(error)

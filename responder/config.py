@@ -34,6 +34,7 @@ from .instance import (
 from .keys import did_you_mean, join, unknown_key
 from .kinds import LEAVES, Kind, mismatch
 from .plugin import Context, Plugin
+from .sharing import undividable, undividable_work
 
 TOP_LEVEL = ("daemon", "plugins")
 
@@ -41,6 +42,14 @@ TOP_LEVEL = ("daemon", "plugins")
 INSTANCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 EMBEDDED_PORT = 5300
+
+MAX_WORKERS = 64
+
+
+def _read_workers(value: int) -> int:
+    if not 1 <= value <= MAX_WORKERS:
+        raise ValueError("")
+    return value
 
 
 def _read_grace(value: float) -> float:
@@ -54,6 +63,7 @@ MetricsEndpoint: TypeAlias = Annotated[
     Endpoint, Kind("HOST:PORT", Endpoint.parse, example="127.0.0.1:9153 or [::1]:9153")
 ]
 Grace: TypeAlias = Annotated[float, Kind("non-negative number of seconds", _read_grace, (float, int))]
+Workers: TypeAlias = Annotated[int, Kind(f"number of processes (1..{MAX_WORKERS})", _read_workers, (int,))]
 
 
 @attrs.frozen(kw_only=True)
@@ -68,6 +78,7 @@ class DaemonOptions:
     queries  log a line for each answer
     user     become this user once the ports are open
     state    where plugins keep state; none: the service manager's folder, or the user's
+    workers  processes that share each port (`responder.workers`); 1: this one serves
     """
 
     log: Literal["debug", "info", "warning", "error"] = "info"
@@ -78,6 +89,12 @@ class DaemonOptions:
     queries: bool = False
     user: str | None = None
     state: Path | None = None
+    workers: Workers = 1
+
+    def needs_restart(self, new: DaemonOptions) -> list[str]:
+        """The keys that differ in `new`, but which only a restart changes."""
+        fixed = ("control", "metrics", "user", "settle", "state", "workers")
+        return [f"daemon.{key}" for key in fixed if getattr(new, key) != getattr(self, key)]
 
 
 @attrs.frozen
@@ -117,6 +134,8 @@ class Reading:
     broken: tuple[BrokenPlugin, ...]
     errors: tuple[ConfigError, ...]
     file: Path | None
+    folder: Path
+    text: str
 
     def config(self) -> Config:
         """Raises ConfigErrors."""
@@ -160,8 +179,9 @@ def read_text(text: str, *, file: Path | None, folder: Path) -> Reading:
                 except _CannotLoadError as error:
                     (one,) = error.errors
                     broken.append(BrokenPlugin(name, ConfigError(one.message, path=one.path, file=file), error.cause))
+    errors += undividable(instances, daemon.workers)
     named = [ConfigError(each.message, path=each.path, file=each.file or file, line=each.line) for each in errors]
-    return Reading(daemon, tuple(instances), tuple(doubtful), tuple(broken), tuple(named), file)
+    return Reading(daemon, tuple(instances), tuple(doubtful), tuple(broken), tuple(named), file, folder, text)
 
 
 def load(file: Path) -> Config:
@@ -184,7 +204,13 @@ async def load_prepared(
     """
     import trio  # noqa: PLC0415 - as in `responder.instance`
 
-    reading = await trio.to_thread.run_sync(read, file, abandon_on_cancel=True)
+    return await prepare_reading(await trio.to_thread.run_sync(read, file, abandon_on_cancel=True), present, may_fail)
+
+
+async def prepare_reading(
+    reading: Reading, present: Iterable[Prepared] = (), may_fail: Callable[[str], bool] = no_one
+) -> tuple[Config, list[Prepared]]:
+    """The same for what is read already."""
     errors = list(reading.errors)
     # With a mistake nothing is served in any case, so that every failure is one more thing to tell.
     spared = no_one if errors else may_fail
@@ -192,13 +218,14 @@ async def load_prepared(
     prepared: list[Prepared] = []
     with _Collected(errors):
         prepared = await prepare_all((*reading.instances, *reading.doubtful), present, may_fail=spared)
+    errors += undividable_work(prepared, reading.daemon.workers)
     if errors:
         raise ConfigErrors(errors)
-    prepared += [each.prepared(file.absolute().parent) for each in reading.broken]
+    prepared += [each.prepared(reading.folder) for each in reading.broken]
     failures = [each.failure for each in prepared if each.failure is not None]
     if len(failures) == len(prepared):
-        raise ConfigErrors(ConfigError(str(each), file=file) for each in failures)
-    return Config(reading.daemon, reading.instances, file), prepared
+        raise ConfigErrors(ConfigError(str(each), file=reading.file) for each in failures)
+    return Config(reading.daemon, reading.instances, reading.file), prepared
 
 
 def embedded_default() -> Config:

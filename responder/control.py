@@ -75,37 +75,64 @@ class Commands(Protocol):
         """Read the configuration again; what is wrong with it, a message each.  Empty: it is in force."""
 
 
+class Listener(Protocol):
+    """Where clients come from: `responder.net.local`'s, or a supervising process."""
+
+    async def accept(self) -> trio.SocketStream: ...
+    async def admit(self, stream: trio.SocketStream) -> bool: ...
+
+
 async def serve_control(
     path: Path, commands: Commands, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
     """Listen at `path` and answer until cancelled.  Raises NetworkError before it has started, and not after."""
+    await serve_at(path, ServerControl(commands), task_status=task_status)
+
+
+async def serve_at(
+    path: Path, control: Control, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """The same with any answers."""
     with closing(local.listen(path)) as listener:
-        control = _Control(commands, listener)
         task_status.started()
-        async with trio.open_nursery() as nursery:
-            while True:
-                await control.accept(nursery)
-                await trio.sleep(ACCEPT_PAUSE)
+        await control.serve(listener)
 
 
-class _BadRequest(Exception):
+class BadRequest(Exception):
     """The message goes to the client."""
 
 
 @attrs.define(eq=False)
-class _Control:
-    """The daemon's end.  `refused`: requests that were none; `cut`: clients that were too slow."""
+class Control:
+    """The daemon's end: takes requests, and leaves what to answer to those derived from it.
 
-    _commands: Commands
-    _listener: local.LocalListener
+    `max_clients` and `max_request` (bytes) are its bounds; `refused`: requests that were none; `cut`: clients that were
+    too slow.
+    """
+
+    max_clients: int = attrs.field(factory=lambda: MAX_CLIENTS, kw_only=True)
+    max_request: int = attrs.field(default=MAX_REQUEST, kw_only=True)
     clients: int = attrs.field(default=0, init=False)
     refused: int = attrs.field(default=0, init=False)
     cut: int = attrs.field(default=0, init=False)
     _repeated: Repeated = attrs.field(factory=Repeated, init=False)
-    _status: Paced[dict[str, Any]] = attrs.field(init=False)
+    _listener: Listener = attrs.field(init=False)
 
-    def __attrs_post_init__(self) -> None:
-        self._status = Paced(self._commands.status, STATUS_PAUSE)
+    async def serve(self, listener: Listener) -> None:
+        """Answer those who come there until cancelled."""
+        self._listener = listener
+        async with trio.open_nursery() as nursery:
+            while True:
+                await self.accept(nursery)
+                await trio.sleep(ACCEPT_PAUSE)
+
+    async def answer(self, stream: trio.SocketStream, request: dict[str, Any]) -> None:
+        """Raises BadRequest."""
+        raise NotImplementedError
+
+    def counts(self) -> dict[str, int]:
+        """Of the channel itself, for the status."""
+        return {"clients": self.clients, "refused": self.refused, "cut": self.cut}
 
     async def accept(self, nursery: trio.Nursery) -> None:
         """Take the next connection; one too many is told so and closed."""
@@ -116,14 +143,14 @@ class _Control:
             self._complain("no control connection can be accepted", error)
             await trio.sleep(PATIENCE)
             return
-        if self.clients < MAX_CLIENTS:
+        if self.clients < self.max_clients:
             self.clients += 1
             nursery.start_soon(self._converse, stream)
             return
         self.refused += 1
         # It may not wait for that.
         with trio.move_on_after(ACCEPT_PAUSE), suppress(trio.BrokenResourceError):
-            await _write(stream, [{"error": f"too many clients: there are {MAX_CLIENTS}"}])
+            await write(stream, [{"error": f"too many clients: there are {self.max_clients}"}])
             # TCP resets a connection that is closed with something unread, and the answer may go with it.
             await stream.receive_some(MAX_REQUEST)
         await trio.aclose_forcefully(stream)
@@ -131,10 +158,10 @@ class _Control:
     async def _converse(self, stream: trio.SocketStream) -> None:
         try:
             try:
-                await self._answer(stream, await self._request(stream))
-            except _BadRequest as error:
+                await self.answer(stream, await self._request(stream))
+            except BadRequest as error:
                 self.refused += 1
-                await _write(stream, [{"error": str(error)}])
+                await write(stream, [{"error": str(error)}])
         except* trio.TooSlowError:
             self.cut += 1
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -151,59 +178,69 @@ class _Control:
             _log.error(event, exc_info=error, held_back=held_back)
 
     async def _request(self, stream: trio.SocketStream) -> dict[str, Any]:
-        """Raises _BadRequest, and TooSlowError."""
+        """Raises BadRequest, and TooSlowError."""
         with trio.fail_after(PATIENCE):
             if not await self._listener.admit(stream):
-                raise _BadRequest("the secret is wrong")
+                raise BadRequest("the secret is wrong")
             line = b""
             while b"\n" not in line:
                 data = await stream.receive_some(MAX_REQUEST)
                 line += data
-                if not data or len(line) > MAX_REQUEST:
-                    raise _BadRequest(f"expected a request of one line and up to {MAX_REQUEST} bytes")
+                if not data or len(line) > self.max_request:
+                    raise BadRequest(f"expected a request of one line and up to {self.max_request} bytes")
         try:
             request = json.loads(line)
         except (ValueError, RecursionError):
-            raise _BadRequest("expected JSON") from None
+            raise BadRequest("expected JSON") from None
         if not isinstance(request, dict):
-            raise _BadRequest("expected a JSON object")
+            raise BadRequest("expected a JSON object")
         return request
 
-    async def _answer(self, stream: trio.SocketStream, request: dict[str, Any]) -> None:
+
+@attrs.define(eq=False)
+class ServerControl(Control):
+    """The answers of a process that serves."""
+
+    _commands: Commands
+    _status: Paced[dict[str, Any]] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._status = Paced(self._commands.status, STATUS_PAUSE)
+
+    async def answer(self, stream: trio.SocketStream, request: dict[str, Any]) -> None:
         match request:
             case {"request": "status"}:
-                counts = {"clients": self.clients, "refused": self.refused, "cut": self.cut}
-                await _write(stream, [{"status": {**await self._status(), "control": counts}}])
+                await write(stream, [{"status": {**await self._status(), "control": self.counts()}}])
             case {"request": "reload"}:
-                await _write(stream, [{"reload": await self._commands.reload()}])
+                await write(stream, [{"reload": await self._commands.reload()}])
             case {"request": "trace"}:
-                await self._trace(stream, _trace_of(request, await self._status()))
+                await self._trace(stream, trace_of(request, await self._status()))
             case _:
-                raise _BadRequest("expected one of the requests: status, reload, trace")
+                raise BadRequest("expected one of the requests: status, reload, trace")
 
     async def _trace(self, stream: trio.SocketStream, trace: Trace) -> None:
         self._commands.observers.add(trace)
         try:
-            await _write(stream, [{"tracing": True}])
+            await write(stream, [{"tracing": True}])
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_until_gone, stream, nursery.cancel_scope)
+                nursery.start_soon(until_gone, stream, nursery.cancel_scope)
                 while True:
                     lines = await trace.next_lines()
-                    await _write(stream, lines)
+                    await write(stream, lines)
                     if len(lines) >= TRACE_BURST:
                         await trio.sleep(TRACE_PAUSE)
         finally:
             self._commands.observers.remove(trace)
 
 
-async def _until_gone(stream: trio.SocketStream, scope: trio.CancelScope) -> None:
+async def until_gone(stream: trio.SocketStream, scope: trio.CancelScope) -> None:
     """A client that watches has nothing more to say: whatever is read ends it."""
     with suppress(trio.BrokenResourceError):
         await stream.receive_some(1)
     scope.cancel()
 
 
-async def _write(stream: trio.SocketStream, lines: Sequence[Mapping[str, Any]]) -> None:
+async def write(stream: trio.SocketStream, lines: Sequence[Mapping[str, Any]]) -> None:
     """Raises TooSlowError where the client does not read."""
     data = b"".join(json.dumps(line, default=_as_json, separators=(",", ":")).encode() + b"\n" for line in lines)
     for start in range(0, len(data), PIECE):
@@ -218,17 +255,17 @@ def _as_json(value: Any) -> str:
 # Tracing
 
 
-def _trace_of(request: Mapping[str, Any], status: Mapping[str, Any]) -> Trace:
-    """Raises _BadRequest."""
+def trace_of(request: Mapping[str, Any], status: Mapping[str, Any]) -> Trace:
+    """Raises BadRequest."""
     peers, plugins = _strings(request, "peers"), _strings(request, "plugins")
     try:
         prefixes = PrefixSet(ip_network(prefix) for prefix in peers)
     except ValueError as error:
-        raise _BadRequest(f"peers: {error}") from None
+        raise BadRequest(f"peers: {error}") from None
     known = [instance["name"] for instance in status["instances"]]
     for name in plugins:
         if name not in known:
-            raise _BadRequest(f"there is no plugin {name!r} (there are: {', '.join(known)})")
+            raise BadRequest(f"there is no plugin {name!r} (there are: {', '.join(known)})")
     ports = {port["number"] for port in status["ports"] if plugins.intersection(port["plugins"])}
     return Trace(prefixes, plugins, frozenset(ports), request.get("payloads") is True)
 
@@ -236,7 +273,7 @@ def _trace_of(request: Mapping[str, Any], status: Mapping[str, Any]) -> Trace:
 def _strings(request: Mapping[str, Any], key: str) -> frozenset[str]:
     values = request.get(key, [])
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise _BadRequest(f"{key}: expected an array of strings")
+        raise BadRequest(f"{key}: expected an array of strings")
     return frozenset(values)
 
 

@@ -25,7 +25,7 @@ import attrs
 import trio
 
 from . import net
-from .config import Config, DaemonOptions, embedded_default, load_prepared, unmatched_patterns
+from .config import Config, DaemonOptions, embedded_default, load_prepared, prepare_reading, read, unmatched_patterns
 from .datagram import Interface
 from .errors import ConfigErrors, ResponderError
 from .instance import prepare_all
@@ -52,9 +52,6 @@ MAX_REASON = 200
 """Characters of a reason that the service manager is told: it shows a line."""
 
 RELOAD_SIGNALS = tuple(getattr(signal, name) for name in ("SIGHUP",) if hasattr(signal, name))
-
-FIXED_OPTIONS = ("control", "metrics", "user", "settle", "state")
-"""Keys of `[daemon]` that only a restart changes."""
 
 
 def run(file: Path | None) -> int:
@@ -103,7 +100,12 @@ async def _serve(file: Path | None, orders: Orders) -> int:
         config = embedded_default()
         prepared = await prepare_all(config.instances)
     else:
-        config, prepared = await load_prepared(file, may_fail=lambda _name: True)
+        reading = await trio.to_thread.run_sync(read, file, abandon_on_cancel=True)
+        if reading.daemon.workers > 1:
+            from .workers import supervise  # noqa: PLC0415 - only who wants several processes pays for their parent
+
+            return await supervise(reading, orders, about)
+        config, prepared = await prepare_reading(reading, may_fail=lambda _name: True)
     options = config.daemon
     set_level(options.log)
     inherited = inherited_sockets()
@@ -142,16 +144,21 @@ async def _serve(file: Path | None, orders: Orders) -> int:
 
                 nursery.start_soon(serve_exporter, exporter, lambda: take(server, about))
             nursery.start_soon(daemon.reload_when_asked, orders)
-            nursery.start_soon(_end_if_stuck, server, nursery.cancel_scope)
+            nursery.start_soon(end_if_stuck, server, nursery.cancel_scope)
             nursery.start_soon(daemon.announce)
             nursery.start_soon(daemon.notifier.watchdog)
             await server.run()
             nursery.cancel_scope.cancel()
     _log.info("stopped", counters=server.counters.snapshot())
+    return exit_status(server)
+
+
+def exit_status(server: Server) -> int:
+    """1 where something failed for good while serving."""
     return 1 if server.failed or any(each.state in ("restarting", "failed") for each in server.instances) else 0
 
 
-async def _end_if_stuck(server: Server, everything_else: trio.CancelScope) -> None:
+async def end_if_stuck(server: Server, everything_else: trio.CancelScope) -> None:
     """End the process where a task of a plugin shields itself from the end, which trio would wait for for ever."""
     await server.stuck.wait()
     everything_else.cancel()
@@ -182,7 +189,7 @@ class Daemon:
 
     async def announce(self) -> None:
         """Say that the daemon is ready, to whom it concerns."""
-        self._apply(self.config.daemon)
+        self.apply(self.config.daemon)
         self._warn_of_unmatched(self.config)
         await self.server.ready.wait()
         _log.info("ready", ports=self.server.numbers())
@@ -237,16 +244,16 @@ class Daemon:
             return messages
 
     def _take_over(self, config: Config) -> None:
-        for key in FIXED_OPTIONS:
-            if getattr(config.daemon, key) != getattr(self.config.daemon, key):
-                _log.warning("this key is changed by a restart only", key=f"daemon.{key}")
+        for key in self.config.daemon.needs_restart(config.daemon):
+            _log.warning("this key is changed by a restart only", key=key)
         self.config = config
-        self._apply(config.daemon)
+        self.apply(config.daemon)
         self._warn_of_unmatched(config)
         _log.info("reloaded", plugins=[instance.name for instance in config.instances])
         self._tell_manager()
 
-    def _apply(self, options: DaemonOptions) -> None:
+    def apply(self, options: DaemonOptions) -> None:
+        """Put those options into force that a reload may change."""
         set_level(options.log)
         self.server.grace = options.grace
         self.observers.remove(self._query_log)

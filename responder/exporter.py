@@ -14,7 +14,7 @@ addresses.  Whoever may not read this must not reach it: bind it to a loopback o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
 import attrs
@@ -60,7 +60,7 @@ def open_exporter(platform: Platform, endpoint: Endpoint) -> StreamListener:
     return platform.open_tcp(endpoint.port, endpoint.address)
 
 
-async def serve_exporter(listener: StreamListener, take: Callable[[], Status]) -> None:
+async def serve_exporter(listener: StreamListener, take: Callable[[], Status | Awaitable[Status]]) -> None:
     """Answer until cancelled; the listener is closed at the end.  `take` gives the status of the moment."""
     exporter = _Exporter(Paced(take, STATUS_PAUSE))
     try:
@@ -189,7 +189,7 @@ def _encode(http: h11.Connection, answer: _Answer) -> bytes:
 
 
 def render(status: Status) -> bytes:
-    """A status in Prometheus's text form, with this process's own metrics where the platform has them."""
+    """A status in Prometheus's text form, with the processes' own metrics where the platform has them."""
     return generate_latest(_Families(status))
 
 
@@ -199,7 +199,22 @@ class _Families(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield from families(self.status)
-        yield from ProcessCollector(registry=None).collect()
+        yield from processes([each.pid for each in self.status.workers if each.state == "ready"])
+
+
+_SUMMED = frozenset({"process_cpu_seconds", "process_virtual_memory_bytes", "process_resident_memory_bytes"})
+
+
+def processes(others: Sequence[int]) -> Iterator[Metric]:
+    """This process's metrics; time and memory are those of `others`, process ids, as well."""
+    own = list(ProcessCollector(registry=None).collect())
+    theirs = [each for pid in others for each in ProcessCollector(pid=lambda pid=pid: pid, registry=None).collect()]  # type: ignore[misc] # a lambda's default has no type
+    for metric in own:
+        if metric.name in _SUMMED:
+            (sample,) = metric.samples
+            more = sum(each.samples[0].value for each in theirs if each.name == metric.name)
+            metric.samples = [sample._replace(value=sample.value + more)]
+        yield metric
 
 
 def families(status: Status) -> Iterator[Metric]:
@@ -212,6 +227,8 @@ def families(status: Status) -> Iterator[Metric]:
     yield from _of_datagrams(status)
     yield from _of_instances(status)
     yield from _of_ports(status)
+    if status.workers:
+        yield from _of_workers(status)
 
 
 def _of_datagrams(status: Status) -> Iterator[Metric]:
@@ -252,6 +269,17 @@ def _of_instances(status: Status) -> Iterator[Metric]:
         for kind, total in each.events.items():
             events.add_metric([each.name, kind], total)
     yield from (up, restarts, pending, connections, slowest, events)
+
+
+def _of_workers(status: Status) -> Iterator[Metric]:
+    up = GaugeMetricFamily("responderd_worker_up", "1 where the worker serves.", labels=["worker"])
+    restarts = CounterMetricFamily(
+        "responderd_worker_restarts", "Ends of a worker that were not meant.", labels=["worker"]
+    )
+    for each in status.workers:
+        up.add_metric([str(each.number)], each.state == "ready")
+        restarts.add_metric([str(each.number)], each.restarts)
+    yield from (up, restarts)
 
 
 def _of_ports(status: Status) -> Iterator[Metric]:

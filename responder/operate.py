@@ -172,6 +172,14 @@ def _show_status(found: Mapping[str, Any]) -> None:
         click.echo(printable(f"replaced, but still running: {', '.join(found['lingering'])}"))
     click.echo()
     _section(
+        ("worker", "process", "state", "restarts"),
+        (
+            (str(each["number"]), str(each["pid"]), each["state"], str(each["restarts"]))
+            for each in found.get("workers", ())  # an older daemon says nothing of them
+        ),
+        numbers=("worker", "process", "restarts"),
+    )
+    _section(
         ("plugin", "kind", "state", "restarts", "pending", "connections", "slowest", "last error"),
         (
             (

@@ -340,6 +340,10 @@ class Plugin(Handler):
     api: ClassVar[int] = API_VERSION
     services: ClassVar[tuple[Service, ...]] = ()
 
+    in_each_worker: ClassVar[bool] = False
+    """`run` may run in each of several processes that serve the same ports (`daemon.workers`) at once: it looks after
+    its own process, and neither announces anything nor keeps state.  A plugin without `run` need not say so."""
+
     def prepare(self, context: Context) -> Handler:
         """Check what options alone can't say, read files, and return the handler.
 

@@ -19,6 +19,7 @@ import attrs
 from .datagram import IPAddress, unscoped
 from .errors import BindError
 from .instance import Instance
+from .net.handover import Shares, SharingPlatform
 from .net.interfaces import InterfaceTable
 from .net.types import DatagramSocket, Platform, StreamListener
 from .plugin import Service
@@ -73,6 +74,15 @@ def plan(instances: Iterable[Instance]) -> dict[Key, PlannedPort]:
     return planned
 
 
+def numbers(instances: Iterable[Instance]) -> dict[str, int]:
+    """The port of each service: of the instance, or "instance.service" where it has several; 0: the system chooses."""
+    return {
+        instance.name if len(instance.services) == 1 else f"{instance.name}.{service.name}": service.port
+        for instance in instances
+        for service in instance.services
+    }
+
+
 @attrs.define(eq=False)
 class Opened:
     """A planned port's sockets."""
@@ -121,6 +131,54 @@ def open_ports(
     for opened, listener in listeners:
         opened.listener = listener
     return result
+
+
+def share_ports(
+    planned: Mapping[Key, PlannedPort],
+    kept: Mapping[Key, Shares],
+    count: int,
+    platform: SharingPlatform,
+    table: InterfaceTable,
+) -> dict[Key, Shares]:
+    """The same for `count` processes: the sockets of `kept` that the plan needs, and new ones for the rest.
+
+    Raises an ExceptionGroup of BindError, one for each port that can't be had; then nothing has changed.
+    """
+    result: dict[Key, Shares] = {}
+    new: list[Shares] = []
+    errors: list[BindError] = []
+    held = {shares.port for shares in kept.values()}
+    for key, port in planned.items():
+        own = kept.get(key)
+        try:
+            if own is None or (port.tcp and own.listener is None):
+                opened = platform.open_shares(
+                    count if own is None else 0,
+                    port.number,
+                    _plain(port.address),
+                    interface=_scope(table, port.address, port.number),
+                    tcp=port.tcp,
+                    beside_own=port.number in held,
+                )
+                new.append(opened)
+                own = opened if own is None else attrs.evolve(own, listener=opened.listener)
+            result[key] = own if port.tcp else attrs.evolve(own, listener=None)
+        except BindError as error:
+            errors.append(error)
+    if errors:
+        for opened in new:
+            opened.close()
+        raise ExceptionGroup("ports can't be had", errors)
+    return result
+
+
+def close_others(shares: Mapping[Key, Shares], kept: Mapping[Key, Shares]) -> None:
+    """Close the sockets of `shares` that are in none of `kept`."""
+    staying = {sock for each in kept.values() for sock in each.all()}
+    for each in shares.values():
+        for sock in each.all():
+            if sock not in staying:
+                sock.close()
 
 
 def _open(platform: Platform, table: InterfaceTable, planned: PlannedPort, number: int) -> Opened:

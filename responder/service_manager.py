@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 
 import attrs
 import trio
@@ -69,12 +69,16 @@ class Notifier:
         """One line for people, which `systemctl status` shows."""
         self._send(f"STATUS={' '.join(text.split())}")  # a newline would begin another assignment
 
-    async def watchdog(self) -> None:
-        """Say that the event loop runs, twice in each timeout, for ever; returns at once where nobody watches."""
+    async def watchdog(self, healthy: Callable[[], bool] = lambda: True) -> None:
+        """Say that the event loop runs, twice in each timeout, for ever; returns at once where nobody watches.
+
+        While `healthy` says no, nothing is said.
+        """
         if self.address is None or self.watchdog_timeout is None:
             return
         while True:
-            self._send("WATCHDOG=1")
+            if healthy():
+                self._send("WATCHDOG=1")
             # Half of it: what sd_watchdog_enabled(3) recommends.
             await trio.sleep(self.watchdog_timeout / 2)
 

@@ -13,7 +13,7 @@ import os
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -111,11 +111,21 @@ class GroupStatus:
 
 
 @attrs.frozen
+class WorkerStatus:
+    """One of several processes that serve together; `state` "starting", "ready", "restarting" or "stopped"."""
+
+    number: int
+    pid: int
+    state: str
+    restarts: int
+
+
+@attrs.frozen
 class Status:
     """All of it.
 
     `uptime` in seconds; `ready` once every port answers; `failed` where a port ended by itself; `lingering` the
-    instances that were replaced or removed but whose `run` goes on.
+    instances that were replaced or removed but whose `run` goes on; `workers` none where this process serves itself.
     """
 
     version: str
@@ -132,6 +142,7 @@ class Status:
     counters: Counts
     latencies: tuple[LatencyStatus, ...]
     errors: tuple[ErrorStatus, ...]
+    workers: tuple[WorkerStatus, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         plain = attrs.asdict(self, filter=attrs.filters.exclude("groups"))
@@ -145,6 +156,7 @@ class Status:
         if self.failed:
             reasons.append("a port can no longer receive")
         reasons += [f"{each.name} is {each.state}" for each in self.instances if each.state != "ready"]
+        reasons += [f"worker {each.number} is {each.state}" for each in self.workers if each.state != "ready"]
         return reasons
 
 
@@ -322,7 +334,8 @@ class Paced(Generic[Value]):
     Each caller gets a value of its own time, never an older one; those that wait are served in turn.
     """
 
-    def __init__(self, get: Callable[[], Value], pause: float) -> None:
+    def __init__(self, get: Callable[[], Value | Awaitable[Value]], pause: float) -> None:
+        """Where `get` is async, what it waits for is not held against it."""
         self._get = get
         self._pause = pause
         self._next_at = -float("inf")
@@ -333,7 +346,8 @@ class Paced(Generic[Value]):
             await trio.sleep_until(max(self._next_at, trio.current_time()))
             began = time.perf_counter()
             try:
-                return self._get()
+                value = self._get()
             finally:
                 took = time.perf_counter() - began
                 self._next_at = trio.current_time() + max(self._pause, 9 * took)
+            return await value if isinstance(value, Awaitable) else value

@@ -18,7 +18,9 @@ PLUGINS = ROOT / "plugins" / "responder_plugins"
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "datagram", "tables", "log"}),
     frozenset({"plugin"}),
-    frozenset({"endpoint", "metrics", "keys", "kinds", "structure", "instance", "registry", "config", "policy"}),
+    frozenset(
+        {"endpoint", "metrics", "keys", "kinds", "structure", "instance", "registry", "config", "policy", "sharing"}
+    ),
     frozenset({"net"}),
     frozenset(
         {
@@ -41,9 +43,11 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"dispatch", "streams"}),
     frozenset({"supervisor"}),
     frozenset({"ports", "server"}),
-    frozenset({"status", "embedding"}),
+    frozenset({"status", "embedding", "combining"}),
     frozenset({"control", "exporter", "service_manager", "logsetup"}),
+    frozenset({"workers", "team", "team_control", "worker_process"}),
     frozenset({"daemon"}),
+    frozenset({"worker"}),
     frozenset({"terminal", "operate", "links", "scaffold", "cli"}),
     # What stands on all of it and is imported by none of it.
     frozenset({"", "__main__", "testing"}),

@@ -56,6 +56,7 @@ from ._linux_batched import BatchedSocket
 from ._linux_tcp import LinuxListener
 from ._linux_udp import LinuxSocket
 from .activation import Inherited
+from .handover import Shares
 
 log = get_logger(__name__)
 
@@ -124,9 +125,7 @@ class LinuxPlatform:
         """Open, set up and bind.  Raises BindError."""
         place = _Place("UDP", port, address, interface)
         with _opened(socket.SOCK_DGRAM, place, self._inherited) as sock:
-            _set_options(sock, _UDP_OPTIONS, _UDP_OPTIONS_IPV4, _UDP_OPTIONS_IPV6)
-            _size_buffer(sock, SO_RCVBUFFORCE, socket.SO_RCVBUF, RECEIVE_BUFFER, "rmem_max")
-            _size_buffer(sock, SO_SNDBUFFORCE, socket.SO_SNDBUF, SEND_BUFFER, "wmem_max")
+            _set_up_udp(sock)
             _bind_udp(sock, place, shared=shared)
             if self._batch is not None and sock.family == socket.AF_INET6:
                 return BatchedSocket(sock, place.address, self._batch)
@@ -136,12 +135,41 @@ class LinuxPlatform:
         """Open, set up, bind and listen.  Raises BindError."""
         place = _Place("TCP", port, address, interface)
         with _opened(socket.SOCK_STREAM, place, self._inherited) as sock:
-            # Before listen: a connection takes its options from the listener when its SYN arrives.
-            _set_options(sock, _TCP_OPTIONS, _TCP_OPTIONS_IPV4, _TCP_OPTIONS_IPV6)
-            if not _is_bound(sock):
-                sock.bind(place.name(sock))
-            sock.listen(BACKLOG)
+            _listen(sock, place)
             return LinuxListener(sock, place.address)
+
+    def open_shares(
+        self,
+        count: int,
+        port: int,
+        address: IPAddress | None = None,
+        *,
+        interface: int = 0,
+        tcp: bool = False,
+        beside_own: bool = False,
+    ) -> Shares:
+        """See `responder.net.handover.SharingPlatform`.  Raises BindError."""
+        place = _Place("UDP", port, address, interface)
+        with contextlib.ExitStack() as on_failure:
+            sockets: list[socket.socket] = []
+            for _ in range(count):
+                with _opened(socket.SOCK_DGRAM, place, Inherited()) as sock:
+                    _set_up_udp(sock)
+                    # The first binds alone, so that no other program is found to share the port with, and shares after
+                    # that: the check at another's bind reads the flag of both as it is then.
+                    if sockets or beside_own:
+                        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                    sock.bind(place.name(sock))
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                on_failure.callback(sock.close)
+                sockets.append(sock)
+            listener = None
+            if tcp:
+                place = _Place("TCP", port, address, interface)
+                with _opened(socket.SOCK_STREAM, place, Inherited()) as listener:
+                    _listen(listener, place)
+            on_failure.pop_all()
+            return Shares(port, tuple(sockets), listener)
 
     async def interfaces(self) -> Sequence[Interface]:
         """The interfaces as they are now, by index."""
@@ -234,6 +262,20 @@ def _is_bound(sock: socket.socket) -> bool:
     return bool(sock.getsockname()[1])
 
 
+def _set_up_udp(sock: socket.socket) -> None:
+    _set_options(sock, _UDP_OPTIONS, _UDP_OPTIONS_IPV4, _UDP_OPTIONS_IPV6)
+    _size_buffer(sock, SO_RCVBUFFORCE, socket.SO_RCVBUF, RECEIVE_BUFFER, "rmem_max")
+    _size_buffer(sock, SO_SNDBUFFORCE, socket.SO_SNDBUF, SEND_BUFFER, "wmem_max")
+
+
+def _listen(sock: socket.socket, place: _Place) -> None:
+    # Before listen: a connection takes its options from the listener when its SYN arrives.
+    _set_options(sock, _TCP_OPTIONS, _TCP_OPTIONS_IPV4, _TCP_OPTIONS_IPV6)
+    if not _is_bound(sock):
+        sock.bind(place.name(sock))
+    sock.listen(BACKLOG)
+
+
 _Options: TypeAlias = tuple[tuple[int, int, int], ...]
 
 
@@ -247,7 +289,9 @@ def _size_buffer(sock: socket.socket, force: int, option: int, size: int, limit:
     try:
         sock.setsockopt(socket.SOL_SOCKET, force, size)
     except PermissionError:  # it takes CAP_NET_ADMIN
-        sock.setsockopt(socket.SOL_SOCKET, option, size)
+        # One that was opened for us by somebody with more rights may have it already: asking could only take away.
+        if sock.getsockopt(socket.SOL_SOCKET, option) // 2 < size:
+            sock.setsockopt(socket.SOL_SOCKET, option, size)
     # The kernel doubles what is asked, for its own bookkeeping, and tells the doubled value (socket(7)).
     given = sock.getsockopt(socket.SOL_SOCKET, option) // 2
     if given < size:

@@ -1,0 +1,269 @@
+"""Sockets handed from one of our processes to another, over a Unix socket pair (SCM_RIGHTS, unix(7)).
+
+A process that supervises workers opens each port for all of them (`Shares`) and gives each its socket of it.  The pair
+carries nothing else than sockets, each beside one byte that says what it is: a port, or a connection to talk by.  Its
+end tells each side that the other has died.
+
+This file refuses to know what is said on a connection, and to start a process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+import attrs
+import trio
+
+from ..datagram import IPAddress
+from ..errors import BindError, ConfigError
+from .activation import Inherited
+from .types import Platform
+
+_PORT: Final = b"p"
+_CONNECTION: Final = b"c"
+_ROOM = socket.CMSG_SPACE(16 * 4) if hasattr(socket, "CMSG_SPACE") else 0
+"""Bytes of control messages: one descriptor comes at a time, and a few more do no harm."""
+
+
+@attrs.frozen(eq=False)
+class Shares:
+    """A port that several processes serve: a UDP socket for each, and one TCP listener at which all accept."""
+
+    port: int
+    sockets: tuple[socket.socket, ...]
+    listener: socket.socket | None
+
+    def all(self) -> list[socket.socket]:
+        return [*self.sockets, *([] if self.listener is None else [self.listener])]
+
+    def close(self) -> None:
+        """Those handed over live on."""
+        for sock in self.all():
+            sock.close()
+
+
+class SharingPlatform(Platform, Protocol):
+    """A platform whose kernel divides the datagrams of one port among several sockets."""
+
+    def open_shares(
+        self,
+        count: int,
+        port: int,
+        address: IPAddress | None = None,
+        *,
+        interface: int = 0,
+        tcp: bool = False,
+        beside_own: bool = False,
+    ) -> Shares:
+        """Open, set up and bind `count` UDP sockets, and a listener where `tcp`; otherwise as `Platform.open_udp`.
+
+        No other program may have the port; `beside_own`: sockets of ours, on other addresses, may.  Raises BindError.
+        """
+
+
+def sharing_platform() -> SharingPlatform:
+    """This machine's.  Raises ConfigError, which says why, where it can't divide a port among processes."""
+    if sys.platform == "linux":
+        from ._linux import LinuxPlatform  # noqa: PLC0415 - exists on Linux only
+
+        return LinuxPlatform()
+    raise ConfigError(why_not_shared(), path="daemon.workers")
+
+
+def why_not_shared() -> str:
+    """Why this platform can't divide a port among processes; empty where it can."""
+    if sys.platform == "linux":
+        return ""
+    if sys.platform == "win32":
+        return "not on Windows, which gives each datagram of a shared port to one socket: leave it out"
+    return f"not on {sys.platform}: only Linux is known to divide a port among processes (SO_REUSEPORT); leave it out"
+
+
+class Handed(Inherited):
+    """Ports that a supervising process opened for this one, to be claimed by their place; no other may be bound."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._coming: list[socket.socket] = []
+
+    def add(self, sock: socket.socket) -> None:
+        """One more of the next set."""
+        self._coming.append(sock)
+
+    def use_next(self) -> None:
+        """Claims are met from the next set.  What was claimed of the last one lives on."""
+        old, new = tuple(self._sockets), self._coming
+        self._coming = []
+        self._sockets = tuple(new)
+        self._unclaimed = list(new)
+        _close(old)
+
+    def drop_next(self) -> None:
+        coming, self._coming = self._coming, []
+        _close(coming)
+
+    def claim(self, kind: int, port: int, address: IPAddress | None, interface: int) -> socket.socket | None:
+        """See `Inherited.claim`; None only where the system is to choose the port (a conversation's own)."""
+        found = super().claim(kind, port, address, interface)
+        if found is None and port:
+            raise BindError(
+                errno.ENOENT, f"port {port}: not handed over: the configuration changed while it was read", port=port
+            )
+        return found
+
+    def close(self) -> None:
+        self.drop_next()
+        super().close()
+
+
+def _close(sockets: Iterable[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()
+
+
+class Giver:
+    """The supervising process's end.  Made by `pair`."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._turn = trio.Lock()  # trio allows one waiter a direction
+
+    async def give(self, shares: Shares, number: int) -> None:
+        """The port's socket of that number, and its listener.  Raises trio.BrokenResourceError: the other has ended."""
+        await self._send(_PORT, shares.sockets[number])
+        if shares.listener is not None:
+            await self._send(_PORT, shares.listener)
+
+    async def connect(self) -> trio.SocketStream:
+        """A connection to the other process, which has yet to accept it.  Raises BrokenResourceError."""
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                await self._send(_CONNECTION, theirs)
+        except BaseException:
+            ours.close()
+            raise
+        return trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+
+    async def _send(self, what: bytes, sock: socket.socket) -> None:
+        if sys.platform == "win32":
+            raise NotImplementedError  # `sharing_platform` has refused before
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, sock.fileno().to_bytes(4, sys.byteorder))]
+        async with self._turn:
+            while True:
+                if self._socket.fileno() == -1:
+                    raise trio.BrokenResourceError
+                await trio.lowlevel.wait_writable(self._socket)
+                try:
+                    self._socket.sendmsg([what], rights)
+                except BlockingIOError:
+                    continue
+                except OSError as error:
+                    raise trio.BrokenResourceError from error
+                return
+
+    async def ended(self) -> None:
+        """Return once the other process has ended."""
+        while True:
+            await trio.lowlevel.wait_readable(self._socket)
+            try:
+                if not self._socket.recv(1):
+                    return
+            except BlockingIOError:
+                continue
+            except OSError:
+                return
+
+    def finish(self) -> None:
+        """Let the other process know that it is to end."""
+        with contextlib.suppress(OSError):  # it has ended
+            self._socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        if self._socket.fileno() != -1:
+            trio.lowlevel.notify_closing(self._socket)
+        self._socket.close()
+
+
+class Taker:
+    """The worker's end: ports go to `handed`, connections are accepted as by a listener of `responder.control`.
+
+    Takes the descriptor that the process was started with.  `ended` is set once the supervising process has ended, or
+    wants this one to.
+    """
+
+    def __init__(self, descriptor: int, handed: Handed) -> None:
+        self._socket = socket.socket(fileno=descriptor)
+        self._socket.set_inheritable(False)
+        self._socket.setblocking(False)
+        self._handed = handed
+        self.ended = trio.Event()
+
+    async def accept(self) -> trio.SocketStream:
+        """The next connection; never again one after the end."""
+        while True:
+            if self.ended.is_set():
+                await trio.sleep_forever()
+            await trio.lowlevel.wait_readable(self._socket)
+            what, sock = self._receive()
+            if what == _CONNECTION and sock is not None:
+                return trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+            if what == _PORT and sock is not None:
+                self._handed.add(sock)
+
+    async def admit(self, _stream: trio.SocketStream) -> bool:
+        await trio.lowlevel.checkpoint()
+        return True
+
+    def _receive(self) -> tuple[bytes, socket.socket | None]:
+        if sys.platform == "win32":
+            raise NotImplementedError  # nobody starts one there
+        try:
+            # A read ends behind each byte that brings a descriptor (unix(7)), so that they can't be mixed up.
+            what, control, _, _ = self._socket.recvmsg(1, _ROOM, getattr(socket, "MSG_CMSG_CLOEXEC", 0))
+        except BlockingIOError:
+            return b"", None
+        except OSError:
+            what, control = b"", []
+        if not what:
+            self.ended.set()
+            return b"", None
+        for level, kind, data in control:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                return what, socket.socket(fileno=int.from_bytes(data[:4], sys.byteorder))
+        return b"", None  # no descriptor was free for it
+
+    def end_with_parent(self, patience: Callable[[], float]) -> None:
+        """From now on this process outlives the supervising one by `patience` seconds at most.
+
+        By a thread, which is not held up by a plugin that holds the event loop up.
+        """
+        if sys.platform != "win32":
+            watch = select.poll()
+            watch.register(self._socket, 0)  # POLLHUP, which is always told
+
+            def wait() -> None:
+                watch.poll()
+                time.sleep(patience())
+                os._exit(1)
+
+            threading.Thread(target=wait, name="ends with its parent", daemon=True).start()
+
+
+def pair() -> tuple[Giver, socket.socket]:
+    """Both ends; the second's descriptor is for the process to start."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    return Giver(ours), theirs
+
+
+__all__ = ["Giver", "Handed", "Shares", "SharingPlatform", "Taker", "pair", "sharing_platform", "why_not_shared"]
