@@ -7,7 +7,7 @@ This file refuses to know the bytes of messages (`wire`, `messages`) and who goe
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from random import Random
@@ -26,7 +26,6 @@ from responder import (
     IPAddress,
     Network,
     Pass,
-    PeerError,
     Via,
 )
 
@@ -62,6 +61,7 @@ class SsdpHandler(Handler):
     connections: Places = attrs.field(factory=lambda: Places(MAX_CONNECTIONS), init=False)
     writer: Writer | None = attrs.field(default=None, init=False)
     """None until there is something to announce, and from byebye on: then nothing is answered."""
+    counted: Counter[str] = attrs.field(factory=Counter, init=False)
     silenced: trio.Event = attrs.field(factory=trio.Event, init=False)
     """Set when it is time for byebye."""
 
@@ -78,23 +78,40 @@ class SsdpHandler(Handler):
 
     def respond(self, request: Datagram) -> Answer:
         """Answer a search.  Raises PeerError for what is no readable message, or a multicast search without MX."""
-        search = wire.read_search(request.payload)
+        try:
+            return self._respond(request, wire.read_search(request.payload))
+        except wire.Malformed as error:
+            self.counted[error.kind] += 1
+            raise
+
+    def _respond(self, request: Datagram, search: wire.Search | None) -> Answer:
         if search is None:
             return PASS
         address: IPAddress | None = request.destination
         window = UNICAST_WINDOW
         if request.via is not Via.UNICAST:
             if search.mx is None:
-                raise PeerError("a multicast search without MX")  # UDA 2.0 section 1.3.3: silently discard
+                # UDA 2.0 section 1.3.3: silently discard.
+                raise wire.Malformed("a multicast search without MX", "no-mx")
             address = request.interface.source_for(request.peer.address)
             window = float(search.mx)
         matches = self.index.find(search.target)
         if not matches:
+            self.counted["not-here"] += 1
             return PASS
         if self.writer is None or address is None:
+            self.counted["silent"] += 1
             return None
         place = self.admission.ask(request.interface.index, request.peer.address, window, trio.current_time())
-        return None if place is None else _Answers(self, matches, address, place)
+        if place is None:
+            self.counted["no-room"] += 1
+            return None
+        self.counted["taken"] += 1
+        return _Answers(self, matches, address, place)
+
+    def counts(self) -> Mapping[str, int]:
+        """Searches by what they got, and connections beyond the bound."""
+        return self.counted
 
     async def converse(self, connection: Connection) -> Pass | None:
         """Serve the descriptions, where there are any."""
@@ -102,6 +119,7 @@ class SsdpHandler(Handler):
             return PASS
         link, peer = connection.interface.index, connection.peer.address
         if not self.connections.room(link, peer):
+            self.counted["connections-refused"] += 1
             return None
 
         def find(path: str) -> bytes | None:

@@ -35,6 +35,14 @@ _ONCE: Final = frozenset({"man", "mx", "st"})
 _STARTS: Final = (["M-SEARCH", "*", "HTTP/1.1"], ["M-SEARCH", "*", "HTTP/1.0"])
 
 
+class Malformed(PeerError):
+    """A message that gets no answer; `kind` is what it is counted by."""
+
+    def __init__(self, message: str, kind: str = "malformed") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
 @attrs.frozen
 class Message:
     """A message: its first line, and its headers by name in small letters."""
@@ -52,29 +60,29 @@ class Search:
 
 
 def read_message(payload: bytes) -> Message:
-    """Raises PeerError."""
+    """Raises Malformed."""
     if len(payload) > MAX_MESSAGE:
-        raise PeerError(f"{len(payload)} bytes, more than {MAX_MESSAGE}")
+        raise Malformed(f"{len(payload)} bytes, more than {MAX_MESSAGE}")
     try:
         text = payload.decode().replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        raise PeerError("not UTF-8") from error
+        raise Malformed("not UTF-8") from error
     head, blank, _body = text.partition("\n\n")
     if not blank:
-        raise PeerError("no blank line after the headers")
+        raise Malformed("no blank line after the headers")
     if _UNREADABLE.search(head):
-        raise PeerError("control characters")
+        raise Malformed("control characters")
     start, *lines = head.split("\n")
     if len(lines) > MAX_HEADERS:
-        raise PeerError(f"more than {MAX_HEADERS} headers")
+        raise Malformed(f"more than {MAX_HEADERS} headers")
     headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")
         name = name.strip().lower()
         if not colon or not _NAME.fullmatch(name):
-            raise PeerError("a line that is no header")
+            raise Malformed("a line that is no header")
         if name in headers and name in _ONCE:
-            raise PeerError(f"{name.upper()} is there twice")
+            raise Malformed(f"{name.upper()} is there twice", f"bad-{name}")
         headers.setdefault(name, value.strip())
     return Message(start, headers)
 
@@ -82,41 +90,41 @@ def read_message(payload: bytes) -> Message:
 def read_search(payload: bytes) -> Search | None:
     """The search, or None for the other messages that are seen on the groups: announcements, and answers to others.
 
-    Raises PeerError.
+    Raises Malformed.
     """
     kind = payload[:9].upper()
     if kind.startswith((b"NOTIFY ", b"HTTP/1.")):
         return None
     if not kind.startswith(b"M-SEARCH "):
-        raise PeerError("not SSDP")
+        raise Malformed("not SSDP")
     message = read_message(payload)
     if message.start.upper().split() not in _STARTS:
-        raise PeerError("a search for something else than *, or in another version of HTTP")
+        raise Malformed("a search for something else than *, or in another version of HTTP")
     if _unquoted(message, "man").lower() != DISCOVER:
-        raise PeerError(f"MAN is not {DISCOVER}")
+        raise Malformed(f"MAN is not {DISCOVER}", "bad-man")
     target = _unquoted(message, "st")
     if not target or len(target) > MAX_TARGET or not target.isprintable() or " " in target:
-        raise PeerError("no search target that could be matched")
+        raise Malformed("no search target that could be matched", "bad-st")
     return Search(target, _read_mx(message.headers.get("mx")))
 
 
 def _unquoted(message: Message, name: str) -> str:
-    """A header without its quotes, which some leave out of MAN and some put around ST.  Raises PeerError for one."""
+    """A header without its quotes, which some leave out of MAN and some put around ST.  Raises Malformed for one."""
     value = message.headers.get(name, "")
     if len(value) >= 2 and value[0] == value[-1] == '"':
         value = value[1:-1]
     if '"' in value:
-        raise PeerError(f"a lone quote in {name.upper()}")
+        raise Malformed(f"a lone quote in {name.upper()}", f"bad-{name}")
     return value
 
 
 def _read_mx(value: str | None) -> int | None:
-    """Raises PeerError for what is no number of seconds from 1 to `MAX_MX` (UDA section 1.3.2)."""
+    """Raises Malformed for what is no number of seconds from 1 to `MAX_MX` (UDA section 1.3.2)."""
     if value is None:
         return None
     found = _MX.fullmatch(value)
     if found is None or int(found[1]) > MAX_MX:
-        raise PeerError("MX is no number of seconds")
+        raise Malformed("MX is no number of seconds", "bad-mx")
     return int(found[1])
 
 
