@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from functools import partial
+from time import perf_counter
 
 import attrs
 import trio
@@ -20,7 +22,7 @@ from .errors import PeerError, PluginError
 from .flows import Binding, Flow, SendingPort, Taker
 from .log import Repeated, get_logger
 from .net.interfaces import InterfaceTable
-from .net.types import Received, Transmit
+from .net.types import Message, Received, Transmit
 from .observing import Observation, Observers
 from .sending import Outgoing
 
@@ -47,6 +49,8 @@ class Answers:
             answer = (answer,)
         elif isinstance(answer, str) or not isinstance(answer, Iterable):
             raise PluginError(f"{taker.binding}: respond returned {type(answer).__name__}, which is no answer")
+        elif not isinstance(answer, tuple | list):
+            answer = _drawn(taker, answer)
         mine: list[Outgoing] = []
         others: list[Outgoing] = []
         # All are looked at before the first goes: one that is none loses the whole answer.
@@ -54,9 +58,12 @@ class Answers:
         for port, message in messages:
             outcome = _bound_broken(flow, taker, message) or metrics.ANSWERED
             taker.tally[outcome] += 1
+            if self.observers:
+                told = partial(self._tell_not_sent, flow, received, taker, message.message)
+                message = attrs.evolve(message, on_lost=told)  # noqa: PLW2901 - the same, and what becomes of it
             if outcome != metrics.ANSWERED:
-                if self.observers:
-                    self.tell(flow, received, str(taker.binding), outcome, answers=(Transmit(*message.message),))
+                if message.on_lost is not None:
+                    message.on_lost(outcome)
             elif port is self.port:
                 mine.append(message)
             else:
@@ -109,6 +116,9 @@ class Answers:
             raise ValueError(f"{binding}: may not use the interface {interface.name}")
         return interface
 
+    def _tell_not_sent(self, flow: Flow, received: Received, taker: Taker, message: Message, outcome: str) -> None:
+        self.tell(flow, received, str(taker.binding), outcome, answers=(Transmit(*message),))
+
     def refuse(self, flow: Flow, received: Received, outcome: str) -> None:
         """Nobody takes it, by the rule that the outcome names."""
         flow.tally[outcome] += 1
@@ -159,6 +169,15 @@ class Answers:
                 answers=answers,
             )
         )
+
+
+def _drawn(taker: Taker, answer: Iterable[object]) -> tuple[object, ...]:
+    """What a generator gives: its code runs here, so it may hold the loop up as `respond` may."""
+    began = perf_counter()
+    try:
+        return tuple(answer)
+    finally:
+        taker.binding.note_step(perf_counter() - began)
 
 
 def _bound_broken(flow: Flow, taker: Taker, message: Outgoing) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TypeVar
 
@@ -107,6 +108,7 @@ def _instance(several: Sequence[InstanceStatus]) -> InstanceStatus:
         connections=sum(each.connections for each in several),
         slowest=max(each.slowest for each in several),
         last_error=max(errors, key=lambda error: error.time, default=None),
+        events=dict(sum((Counter(each.events) for each in several), Counter())),
     )
 
 

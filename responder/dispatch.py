@@ -15,10 +15,11 @@ This file refuses to open sockets, to know platforms, and to restart anything.
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Sequence, Set
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence, Set
 from time import perf_counter
 from types import CoroutineType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 import trio
@@ -52,6 +53,25 @@ MAX_FLOWS = 4096
 """Ways remembered by a port; the oldest is forgotten first, so that spoofed sources cost time, not memory."""
 
 _log = get_logger(__name__)
+
+_Hotpath: TypeAlias = Callable[
+    ["Port", Sequence[Received], dict[Path, Flow], Set[int]], tuple[list[Message], list[Tally]]
+]
+
+
+def _compiled() -> _Hotpath | None:
+    """The compiled form of `Port._answers`, where it was built and is not switched off."""
+    if os.environ.get("RESPONDER_BATCHING") in ("off", "python"):
+        return None
+    try:
+        from ._hotpath import answers, setup  # noqa: PLC0415 - it may not be there
+    except ImportError:
+        return None
+    setup(Received, Flow, Taker, Binding, metrics.ANSWERED)
+    return answers
+
+
+_hot = _compiled()
 
 _ANSWERED: Final = metrics.ANSWERED
 _FAILED: Final = object()
@@ -92,9 +112,11 @@ class Port:
             turn_ends = perf_counter() + TURN
             while True:
                 burst = socket.receive(BURST)
-                messages, tallies = self._answers(burst)
-                if messages:
-                    left = sender.send_now(messages, tallies)
+                if self.observers:
+                    await sender.flush([each for one in burst for each in self._take(self.flows.find(one.path), one)])
+                else:
+                    messages, tallies = self._answers(burst)
+                    left = sender.send_now(messages, tallies) if messages else ()
                     if left:
                         await sender.flush(left)
                 # After a long burst there are more by now, most likely: asking costs less than waiting.
@@ -105,58 +127,67 @@ class Port:
 
     def _answers(self, burst: Sequence[Received]) -> tuple[list[Message], list[Tally]]:
         """What is answered at once, with the tallies that it is counted in; the rest has got tasks of its own."""
+        known, own_numbers = self.flows.known, self.own_numbers
+        if _hot is not None:
+            return _hot(self, burst, known, own_numbers)
         messages: list[Message] = []
         tallies: list[Tally] = []
-        known, watched, own_numbers = self.flows.known, bool(self.observers), self.own_numbers
         # A run: datagrams one after the other, of one instance, each too quick to be told apart from the others.
         run: Binding | None = None
-        asked, run_began = 0, 0.0
-        began = perf_counter()
+        asked, spent = 0, 0.0
         for received in burst:
-            try:
-                flow = known[received.path]
-            except KeyError:
-                flow = self.flows.missed(received.path)
+            flow = known.get(received.path) or self._missed(received.path)
             taker, port = flow.plain, received.peer_port
-            if taker is None or watched or received.truncated or not port or (flow.from_own and port in own_numbers):
-                if run is not None:
-                    run.note_short(asked, began - run_began)
-                    run = None
-                for each in self._take(flow, received):
-                    messages.append(each.message)
-                    tallies.append(each.tally)
-                began = perf_counter()
+            if taker is None or received.truncated or not port or (flow.from_own and port in own_numbers):
+                self._unusual(flow, received, messages, tallies)
                 continue
             # What `_ask` does, for the usual case, without a call more than the handler's own.
             received.origin = taker.origin
+            binding = taker.binding
+            began = perf_counter()
             try:
                 answer = taker.respond(received)
+                took = perf_counter() - began
             except BaseException as error:
-                self.answers.fail(flow, received, taker, plugin_failure(error))
+                took = perf_counter() - began
+                self._failed(flow, received, taker, error)
                 answer = _FAILED
-            now, binding = perf_counter(), taker.binding
-            if now - began <= binding.notable and binding is run:
+            if took > binding.notable:
+                binding.note(took)
+            elif binding is run:
                 asked += 1
+                spent += took
             else:
                 if run is not None:
-                    run.note_short(asked, began - run_began)
-                    run = None
-                if now - began <= binding.notable:
-                    run, asked, run_began = binding, 1, began
-                else:
-                    binding.note(now - began)
-            began = now
+                    run.note_short(asked, spent)
+                run, asked, spent = binding, 1, took
             if type(answer) is bytes and len(answer) <= taker.plain:
                 taker.tally[_ANSWERED] += 1
                 messages.append((answer, taker.route, port))
                 tallies.append(taker.tally)
             elif answer is not _FAILED:
-                for each in self._sorted(flow, received, flow.takers, answer):
-                    messages.append(each.message)
-                    tallies.append(each.tally)
+                self._other(flow, received, answer, messages, tallies)
         if run is not None:
-            run.note_short(asked, began - run_began)
+            run.note_short(asked, spent)
         return messages, tallies
+
+    def _missed(self, path: Path) -> Flow:
+        return self.flows.missed(path)
+
+    def _failed(self, flow: Flow, received: Received, taker: Taker, error: BaseException) -> None:
+        self.answers.fail(flow, received, taker, plugin_failure(error))
+
+    def _unusual(self, flow: Flow, received: Received, messages: list[Message], tallies: list[Tally]) -> None:
+        for each in self._take(flow, received):
+            messages.append(each.message)
+            tallies.append(each.tally)
+
+    def _other(
+        self, flow: Flow, received: Received, answer: object, messages: list[Message], tallies: list[Tally]
+    ) -> None:
+        for each in self._sorted(flow, received, flow.takers, answer):
+            messages.append(each.message)
+            tallies.append(each.tally)
 
     def _tell_drops(self) -> None:
         held_back = self.repeated.due("drops")
@@ -234,10 +265,13 @@ class Port:
 async def _in_thread(taker: Taker, request: Datagram) -> object:
     binding = taker.binding
 
-    def respond(request: Datagram) -> object:
+    def respond(request: Datagram) -> tuple[object]:
         began = perf_counter()
         try:
-            return taker.respond(request)
+            answer = taker.respond(request)
+            # A generator's code runs when it is asked for answers: that has to be here too.
+            answer = tuple(answer) if isinstance(answer, Iterator) else answer
+            return (answer,)  # in a tuple, since trio takes no coroutine out of a thread
         finally:
             took = perf_counter() - began
             binding.slowest = max(binding.slowest, took)
@@ -245,4 +279,5 @@ async def _in_thread(taker: Taker, request: Datagram) -> object:
                 binding.latency.observe(took)
 
     # Abandoned where `answer_timeout` runs out: the thread keeps its place in the limit until it ends.
-    return await trio.to_thread.run_sync(respond, request, abandon_on_cancel=True, limiter=binding.threads)
+    (answer,) = await trio.to_thread.run_sync(respond, request, abandon_on_cancel=True, limiter=binding.threads)
+    return answer

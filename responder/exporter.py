@@ -243,7 +243,9 @@ def _of_datagrams(status: Status) -> Iterator[Metric]:
                 datagrams.add_metric([plugin, interface, outcome], count)
     yield datagrams
     latencies = HistogramMetricFamily(
-        "responderd_respond_seconds", "How long respond took.", labels=["plugin", "service"]
+        "responderd_respond_seconds",
+        "How long respond took; of an async answer, until it began.",
+        labels=["plugin", "service"],
     )
     for each in status.latencies:
         buckets = [*((str(bound), count) for bound, count in each.buckets), ("+Inf", each.count)]
@@ -258,7 +260,7 @@ def _of_instances(status: Status) -> Iterator[Metric]:
     connections = GaugeMetricFamily("responderd_connections", "TCP connections in flight.", labels=["plugin"])
     slowest = GaugeMetricFamily("responderd_slowest_respond_seconds", "The slowest respond so far.", labels=["plugin"])
     events = CounterMetricFamily(
-        "responder_plugin_events", "What the plugin itself counts, by its own kinds.", labels=["instance", "kind"]
+        "responderd_plugin_events", "What the plugin itself counts, by its own kinds.", labels=["plugin", "kind"]
     )
     for each in status.instances:
         up.add_metric([each.name], each.state == "ready")

@@ -106,12 +106,12 @@ class Binding:
             self.latency.observe_short(count, took)
 
     def note_step(self, took: float) -> None:
-        """A step of it did; named where it held everything else up, and was the slowest so far."""
+        """A step of it did; named where it held everything else up."""
         if took > self.slowest:
             self.slowest = took
             self.notable = min(took, BOUNDS[0])
-            if took >= HOLD_LIMIT:
-                self._name_holding(took)
+        if took >= HOLD_LIMIT:
+            self._name_holding(took)
 
     def _name_holding(self, took: float) -> None:
         held_back = self.repeated.due("held")

@@ -43,12 +43,14 @@ _log = get_logger(__name__)
 class Outgoing:
     """A datagram to send, with the tally that its fate is counted in.
 
-    `outcome` is what it was counted as when it was decided; a datagram that is lost is counted as that instead.
+    `outcome` is what it was counted as when it was decided; a datagram that is lost is counted as that instead, and
+    `on_lost` is told.
     """
 
     message: Message
     tally: Tally
     outcome: str = metrics.ANSWERED
+    on_lost: Callable[[str], None] | None = None
 
 
 @attrs.define(eq=False)
@@ -176,3 +178,5 @@ def _lost(message: Outgoing, outcome: str) -> None:
     if message.tally[message.outcome]:
         message.tally[message.outcome] -= 1
     message.tally[outcome] += 1
+    if message.on_lost is not None:
+        message.on_lost(outcome)

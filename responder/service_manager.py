@@ -45,7 +45,7 @@ class Notifier:
         microseconds = environ.pop("WATCHDOG_USEC", "")
         watched = environ.pop("WATCHDOG_PID", "")
         timeout = None
-        if watched == str(os.getpid()):
+        if microseconds and watched in ("", str(os.getpid())):  # without a process, whoever was started
             if microseconds.isdecimal() and int(microseconds) > 0:
                 timeout = int(microseconds) / 1_000_000
             else:

@@ -39,7 +39,7 @@ LAYERS: tuple[frozenset[str], ...] = (
         }
     ),
     frozenset({"arrival", "answers"}),
-    frozenset({"later"}),
+    frozenset({"later", "_hotpath"}),
     frozenset({"dispatch", "streams"}),
     frozenset({"supervisor"}),
     frozenset({"ports", "server"}),

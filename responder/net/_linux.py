@@ -21,8 +21,9 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import TypeAlias
 
 import trio
@@ -51,6 +52,11 @@ from ._constants import (
     SO_SNDBUFFORCE,
     SO_TIMESTAMPNS,
 )
+
+try:
+    from . import _linux_compiled
+except ImportError:  # the module was not built
+    _linux_compiled = None  # type: ignore[assignment, unused-ignore] # what stands for it
 from ._linux_batch import Batch, system_calls
 from ._linux_batched import BatchedSocket
 from ._linux_tcp import LinuxListener
@@ -109,15 +115,13 @@ _TCP_OPTIONS_IPV6 = ((socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1),)
 class LinuxPlatform:
     """See `responder.net.types.Platform`.  `inherited` are sockets to open before any other is bound.
 
-    Without `batching` each datagram costs a system call of its own, as where the kernel has no others.
+    `batching` says how many datagrams a system call takes: "compiled" or "python" many, by the compiled module or by
+    ctypes; "off" one.  What a machine has not is left out, so that None gives the first that it has.
     """
 
-    def __init__(self, inherited: Inherited | None = None, *, batching: bool | None = None) -> None:
+    def __init__(self, inherited: Inherited | None = None, *, batching: str | None = None) -> None:
         self._inherited = inherited or Inherited()
-        if batching is None:
-            batching = os.environ.get("RESPONDER_BATCHING") != "off"
-        calls = system_calls() if batching else None
-        self._batch = None if calls is None else Batch(calls)
+        self._dual_stack = _dual_stack(batching or os.environ.get("RESPONDER_BATCHING") or "compiled")
 
     def open_udp(
         self, port: int, address: IPAddress | None = None, *, interface: int = 0, shared: bool = False
@@ -127,9 +131,8 @@ class LinuxPlatform:
         with _opened(socket.SOCK_DGRAM, place, self._inherited) as sock:
             _set_up_udp(sock)
             _bind_udp(sock, place, shared=shared)
-            if self._batch is not None and sock.family == socket.AF_INET6:
-                return BatchedSocket(sock, place.address, self._batch)
-            return LinuxSocket(sock, place.address)
+            kind = self._dual_stack if sock.family == socket.AF_INET6 else LinuxSocket
+            return kind(sock, place.address)
 
     def open_tcp(self, port: int, address: IPAddress | None = None, *, interface: int = 0) -> LinuxListener:
         """Open, set up, bind and listen.  Raises BindError."""
@@ -178,6 +181,14 @@ class LinuxPlatform:
     def watch_interfaces(self) -> AbstractAsyncContextManager[_netlink.NetlinkWatch]:
         """Follow the interfaces of this network namespace."""
         return _netlink.watch_interfaces()
+
+
+def _dual_stack(batching: str) -> Callable[[socket.socket, IPAddress | None], LinuxSocket]:
+    """What makes a dual-stack socket of a bound one."""
+    if batching == "compiled" and _linux_compiled is not None:
+        return partial(_linux_compiled.NativeSocket, memory=_linux_compiled.native())
+    calls = None if batching == "off" else system_calls()
+    return LinuxSocket if calls is None else partial(BatchedSocket, batch=Batch(calls))
 
 
 class _Place:

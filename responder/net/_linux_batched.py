@@ -8,7 +8,7 @@ What a datagram costs here:
 - Sending puts payload and name into the slot that a request came out of; the control messages of a `Route` are encoded
   once.
 
-This file refuses to know addresses: `_linux_udp.decode_path` and `encode_route` do.
+This file refuses to know addresses: `_linux_udp.decode_way` and `encode_name` do.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ if sys.platform != "linux":  # mypy leaves out what follows
     raise ImportError("Linux only")
 
 from ._constants import IP_PKTINFO
-from ._linux_batch import CONTROL_AT, HEAD_SIZE, REPLY_SIZE, SLOTS, Batch
+from ._linux_batch import CONTROL_AT, HEAD_SIZE, NAME_SIZE, REPLY_SIZE, SLOTS, Batch
 from ._linux_udp import (
     LinuxSocket,
-    decode_path,
+    decode_way,
     drops_told,
-    encode_route,
+    encode_name,
     hop_limit_of,
     is_drops,
     pktinfo_of,
@@ -103,12 +103,7 @@ def _path_of(key: _Key) -> Path:
         if not info.startswith((_IS_INFO_4, _IS_INFO_6)):
             raise _OtherLayout
         info = info[_ABI.data_offset :]
-    return _decoded(sender, info)
-
-
-def _decoded(sender: bytes, pktinfo: bytes) -> Path:
-    host = socket.inet_ntop(socket.AF_INET6, sender[:16])
-    return decode_path((host, int.from_bytes(sender[16:], sys.byteorder), pktinfo))
+    return decode_way(sender, info)
 
 
 class BatchReceived(Received):
@@ -146,14 +141,9 @@ _REPLY = struct.Struct(f"!H{REPLY_SIZE - 4}s")
 
 
 def _encode(route: Route) -> _Encoded:
-    """Raises SourceUnavailable, see `encode_route`."""
-    encoded = encode_route(route, dual_stack=True)
-    flow_label, scope_id = encoded.rest
-    name = struct.pack("=I16sI4x", flow_label, socket.inet_pton(socket.AF_INET6, encoded.host), scope_id)
-    control = _ABI.encode(encoded.control)
-    # Without the padding of the last one the kernel needs no memory of its own for a single pktinfo.
-    padding = _ABI.aligned(len(encoded.control[-1][2])) - len(encoded.control[-1][2]) if encoded.control else 0
-    return _Encoded(name + control, len(control) - padding)
+    """Raises SourceUnavailable, see `encode_name`."""
+    name, control = encode_name(route, _ABI)
+    return _Encoded(name + bytes(CONTROL_AT - NAME_SIZE) + control, len(control))
 
 
 class BatchedSocket(LinuxSocket):
@@ -216,7 +206,7 @@ class BatchedSocket(LinuxSocket):
         # Also the next datagrams, most likely: the kernel has dropped one, and tells so from now on.
         self._layout = _LAYOUTS[any(is_drops(message) for message in control)]
         pktinfo = pktinfo_of(control)
-        return self._ways.find((sender, pktinfo)) if pktinfo else _decoded(sender, pktinfo)
+        return self._ways.find((sender, pktinfo)) if pktinfo else decode_way(sender, pktinfo)
 
     def send(self, batch: Sequence[Message]) -> int:
         """See `DatagramSocket.send`."""

@@ -172,6 +172,23 @@ def encode_route(route: Route, *, dual_stack: bool) -> EncodedRoute:
     return EncodedRoute(str(to), (0, route.interface or route.scope_id), control)
 
 
+def encode_name(route: Route, abi: cmsg.Abi) -> tuple[bytes, bytes]:
+    """A route's sockaddr_in6 behind its port, and its control messages.  Raises as `encode_route`."""
+    encoded = encode_route(route, dual_stack=True)
+    flow_label, scope_id = encoded.rest
+    name = struct.pack("=I16sI", flow_label, socket.inet_pton(socket.AF_INET6, encoded.host), scope_id)
+    control = abi.encode(encoded.control)
+    # Without the padding of the last one the kernel needs no memory of its own for a single pktinfo.
+    padding = abi.aligned(len(encoded.control[-1][2])) - len(encoded.control[-1][2]) if encoded.control else 0
+    return name, control[: len(control) - padding]
+
+
+def decode_way(sender: bytes, pktinfo: bytes) -> Path:
+    """The path for sin6_addr and sin6_scope_id of a sender, and in_pktinfo, in6_pktinfo or nothing."""
+    host = socket.inet_ntop(socket.AF_INET6, sender[:16])
+    return decode_path((host, int.from_bytes(sender[16:], sys.byteorder), pktinfo))
+
+
 def advance_drops(total: int, told: int) -> int:
     """The total, moved on to the kernel's 32-bit counter, which wraps.
 

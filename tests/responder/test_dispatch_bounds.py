@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import struct
+import threading
+from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
 import attrs
@@ -13,8 +16,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from responder import PASS, Answer, Datagram, InterfaceAddress, metrics
 from responder.dispatch import MAX_FLOWS
-from responder.errors import MessageTooLong, PeerError, SendRefused, SourceUnavailable
+from responder.errors import MessageTooLong, PeerError, SendRefused, SourceUnavailable, Unreachable
 from responder.instance import Instance
+from responder.observing import Observation
 from responder.sending import SEND_PATIENCE
 from tests.fakes import GUEST, LAN, LOOPBACK, FakePlatform, FakeReceived, path
 
@@ -317,6 +321,7 @@ async def test_a_respond_that_holds_the_loop_is_named(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
+    monkeypatch.setattr("responder.dispatch._hot", None)  # it has a clock of its own
     monkeypatch.setattr("responder.dispatch.perf_counter", lambda: now)
 
     def slow(request: Datagram) -> bytes:
@@ -329,3 +334,66 @@ async def test_a_respond_that_holds_the_loop_is_named(
         (binding,) = next(iter(it.server.ports.values())).port.bindings
         assert binding.slowest == 0.5
     assert "respond held the loop up plugin=probe seconds=0.5" in caplog.text
+
+
+async def test_a_generator_that_holds_the_loop_is_named(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("responder.answers.perf_counter", lambda: now)
+
+    def lazy(request: Datagram) -> Iterator[bytes]:
+        nonlocal now
+        now += 0.5
+        yield request.payload
+
+    lazily = Instance.of(Probe(lambda request: lazy(request) if request.payload == b"slow" else PASS), "lazy")
+    async with bench(lazily, Instance.of(Probe(echo), "innocent")) as it:
+        await it.deliver(FakeReceived(b"slow", path()), FakeReceived(b"x", path()))
+        assert it.replies() == [b"slow", b"x"]
+        slowest = {str(each): each.slowest for each in next(iter(it.server.ports.values())).port.bindings}
+        assert slowest["lazy"] == 0.5 > slowest["innocent"]
+    assert "plugin=lazy seconds=0.5" in caplog.text
+    assert "plugin=innocent" not in caplog.text
+
+
+async def test_a_blocking_generator_runs_in_its_thread() -> None:
+    threads: list[int] = []
+
+    def lazy(request: Datagram) -> Iterator[bytes]:
+        threads.append(threading.get_ident())
+        yield request.payload
+
+    async with bench(Instance.of(Threaded(lazy))) as it:
+        it.socket.deliver(FakeReceived(b"x", path()))
+        with trio.fail_after(5):
+            while not it.replies():
+                await trio.lowlevel.checkpoint()
+    assert threads != [threading.get_ident()]
+
+
+async def test_a_blocking_service_may_give_what_is_awaited() -> None:
+    async def answer(request: Datagram) -> bytes:
+        await trio.lowlevel.checkpoint()
+        return request.payload
+
+    async with bench(Instance.of(Threaded(answer))) as it:
+        it.socket.deliver(FakeReceived(b"x", path()))
+        with trio.fail_after(5):
+            while not it.replies():
+                await trio.lowlevel.checkpoint()
+        assert it.count(metrics.CRASHED) == 0
+
+
+async def test_an_answer_that_was_not_sent_is_told_as_that() -> None:
+    seen: list[Observation] = []
+    async with bench(echo) as it:
+        it.server.observers.add(seen.append)
+        it.socket.refusals = [Unreachable(errno.ENETUNREACH, "no route")]
+        await it.deliver(FakeReceived(b"x", path()), FakeReceived(b"y", path()))
+        assert it.replies() == [b"y"]
+        assert [(each.request, each.outcome) for each in seen] == [
+            (b"x", metrics.ANSWERED),
+            (b"y", metrics.ANSWERED),
+            (b"x", metrics.UNREACHABLE),
+        ]

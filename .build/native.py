@@ -1,0 +1,66 @@
+"""Builds the compiled modules where there is a C compiler: by hatchling's hook, or by hand in a checkout.
+
+    python .build/native.py
+
+Without them everything works all the same, only slower.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+RESPONDER = Path(__file__).parent.parent / "responder"
+SOURCES = (RESPONDER / "_hotpath.c", RESPONDER / "net" / "_linux_native.c")
+
+
+def build(source: Path) -> Path | None:
+    """The module, built beside its source; None, and why on standard error, where it can't be built."""
+    if sys.platform != "linux" or sys.implementation.name != "cpython":
+        return None
+    target = source.with_name(source.stem + sysconfig.get_config_var("EXT_SUFFIX"))
+    compiler = shlex.split(os.environ.get("CC") or "cc")
+    made = target.with_suffix(".new")
+    command = [
+        *(*compiler, "-O2", "-Wall", "-Wextra", "-Wno-missing-field-initializers", "-fPIC", "-shared"),
+        *("-I", sysconfig.get_path("include"), "-o", str(made), str(source)),
+    ]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - the user's compiler
+    except OSError as error:
+        print(f"not built: {error}", file=sys.stderr)
+        return None
+    if done.returncode:
+        print(f"not built:\n{done.stderr}", file=sys.stderr)
+        return None
+    made.replace(target)  # a running daemon keeps the old one
+    return target
+
+
+try:
+    from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+except ImportError:  # by hand
+    pass
+else:
+
+    class NativeHook(BuildHookInterface):
+        """The wheel is this machine's where the module could be built, and anybody's otherwise."""
+
+        def initialize(self, version: str, build_data: dict) -> None:
+            if self.target_name != "wheel":
+                return
+            for source in SOURCES:
+                target = build(source)
+                if target is not None:
+                    build_data["pure_python"] = False
+                    build_data["infer_tag"] = True
+                    build_data["artifacts"].append(f"/{target.relative_to(self.root)}")
+
+
+if __name__ == "__main__":
+    built = [build(source) for source in SOURCES]
+    sys.exit(0 if all(built) else 1)
