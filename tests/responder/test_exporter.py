@@ -81,7 +81,7 @@ def test_what_a_scrape_says() -> None:
     assert found["responderd_plugin_up", "dns"] == 1
     assert found["responderd_pending_answers", "dns"] == 2
     assert found["responderd_slowest_respond_seconds", "dns"] == 0.25
-    assert found["responderd_plugin_events_total", "dns", "formerr"] == float(2**64 - 1)
+    assert found["responderd_plugin_events_total", "formerr", "dns"] == float(2**64 - 1)
     assert found["responderd_kernel_drops_total", "*", "53"] == 5
     assert found["responderd_kernel_drops_total", "::1", "53"] == 6
     assert found["responderd_memberships", "lan", "joined"] == 2
