@@ -172,7 +172,50 @@ def share_ports(
     return result
 
 
-def close_others(shares: Mapping[Key, Shares], kept: Mapping[Key, Shares]) -> None:
+@attrs.define(eq=False)
+class SharedPorts:
+    """The ports of `count` processes, held for them by another, over all changes of what they serve."""
+
+    count: int
+    platform: SharingPlatform
+    shares: dict[Key, Shares] = attrs.field(factory=dict, init=False)
+    """What is served."""
+    _leaving: dict[Key, Shares] = attrs.field(factory=dict, init=False)
+    """What is no longer served, but still open where the goodbyes are said: it may be wanted again."""
+
+    def open(self, instances: Iterable[Instance], table: InterfaceTable) -> dict[Key, Shares]:
+        """What the instances need, for `take` or `give_back`.  Raises as `share_ports`."""
+        return share_ports(plan(instances), self._all(), self.count, self.platform, table)
+
+    def give_back(self, opened: Mapping[Key, Shares]) -> None:
+        """Close what was opened for nothing."""
+        _close_others(opened, self._all())
+
+    def take(self, opened: dict[Key, Shares]) -> dict[Key, Shares]:
+        """Have them served from now on; those that leave, for `forget` when the goodbyes are said.
+
+        Of a port whose addresses have changed the old sockets are closed at once: they would take from the new ones.
+        """
+        before, numbers = self._all(), {each.port for each in opened.values()}
+        leaving = {key: each for key, each in before.items() if key not in opened and each.port not in numbers}
+        _close_others(before, {**opened, **leaving})
+        self.shares, self._leaving = opened, leaving
+        return leaving
+
+    def forget(self, leaving: Mapping[Key, Shares]) -> None:
+        for key, shares in leaving.items():
+            if self._leaving.get(key) is shares:
+                self._leaving.pop(key).close()
+
+    def close(self) -> None:
+        for shares in self._all().values():
+            shares.close()
+
+    def _all(self) -> dict[Key, Shares]:
+        return {**self._leaving, **self.shares}
+
+
+def _close_others(shares: Mapping[Key, Shares], kept: Mapping[Key, Shares]) -> None:
     """Close the sockets of `shares` that are in none of `kept`."""
     staying = {sock for each in kept.values() for sock in each.all()}
     for each in shares.values():

@@ -21,12 +21,12 @@ from .log import get_logger
 from .logsetup import set_level
 from .net.handover import Shares, SharingPlatform
 from .net.interfaces import InterfaceTable
-from .ports import Key, close_others, numbers, plan, share_ports
+from .ports import Key, SharedPorts, numbers
 from .server import LINGER
 from .service_manager import Notifier
 from .sharing import undividable
 from .status import About, Status
-from .worker_process import Worker, WorkerGone, WorkerProcess
+from .worker_process import LAST_PATIENCE, Worker, WorkerGone, WorkerProcess
 
 PING = 1.0
 """Seconds between two looks at a worker."""
@@ -38,7 +38,7 @@ DOUBTFUL = 3.0
 """Seconds of silence after which the service manager is no longer told that all is well."""
 
 STATUS_TIMEOUT = 2.0
-"""Seconds that a worker has for its part of a status; then it is what it last said."""
+"""Seconds that a worker has for its part of a status: then it is what it last said."""
 
 FIRST_DELAY = 0.1
 LAST_DELAY = 30.0
@@ -66,8 +66,10 @@ class Team:
     about: About
     notifier: Notifier
     platform: SharingPlatform
-    shares: dict[Key, Shares] = attrs.field(factory=dict, init=False)
+    ports: SharedPorts = attrs.field(init=False)
     workers: tuple[Worker, ...] = attrs.field(init=False)
+    _background: trio.Nursery = attrs.field(init=False)
+    """Exists while `run` does."""
     _changing: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     """Held while a configuration is prepared and committed, by all or by one that is started anew."""
     _stopping: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -75,25 +77,26 @@ class Team:
 
     def __attrs_post_init__(self) -> None:
         self.workers = tuple(map(Worker, range(self.reading.daemon.workers)))
+        self.ports = SharedPorts(len(self.workers), self.platform)
 
-    def close(self) -> None:
-        for shares in self.shares.values():
-            shares.close()
+    async def open_ports(self) -> None:
+        """Raises OSError, and an ExceptionGroup of BindError for ports that can't be had."""
+        self.ports.take(self.ports.open(self.reading.instances, InterfaceTable(await self.platform.interfaces())))
 
     # Running
 
     async def run(self, orders: Orders) -> None:
         """Serve until stopped.  Raises ConfigErrors or NetworkError where a worker can't start."""
-        async with trio.open_nursery() as background:
-            background.start_soon(self._pass_on_stops, background)
+        async with trio.open_nursery() as self._background:
+            self._background.start_soon(self._pass_on_stops)
             async with trio.open_nursery() as keepers:
                 await self._start(keepers)
                 if not self._stopping.is_set():
                     await self._announce("ready", ports=numbers(self.reading.instances))
                     self.notifier.ready()
-                background.start_soon(self._reload_when_asked, orders)
-                background.start_soon(self.notifier.watchdog, self._answers)
-            background.cancel_scope.cancel()
+                self._background.start_soon(self._reload_when_asked, orders)
+                self._background.start_soon(self.notifier.watchdog, self._answers)
+            self._background.cancel_scope.cancel()
 
     async def _start(self, keepers: trio.Nursery) -> None:
         refusals: list[ConfigErrors | NetworkError] = []
@@ -161,18 +164,18 @@ class Team:
         try:
             process = WorkerProcess.start(worker.number)
         except OSError as error:
-            return NetworkError(
-                error.errno or errno.ENOEXEC, f"worker {worker.number} can't be started: {error.strerror}"
-            )
+            who = f" by user {user}" if (user := self.reading.daemon.user) else ""
+            message = f"worker {worker.number} can't be started{who}: {error.filename or 'a process'}: {error.strerror}"
+            return NetworkError(error.errno or errno.ENOEXEC, message)
         worker.began(process)
         refusal: ConfigErrors | NetworkError | None = None
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_cancel_at_end, process, nursery.cancel_scope)
+                nursery.start_soon(process.cancel_at_end, nursery.cancel_scope)
                 try:
                     # At the start all of them load at the same time, and no reload can come between.
                     async with nullcontext() if first else self._changing:
-                        messages = await self._prepare(worker, process, self.reading, self.shares)
+                        messages = await self._prepare(worker, process, self.reading, self.ports.shares)
                         if messages:
                             refusal = ConfigErrors(map(ConfigError, messages))
                         else:
@@ -219,8 +222,8 @@ class Team:
             await trio.sleep(PING)
 
     def _patience(self) -> float:
-        """Seconds that a worker may take to end."""
-        return self.reading.daemon.grace + 2 * LINGER + 1.0
+        """Seconds that a worker may take to end: more than what it takes to end what won't, on a loaded machine too."""
+        return self.reading.daemon.grace + LINGER + LAST_PATIENCE
 
     def _answers(self) -> bool:
         """Does every worker that runs answer, and is there one?"""
@@ -238,15 +241,15 @@ class Team:
         self._stopping.set()
         self._stop_asked.set()
 
-    async def _pass_on_stops(self, nursery: trio.Nursery) -> None:
+    async def _pass_on_stops(self) -> None:
         await self._stopping.wait()
-        nursery.start_soon(self._kill_overdue)
+        self._background.start_soon(self._kill_overdue)
         while True:
             await self._stop_asked.wait()
             self._stop_asked = trio.Event()
             for worker in self.workers:
                 if worker.process is not None:
-                    nursery.start_soon(self._stop_one, worker, worker.process)
+                    self._background.start_soon(self._stop_one, worker, worker.process)
 
     async def _stop_one(self, worker: Worker, process: WorkerProcess) -> None:
         answered = trio.Event()
@@ -301,8 +304,7 @@ class Team:
                 wrong += undividable(reading.instances, len(self.workers))
             if wrong:
                 return list(map(str, wrong))
-            table = InterfaceTable(await self.platform.interfaces())
-            shares = share_ports(plan(reading.instances), self.shares, len(self.workers), self.platform, table)
+            shares = self.ports.open(reading.instances, InterfaceTable(await self.platform.interfaces()))
         except ConfigErrors as several:
             return list(map(str, several.errors))
         except ExceptionGroup as group:
@@ -311,14 +313,18 @@ class Team:
             return [f"the interfaces can't be told: {error}"]
         prepared, messages = await self._prepare_all(reading, shares)
         if messages:
-            close_others(shares, self.shares)
+            self.ports.give_back(shares)
             return messages
-        old, self.shares, self.reading = self.shares, shares, reading
+        leaving, self.reading = self.ports.take(shares), reading
         async with trio.open_nursery() as nursery:
             for worker, process in prepared:
                 nursery.start_soon(self._commit, worker, process)
-        close_others(old, shares)
+        self._background.start_soon(self._close_later, leaving)
         return []
+
+    async def _close_later(self, leaving: dict[Key, Shares]) -> None:
+        await trio.sleep(self.reading.daemon.grace + LINGER)
+        self.ports.forget(leaving)
 
     async def _prepare_all(
         self, reading: Reading, shares: dict[Key, Shares]
@@ -357,11 +363,11 @@ class Team:
 
     async def _announce(self, event: str, **fields: Any) -> None:
         """Say it in the log and to the service manager; warn of patterns that match no interface."""
-        config = Config(self.reading.daemon, self.reading.instances, self.reading.file)
+        reading = self.reading
         names = [interface.name for interface in await self.platform.interfaces()]
-        for path, pattern in unmatched_patterns(config, names):
+        for path, pattern in unmatched_patterns(Config(reading.daemon, reading.instances, reading.file), names):
             _log.warning("no interface has such a name now", key=path, pattern=pattern)
-        plugins = [instance.name for instance in config.instances]
+        plugins = [instance.name for instance in reading.instances]
         _log.info(event, plugins=plugins, workers=len(self.workers), **fields)
         self.notifier.status(f"serving {', '.join(plugins)} with {len(self.workers)} workers")
 
@@ -389,8 +395,3 @@ class Team:
             [present for present, _ in parts if present is not None],
             [gone for _, gone in parts if gone is not None],
         )
-
-
-async def _cancel_at_end(process: WorkerProcess, scope: trio.CancelScope) -> None:
-    await process.ended()
-    scope.cancel()

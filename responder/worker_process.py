@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
 
 import attrs
@@ -24,8 +24,8 @@ from .status import Status, WorkerStatus
 MODULE = "responder.worker"
 PIECE = 65536
 
-LAST_PATIENCE = 2.0
-"""Seconds for a process that has closed all it had open to be gone."""
+LAST_PATIENCE = 5.0
+"""Seconds that a process which has closed all it had open may take to be gone: on a loaded machine too."""
 
 
 class WorkerGone(Exception):
@@ -63,9 +63,10 @@ class WorkerProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    async def ended(self) -> None:
-        """Return once it has ended.  For one task at a time."""
+    async def cancel_at_end(self, scope: trio.CancelScope) -> None:
+        """Cancel what is done with it once it has ended.  For one task at a time."""
         await self._giver.ended()
+        scope.cancel()
 
     async def hand(self, shares: Iterable[Shares], number: int) -> None:
         """Its sockets of each port; they are its next set.  Raises WorkerGone."""
@@ -106,7 +107,8 @@ class WorkerProcess:
         self._giver.finish()
         with trio.move_on_after(patience):
             await self._giver.ended()
-            with trio.move_on_after(LAST_PATIENCE):
+            # It has closed all it had open, so it is about to be gone.
+            with suppress(subprocess.TimeoutExpired):
                 await trio.to_thread.run_sync(self._process.wait, LAST_PATIENCE)
         self._giver.close()
         self._process.kill()  # nothing happens where it has ended

@@ -41,9 +41,7 @@ from .log import get_logger
 from .logsetup import set_level
 from .net.activation import inherited_sockets
 from .net.handover import sharing_platform
-from .net.interfaces import InterfaceTable
 from .net.privileges import become
-from .ports import plan, share_ports
 from .service_manager import Notifier
 from .sharing import WORKERS_KEY
 from .status import About
@@ -65,10 +63,9 @@ async def supervise(reading: Reading, orders: Orders, about: About) -> int:
     platform = sharing_platform()
     _refuse_inherited()
     async with AsyncExitStack() as stack:
-        table = InterfaceTable(await platform.interfaces())
         team = Team(reading, about, Notifier.from_environment(), platform)
-        stack.callback(team.close)
-        team.shares = share_ports(plan(reading.instances), {}, options.workers, platform, table)
+        stack.callback(team.ports.close)
+        await team.open_ports()
         exporter = None
         if options.metrics is not None:
             from .exporter import open_exporter, serve_exporter  # noqa: PLC0415 - only who wants metrics pays for them
