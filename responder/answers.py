@@ -40,7 +40,7 @@ class Answers:
 
     def settle(self, flow: Flow, received: Received, taker: Taker, answer: object) -> list[Outgoing]:
         """What an answer that is there sends by this port.  Raises PluginError or ValueError for what is none."""
-        if type(answer) is bytes and len(answer) <= taker.plain and not self.observers:
+        if type(answer) is bytes and len(answer) <= taker.plain and not self.observers.present:
             taker.tally[metrics.ANSWERED] += 1
             return [Outgoing((answer, taker.route, received.peer_port), taker.tally)]
         if answer is None:

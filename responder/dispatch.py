@@ -17,6 +17,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence, Set
+from math import inf
 from time import perf_counter
 from types import CoroutineType
 from typing import Any, Final, TypeAlias
@@ -106,13 +107,13 @@ class Port:
 
     async def serve(self) -> None:
         """Answer until cancelled.  Raises NetworkError where the socket can no longer receive."""
-        socket, sender = self.socket, self.sender
+        socket, sender, observers = self.socket, self.sender, self.observers
         while True:
             await socket.wait_readable()
-            turn_ends = perf_counter() + TURN
+            turn_ends = inf
             while True:
                 burst = socket.receive(BURST)
-                if self.observers:
+                if observers.present:
                     await sender.flush([each for one in burst for each in self._take(self.flows.find(one.path), one)])
                 else:
                     messages, tallies = self._answers(burst)
@@ -120,8 +121,12 @@ class Port:
                     if left:
                         await sender.flush(left)
                 # After a long burst there are more by now, most likely: asking costs less than waiting.
-                if len(burst) < LONG_BURST or perf_counter() > turn_ends:
+                if len(burst) < LONG_BURST:
                     break
+                now = perf_counter()
+                if now > turn_ends:
+                    break
+                turn_ends = min(turn_ends, now + TURN)
             if socket.kernel_drops != self._drops_told:
                 self._tell_drops()
 

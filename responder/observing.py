@@ -53,24 +53,24 @@ Observer: TypeAlias = Callable[[Observation], None]
 
 
 class Observers:
-    """Those who watch.  False while there are none."""
+    """Those who watch: `present`, in the order in which they were added.  False while there are none."""
 
     def __init__(self) -> None:
-        self._observers: tuple[Observer, ...] = ()
+        self.present: tuple[Observer, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self._observers)
+        return bool(self.present)
 
     def add(self, observer: Observer) -> None:
-        self._observers += (observer,)
+        self.present += (observer,)
 
     def remove(self, observer: Observer) -> None:
         """One that is not there is no error."""
-        self._observers = tuple(each for each in self._observers if each != observer)
+        self.present = tuple(each for each in self.present if each != observer)
 
     def tell(self, observation: Observation) -> None:
         """An observer that raises is removed: watching must not hurt answering."""
-        for observer in self._observers:
+        for observer in self.present:
             try:
                 observer(observation)
             except Exception as error:
