@@ -166,13 +166,14 @@ class LinuxPlatform:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
                 on_failure.callback(sock.close)
                 sockets.append(sock)
+                place.port = sock.getsockname()[1]  # where the system chose it, the others take the same
             listener = None
             if tcp:
-                place = _Place("TCP", port, address, interface)
+                place = _Place("TCP", place.port, address, interface)
                 with _opened(socket.SOCK_STREAM, place, Inherited()) as listener:
                     _listen(listener, place)
             on_failure.pop_all()
-            return Shares(port, tuple(sockets), listener)
+            return Shares(place.port, tuple(sockets), listener)
 
     async def interfaces(self) -> Sequence[Interface]:
         """The interfaces as they are now, by index."""

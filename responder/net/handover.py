@@ -125,6 +125,12 @@ class Handed(Inherited):
         super().close()
 
 
+def _close_one(sock: socket.socket) -> None:
+    if sock.fileno() != -1 and trio.lowlevel.in_trio_run():
+        trio.lowlevel.notify_closing(sock)
+    sock.close()
+
+
 def _close(sockets: Iterable[socket.socket]) -> None:
     for sock in sockets:
         sock.close()
@@ -173,7 +179,7 @@ class Giver:
 
     async def ended(self) -> None:
         """Return once the other process has ended."""
-        while True:
+        while self._socket.fileno() != -1:
             await trio.lowlevel.wait_readable(self._socket)
             try:
                 if not self._socket.recv(1):
@@ -189,9 +195,7 @@ class Giver:
             self._socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        if self._socket.fileno() != -1:
-            trio.lowlevel.notify_closing(self._socket)
-        self._socket.close()
+        _close_one(self._socket)
 
 
 class Taker:
@@ -241,6 +245,9 @@ class Taker:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 return what, socket.socket(fileno=int.from_bytes(data[:4], sys.byteorder))
         return b"", None  # no descriptor was free for it
+
+    def close(self) -> None:
+        _close_one(self._socket)
 
     def end_with_parent(self, patience: Callable[[], float]) -> None:
         """From now on this process outlives the supervising one by `patience` seconds at most.

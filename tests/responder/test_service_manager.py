@@ -104,6 +104,17 @@ async def test_the_watchdog_hears_twice_in_each_timeout(
     assert manager.silent()
 
 
+async def test_the_watchdog_hears_nothing_while_all_is_not_well(
+    manager: Manager, autojump_clock: trio.testing.MockClock
+) -> None:
+    notifier = Notifier.from_environment(watched(manager))
+    start = trio.current_time()
+    with trio.move_on_after(5):
+        await notifier.watchdog(lambda: trio.current_time() - start < 1 or trio.current_time() - start > 3)
+    assert [manager.heard() for _ in range(2)] == ["WATCHDOG=1"] * 2  # at 0 and 4 seconds
+    assert manager.silent()
+
+
 @pytest.mark.parametrize(("microseconds", "pid"), [("4000000", "1"), ("0", None), ("often", None), ("", None)])
 async def test_no_watchdog(manager: Manager, microseconds: str, pid: str | None) -> None:
     notifier = Notifier.from_environment(watched(manager, microseconds, pid))

@@ -262,3 +262,13 @@ async def test_paced_values_are_new_and_not_too_many(autojump_clock: MockClock) 
     await trio.sleep(10)
     asked = trio.current_time()
     assert await paced() == asked
+
+
+async def test_paced_values_may_take_their_time(autojump_clock: MockClock) -> None:
+    async def get() -> float:
+        await trio.sleep(1)
+        return trio.current_time()
+
+    paced: Paced[float] = Paced(get, 0.5)
+    began = trio.current_time()
+    assert [await paced() - began for _ in range(2)] == [1, 2]
