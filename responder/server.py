@@ -147,6 +147,7 @@ class Server:
         for live in self.ports.values():
             live.receiving.cancel()
             live.accepting.cancel()
+            live.port.later.close()
         for runtime in self.instances:
             runtime.stop("stop")
         self._hurry.deadline = trio.current_time() + self.grace
@@ -269,6 +270,7 @@ class Server:
 
     def _receive_on(self, live: LivePort) -> None:
         live.receiving = trio.CancelScope()
+        live.port.later.reopen()
         self._background.start_soon(self._serve, live.port, live.receiving)
 
     def _adjust_stream(self, live: LivePort, users: tuple[Binding, ...]) -> None:
@@ -290,6 +292,7 @@ class Server:
         """Take nothing more from a port; close it when those who may still say goodbye by it are done."""
         live.receiving.cancel()
         live.accepting.cancel()
+        live.port.later.close()
         live.port.bindings = ()
         self.following.leave(live.memberships)
         self._leaving[key] = live

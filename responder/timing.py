@@ -7,31 +7,52 @@ file refuses to judge.
 from __future__ import annotations
 
 import types
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Generator
+from contextvars import Context
 from time import perf_counter
-from typing import Any
+from types import CoroutineType
+from typing import Any, Final
+
+from .flows import Binding
+
+NOT_BEGUN: Final = object()
+"""In place of what a coroutine waits for that nobody has let begin."""
 
 
 @types.coroutine
-def timed(awaitable: Awaitable[Any], note: Callable[[float], None]) -> Generator[Any, Any, Any]:
-    """Await it; `note` is told the seconds of each step, also of one that raises."""
-    steps = awaitable.__await__()
-    value: Any = None
-    error: BaseException | None = None
+def timed(
+    awaitable: Awaitable[Any], binding: Binding, context: Context, waits_for: Any = NOT_BEGUN
+) -> Generator[Any, Any, Any]:
+    """Await it, each step in `context`; `binding` is told the seconds of a step slower than its slowest, also of one
+    that raises.
+
+    `waits_for` is what a coroutine gave that somebody has let begin already.
+    """
+    run = context.run
+    steps: Any
+    step: Any
+    if type(awaitable) is CoroutineType:
+        steps = awaitable
+        step, given = steps.send, None
+    else:
+        steps = run(awaitable.__await__)
+        step, given = next, steps  # an iterator need not have `send`
+    if waits_for is not NOT_BEGUN:
+        step = None
     while True:
-        began = perf_counter()
+        if step is not None:
+            began = perf_counter()
+            try:
+                waits_for = run(step, given)
+            except StopIteration as done:
+                return done.value
+            finally:
+                took = perf_counter() - began
+                if took > binding.slowest:
+                    binding.note_step(took)
         try:
-            if error is not None:
-                waited_for = steps.throw(error)
-            elif value is None:
-                waited_for = next(steps)
-            else:
-                waited_for = steps.send(value)
-        except StopIteration as done:
-            return done.value
-        finally:
-            note(perf_counter() - began)
-        try:
-            value, error = (yield waited_for), None
+            given = yield waits_for
+            step = steps.send
         except BaseException as raised:
-            error = raised
+            given = raised
+            step = steps.throw

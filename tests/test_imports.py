@@ -34,7 +34,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "querylog",
             "sending",
             "conversation",
-            "cohorts",
+            "pool",
             "flows",
         }
     ),
