@@ -17,6 +17,7 @@ from responder.cli import main
 from responder.config import embedded_default
 from responder.datagram import Interface, InterfaceAddress
 from responder.errors import BindError, ConfigError, ConfigErrors, NetworkError
+from responder.net import handover
 
 from .conftest import Install
 
@@ -142,6 +143,13 @@ def test_check_asks_every_plugin(write: Write, tmp_path: Path) -> None:
         f"error: {tmp_path / 'a.zone'}: plugins.sign: can't be read: No such file or directory",
         "error: plugins.two: prepare failed: KeyError: 'k'",
     ]
+
+
+def test_check_says_where_workers_cannot_be_had(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handover, "why_not_shared", lambda: "not on this system")
+    assert call("check", write("[daemon]\nworkers = 1\n[plugins.echo]\n")).exit_code == 0
+    result = call("check", write("[daemon]\nworkers = 2\n[plugins.echo]\n"))
+    assert (result.exit_code, result.stderr) == (2, "error: daemon.workers: not on this system\n")
 
 
 def test_check_of_a_missing_file() -> None:
