@@ -105,6 +105,7 @@ class Dns(Plugin):
     connections_per_peer: int = attrs.field(default=10, validator=_in_range(0, 65535))
 
     services: ClassVar[tuple[Service, ...]] = (Service(port=53, tcp=True),)
+    in_each_worker: ClassVar[bool] = True  # its `run` looks at files and logs, each process for itself
 
     def prepare(self, context: Context) -> Handler:
         """The handler with its zones read; a zone that can't be read is told, and answered with SERVFAIL."""
