@@ -15,9 +15,10 @@ import attrs
 import trio
 
 from .conversation import open_conversation
-from .datagram import Conversation, IPAddress, Peer
-from .flows import Flow, Taker
-from .net.types import Platform, Received
+from .datagram import Conversation, Interface, IPAddress, Peer, Via
+from .flows import Binding
+from .metrics import Tally
+from .net.types import Path, Platform, Received
 
 
 class ReceivingPort(Protocol):
@@ -31,31 +32,37 @@ class ReceivingPort(Protocol):
 
 @attrs.frozen(eq=False)
 class Arrival:
-    """What the datagrams of a way have in common for one taker: see `responder.net.types.Origin`."""
+    """What the datagrams of a way have in common for one taker: see `responder.net.types.Origin`.
+
+    It doesn't refer to the taker, which refers to it: what is forgotten must go at once, not at a collection of cycles.
+    """
 
     port: ReceivingPort
-    flow: Flow
-    taker: Taker
+    path: Path
+    interface: Interface
+    via: Via
+    binding: Binding
+    tally: Tally
+    prefix: int
 
     def field(self, name: str, received: Received) -> object:
         return _DECODE[name](self, received)
 
     def conversation(self, received: Received) -> AbstractAsyncContextManager[Conversation]:
-        flow = self.flow
         return open_conversation(
             self.port.platform,
-            flow.path,
-            flow.interface,
-            flow.via,
+            self.path,
+            self.interface,
+            self.via,
             received.peer_port,
-            self.taker.tally,
-            self.taker,
-            flow.prefix,
+            self.tally,
+            self.binding,
+            self.prefix,
         )
 
 
 def _destination(arrival: Arrival, _: Received) -> IPAddress:
-    path = arrival.flow.path
+    path = arrival.path
     return type(path.peer)(0) if path.destination is None else path.destination
 
 
@@ -66,12 +73,12 @@ def _time(_: Arrival, received: Received) -> float:
 
 
 _DECODE: dict[str, Callable[[Arrival, Received], object]] = {
-    "peer": lambda arrival, received: Peer.of(arrival.flow.path.peer, received.peer_port, arrival.flow.path.scope_id),
+    "peer": lambda arrival, received: Peer.of(arrival.path.peer, received.peer_port, arrival.path.scope_id),
     "destination": _destination,
-    "interface": lambda arrival, _: arrival.flow.interface,
-    "service": lambda arrival, _: arrival.taker.binding.service.name,
+    "interface": lambda arrival, _: arrival.interface,
+    "service": lambda arrival, _: arrival.binding.service.name,
     "port": lambda arrival, _: arrival.port.number,
-    "via": lambda arrival, _: arrival.flow.via,
+    "via": lambda arrival, _: arrival.via,
     "hop_limit": lambda _, received: received.read_hop_limit(),
     "arrival": _time,
 }

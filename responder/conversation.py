@@ -20,7 +20,7 @@ import trio
 from . import metrics
 from .addressing import reply_route
 from .datagram import Interface, Via
-from .flows import Taker
+from .flows import Binding
 from .metrics import Tally
 from .net.types import DatagramSocket, Path, Platform, Received, Route, Transmit
 
@@ -32,15 +32,15 @@ BURST = 16
 class OpenConversation:
     """Implements `responder.datagram.Conversation`.
 
-    `taker` is the service that converses, with its bounds, and `prefix` the peer's, as its budget knows it; without a
-    taker there are no bounds.
+    `binding` is the service that converses, with its bounds, and `prefix` the peer's, as its budget knows it; without a
+    binding there are no bounds.
     """
 
     socket: DatagramSocket
     route: Route
     peer_port: int
     tally: Tally
-    taker: Taker | None = None
+    binding: Binding | None = None
     prefix: int = 0
 
     @property
@@ -62,9 +62,9 @@ class OpenConversation:
 
     def _bound_broken(self, size: int) -> str | None:
         """The outcome to count where an answer of so many bytes is more than the bounds allow."""
-        if self.taker is None:
+        if self.binding is None:
             return None
-        binding = self.taker.binding
+        binding = self.binding
         if size > binding.service.max_answer:
             return metrics.TOO_LONG
         return None if binding.budget is None else binding.budget.may_answer(self.prefix, size, trio.current_time())
@@ -82,8 +82,8 @@ class OpenConversation:
                 self.tally[metrics.STRANGER] += 1
 
     def _credit(self, size: int) -> None:
-        if self.taker is not None and self.taker.binding.budget is not None:
-            self.taker.binding.budget.asked(self.prefix, size, trio.current_time())
+        if self.binding is not None and self.binding.budget is not None:
+            self.binding.budget.asked(self.prefix, size, trio.current_time())
 
     def _is_ours(self, received: Received) -> bool:
         path = received.path
@@ -103,12 +103,12 @@ async def open_conversation(
     via: Via,
     peer_port: int,
     tally: Tally,
-    taker: Taker | None = None,
+    binding: Binding | None = None,
     prefix: int = 0,
 ) -> AsyncIterator[OpenConversation]:
-    """`taker` and `prefix` are as in `OpenConversation`.  Raises BindError where no socket can be had."""
+    """`binding` and `prefix` are as in `OpenConversation`.  Raises BindError where no socket can be had."""
     socket = platform.open_udp(0)
     try:
-        yield OpenConversation(socket, reply_route(path, interface, via), peer_port, tally, taker, prefix)
+        yield OpenConversation(socket, reply_route(path, interface, via), peer_port, tally, binding, prefix)
     finally:
         socket.close()

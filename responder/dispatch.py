@@ -221,7 +221,7 @@ class Port:
     def _flow(self, path: Path) -> Flow:
         flow = flow_of(path, self.table, self.bindings, self.counters, self.on_stale)
         for taker in flow.takers:
-            taker.origin = Arrival(self, flow, taker)
+            taker.origin = Arrival(self, path, flow.interface, flow.via, taker.binding, taker.tally, flow.prefix)
         return flow
 
     def _ask(self, flow: Flow, received: Received, takers: Sequence[Taker]) -> list[Outgoing]:

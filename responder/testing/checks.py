@@ -18,6 +18,7 @@ import math
 import sys
 from collections.abc import Sequence
 from ipaddress import IPv4Address
+from itertools import pairwise
 
 import attrs
 import trio
@@ -33,6 +34,9 @@ LATE = 10.0
 
 BLOCKS_A_SOURCE = 0.2
 """Blocks of memory that a forged source may leave on average: any record of one takes at least a block."""
+
+ROUNDS = 3
+"""Measurements of memory, of which the least counts."""
 
 WARM_UP = 5_000
 """Forged sources before memory is measured: more than the framework's and a plugin's bounded tables hold."""
@@ -109,12 +113,13 @@ async def delays_uniformly(
 async def keeps_no_state(at: Bench, *requests: bytes, sources: int = 1_000, to: str | None = None) -> None:
     """Requests from `sources` forged addresses, after as many as fill every bounded table, leave no object behind.
 
-    The answers go nowhere.  Objects are counted as CPython's blocks of memory (`sys.getallocatedblocks`).  Raises
+    The answers go nowhere.  Objects are counted as CPython's blocks of memory (`sys.getallocatedblocks`), in several
+    rounds, of which the least counts: what happens once, such as a log's first line, is no state.  Raises
     AssertionError with how many were kept.
     """
     flood = _Flood(at, requests, to)
-    before = await flood.send(WARM_UP)
-    kept = await flood.send(sources) - before
+    blocks = [await flood.send(WARM_UP)] + [await flood.send(sources) for _ in range(ROUNDS)]
+    kept = min(after - before for before, after in pairwise(blocks))
     assert kept <= BLOCKS_A_SOURCE * sources, f"keeps {kept} objects for {sources} forged sources"
 
 

@@ -13,7 +13,7 @@ from responder.addressing import reply_route
 from responder.budget import source_prefix
 from responder.conversation import OpenConversation
 from responder.datagram import Interface, Via
-from responder.flows import Binding, Taker
+from responder.flows import Binding
 from responder.instance import Instance, Prepared
 from responder.policy import Access
 from responder.server import open_server
@@ -75,8 +75,7 @@ class TestBounds:
         way, tally = path(), defaultdict(int)
         route = reply_route(way, LAN, Via.UNICAST)
         socket = FakeSocket(50000)
-        taker = Taker(binding, route, tally, -1)
-        return OpenConversation(socket, route, 4711, tally, taker, source_prefix(way.peer)), socket
+        return OpenConversation(socket, route, 4711, tally, binding, source_prefix(way.peer)), socket
 
     async def test_rate(self, autojump_clock: MockClock) -> None:
         conversation, socket = self.conversing(rate=2)
