@@ -26,8 +26,9 @@ def build(source: Path) -> Path | None:
     compiler = shlex.split(os.environ.get("CC") or "cc")
     made = target.with_suffix(".new")
     command = [
-        *(*compiler, "-O2", "-Wall", "-Wextra", "-Wno-missing-field-initializers", "-fPIC", "-shared"),
+        *(*compiler, "-O2", "-Wall", "-Wextra", *shlex.split(os.environ.get("CFLAGS", "")), "-fPIC", "-shared"),
         *("-I", sysconfig.get_path("include"), "-o", str(made), str(source)),
+        *shlex.split(os.environ.get("LDFLAGS", "")),
     ]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - the user's compiler

@@ -1,12 +1,13 @@
 /* recvmmsg and sendmmsg without Python between the system call and the objects: optional, see _linux_compiled.py.
 
    What it does is what _linux_batched.py does, and the same tests hold both.  It refuses to know what a way or a route
-   means: `decode` gives the path for the raw bytes of one, `encode` the raw bytes for the other. */
+   means: `decode` gives the path for the raw bytes of one, `encode` the raw bytes for the other.  It also refuses a call
+   while another of the same direction works in its memory (of a thread, of `decode`, of `encode`): payloads would go to
+   others' peers. */
 
 #define _GNU_SOURCE
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <structmember.h>
+#include "../_slots.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <stddef.h>
@@ -20,10 +21,13 @@
 #define PAYLOAD_STRIDE (PAYLOAD_SIZE + 192)
 #define CONTROL_SIZE 256
 #define SENDER_SIZE 20 /* sin6_addr and sin6_scope_id */
-#define NAME_REST 24   /* sin6_flowinfo and those */
+#define NAME_REST_AT offsetof(struct sockaddr_in6, sin6_flowinfo)
+#define NAME_REST 24 /* sin6_flowinfo and those */
 #define WAY_SIZE (SENDER_SIZE + sizeof(struct in6_pktinfo))
 #define REPLY_CONTROL 64
 #define WAYS 4096 /* remembered; a power of two */
+
+_Static_assert(NAME_REST_AT + NAME_REST == sizeof(struct sockaddr_in6), "a sockaddr_in6 ends with sin6_scope_id");
 
 typedef struct {
     size_t size;
@@ -32,44 +36,39 @@ typedef struct {
 } Way;
 
 typedef struct {
+    Py_ssize_t payload, path, peer_port, truncated, control;
+} Places;
+
+typedef struct {
     PyObject_HEAD
     PyTypeObject *kind;
+    Places at; /* where the slots are in an object of that kind */
     PyObject *decode;
-    Py_ssize_t payload, path, peer_port, truncated, control; /* where the slots are in an object of that kind */
     long long drops;
+    int receiving, sending; /* a call is under way */
     size_t control_size;
     unsigned char *payloads;
     Way *ways;
     struct mmsghdr in[SLOTS], out[SLOTS];
     struct iovec iov_in[SLOTS], iov_out[SLOTS];
     struct sockaddr_in6 names_in[SLOTS], names_out[SLOTS];
-    union {
-        struct cmsghdr align;
-        unsigned char bytes[CONTROL_SIZE];
-    } controls_in[SLOTS];
-    union {
-        struct cmsghdr align;
-        unsigned char bytes[REPLY_CONTROL];
-    } controls_out[SLOTS];
+    _Alignas(struct cmsghdr) unsigned char controls_in[SLOTS][CONTROL_SIZE], controls_out[SLOTS][REPLY_CONTROL];
 } Native;
 
-static int slot_offset(PyObject *kind, const char *name, Py_ssize_t *offset)
+/* No tp_clear beside it: a cycle through `decode` has a function or the like, which has one. */
+static int native_traverse(Native *self, visitproc visit, void *arg)
 {
-    PyObject *found = PyObject_GetAttrString(kind, name);
-    if (found == NULL)
-        return -1;
-    if (!Py_IS_TYPE(found, &PyMemberDescr_Type)) {
-        Py_DECREF(found);
-        PyErr_Format(PyExc_TypeError, "%s is no slot", name);
-        return -1;
-    }
-    *offset = ((PyMemberDescrObject *)found)->d_member->offset;
-    Py_DECREF(found);
+    Py_VISIT(self->kind);
+    Py_VISIT(self->decode);
+    if (self->ways != NULL)
+        for (size_t i = 0; i < WAYS; i++)
+            Py_VISIT(self->ways[i].path);
     return 0;
 }
 
 static void native_dealloc(Native *self)
 {
+    PyObject_GC_UnTrack(self);
     if (self->ways != NULL)
         for (size_t i = 0; i < WAYS; i++)
             Py_XDECREF(self->ways[i].path);
@@ -81,65 +80,76 @@ static void native_dealloc(Native *self)
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
 
-static int native_init(Native *self, PyObject *arguments, PyObject *keywords)
+static void lay_out(Native *self, size_t payload_size)
 {
-    static char *names[] = {"kind", "decode", "payload_size", "control_size", NULL};
-    PyObject *kind, *decode;
-    unsigned int payload_size = PAYLOAD_SIZE, control_size = CONTROL_SIZE;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O!O|II", names, &PyType_Type, &kind, &decode,
-                                     &payload_size, &control_size))
-        return -1;
-    if (payload_size > PAYLOAD_SIZE || control_size > CONTROL_SIZE || self->payloads != NULL) {
-        PyErr_SetString(PyExc_ValueError, "sizes too large, or made twice");
-        return -1;
-    }
-    if (slot_offset(kind, "payload", &self->payload) || slot_offset(kind, "path", &self->path) ||
-        slot_offset(kind, "peer_port", &self->peer_port) || slot_offset(kind, "truncated", &self->truncated) ||
-        slot_offset(kind, "control", &self->control))
-        return -1;
-    void *payloads = mmap(NULL, (size_t)SLOTS * PAYLOAD_STRIDE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (payloads == MAP_FAILED) {
-        PyErr_SetFromErrno(PyExc_OSError);
-        return -1;
-    }
-    self->payloads = payloads;
-    self->ways = PyMem_Calloc(WAYS, sizeof(Way));
-    if (self->ways == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    self->control_size = control_size;
-    Py_INCREF(kind);
-    self->kind = (PyTypeObject *)kind;
-    Py_INCREF(decode);
-    self->decode = decode;
     for (int i = 0; i < SLOTS; i++) {
         self->iov_in[i].iov_base = self->payloads + (size_t)i * PAYLOAD_STRIDE;
         self->iov_in[i].iov_len = payload_size;
         self->in[i].msg_hdr.msg_name = &self->names_in[i];
         self->in[i].msg_hdr.msg_iov = &self->iov_in[i];
         self->in[i].msg_hdr.msg_iovlen = 1;
-        self->in[i].msg_hdr.msg_control = self->controls_in[i].bytes;
-        self->in[i].msg_hdr.msg_controllen = control_size;
+        self->in[i].msg_hdr.msg_control = self->controls_in[i];
+        self->in[i].msg_hdr.msg_controllen = self->control_size;
         self->in[i].msg_hdr.msg_namelen = sizeof(struct sockaddr_in6);
         self->names_out[i].sin6_family = AF_INET6;
         self->out[i].msg_hdr.msg_name = &self->names_out[i];
         self->out[i].msg_hdr.msg_namelen = sizeof(struct sockaddr_in6);
         self->out[i].msg_hdr.msg_iov = &self->iov_out[i];
         self->out[i].msg_hdr.msg_iovlen = 1;
-        self->out[i].msg_hdr.msg_control = self->controls_out[i].bytes;
+        self->out[i].msg_hdr.msg_control = self->controls_out[i];
     }
-    return 0;
+}
+
+/* All in one, so that there is none whose memory is not laid out. */
+static PyObject *native_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
+{
+    static char *names[] = {"kind", "decode", "payload_size", "control_size", NULL};
+    PyTypeObject *kind;
+    PyObject *decode;
+    Py_ssize_t payload_size = PAYLOAD_SIZE, control_size = CONTROL_SIZE;
+    Places at;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O!O|nn", names, &PyType_Type, &kind, &decode,
+                                     &payload_size, &control_size))
+        return NULL;
+    if (payload_size < 0 || payload_size > PAYLOAD_SIZE || control_size < 0 || control_size > CONTROL_SIZE)
+        return PyErr_Format(PyExc_ValueError, "payload_size: 0-%d, control_size: 0-%d", PAYLOAD_SIZE, CONTROL_SIZE);
+    if (slot_offset(kind, "payload", &at.payload) || slot_offset(kind, "path", &at.path) ||
+        slot_offset(kind, "peer_port", &at.peer_port) || slot_offset(kind, "truncated", &at.truncated) ||
+        slot_offset(kind, "control", &at.control))
+        return NULL;
+    Native *self = (Native *)type->tp_alloc(type, 0);
+    if (self == NULL)
+        return NULL;
+    Py_INCREF(kind);
+    self->kind = kind;
+    Py_INCREF(decode);
+    self->decode = decode;
+    self->at = at;
+    self->control_size = (size_t)control_size;
+    self->drops = -1;
+    void *payloads = mmap(NULL, (size_t)SLOTS * PAYLOAD_STRIDE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    self->ways = PyMem_Calloc(WAYS, sizeof(Way));
+    self->payloads = payloads == MAP_FAILED ? NULL : payloads;
+    if (self->payloads == NULL || self->ways == NULL) {
+        Py_DECREF(self);
+        return PyErr_NoMemory();
+    }
+    lay_out(self, (size_t)payload_size);
+    return (PyObject *)self;
 }
 
 /* The sender and the pktinfo of a datagram: IPv4's where there are both.  The size of what is written. */
 static size_t way_of(Native *self, struct msghdr *header, unsigned char *raw)
 {
-    const unsigned char *pktinfo = NULL;
+    const struct sockaddr_in6 *sender = header->msg_name;
+    const unsigned char *pktinfo = NULL, *end = (unsigned char *)header->msg_control + header->msg_controllen;
     size_t size = 0;
-    memcpy(raw, &((struct sockaddr_in6 *)header->msg_name)->sin6_addr, 16);
-    memcpy(raw + 16, &((struct sockaddr_in6 *)header->msg_name)->sin6_scope_id, 4);
+    memcpy(raw, &sender->sin6_addr, 16);
+    memcpy(raw + 16, &sender->sin6_scope_id, 4);
     for (struct cmsghdr *message = CMSG_FIRSTHDR(header); message != NULL; message = CMSG_NXTHDR(header, message)) {
+        /* A length that lies ends the walk, as in cmsg.py. */
+        if (message->cmsg_len < CMSG_LEN(0) || message->cmsg_len > (size_t)(end - (unsigned char *)message))
+            break;
         size_t told = message->cmsg_len - CMSG_LEN(0); /* less than it should be where there was no room */
         if (message->cmsg_level == IPPROTO_IP && message->cmsg_type == IP_PKTINFO &&
             told >= sizeof(struct in_pktinfo)) {
@@ -176,7 +186,7 @@ static PyObject *path_of(Native *self, const unsigned char *raw, size_t size)
             return NULL;
         memcpy(way->raw, raw, size);
         way->size = size;
-        Py_XSETREF(way->path, path);
+        Py_XSETREF(way->path, path); /* what goes may run Python: it can't receive, see `receiving` */
     }
     Py_INCREF(way->path);
     return way->path;
@@ -186,44 +196,25 @@ static PyObject *received_of(Native *self, int slot)
 {
     struct msghdr *header = &self->in[slot].msg_hdr;
     unsigned char raw[WAY_SIZE];
+    if (header->msg_namelen < sizeof(struct sockaddr_in6)) /* no such sender: at least not the one before */
+        memset(header->msg_name, 0, sizeof(struct sockaddr_in6));
     size_t size = way_of(self, header, raw);
-    char *one = (char *)self->kind->tp_alloc(self->kind, 0);
+    PyObject *one = self->kind->tp_alloc(self->kind, 0);
     if (one == NULL)
         return NULL;
-    *(PyObject **)(one + self->payload) = PyBytes_FromStringAndSize(header->msg_iov->iov_base, self->in[slot].msg_len);
-    *(PyObject **)(one + self->path) = path_of(self, raw, size);
-    *(PyObject **)(one + self->peer_port) = PyLong_FromLong(ntohs(self->names_in[slot].sin6_port));
-    *(PyObject **)(one + self->control) =
-        PyBytes_FromStringAndSize(header->msg_control, (Py_ssize_t)header->msg_controllen);
-    *(PyObject **)(one + self->truncated) = PyBool_FromLong(header->msg_flags & MSG_TRUNC);
-    if (*(PyObject **)(one + self->payload) == NULL || *(PyObject **)(one + self->path) == NULL ||
-        *(PyObject **)(one + self->peer_port) == NULL || *(PyObject **)(one + self->control) == NULL) {
-        Py_DECREF(one);
-        return NULL;
-    }
-    return (PyObject *)one;
+    SLOT_AT(one, self->at.truncated) = PyBool_FromLong(header->msg_flags & MSG_TRUNC);
+    if ((SLOT_AT(one, self->at.payload) =
+             PyBytes_FromStringAndSize(header->msg_iov->iov_base, (Py_ssize_t)self->in[slot].msg_len)) == NULL ||
+        (SLOT_AT(one, self->at.peer_port) = PyLong_FromLong(ntohs(self->names_in[slot].sin6_port))) == NULL ||
+        (SLOT_AT(one, self->at.control) =
+             PyBytes_FromStringAndSize(header->msg_control, (Py_ssize_t)header->msg_controllen)) == NULL ||
+        (SLOT_AT(one, self->at.path) = path_of(self, raw, size)) == NULL)
+        Py_CLEAR(one);
+    return one;
 }
 
-PyDoc_STRVAR(receive_doc, "receive(descriptor, limit) -> what is there, or the errno of why there is nothing.");
-
-static PyObject *native_receive(Native *self, PyObject *const *arguments, Py_ssize_t given)
+static PyObject *received_list(Native *self, int count)
 {
-    if (given != 2) {
-        PyErr_SetString(PyExc_TypeError, "receive(descriptor, limit)");
-        return NULL;
-    }
-    long descriptor = PyLong_AsLong(arguments[0]), limit = PyLong_AsLong(arguments[1]);
-    if (PyErr_Occurred())
-        return NULL;
-    if (limit > SLOTS)
-        limit = SLOTS;
-    int count;
-    self->drops = -1;
-    Py_BEGIN_ALLOW_THREADS
-    count = recvmmsg((int)descriptor, self->in, (unsigned int)limit, 0, NULL);
-    Py_END_ALLOW_THREADS
-    if (count < 0)
-        return PyLong_FromLong(errno);
     PyObject *list = PyList_New(count);
     for (int slot = 0; slot < count; slot++) {
         PyObject *one = list == NULL ? NULL : received_of(self, slot);
@@ -237,6 +228,48 @@ static PyObject *native_receive(Native *self, PyObject *const *arguments, Py_ssi
         self->in[slot].msg_hdr.msg_flags = 0;
     }
     return list;
+}
+
+/* A file descriptor, or -1 with an exception; whether it is one that is open, the kernel says (EBADF). */
+static int descriptor_of(PyObject *given, int *descriptor)
+{
+    long value = PyLong_AsLong(given);
+    if (value == -1 && PyErr_Occurred())
+        return -1;
+    *descriptor = (int)value;
+    if (*descriptor == value)
+        return 0;
+    PyErr_SetString(PyExc_OverflowError, "no file descriptor");
+    return -1;
+}
+
+static const char in_use[] = "another call works in this memory: it is for one thread, and not for its own callbacks";
+
+PyDoc_STRVAR(receive_doc, "receive(descriptor, limit) -> what is there, or the errno of why there is nothing.");
+
+static PyObject *native_receive(Native *self, PyObject *const *arguments, Py_ssize_t given)
+{
+    int descriptor, count, error;
+    if (given != 2) {
+        PyErr_SetString(PyExc_TypeError, "receive(descriptor, limit)");
+        return NULL;
+    }
+    Py_ssize_t limit = PyNumber_AsSsize_t(arguments[1], NULL);
+    if ((limit == -1 && PyErr_Occurred()) || descriptor_of(arguments[0], &descriptor) != 0)
+        return NULL;
+    if (limit < 0 || self->receiving) {
+        PyErr_SetString(limit < 0 ? PyExc_ValueError : PyExc_RuntimeError, limit < 0 ? "limit is negative" : in_use);
+        return NULL;
+    }
+    self->receiving = 1;
+    self->drops = -1;
+    Py_BEGIN_ALLOW_THREADS
+    count = recvmmsg(descriptor, self->in, limit > SLOTS ? SLOTS : (unsigned int)limit, 0, NULL);
+    error = errno;
+    Py_END_ALLOW_THREADS
+    PyObject *result = count < 0 ? PyLong_FromLong(error) : received_list(self, count);
+    self->receiving = 0;
+    return result;
 }
 
 /* Put a message into a slot; -1 with an exception. */
@@ -267,8 +300,8 @@ static int fill(Native *self, int slot, PyObject *message, PyObject *routes, PyO
     const char *bytes = PyBytes_AS_STRING(encoded);
     size_t control = (size_t)PyBytes_GET_SIZE(encoded) - NAME_REST;
     self->names_out[slot].sin6_port = htons((unsigned short)port);
-    memcpy(&self->names_out[slot].sin6_flowinfo, bytes, NAME_REST);
-    memcpy(self->controls_out[slot].bytes, bytes + NAME_REST, control);
+    memcpy((char *)&self->names_out[slot] + NAME_REST_AT, bytes, NAME_REST);
+    memcpy(self->controls_out[slot], bytes + NAME_REST, control);
     self->out[slot].msg_hdr.msg_controllen = control;
     self->iov_out[slot].iov_base = PyBytes_AS_STRING(payload);
     self->iov_out[slot].iov_len = (size_t)PyBytes_GET_SIZE(payload);
@@ -276,59 +309,77 @@ static int fill(Native *self, int slot, PyObject *message, PyObject *routes, PyO
     return 0;
 }
 
-PyDoc_STRVAR(send_doc, "send(descriptor, messages, start, routes, encode) -> how many from there on went, or minus an errno.");
-
-static PyObject *native_send(Native *self, PyObject *const *arguments, Py_ssize_t given)
+/* Send the first of `messages`, a tuple of our own: it keeps the payloads alive, whatever becomes of the caller's list. */
+static PyObject *send_first(Native *self, int descriptor, PyObject *messages, PyObject *routes, PyObject *encode)
 {
-    if (given != 5 || !PyDict_Check(arguments[3])) {
-        PyErr_SetString(PyExc_TypeError, "send(descriptor, messages, start, routes, encode)");
-        return NULL;
-    }
-    long descriptor = PyLong_AsLong(arguments[0]), start = PyLong_AsLong(arguments[2]);
-    if (PyErr_Occurred())
-        return NULL;
-    /* A tuple of its own keeps the payloads alive, whatever becomes of the caller's list meanwhile. */
-    PyObject *messages = PySequence_Tuple(arguments[1]);
-    if (messages == NULL)
-        return NULL;
-    int filled = 0, sent = 0;
-    for (; filled < SLOTS && start + filled < PyTuple_GET_SIZE(messages); filled++)
-        if (fill(self, filled, PyTuple_GET_ITEM(messages, start + filled), arguments[3], arguments[4]) != 0) {
-            if (filled == 0) {
-                Py_DECREF(messages);
+    int filled = 0, sent, error;
+    for (; filled < SLOTS && filled < PyTuple_GET_SIZE(messages); filled++)
+        if (fill(self, filled, PyTuple_GET_ITEM(messages, filled), routes, encode) != 0) {
+            if (filled == 0 || !PyErr_ExceptionMatches(PyExc_Exception)) /* a KeyboardInterrupt comes once */
                 return NULL;
-            }
             PyErr_Clear(); /* those before it go, and the next call meets it again */
             break;
         }
     Py_BEGIN_ALLOW_THREADS
-    sent = sendmmsg((int)descriptor, self->out, (unsigned int)filled, 0);
+    sent = sendmmsg(descriptor, self->out, (unsigned int)filled, 0);
+    error = errno;
     Py_END_ALLOW_THREADS
-    if (sent < 0)
-        sent = -errno;
+    return PyLong_FromLong(sent < 0 ? -error : sent);
+}
+
+PyDoc_STRVAR(send_doc, "send(descriptor, messages, start, routes, encode) -> how many from there on went, or minus an errno.");
+
+static PyObject *native_send(Native *self, PyObject *const *arguments, Py_ssize_t given)
+{
+    int descriptor;
+    if (given != 5 || !PyDict_Check(arguments[3])) {
+        PyErr_SetString(PyExc_TypeError, "send(descriptor, messages, start, routes, encode)");
+        return NULL;
+    }
+    Py_ssize_t start = PyLong_AsSsize_t(arguments[2]);
+    if ((start == -1 && PyErr_Occurred()) || descriptor_of(arguments[0], &descriptor) != 0)
+        return NULL;
+    if (start < 0 || start > PY_SSIZE_T_MAX - SLOTS) {
+        PyErr_SetString(PyExc_ValueError, "start is no place in a sequence");
+        return NULL;
+    }
+    PyObject *part = PySequence_GetSlice(arguments[1], start, start + SLOTS);
+    PyObject *messages = part == NULL ? NULL : PySequence_Tuple(part);
+    Py_XDECREF(part);
+    if (messages == NULL)
+        return NULL;
+    PyObject *result = NULL;
+    if (self->sending)
+        PyErr_SetString(PyExc_RuntimeError, in_use);
+    else {
+        self->sending = 1;
+        result = send_first(self, descriptor, messages, arguments[3], arguments[4]);
+        self->sending = 0;
+    }
     Py_DECREF(messages);
-    return PyLong_FromLong(sent);
+    return result;
 }
 
 static PyMethodDef native_methods[] = {
     {"receive", (PyCFunction)(void (*)(void))native_receive, METH_FASTCALL, receive_doc},
     {"send", (PyCFunction)(void (*)(void))native_send, METH_FASTCALL, send_doc},
-    {NULL},
+    {NULL, NULL, 0, NULL},
 };
 
 static PyMemberDef native_members[] = {
     {"drops", T_LONGLONG, offsetof(Native, drops), READONLY, "The drop counter that the last call was told; -1: none."},
-    {NULL},
+    {NULL, 0, 0, 0, NULL},
 };
 
 static PyTypeObject native_type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "responder.net._linux_native.Native",
     .tp_basicsize = sizeof(Native),
-    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .tp_doc = "The memory that the two calls work in.  For one thread; its sockets may share it.",
-    .tp_new = PyType_GenericNew,
-    .tp_init = (initproc)native_init,
+    .tp_new = native_new,
     .tp_dealloc = (destructor)native_dealloc,
+    .tp_traverse = (traverseproc)native_traverse,
+    .tp_free = PyObject_GC_Del,
     .tp_methods = native_methods,
     .tp_members = native_members,
 };
@@ -342,14 +393,8 @@ static struct PyModuleDef module = {
 
 PyMODINIT_FUNC PyInit__linux_native(void)
 {
-    PyObject *made;
-    if (PyType_Ready(&native_type) < 0 || (made = PyModule_Create(&module)) == NULL)
-        return NULL;
-    Py_INCREF(&native_type);
-    if (PyModule_AddObject(made, "Native", (PyObject *)&native_type) < 0) {
-        Py_DECREF(&native_type);
-        Py_DECREF(made);
-        return NULL;
-    }
+    PyObject *made = PyModule_Create(&module);
+    if (made != NULL && PyModule_AddType(made, &native_type) < 0)
+        Py_CLEAR(made);
     return made;
 }

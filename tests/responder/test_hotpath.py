@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Callable
+from copy import copy
 from functools import cache
+from typing import Any
 
 import pytest
 import trio
@@ -13,6 +16,7 @@ from hypothesis import strategies as st
 
 from responder import PASS, Answer, Datagram, Reply, dispatch
 from responder.errors import PeerError
+from responder.flows import Binding, Flow, Taker
 from responder.instance import Instance
 from responder.metrics import Histogram
 from responder.net.types import Path, Received
@@ -22,6 +26,8 @@ from .bench import Bench, Probe, bench
 
 if dispatch._compiled() is None:
     pytest.skip("the compiled modules were not built, or are switched off", allow_module_level=True)
+
+from responder import _hotpath
 
 
 @pytest.fixture(params=["compiled", "python"])
@@ -144,6 +150,129 @@ async def test_what_is_no_received_datagram_is_refused() -> None:
     async with bench(Instance.of(Probe(respond))) as it:
         with pytest.raises(TypeError, match="Received"):
             port_of(it)._answers([object()])  # type: ignore[list-item] # what is tested
+
+
+async def test_a_handler_may_spoil_its_request(hot: str) -> None:
+    def respond(request: Datagram) -> Answer:
+        for name in ("peer_port", "path", "truncated", "origin"):
+            delattr(request, name)
+        return b"answer"
+
+    async with bench(Instance.of(Probe(respond))) as it:
+        await it.deliver(*(received(b"x", "10.71.0.9", 40000, False) for _ in range(3)))
+        assert [(message.payload, message.port) for message in it.socket.sent] == [(b"answer", 40000)] * 3
+
+
+async def test_a_handler_may_have_the_flows_forgotten(hot: str) -> None:
+    def respond(request: Datagram) -> Answer:
+        port_of(it).forget_flows()
+        gc.collect()
+        return request.payload
+
+    async with bench(Instance.of(Probe(respond))) as it:
+        await it.deliver(*(received(bytes([number]), "10.71.0.9", 40000, False) for number in range(3)))
+        assert it.replies() == [b"\0", b"\1", b"\2"]
+
+
+async def test_a_handler_may_replace_what_its_taker_has(hot: str) -> None:
+    async with bench(Instance.of(Probe(lambda _: b"first"))) as it:
+        port = port_of(it)
+        burst = [received(b"x", "10.71.0.9", 40000, False) for _ in range(3)]
+        taker = port.flows.find(burst[0].path).plain
+        assert taker is not None
+        binding = taker.binding
+
+        def replacing() -> Callable[[Datagram], object]:
+            def respond(_: Datagram) -> bytes:
+                taker.respond = lambda _: b"later"
+                taker.origin = copy(taker.origin)
+                del taker.binding
+                gc.collect()
+                taker.binding = binding
+                return b"first"
+
+            return respond
+
+        taker.respond = replacing()
+        messages, _ = port._answers(burst)
+        assert [message[0] for message in messages] == [b"first", b"later", b"later"]
+
+
+async def test_a_handler_may_change_the_burst(hot: str) -> None:
+    def respond(request: Datagram) -> Answer:
+        burst.clear()
+        return request.payload
+
+    async with bench(Instance.of(Probe(respond))) as it:
+        burst = [received(b"x", "10.71.0.9", 40000, False) for _ in range(3)]
+        messages, tallies = port_of(it)._answers(burst)
+        assert ([message[0] for message in messages], len(tallies)) == ([b"x"], 1)
+
+
+async def test_a_handler_may_have_others_answered(hot: str) -> None:
+    inner: list[bytes] = []
+
+    def respond(request: Datagram) -> Answer:
+        if request.payload == b"outer":
+            messages, _ = port_of(it)._answers([received(b"inner", "10.71.0.9", 40000, False)])
+            inner.extend(message[0] for message in messages)
+        return request.payload
+
+    async with bench(Instance.of(Probe(respond))) as it:
+        await it.deliver(received(b"outer", "10.71.0.9", 40000, False))
+        assert (inner, it.replies()) == ([b"inner"], [b"outer"])
+
+
+@pytest.mark.parametrize("name", ["path", "peer_port"])
+async def test_a_datagram_that_lacks_something_is_a_mistake(hot: str, name: str) -> None:
+    async with bench(Instance.of(Probe(respond))) as it:
+        burst = [received(b"x", "10.71.0.9", 40000, False)]
+        delattr(burst[0], name)
+        with pytest.raises(AttributeError):
+            port_of(it)._answers(burst)
+
+
+@pytest.mark.parametrize("name", ["binding", "route", "tally", "origin"])
+async def test_a_taker_that_lacks_something_is_a_mistake(hot: str, name: str) -> None:
+    async with bench(Instance.of(Probe(respond))) as it:
+        burst = [received(b"x", "10.71.0.9", 40000, False)]
+        delattr(port_of(it).flows.find(burst[0].path).plain, name)
+        with pytest.raises(AttributeError):
+            port_of(it)._answers(burst)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("binding", object()), ("tally", ()), ("plain", "1000")],
+    ids=["binding", "tally", "plain"],
+)
+async def test_a_taker_with_something_else_is_a_mistake(name: str, value: object) -> None:
+    async with bench(Instance.of(Probe(respond))) as it:
+        burst = [received(b"x", "10.71.0.9", 40000, False)]
+        setattr(port_of(it).flows.find(burst[0].path).plain, name, value)
+        with pytest.raises((TypeError, SystemError)):
+            port_of(it)._answers(burst)
+
+
+async def test_what_is_no_flow_is_refused() -> None:
+    async with bench(Instance.of(Probe(respond))) as it:
+        burst = [received(b"x", "10.71.0.9", 40000, False)]
+        port_of(it).flows.known[burst[0].path] = object()  # type: ignore[assignment] # what is tested
+        with pytest.raises(TypeError, match="expected Flow, got object"):
+            port_of(it)._answers(burst)
+
+
+async def test_classes_without_the_slots_are_refused() -> None:
+    class Lent:
+        path, peer_port, truncated, origin = Received.path, Received.peer_port, Received.truncated, Received.origin
+
+    setup: Any = _hotpath.setup
+    for classes in ((Received, Flow, Taker, Datagram), (Lent, Flow, Taker, Binding), (Received, Taker, Flow, Binding)):
+        with pytest.raises((AttributeError, TypeError)):
+            setup(*classes, "answered")
+    async with bench(Instance.of(Probe(respond))) as it:  # nothing of them is used
+        await it.deliver(received(b"none", "10.71.0.9", 40000, False))
+        assert it.count("silent") == 1
 
 
 async def test_nothing_is_left_behind(hot: str) -> None:
