@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .config.option_types import Duration, Size
 from .datagram import (
     ChangeKind,
     Conversation,
@@ -37,25 +38,12 @@ from .errors import (
     SourceUnavailable,
     Unreachable,
 )
-from .kinds import Duration, Size
-from .plugin import (
-    API_VERSION,
-    PASS,
-    Answer,
-    Connection,
-    Context,
-    Handler,
-    Network,
-    Pass,
-    Plugin,
-    Service,
-    Stopping,
-)
+from .plugin import API_VERSION, PASS, Answer, Connection, Context, Handler, Network, Pass, Plugin, Service, Stopping
 
 if TYPE_CHECKING:
-    from .embedding import serve
-    from .instance import Instance
-    from .server import Server
+    from .config.instance import Instance
+    from .server.embedding import serve
+    from .server.server import Server
 
 __all__ = [
     "API_VERSION",
@@ -100,7 +88,7 @@ __all__ = [
     "serve",
 ]
 
-_WHEN_ASKED = {"serve": "embedding", "Instance": "instance", "Server": "server"}
+_WHEN_ASKED = {"serve": "server.embedding", "Instance": "config.instance", "Server": "server.server"}
 """Names that are imported when they are first asked for, with their modules."""
 
 if not TYPE_CHECKING:  # a type checker would take any name for an attribute

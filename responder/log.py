@@ -1,7 +1,8 @@
 """Logging for the framework: standard `logging` underneath, so that an embedding program keeps its own set-up.
 
 A logger's methods take an event and fields: `log.warning("port is shared", port=1900)`.  The fields travel in the
-record as `record.fields`; `responder.daemon` renders them through structlog, and the message alone says them too.
+record as `record.fields`; `responder.daemon.daemon` renders them through structlog, and the message alone says them
+too.
 
 What peers or a failing network can repeat at will goes through `Repeated`: once, then at most every `interval` seconds
 with the number held back.  What is shown to people on a terminal goes through `printable`: a message may hold what a
@@ -17,7 +18,7 @@ from typing import Any
 
 import attrs
 
-from .tables import BoundedTable
+from .bounded import BoundedTable
 
 
 class Logger:

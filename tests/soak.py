@@ -33,25 +33,15 @@ import attrs
 from tests.lab.changing import memory
 from tests.lab.daemon import Child, daemon
 from tests.lab.namespaces import Lab, Namespace
-from tests.lab.operating import (
-    CONTROL,
-    HEAD,
-    Forger,
-    Load,
-    command,
-    descriptors,
-    get,
-    networks,
-    rewrite,
-    under_load,
-)
+from tests.lab.operating import CONTROL, HEAD, Forger, Load, command, descriptors, get, networks, rewrite, under_load
 from tests.plugins_for_tests import install, with_plugins
 
 HOST = "10.71.0.1"
 GROUP = "239.255.70.7"
 
 PREFIXES = {7008: 20_000, 7007: 5_000, 7009: 5_000, 7103: 5_000, 7111: 5_000}
-"""Forged sources sent first, by port: more than its tables hold (`responder.budget.MAX_BUCKETS`, 4,096 ways a socket).
+"""Forged sources sent first, by port: more than its tables hold (`responder.dispatch.budget.MAX_BUCKETS`, 4,096 ways a
+socket).
 
 All that answer are filled, since a table that fills up slowly looks like a leak for hours: each change of the
 interfaces makes the ways anew, and what a socket remembers of the old ones goes when newer ones push it out.

@@ -16,39 +16,12 @@ FRAMEWORK = ROOT / "responder"
 PLUGINS = ROOT / "plugins" / "responder_plugins"
 
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "datagram", "tables", "log"}),
-    frozenset({"plugin"}),
-    frozenset(
-        {"endpoint", "metrics", "keys", "kinds", "structure", "instance", "registry", "config", "policy", "sharing"}
-    ),
-    frozenset({"net"}),
-    frozenset(
-        {
-            "addressing",
-            "blame",
-            "timing",
-            "budget",
-            "following",
-            "capture",
-            "observing",
-            "querylog",
-            "sending",
-            "conversation",
-            "pool",
-            "flows",
-        }
-    ),
-    frozenset({"arrival", "answers"}),
-    frozenset({"later", "_hotpath"}),
-    frozenset({"dispatch", "streams"}),
-    frozenset({"supervisor"}),
-    frozenset({"ports", "server"}),
-    frozenset({"status", "embedding", "combining"}),
-    frozenset({"control", "exporter", "service_manager", "logsetup"}),
-    frozenset({"workers", "team", "team_control", "worker_process"}),
+    frozenset({"errors", "datagram", "plugin", "log", "bounded"}),
+    frozenset({"config", "net"}),
+    frozenset({"dispatch"}),
+    frozenset({"server"}),
     frozenset({"daemon"}),
-    frozenset({"worker"}),
-    frozenset({"terminal", "operate", "links", "scaffold", "cli"}),
+    frozenset({"cli"}),
     # What stands on all of it and is imported by none of it.
     frozenset({"", "__main__", "testing"}),
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from responder.config import parse
+from responder.config.reading import parse
 from responder.datagram import Datagram, Interface, Peer
 
 ROOT = Path(__file__).parent.parent

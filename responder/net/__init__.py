@@ -14,7 +14,7 @@ from ..errors import NetworkError
 from .types import Platform
 
 if TYPE_CHECKING:
-    from .activation import Inherited
+    from .inherited import Inherited
 
 
 def platform(inherited: Inherited | None = None) -> Platform:
@@ -25,21 +25,21 @@ def platform(inherited: Inherited | None = None) -> Platform:
     # In this form, with one return at the end, so that mypy checks each platform's line and no other.
     system: Platform
     if sys.platform == "linux":
-        from ._linux import LinuxPlatform  # noqa: PLC0415 - exists on Linux only
+        from .linux.platform import LinuxPlatform  # noqa: PLC0415 - exists on Linux only
 
         system = LinuxPlatform(inherited)
     elif sys.platform == "win32":
-        from ._windows import WindowsPlatform  # noqa: PLC0415 - exists on Windows only
+        from .windows.platform import WindowsPlatform  # noqa: PLC0415 - exists on Windows only
 
         system = WindowsPlatform()
     else:
-        from ._bsd_abi import system_of  # noqa: PLC0415 - the BSDs only
+        from .bsd.abi import system_of  # noqa: PLC0415 - the BSDs only
 
         bsd = system_of(sys.platform)
         if bsd is None:
             message = f"{sys.platform}: not supported (there are Linux, Windows, macOS and FreeBSD)"
             raise NetworkError(errno.ENOSYS, message)
-        from ._bsd import BsdPlatform  # noqa: PLC0415 - the BSDs only
+        from .bsd.platform import BsdPlatform  # noqa: PLC0415 - the BSDs only
 
         system = BsdPlatform(bsd)
     return system

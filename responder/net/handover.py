@@ -25,7 +25,7 @@ import trio
 
 from ..datagram import IPAddress
 from ..errors import BindError, ConfigError
-from .activation import Inherited
+from .inherited import Inherited
 from .types import Platform
 
 _PORT: Final = b"p"
@@ -73,7 +73,7 @@ class SharingPlatform(Platform, Protocol):
 def sharing_platform() -> SharingPlatform:
     """This machine's.  Raises ConfigError, which says why, where it can't divide a port among processes."""
     if sys.platform == "linux":
-        from ._linux import LinuxPlatform  # noqa: PLC0415 - exists on Linux only
+        from .linux.platform import LinuxPlatform  # noqa: PLC0415 - exists on Linux only
 
         return LinuxPlatform()
     raise ConfigError(why_not_shared(), path="daemon.workers")
@@ -199,7 +199,7 @@ class Giver:
 
 
 class Taker:
-    """The worker's end: ports go to `handed`, connections are accepted as by a listener of `responder.control`.
+    """The worker's end: ports go to `handed`, connections are accepted as by a listener of `responder.daemon.control`.
 
     Takes the descriptor that the process was started with.  `ended` is set once the supervising process has ended, or
     wants this one to.

@@ -3,7 +3,7 @@
 A message is one datagram to an AF_UNIX socket: a path, or with a leading "@" a name of Linux's abstract namespace.
 AF_VSOCK addresses, which a virtual machine's own manager is given, are refused.
 
-This file refuses to know what is said: `responder.service_manager` does.
+This file refuses to know what is said: `responder.daemon.service_manager` does.
 """
 
 from __future__ import annotations

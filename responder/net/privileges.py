@@ -23,6 +23,6 @@ def become(user: str) -> None:
     if sys.platform == "win32":
         raise ConfigError("Windows services run as the account that they are set up with", path=USER_KEY)
     else:  # noqa: RET506 - without it mypy would look for a POSIX module on Windows
-        from . import _privileges_posix  # noqa: PLC0415 - exists on POSIX only
+        from .posix import privileges  # noqa: PLC0415 - exists on POSIX only
 
-        _privileges_posix.become(user, USER_KEY)
+        privileges.become(user, USER_KEY)

@@ -5,7 +5,8 @@ records below, and a fake network does the same.  Records are made by the thousa
 datagrams share are objects of their own: a `Path` (who sent to which address on which interface) comes from a bounded
 table of the socket, one object for all datagrams of that way, and is compared by identity.
 
-This file refuses to decide anything: source addresses are chosen in `responder.dispatch`, options in the platforms.
+This file refuses to decide anything: source addresses are chosen in `responder.dispatch.port`, options in the
+platforms.
 """
 
 from __future__ import annotations

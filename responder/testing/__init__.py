@@ -18,14 +18,7 @@ A blocking service works in threads, during which a fake clock would jump: test 
 from __future__ import annotations
 
 from .bench import Bench, bench, exchange, payloads, settled
-from .checks import (
-    amplifies_at_most,
-    answered_from,
-    answers_within,
-    delays_uniformly,
-    keeps_no_state,
-    never_answers,
-)
+from .checks import amplifies_at_most, answered_from, answers_within, delays_uniformly, keeps_no_state, never_answers
 from .clients import FakeClient, Heard, NoAnswer
 from .hostile import hostile
 from .hosts import FakeHost

@@ -24,7 +24,7 @@ import trio
 import trio.testing
 
 from ..plugin import Plugin
-from ..server import Server
+from ..server.server import Server
 from .clients import FakeClient, Heard
 from .hosts import FakeHost
 from .interfaces import FakeInterface
@@ -89,7 +89,7 @@ class Bench:
         self.link.inject(payload, source=source, source_port=source_port, to=to or self.address, port=port)
 
     def outcomes(self) -> dict[str, int]:
-        """What became of the datagrams, by outcome (`responder.metrics`)."""
+        """What became of the datagrams, by outcome (`responder.dispatch.outcomes`)."""
         totals: dict[str, int] = {}
         for interfaces in self.server.counters.snapshot().values():
             for counts in interfaces.values():

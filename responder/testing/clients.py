@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from ..addressing import LIMITED_BROADCAST
 from ..datagram import Interface, IPAddress, Peer, is_link_scope_group
+from ..dispatch.addressing import LIMITED_BROADCAST
 from ..net.types import Membership, Route, Transmit
 from .sockets import to_address
 

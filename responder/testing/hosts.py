@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from ..addressing import needs_interface
+from ..config.instance import Instance, prepare
 from ..datagram import Interface, IPAddress, Via, unscoped
-from ..embedding import serving, to_instances
+from ..dispatch.addressing import needs_interface
 from ..errors import BindError, SourceUnavailable, Unreachable
-from ..following import SETTLE
-from ..instance import Instance, prepare
 from ..net.types import Changes, Transmit
 from ..net.types import Path as Way
 from ..plugin import Plugin
-from ..server import Server
+from ..server.embedding import serving, to_instances
+from ..server.interfaces import SETTLE
+from ..server.server import Server
 from .clients import FakeClient
 from .interfaces import FakeInterface
 from .routing import Hop, StaticRoute, next_hop, prefix_of

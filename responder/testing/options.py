@@ -8,12 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..config import parse
+from ..config.instance import Instance
+from ..config.reading import parse
+from ..config.registry import broken_rules
+from ..config.structuring import structure
 from ..errors import PluginError
-from ..instance import Instance
 from ..plugin import Plugin
-from ..registry import broken_rules
-from ..structure import structure
 
 P = TypeVar("P", bound=Plugin)
 

@@ -12,8 +12,8 @@ from ipaddress import ip_network
 
 import attrs
 
-from ..addressing import LIMITED_BROADCAST
 from ..datagram import Interface, IPAddress, IPNetwork
+from ..dispatch.addressing import LIMITED_BROADCAST
 
 
 @attrs.frozen

@@ -15,8 +15,8 @@ import attrs
 import trio
 import trio.testing
 
-from ..addressing import is_broadcast
 from ..datagram import Interface, IPAddress, Via, unscoped
+from ..dispatch.addressing import is_broadcast
 from ..errors import BindError, MessageTooLong, NetworkError
 from ..net.types import Accepted, Membership, Message, Path, Received, Transmit
 

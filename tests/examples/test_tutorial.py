@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from responder.instance import INSTANCE_KEYS
+from responder.config.instance import INSTANCE_KEYS
 from responder.testing import options
 
 TUTORIAL = Path(__file__).parents[2] / "examples" / "tutorial.md"

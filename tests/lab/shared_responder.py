@@ -15,8 +15,8 @@ import attrs
 import trio
 
 from responder import Answer, Datagram, Plugin, Service, net
-from responder.instance import Instance, prepare_all
-from responder.server import open_server
+from responder.config.instance import Instance, prepare_all
+from responder.server.server import open_server
 
 
 @attrs.frozen

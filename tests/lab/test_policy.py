@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from responder.budget import MAX_BUCKETS
-from responder.control import ask
-from responder.operate import trace_line
+from responder.cli.operate import trace_line
+from responder.daemon.control import ask
+from responder.dispatch.budget import MAX_BUCKETS
 
 from .changing import memory
 from .daemon import daemon

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import responder
-from responder.control import ask
+from responder.daemon.control import ask
 from tests.plugins_for_tests import install, with_plugins
 
 from .daemon import Child, daemon
@@ -372,7 +372,13 @@ def python_of_nobody() -> tuple[str, dict[str, str]]:
     for python in (sys.executable, "/usr/bin/python3"):
         # By env, since setpriv itself still starts programs as root may.
         as_nobody = ("setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", "env")
-        argv = [*as_nobody, python, "-P", "-c", "import responder.workers, responder.worker"]
+        argv = [
+            *as_nobody,
+            python,
+            "-P",
+            "-c",
+            "import responder.daemon.workers.parent, responder.daemon.workers.worker",
+        ]
         if subprocess.run(argv, env=environment, capture_output=True, check=False, timeout=60).returncode == 0:
             return python, environment
     pytest.skip("user nobody can run no Python here")

@@ -24,9 +24,9 @@ NEVER, SOON = 1e6, 0.2  # seconds
 
 RUN = textwrap.dedent("""
     import json, sys
-    from responder import following
+    from responder.server import interfaces as following
     from responder.cli import main
-    from responder.net._windows_udp import WindowsSocket
+    from responder.net.windows.udp import WindowsSocket
 
     def telling(name):
         method = getattr(WindowsSocket, name)

@@ -24,12 +24,12 @@ SHARED = [
         "test_tcp.py",
         "test_platform.py",
         "test_cmsg.py",
-        "test_windows.py",
-        "test_windows_groups.py",
-        "test_windows_interfaces.py",
-        "test_windows_udp.py",
-        "test_winsock.py",
-        "test_winsock_errors.py",
+        "windows/test_platform.py",
+        "windows/test_memberships.py",
+        "windows/test_interfaces.py",
+        "windows/test_udp.py",
+        "windows/test_winsock.py",
+        "windows/test_winsock_errors.py",
     )
 ]
 """By the contract alone, so that they run on every platform; and Windows' own pure ones, with its ctypes."""

@@ -16,18 +16,7 @@ from typing import TYPE_CHECKING, Final, Self
 import attrs
 import trio
 
-from responder import (
-    PASS,
-    Answer,
-    Connection,
-    Context,
-    Datagram,
-    Handler,
-    IPAddress,
-    Network,
-    Pass,
-    Via,
-)
+from responder import PASS, Answer, Connection, Context, Datagram, Handler, IPAddress, Network, Pass, Via
 
 from . import web, wire
 from .admission import MAX_CONNECTIONS, Admission, Place, Places

@@ -12,7 +12,7 @@ from responder_plugins.dns import Dns
 from responder_plugins.dns.answering import RCODES
 
 from responder import PeerError
-from responder.status import About, take
+from responder.daemon.status import About, take
 from responder.testing import bench
 from tests.plugins.dns import queries
 from tests.plugins.dns.asking import ZONE, ask_bytes, handler_of, request

@@ -19,9 +19,9 @@ from responder_plugins.ssdp.handler import SsdpHandler
 from responder_plugins.ssdp.wire import Message, read_message
 
 from responder import Context, Datagram, Interface, Peer, Via
-from responder.instance import Instance, Prepared
+from responder.config.instance import Instance, Prepared
 from responder.net.types import Transmit
-from responder.server import Server, open_server
+from responder.server.server import Server, open_server
 from tests.fakes import LAN, FakePlatform, FakeReceived, FakeSocket, path
 
 ROOT_UUID = "2fac1234-31f8-11b4-a222-08002b34c003"

@@ -17,7 +17,7 @@ from responder_plugins.ssdp.service import FIRST_WAIT, places_of
 from trio.testing import MockClock
 
 from responder import Interface, InterfaceAddress, SendRefused
-from responder.instance import Instance, Prepared
+from responder.config.instance import Instance, Prepared
 from tests.fakes import GUEST, LAN, LOOPBACK
 
 from .support import LAMP, ROOT_UUID, SINGLE, Sent, handler_of, serving

@@ -13,7 +13,8 @@ import trio
 from responder_plugins.ssdp.admission import MAX_PENDING, MAX_WINDOW, MIN_WINDOW
 from trio.testing import MockClock
 
-from responder import PASS, PeerError, Via, metrics
+from responder import PASS, PeerError, Via
+from responder.dispatch import outcomes
 from tests.fakes import FakeReceived, path
 
 from .support import BASIC, GROUP, LAMP, ROOT_UUID, SINGLE, handler_of, multicast, request_for, search, serving
@@ -167,7 +168,7 @@ async def test_hostile_messages_get_silence_and_are_counted(
         host.discovery.deliver(multicast(payload))
         await trio.sleep(CALM * 2)
         assert host.answers() == []
-        assert host.server.counters.total(metrics.MALFORMED) == 1
+        assert host.server.counters.total(outcomes.MALFORMED) == 1
         assert caplog.text == ""
         host.discovery.deliver(multicast(search()))
         await trio.sleep(CALM)
@@ -197,7 +198,7 @@ async def test_off_link_peers_get_nothing(autojump_clock: MockClock, tmp_path: P
         host.device.deliver(FakeReceived(search(mx=None), path("192.0.2.9")))
         await trio.sleep(CALM)
         assert host.answers() == host.answers(socket=host.device) == []
-        assert host.server.counters.total(metrics.OFF_LINK) == 2
+        assert host.server.counters.total(outcomes.OFF_LINK) == 2
 
 
 async def test_who_says_byebye_answers_no_more(autojump_clock: MockClock, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from responder_plugins.ssdp.handler import SsdpHandler
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from responder import PASS, PeerError
-from responder.status import About, take
+from responder.daemon.status import About, take
 
 from .support import BASIC, LAMP, SINGLE, handler_of, multicast, request_for, search, serving
 from .test_description import connection_of

@@ -8,7 +8,7 @@ import pytest
 from responder_plugins.ssdp import ServiceType, Ssdp
 
 from responder import ConfigErrors
-from responder.structure import structure
+from responder.config.structuring import structure
 
 from .support import BASIC, EMBEDDED_UUID, ROOT_UUID, SWITCH
 

@@ -88,7 +88,7 @@ def test_windows_sizes(abi: cmsg.Abi, empty: int, pktinfo: int, pktinfo6: int) -
 @given(size=st.integers(0, 4096))
 def test_this_machine_agrees(size: int) -> None:
     if sys.platform == "win32":
-        pytest.skip("this Python has no CMSG_SPACE; tests/responder/net/test_winsock_types.py asks the headers")
+        pytest.skip("this Python has no CMSG_SPACE; tests/responder/net/windows/test_winsock_types.py asks the headers")
     else:
         here = {"linux": (cmsg.LINUX_64, cmsg.LINUX_32), "darwin": (cmsg.DARWIN, cmsg.DARWIN)}[sys.platform]
         abi = here[struct.calcsize("P") == 4]

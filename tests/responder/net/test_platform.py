@@ -18,7 +18,7 @@ def test_this_machine_has_a_platform() -> None:
 def test_only_its_own_module_is_imported() -> None:
     code = "import sys, responder.net; responder.net.platform(); print(*sorted(sys.modules))"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    others = {"linux": ("_win", "_bsd"), "win32": ("_linux", "_bsd")}[sys.platform]
+    others = {"linux": ("windows", "bsd"), "win32": ("linux", "bsd", "posix")}[sys.platform]
     assert not [name for name in modules if name.startswith(tuple(f"responder.net.{other}" for other in others))]
     # Enumerating is not for every command.
     assert "ifaddr" not in modules

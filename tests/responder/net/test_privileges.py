@@ -21,7 +21,7 @@ ORDINARY = "nobody"
 UNPRIVILEGED = """
     # All now: an interpreter in root's home can't be read from later.
     import errno, os, pwd, socket, threading
-    import responder.net._privileges_posix
+    import responder.net.posix.privileges
     from responder.errors import NetworkError
     from responder.net.privileges import become
 

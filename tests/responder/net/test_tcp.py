@@ -103,13 +103,13 @@ class Failing(socket.socket):
     "code", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ECONNABORTED, errno.EAGAIN, errno.EPROTO]
 )
 async def test_what_accept_outlives(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
-    from responder.net import _linux, _linux_tcp  # noqa: PLC0415 - Linux only
+    from responder.net.linux import platform, tcp  # noqa: PLC0415 - Linux only
 
-    monkeypatch.setattr(_linux_tcp, "SHORTAGE_PAUSE", 0)
-    opened = _linux.LinuxPlatform().open_tcp(0)
+    monkeypatch.setattr(tcp, "SHORTAGE_PAUSE", 0)
+    opened = platform.LinuxPlatform().open_tcp(0)
     sock = Failing(fileno=opened._socket.detach())
     sock.codes = [code, code]
-    with closing(_linux_tcp.LinuxListener(sock, None)) as listener, trio.fail_after(PATIENCE):
+    with closing(tcp.LinuxListener(sock, None)) as listener, trio.fail_after(PATIENCE):
         async with await trio.open_tcp_stream("127.0.0.1", listener.port):
             await (await listener.accept()).stream.aclose()
             sock.codes = [errno.EINVAL]

@@ -14,9 +14,9 @@ from random import Random
 import attrs
 import trio
 
-from responder.net import _winsock
-from responder.net._windows import native_winsock
-from responder.net._winsock import Operations, Winsock
+from responder.net.windows import winsock
+from responder.net.windows.platform import native_winsock
+from responder.net.windows.winsock import Operations, Winsock
 
 assert sys.platform == "win32"  # type checkers elsewhere skip the rest
 
@@ -116,5 +116,5 @@ class Flat:
         if error[0] is None:
             assert handles() <= self.handles
             assert grown < self.allowed_bytes
-            assert not _winsock._in_flight
+            assert not winsock._in_flight
             assert trio.lowlevel.current_statistics().io_statistics.tasks_waiting_overlapped == 0

@@ -7,10 +7,10 @@ import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from responder.net import cmsg
-from responder.net._windows import native_winsock
-from responder.net._windows_udp import ABI, decode_path
-from responder.net._winsock import Incoming, Message, receive_into
-from responder.net._winsock_types import (
+from responder.net.windows.platform import native_winsock
+from responder.net.windows.udp import ABI, decode_path
+from responder.net.windows.winsock import Incoming, Message, receive_into
+from responder.net.windows.winsock_types import (
     AF_INET,
     AF_INET6,
     IP_PKTINFO,

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from responder.net._winsock import Incoming, Operations
+from responder.net.windows.winsock import Incoming, Operations
 
 from .accounting import Flat, storm
 from .support import Socket, from_v4, from_v6

@@ -11,11 +11,11 @@ import pytest
 import trio
 import trio.testing
 
-from responder.net._windows import WindowsPlatform
-from responder.net._winsock import Operations, send_message
-from responder.net._winsock_errors import SendTimedOut, SendWouldBlock
-from responder.net._winsock_types import AF_INET6, SO_SNDBUF, SOL_SOCKET, pack_sockaddr
 from responder.net.types import Route, Transmit
+from responder.net.windows.platform import WindowsPlatform
+from responder.net.windows.winsock import Operations, send_message
+from responder.net.windows.winsock_errors import SendTimedOut, SendWouldBlock
+from responder.net.windows.winsock_types import AF_INET6, SO_SNDBUF, SOL_SOCKET, pack_sockaddr
 
 from .accounting import Flat, storm
 from .support import Socket

@@ -13,8 +13,8 @@ import trio
 import trio.testing
 
 from responder.net import platform as this_platform
-from responder.net._windows import WindowsPlatform
 from responder.net.types import Membership
+from responder.net.windows.platform import WindowsPlatform
 
 LO = ip_address("127.0.0.1")
 

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import pytest
 
-from responder.net import _winsock
-from responder.net._windows import native_winsock
-from responder.net._winsock import Outgoing, receive_message, send_message, send_with_routine
-from responder.net._winsock_errors import (
+from responder.net.windows import winsock
+from responder.net.windows.platform import native_winsock
+from responder.net.windows.winsock import Outgoing, receive_message, send_message, send_with_routine
+from responder.net.windows.winsock_errors import (
     BroadcastForbidden,
     DatagramTooLong,
     FlagNotSupported,
@@ -23,7 +23,7 @@ from responder.net._winsock_errors import (
     SendingShutDown,
     WinsockError,
 )
-from responder.net._winsock_types import (
+from responder.net.windows.winsock_types import (
     MSG_DONTROUTE,
     MSG_OOB,
     MSG_PARTIAL,
@@ -36,7 +36,7 @@ from responder.net._winsock_types import (
 
 assert sys.platform == "win32"  # type checkers elsewhere skip the rest
 
-from responder.net._winsock_native import NativeWinsock  # noqa: E402 - exists there only
+from responder.net.windows.winsock_native import NativeWinsock  # noqa: E402 - exists there only
 
 from .support import AF_INET, Socket, from_v4, from_v6  # noqa: E402 - the same
 
@@ -173,7 +173,7 @@ def test_row_14_a_routine_runs_in_an_alertable_wait_and_nowhere_else(open_socket
     # All that waited have run before the wait returned; they may run in any order.
     assert sorted(ran) == [("inside", 0, 6), ("one", 0, 3), ("three", 0, 5), ("two", 0, 3)]
     assert [other.received()[0] for _ in range(4)] == [b"one", b"two", b"three", b"inside"]
-    assert not _winsock._in_flight
+    assert not winsock._in_flight
 
 
 def test_row_14_control_data_and_a_routine(open_socket: Open) -> None:
@@ -184,7 +184,7 @@ def test_row_14_control_data_and_a_routine(open_socket: Open) -> None:
             one.winsock, Outgoing([b"x"], one.name_of(other, "::1"), from_v6("::1")), lambda *_: pytest.fail("it ran")
         )
     sleep_alertably()
-    assert not _winsock._in_flight
+    assert not winsock._in_flight
 
 
 def test_row_17_windows_vista_or_newer() -> None:

@@ -9,12 +9,12 @@ import pytest
 import trio
 
 from responder.errors import SourceUnavailable
-from responder.net._windows import WindowsPlatform
-from responder.net._windows_udp import WindowsReceived
-from responder.net._winsock import send_message
-from responder.net._winsock_errors import BadPointer, InvalidArgument, SourceNotAvailable
-from responder.net._winsock_types import AF_INET6, pack_sockaddr
 from responder.net.types import Route, Transmit
+from responder.net.windows.platform import WindowsPlatform
+from responder.net.windows.udp import WindowsReceived
+from responder.net.windows.winsock import send_message
+from responder.net.windows.winsock_errors import BadPointer, InvalidArgument, SourceNotAvailable
+from responder.net.windows.winsock_types import AF_INET6, pack_sockaddr
 
 from .support import AF_INET, Socket, from_v4, from_v6
 

@@ -1,0 +1,5 @@
+"""The command `responderd`: one file a command, and `output`, which they share."""
+
+from .commands import main
+
+__all__ = ["main"]

@@ -1,0 +1,60 @@
+"""What the commands share for a terminal: tables, JSON, and how they end.
+
+What they show may be others' words (a peer's, a plugin's, an interface's name), so nothing of it reaches the terminal
+raw.  This file refuses to know commands and what they show.
+"""
+
+# ruff: noqa: PLC0415 - rich within functions: `--help` and JSON have no tables
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+import click
+
+from ..errors import ConfigErrors, NetworkError, ResponderError
+from ..log import printable
+
+CONFIG_MISTAKE = 2
+SYSTEM_REFUSES = 1
+
+# A pipe has no width, and a cut-off cell is of no use to a program.
+PIPE_WIDTH = 10_000
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+
+
+def exit_with(errors: Sequence[ResponderError], status: int = 0) -> NoReturn:
+    """Print each mistake on a line of standard error and exit; a mistake in the config outweighs the system's."""
+    for error in errors:
+        for one in error.errors if isinstance(error, ConfigErrors) else [error]:
+            # Of a NetworkError the words alone: they say more than the number before them.
+            text = one.strerror if isinstance(one, NetworkError) and one.strerror else str(one)
+            click.echo(f"error: {printable(' '.join(text.split()))}", err=True)
+    if errors:
+        status = SYSTEM_REFUSES if all(isinstance(error, NetworkError) for error in errors) else CONFIG_MISTAKE
+    sys.exit(status)
+
+
+def print_json(value: Any) -> None:
+    # In ASCII: some terminals act on the control characters beyond it too.
+    click.echo(json.dumps(value, indent=2))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
+    """A table as wide as the terminal, or as its content where standard output is none; cells may have lines."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold", justify="right" if column in numbers else "left")
+    for row in rows:
+        table.add_row(*("\n".join(map(printable, cell.split("\n"))) for cell in row))
+    # Names are the system's and others': neither markup nor emoji codes.
+    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    Console(markup=False, emoji=False, highlight=False, width=width).print(table)

@@ -1,0 +1,343 @@
+"""An instance: a plugin with its options, and the keys that every plugin's table may have, laid over its services.
+
+The keys (`InstanceKeys`) say where and for whom the plugin answers; they are the framework's, so no plugin has an
+option of such a name.  `Instance.of` makes an instance from Python, by the same rules as a config file does.
+
+This file refuses to know TOML, files and which plugins are installed; `responder.config.reading` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from ipaddress import IPv6Address, ip_address
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import attrs
+
+from .. import datagram
+from ..datagram import IPAddress, IPNetwork, SourceGroup, to_group, unscoped
+from ..errors import ConfigError, ConfigErrors, PluginError
+from ..log import get_logger
+from ..plugin import Context, Handler, Plugin, Service, Stamp, stamp_of
+from .key_paths import concatenate, did_you_mean, join
+from .option_types import ADDRESSES, LEAVES, Kind, quiet
+
+_log = get_logger(__name__)
+
+
+def _in_range(low: int, high: int) -> Callable[[int], int]:
+    def read(value: int) -> int:
+        if not low <= value <= high:
+            raise ValueError("")
+        return value
+
+    return read
+
+
+def _read_group(value: datagram.Group | str) -> datagram.Group:
+    if isinstance(value, SourceGroup) or (isinstance(value, str) and "@" in value):
+        return to_group(value)
+    address: IPAddress = _ADDRESS.read(value)
+    if not address.is_multicast:
+        raise ValueError("it is no multicast address")
+    return address
+
+
+def _read_listen(value: IPAddress | str) -> IPAddress:
+    """Only a link-local IPv6 address has a scope, and it has no meaning without one (RFC 4007 section 6)."""
+    address = ip_address(value) if isinstance(value, str) else value
+    scoped = isinstance(address, IPv6Address) and address.scope_id is not None
+    plain: IPAddress = _ADDRESS.read(unscoped(address) if scoped else value)
+    if plain.is_multicast:
+        raise ValueError("it is a multicast address, which belongs in groups")
+    if (isinstance(plain, IPv6Address) and plain.is_link_local) is not scoped:
+        raise ValueError(
+            "only a link-local address has a scope (%)" if scoped else f"it needs its interface, as in '{plain}%eth0'"
+        )
+    return address
+
+
+def _read_pattern(value: str) -> str:
+    if not value.removeprefix("!"):
+        raise ValueError("")
+    return value
+
+
+def _read_seconds(value: float) -> float:
+    seconds: float = LEAVES[float].read(value)
+    if seconds <= 0:
+        raise ValueError("")
+    return seconds
+
+
+def _read_bound(value: float) -> float:
+    bound: float = LEAVES[float].read(value)
+    if bound < 0:
+        raise ValueError("")
+    return bound
+
+
+_ADDRESS = LEAVES[frozenset(ADDRESSES)]
+
+Port: TypeAlias = Annotated[int, Kind("port (0..65535)", _in_range(0, 0xFFFF), (int,))]
+HopLimit: TypeAlias = Annotated[int, Kind("hop limit (1..255)", _in_range(1, 0xFF), (int,))]
+Count: TypeAlias = Annotated[int, Kind("positive integer", _in_range(1, 2**63), (int,))]
+Bound: TypeAlias = Annotated[float, Kind("non-negative number", _read_bound, (float, int))]
+Seconds: TypeAlias = Annotated[float, Kind("positive number of seconds", _read_seconds, (float, int))]
+Pattern: TypeAlias = Annotated[str, Kind("pattern of interface names", _read_pattern, example="'eth*' or '!docker*'")]
+Group: TypeAlias = Annotated[
+    datagram.Group,
+    Kind("multicast address", _read_group, (*_ADDRESS.raw, SourceGroup), example="239.255.0.1 or ff02::1234"),
+]
+ListenAddress: TypeAlias = Annotated[IPAddress, attrs.evolve(_ADDRESS, read=quiet(_read_listen, ADDRESSES))]
+
+
+@attrs.frozen(kw_only=True)
+class InstanceKeys:
+    """The keys of every `[plugins.NAME]` table, beside the plugin's own options.
+
+    use              the plugin, where the table's name is not the plugin's
+    port, ports      the port of a plugin with one service; `ports.NAME` of one with several
+    groups           the multicast groups to join, in place of the service's own; `groups.NAME` with several services;
+                     "GROUP@SOURCE" hears that source only (RFC 4607)
+    hop_limit        of what is sent; `hop_limit.NAME` with several services
+    listen           addresses to bind in place of the wildcard; IPv6 link-local ones with their interface (`%eth0`)
+    interfaces       shell patterns of interface names; `!pattern` excludes; none: all interfaces
+    allow, deny      only these peers; none: all.  Never these peers
+    on_link          only peers on the arrival interface's own links
+    rate             answers a second to a source prefix (/24, /56), with a burst of as many; 0: no bound
+    amplification    bytes out to a source prefix for each byte in; 0: no bound
+    max_answer       bytes of one answer; a longer one is dropped and counted
+    max_pending      asynchronous answers in flight; a datagram beyond it is dropped and counted
+    answer_timeout   seconds that an asynchronous answer may take
+    max_connections  TCP connections at a time
+    """
+
+    use: str | None = None
+    port: Port | None = None
+    ports: dict[str, Port] | None = None
+    groups: tuple[Group, ...] | dict[str, tuple[Group, ...]] | None = None
+    hop_limit: HopLimit | dict[str, HopLimit] | None = None
+    listen: tuple[ListenAddress, ...] = ()
+    interfaces: tuple[Pattern, ...] = ()
+    allow: tuple[IPNetwork, ...] = ()
+    deny: tuple[IPNetwork, ...] = ()
+    on_link: bool | None = None
+    rate: Bound | None = None
+    amplification: Bound | None = None
+    max_answer: Count | None = None
+    max_pending: Count = 256
+    answer_timeout: Seconds = 30.0
+    max_connections: Count = 100
+
+
+INSTANCE_KEYS = frozenset(field.name for field in attrs.fields(InstanceKeys))
+
+# Of one service, by its name where there are several.
+_ONE_SERVICES_KEYS = {"use", "port", "ports", "groups", "hop_limit"}
+# Of all services of the instance; None leaves each what it is.
+_ALL_SERVICES_KEYS = ("on_link", "rate", "amplification", "max_answer")
+
+
+_OWN_KEYS = INSTANCE_KEYS - _ONE_SERVICES_KEYS - set(_ALL_SERVICES_KEYS)
+
+
+@attrs.frozen
+class Instance:
+    """One table of the config, checked; the fields without a word here are those of `InstanceKeys`.
+
+    name      the instance's name
+    plugin    with its options
+    services  the plugin's, with the instance's keys laid over them
+    folder    what relative files start from
+    """
+
+    name: str
+    plugin: Plugin
+    services: tuple[Service, ...]
+    listen: tuple[IPAddress, ...] = ()
+    interfaces: tuple[str, ...] = ()
+    allow: tuple[IPNetwork, ...] = ()
+    deny: tuple[IPNetwork, ...] = ()
+    max_pending: int = 256
+    answer_timeout: float = 30.0
+    max_connections: int = 100
+    folder: Path = attrs.field(factory=Path.cwd)
+
+    @classmethod
+    def of(cls, plugin: Plugin, name: str | None = None, *, folder: Path | None = None, **keys: Any) -> Instance:
+        """An instance from Python: `Instance.of(Echo(), port=7007, groups=["239.255.70.7"], interfaces=["eth*"])`.
+
+        `name` is the class' in small letters unless given, `keys` are those of `InstanceKeys` without `use`; values
+        may be as in TOML or of their Python types.  Raises ConfigErrors.
+        """
+        name = name or type(plugin).__name__.lower()
+        path = join("plugins", name)
+        folder = folder or Path.cwd()
+        if "use" in keys:
+            raise ConfigErrors([ConfigError("the plugin is given already", path=join(path, "use"))])
+        read = read_keys(keys, path=path, folder=folder)
+        return cls.with_keys(name, plugin, overlaid(plugin.services, read, path=path), read, folder=folder)
+
+    @classmethod
+    def with_keys(
+        cls, name: str, plugin: Plugin, services: tuple[Service, ...], keys: InstanceKeys, *, folder: Path
+    ) -> Instance:
+        """An instance with those of the keys that `overlaid` has not laid over the services already."""
+        others = attrs.asdict(keys, recurse=False, filter=lambda field, _value: field.name in _OWN_KEYS)
+        return cls(name, plugin, services, folder=folder, **others)
+
+
+def read_keys(table: Mapping[str, Any], *, path: str, folder: Path) -> InstanceKeys:
+    """Raises ConfigErrors."""
+    from .structuring import structure  # noqa: PLC0415 - cattrs is slow to import, and the embedded default needs none
+
+    return structure(table, InstanceKeys, path=path, folder=folder)
+
+
+def overlaid(services: tuple[Service, ...], keys: InstanceKeys, *, path: str) -> tuple[Service, ...]:
+    """The services as the keys change them.  Raises ConfigErrors."""
+    errors: list[ConfigError] = []
+    names = [service.name for service in services]
+    changes: dict[str, dict[str, Any]] = {name: {} for name in names}
+
+    def lay(key: str, field: str, value: Any) -> None:
+        """`value` is for the one service, or, being a table, for each by name."""
+        here = join(path, key)
+        by_name = "ports" if field == "port" else field
+        if value is None:
+            return
+        if not names:
+            errors.append(ConfigError("the plugin has no service that this could be for", path=here))
+        elif isinstance(value, dict) and len(names) > 1:
+            for name, own in value.items():
+                if name in changes:
+                    changes[name][field] = own
+                else:
+                    hint = did_you_mean(name, names) or f"there are: {', '.join(names)}"
+                    errors.append(ConfigError(f"no such service; {hint}", path=join(here, name)))
+        elif isinstance(value, dict):
+            errors.append(ConfigError(f"the plugin has one service: write {field} = ...", path=here))
+        elif len(names) > 1:
+            wanted = ", ".join(f"{by_name}.{name}" for name in names)
+            errors.append(ConfigError(f"the plugin has several services: write {wanted}", path=here))
+        else:
+            changes[names[0]][field] = value
+
+    lay("port", "port", keys.port)
+    lay("ports", "port", keys.ports)
+    lay("groups", "groups", keys.groups)
+    lay("hop_limit", "hop_limit", keys.hop_limit)
+    common = {key: getattr(keys, key) for key in _ALL_SERVICES_KEYS if getattr(keys, key) is not None}
+    result = tuple(attrs.evolve(service, **common, **changes[service.name]) for service in services)
+    grouped = [service.name for service in result if service.groups]
+    if keys.listen and grouped:
+        own = ", ".join(f"groups.{name} = []" for name in grouped) if len(names) > 1 else "groups = []"
+        hint = "" if keys.groups else f"; {own} switches the plugin's own off"
+        message = f"not together with groups: a socket bound to an address hears none{hint}"
+        errors.append(ConfigError(message, path=join(path, "listen")))
+    if errors:
+        raise ConfigErrors(errors)
+    return result
+
+
+@attrs.frozen(eq=False)
+class Prepared:
+    """An instance with its handler, the files that its plugin read, each as it was then, and what is served without.
+
+    Where its plugin failed (`failure`) the handler is one that passes everything on.
+    """
+
+    instance: Instance
+    handler: Handler
+    files: Mapping[Path, Stamp] = attrs.field(factory=dict)
+    complaints: tuple[ConfigError, ...] = ()
+    failure: PluginError | None = None
+
+    def is_current(self, instance: Instance) -> bool:
+        """Would preparing that instance give the same again?  Looks at the files; a failure may have passed."""
+        return (
+            self.failure is None
+            and self.instance == instance
+            and all(stamp_of(path) == stamp for path, stamp in self.files.items())
+        )
+
+
+def prepare(instance: Instance) -> Prepared:
+    """Let the plugin prepare its handler, in this thread: it may read files, so call it in one of its own.
+
+    Raises ConfigErrors with paths under the instance's, PluginError for whatever else the plugin raises.
+    """
+    context = Context(instance.name, instance.folder)
+    path = join("plugins", instance.name)
+    try:
+        handler = instance.plugin.prepare(context)
+    except ConfigErrors as error:
+        raise ConfigErrors(_under(path, error.errors)) from error
+    except ConfigError as error:
+        raise ConfigErrors(_under(path, [error])) from error
+    except PluginError as error:
+        raise PluginError(f"{path}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"{path}: prepare failed: {type(error).__name__}: {error}") from error
+    missing = [name for name in ("respond", "converse", "run") if not callable(getattr(handler, name, None))]
+    if missing:
+        raise PluginError(f"{path}: prepare returned {handler!r}, which is no handler: it has no {', '.join(missing)}")
+    complaints = tuple(_under(path, context.complaints))
+    for complaint in complaints:
+        _log.error("served without", plugin=instance.name, reason=str(complaint))
+    return Prepared(instance, handler, dict(context.files), complaints)
+
+
+def failed(instance: Instance, error: PluginError) -> Prepared:
+    """What stands for an instance whose plugin failed; logs why."""
+    _log.error("the plugin can't start", exc_info=error.__cause__ or error, plugin=instance.name)
+    return Prepared(instance, Handler(), failure=error)
+
+
+def no_one(_name: str) -> bool:
+    return False
+
+
+async def prepare_all(
+    instances: Iterable[Instance], present: Iterable[Prepared] = (), *, may_fail: Callable[[str], bool] = no_one
+) -> list[Prepared]:
+    """Each instance, prepared in a thread; one of `present` where it is still what it would be.
+
+    A plugin that fails, through no mistake of the configuration, is logged and kept as failed where `may_fail` says so
+    of the instance's name, so that the others serve.  A cancelled call leaves a `prepare` that hangs to itself: it must
+    not hold up the end.
+
+    Raises ConfigErrors with the mistakes of all of them.
+    """
+    import trio  # noqa: PLC0415 - the commands that only look at plugins need none
+
+    by_name = {each.instance.name: each for each in present}
+    prepared: list[Prepared] = []
+    errors: list[ConfigError] = []
+    for instance in instances:
+        old = by_name.get(instance.name)
+        try:
+            if old is not None and await trio.to_thread.run_sync(old.is_current, instance, abandon_on_cancel=True):
+                prepared.append(old)
+            else:
+                prepared.append(await trio.to_thread.run_sync(prepare, instance, abandon_on_cancel=True))
+        except ConfigErrors as several:
+            errors.extend(several.errors)
+        except PluginError as error:
+            if may_fail(instance.name):
+                prepared.append(failed(instance, error))
+            else:
+                errors.append(ConfigError(str(error)))
+    if errors:
+        raise ConfigErrors(errors)
+    return prepared
+
+
+def _under(path: str, errors: Iterable[ConfigError]) -> Iterable[ConfigError]:
+    """A plugin knows its options' names, but not the instance's."""
+    for error in errors:
+        inside = error.path == path or error.path.startswith((f"{path}.", f"{path}["))
+        where = error.path if inside else concatenate(path, error.path)
+        yield ConfigError(error.message, path=where, file=error.file, line=error.line)

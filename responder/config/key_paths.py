@@ -1,0 +1,37 @@
+"""Keys of a configuration: their full paths as messages give them, and the nearest known one to a wrong one.
+
+This file refuses to know which keys there are.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection
+from difflib import get_close_matches
+
+from ..errors import ConfigError
+
+BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def join(path: str, key: str) -> str:
+    """The path of a key of the table at `path`, quoted where TOML needs it: `plugins.dns.zones."example.test"`."""
+    return concatenate(path, key if BARE_KEY.fullmatch(key) else json.dumps(key, ensure_ascii=False))
+
+
+def concatenate(path: str, rest: str) -> str:
+    """A path and one that starts from there: `plugins.x` and `devices[0].uuid`, or `[0]`; either may be empty."""
+    return f"{path}.{rest}" if path and rest and not rest.startswith("[") else f"{path}{rest}"
+
+
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """The question, or nothing where no known name is near."""
+    near = get_close_matches(name, list(known), 1)
+    return f"did you mean {near[0]!r}?" if near else ""
+
+
+def unknown_key(path: str, key: str, known: Collection[str]) -> ConfigError:
+    """The error for a key that the table at `path` can't have."""
+    hint = did_you_mean(key, known) or f"known here: {', '.join(sorted(known))}"
+    return ConfigError(f"unknown key; {hint}", path=join(path, key))

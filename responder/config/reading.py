@@ -1,0 +1,380 @@
+"""The configuration: a TOML file into checked instances, with all its mistakes at once.
+
+`load` answers for everything that the file and the options' types can tell; what only a plugin knows (the files that
+its options name) is `prepare`'s.  An unknown key is an error that names its path and the nearest key.
+
+This file refuses to run plugins, to open anything but the one file, and to bind.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+import attrs
+
+from ..errors import ConfigError, ConfigErrors, PluginError
+from ..plugin import Context, Plugin
+from . import registry
+from .divisible import undividable, undividable_work
+from .endpoint import Endpoint
+from .instance import (
+    INSTANCE_KEYS,
+    Instance,
+    InstanceKeys,
+    Prepared,
+    failed,
+    no_one,
+    overlaid,
+    prepare,
+    prepare_all,
+    read_keys,
+)
+from .key_paths import did_you_mean, join, unknown_key
+from .option_types import LEAVES, Kind, mismatch
+
+TOP_LEVEL = ("daemon", "plugins")
+
+# The name is also a folder's (`Network.state_dir`) and a metric's label.
+INSTANCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+EMBEDDED_PORT = 5300
+
+MAX_WORKERS = 64
+
+
+def _read_workers(value: int) -> int:
+    if not 1 <= value <= MAX_WORKERS:
+        raise ValueError("")
+    return value
+
+
+def _read_grace(value: float) -> float:
+    seconds: float = LEAVES[float].read(value)
+    if seconds < 0:
+        raise ValueError("")
+    return seconds
+
+
+MetricsEndpoint: TypeAlias = Annotated[
+    Endpoint, Kind("HOST:PORT", Endpoint.parse, example="127.0.0.1:9153 or [::1]:9153")
+]
+Grace: TypeAlias = Annotated[float, Kind("non-negative number of seconds", _read_grace, (float, int))]
+Workers: TypeAlias = Annotated[int, Kind(f"number of processes (1..{MAX_WORKERS})", _read_workers, (int,))]
+
+
+@attrs.frozen(kw_only=True)
+class DaemonOptions:
+    """The table `[daemon]`.
+
+    log      from which level on messages are logged
+    grace    seconds that plugins have for their goodbyes
+    settle   seconds that an interface must have been quiet before plugins are told of its changes
+    control  the socket of `responderd status`, `trace` and `reload`; none: they can't ask
+    metrics  "HOST:PORT" of the Prometheus endpoint, also /health and /ready; none: there is none
+    queries  log a line for each answer
+    user     become this user once the ports are open
+    state    where plugins keep state; none: the service manager's folder, or the user's
+    workers  processes that share each port (`responder.daemon.workers.parent`); 1: this one serves
+    """
+
+    log: Literal["debug", "info", "warning", "error"] = "info"
+    grace: Grace = 2.0
+    settle: Grace = 0.3
+    control: Path | None = None
+    metrics: MetricsEndpoint | None = None
+    queries: bool = False
+    user: str | None = None
+    state: Path | None = None
+    workers: Workers = 1
+
+    def needs_restart(self, new: DaemonOptions) -> list[str]:
+        """The keys that differ in `new`, but which only a restart changes."""
+        fixed = ("control", "metrics", "user", "settle", "state", "workers")
+        return [f"daemon.{key}" for key in fixed if getattr(new, key) != getattr(self, key)]
+
+
+@attrs.frozen
+class Config:
+    """A whole configuration, checked; the instances in the order of the file, which is the order they are asked in."""
+
+    daemon: DaemonOptions
+    instances: tuple[Instance, ...]
+    file: Path | None = None
+
+
+@attrs.frozen
+class BrokenPlugin:
+    """What stands for an instance whose plugin can't be loaded: `error` names it by its place in the configuration."""
+
+    name: str
+    error: ConfigError
+    cause: PluginError
+
+    def prepared(self, folder: Path) -> Prepared:
+        """Logs why, as for one that can't prepare."""
+        return failed(Instance(self.name, Plugin(), (), folder=folder), self.cause)
+
+
+@attrs.frozen
+class Reading:
+    """What a file says: its mistakes, and what is sound beside them.
+
+    `doubtful` are instances whose plugin has sound options, but whose keys are wrong: they can't be served, but their
+    plugin can look at its files, so that their mistakes are told at once too.  `broken` are those whose plugin is
+    installed but can't be loaded, which is not the configuration's fault.
+    """
+
+    daemon: DaemonOptions
+    instances: tuple[Instance, ...]
+    doubtful: tuple[Instance, ...]
+    broken: tuple[BrokenPlugin, ...]
+    errors: tuple[ConfigError, ...]
+    file: Path | None
+    folder: Path
+    text: str
+
+    def config(self) -> Config:
+        """Raises ConfigErrors."""
+        errors = (*self.errors, *(each.error for each in self.broken))
+        if errors:
+            raise ConfigErrors(errors)
+        return Config(self.daemon, self.instances, self.file)
+
+
+def read(file: Path) -> Reading:
+    """Read and check a file; relative names in it start from its folder.  Raises ConfigErrors for an unreadable one."""
+    folder = file.absolute().parent
+    try:
+        text = Context("", folder).read_text(file.name)
+    except ConfigError as error:
+        raise ConfigErrors([ConfigError(error.message, file=file, line=error.line)]) from error
+    return read_text(text, file=file, folder=folder)
+
+
+def read_text(text: str, *, file: Path | None, folder: Path) -> Reading:
+    """Check a configuration's text; `file` is only for messages.  Raises ConfigErrors where it is not TOML."""
+    table = _parse_toml(text, file)
+    unknown = [unknown_key("", key, TOP_LEVEL) for key in table if key not in TOP_LEVEL]
+    errors = list(unknown)
+    daemon = DaemonOptions()
+    with _Collected(errors):
+        daemon = _read_daemon(table.get("daemon", {}), folder)
+    plugins = table.get("plugins", {})
+    instances: list[Instance] = []
+    doubtful: list[Instance] = []
+    broken: list[BrokenPlugin] = []
+    if not isinstance(plugins, dict):
+        errors.append(ConfigError(str(mismatch("a table", plugins)), path="plugins"))
+    elif not plugins and not unknown:
+        errors.append(ConfigError("nothing to serve: no [plugins.NAME] table"))
+    else:
+        for name, options in plugins.items():
+            with _Collected(errors):
+                try:
+                    instances.append(_read_instance(name, options, folder, doubtful))
+                except _CannotLoadError as error:
+                    (one,) = error.errors
+                    broken.append(BrokenPlugin(name, ConfigError(one.message, path=one.path, file=file), error.cause))
+    errors += undividable(instances, daemon.workers)
+    named = [ConfigError(each.message, path=each.path, file=each.file or file, line=each.line) for each in errors]
+    return Reading(daemon, tuple(instances), tuple(doubtful), tuple(broken), tuple(named), file, folder, text)
+
+
+def load(file: Path) -> Config:
+    """`read`, for those who want it without mistakes.  Raises ConfigErrors with all of them."""
+    return read(file).config()
+
+
+def parse(text: str, *, file: Path | None, folder: Path) -> Config:
+    """`read_text`, for those who want it without mistakes.  Raises ConfigErrors with all of them."""
+    return read_text(text, file=file, folder=folder).config()
+
+
+async def load_prepared(
+    file: Path, present: Iterable[Prepared] = (), *, may_fail: Callable[[str], bool] = no_one
+) -> tuple[Config, list[Prepared]]:
+    """Load a file and let its plugins prepare, which are `present` where they are what they were.
+
+    `may_fail` is as in `prepare_all`, and for plugins that can't be loaded too.  Raises ConfigErrors with the mistakes
+    that either finds, and with the failures where no plugin is left that could serve.
+    """
+    import trio  # noqa: PLC0415 - as in `responder.config.instance`
+
+    return await prepare_reading(await trio.to_thread.run_sync(read, file, abandon_on_cancel=True), present, may_fail)
+
+
+async def prepare_reading(
+    reading: Reading, present: Iterable[Prepared] = (), may_fail: Callable[[str], bool] = no_one
+) -> tuple[Config, list[Prepared]]:
+    """The same for what is read already."""
+    errors = list(reading.errors)
+    # With a mistake nothing is served in any case, so that every failure is one more thing to tell.
+    spared = no_one if errors else may_fail
+    errors += [each.error for each in reading.broken if not spared(each.name)]
+    prepared: list[Prepared] = []
+    with _Collected(errors):
+        prepared = await prepare_all((*reading.instances, *reading.doubtful), present, may_fail=spared)
+    errors += undividable_work(prepared, reading.daemon.workers)
+    if errors:
+        raise ConfigErrors(errors)
+    prepared += [each.prepared(reading.folder) for each in reading.broken]
+    failures = [each.failure for each in prepared if each.failure is not None]
+    if len(failures) == len(prepared):
+        raise ConfigErrors(ConfigError(str(each), file=reading.file) for each in failures)
+    return Config(reading.daemon, reading.instances, reading.file), prepared
+
+
+def embedded_default() -> Config:
+    """What is served without a configuration: `whoami` on a port that needs no rights.  Raises PluginError."""
+    plugin = registry.load("whoami")()
+    # Typed values need no structuring, and so no import of cattrs before the first answer.
+    keys = InstanceKeys(port=EMBEDDED_PORT)
+    services = overlaid(plugin.services, keys, path="plugins.whoami")
+    return Config(DaemonOptions(), (Instance.with_keys("whoami", plugin, services, keys, folder=Path.cwd()),))
+
+
+def unmatched_patterns(config: Config, names: Collection[str]) -> list[tuple[str, str]]:
+    """The paths and patterns of `interfaces` that match none of the names: no mistake, since a link may come later."""
+    return [
+        (f"{join('plugins', instance.name)}.interfaces[{index}]", pattern)
+        for instance in config.instances
+        for index, pattern in enumerate(instance.interfaces)
+        # That nothing is there to be excluded is as it should be.
+        if not pattern.startswith("!") and not any(fnmatchcase(name, pattern) for name in names)
+    ]
+
+
+def _parse_toml(text: str, file: Path | None) -> dict[str, Any]:
+    import tomllib  # noqa: PLC0415 - the embedded default has no file to parse
+
+    try:
+        # Editors on Windows put a byte order mark first, which TOML does not know.
+        return tomllib.loads(text.removeprefix("\ufeff"))
+    except tomllib.TOMLDecodeError as error:
+        # tomllib tells the place only in its message.
+        message, _, place = str(error).partition(" (at ")
+        found = re.search(r"line (\d+), column (\d+)", place)
+        line = int(found[1]) if found else text.count("\n") + 1
+        column = f" (column {found[2]})" if found else " (at the end)"
+        lines = text.splitlines()
+        line = min(line, max(1, len(lines)))
+        stands = lines[line - 1].strip() if lines else ""
+        what = f"is not TOML: {message}{column}: {stands}" if stands else f"is not TOML: {message}{column}"
+        raise ConfigErrors([ConfigError(what, file=file, line=line)]) from error
+
+
+def _read_daemon(table: Any, folder: Path) -> DaemonOptions:
+    if table == {}:
+        return DaemonOptions()
+    from .structuring import structure  # noqa: PLC0415 - as in `responder.instance`
+
+    return structure(table, DaemonOptions, path="daemon", folder=folder)
+
+
+def _read_instance(name: str, table: Any, folder: Path, doubtful: list[Instance]) -> Instance:
+    """One `[plugins.NAME]` table.  What can be prepared although it is wrong is added to `doubtful`.
+
+    Raises ConfigErrors, and _CannotLoadError.
+    """
+    from .structuring import structure  # noqa: PLC0415 - as in `responder.instance`
+
+    path = join("plugins", name)
+    if not INSTANCE_NAME.fullmatch(name):
+        raise ConfigErrors([ConfigError("expected a name of letters, digits, '-', '_' and '.'", path=path)])
+    if not isinstance(table, dict):
+        raise ConfigErrors([ConfigError(str(mismatch("a table", table)), path=path)])
+    errors: list[ConfigError] = []
+    keys = plugin = services = broken = None
+    with _Collected(errors):
+        keys = read_keys({key: table[key] for key in table if key in INSTANCE_KEYS}, path=path, folder=folder)
+    with _Collected(errors):
+        try:
+            cls = _plugin_class(name, table, path)
+        except _CannotLoadError as error:
+            broken = error
+            raise
+        if cls is not None:
+            with _Collected(errors):
+                options = {key: table[key] for key in table if key not in INSTANCE_KEYS}
+                plugin = structure(options, cls, path=path, folder=folder, also_known=INSTANCE_KEYS)
+            if plugin is None:
+                with _Collected([]):  # its mistakes are told already
+                    plugin = structure(_without_strangers(options, cls), cls, path=path, folder=folder)
+            if keys is not None:
+                services = overlaid(cls.services, keys, path=path)
+    if errors or keys is None or plugin is None or services is None:
+        if plugin is not None:
+            doubtful.append(Instance(name, plugin, plugin.services, folder=folder))
+        if broken is not None and len(errors) == len(broken.errors):
+            raise broken
+        order = [join(path, key) for key in table]
+        raise ConfigErrors(sorted(errors, key=lambda error: _position(error.path, order)))
+    return Instance.with_keys(name, plugin, services, keys, folder=folder)
+
+
+def _without_strangers(options: dict[str, Any], cls: type[Any]) -> dict[str, Any]:
+    """Without the unknown keys that are near to none of the plugin's options: it can prepare without them."""
+    own = [field.alias for field in attrs.fields(cls) if field.init]
+    return {key: value for key, value in options.items() if key in own or did_you_mean(key, own)}
+
+
+def _plugin_class(name: str, table: dict[str, Any], path: str) -> type[Plugin] | None:
+    """The class that the table means; None where `use` is no string, which `read_keys` says.
+
+    Raises ConfigErrors where it is not installed, _CannotLoadError where it is broken.
+    """
+    use = table.get("use", name)
+    if not isinstance(use, str):
+        return None
+    where = join(path, "use") if "use" in table else path
+    try:
+        entry = registry.find(use)
+    except PluginError as error:
+        raise ConfigErrors([ConfigError(str(error), path=where)]) from error
+    try:
+        return entry.load()
+    except PluginError as error:
+        raise _CannotLoadError(where, error) from error
+
+
+class _CannotLoadError(ConfigErrors):
+    """An installed plugin is broken: `cause` says how, `path` is the key that names it."""
+
+    def __init__(self, path: str, cause: PluginError) -> None:
+        super().__init__([ConfigError(str(cause), path=path)])
+        self.cause = cause
+
+
+class _Collected:
+    """A `with` that goes on after mistakes, keeping them."""
+
+    def __init__(self, errors: list[ConfigError]) -> None:
+        self._errors = errors
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> bool:
+        if isinstance(error, ConfigErrors):
+            self._errors += error.errors
+        return isinstance(error, ConfigErrors)
+
+
+def _position(path: str, order: list[str]) -> int:
+    """Of the key of the table that the path begins with; what is missing comes last."""
+    return next((index for index, key in enumerate(order) if re.match(rf"{re.escape(key)}(?![\w-])", path)), len(order))
+
+
+__all__ = [
+    "Config",
+    "DaemonOptions",
+    "Instance",
+    "embedded_default",
+    "load",
+    "parse",
+    "prepare",
+    "unmatched_patterns",
+]

@@ -1,0 +1,400 @@
+"""The control channel: what `responderd status`, `trace` and `reload` talk to.  Both ends of it.
+
+One request a connection, JSON, a line each way, at a path that only the owner may use (`responder.net.owner_socket`):
+
+    {"request": "status"}   -> {"status": {...}}
+    {"request": "reload"}   -> {"reload": [messages]}, empty where it was done
+    {"request": "trace", "peers": [prefixes], "plugins": [names], "payloads": true}
+                            -> {"tracing": true}, then {"datagram": {...}} and {"lost": count} as they come
+    anything else           -> {"error": message}
+
+Whoever connects must not hurt serving, so all is bounded: clients, a request's bytes and time, what waits for a slow
+reader, how often there is anything to do at all.  A client that does not read is cut.
+
+This file refuses to know what a status holds, how it is shown, and how a reload is done.
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+import json
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any, Protocol
+
+import attrs
+import trio
+
+from ..dispatch.access import PrefixSet
+from ..dispatch.observers import Observation, Observers
+from ..dispatch.outcomes import NOBODY
+from ..errors import NetworkError, ResponderError
+from ..log import Repeated, get_logger
+from ..net import owner_socket
+from .status import Paced
+
+MAX_CLIENTS = 16
+MAX_REQUEST = 4096
+"""Bytes of a request's line."""
+
+PATIENCE = 5.0
+"""Seconds that a client has to say what it wants, and to read each piece of an answer."""
+
+PIECE = 4096
+"""Bytes of an answer that a client has to read in `PATIENCE`."""
+
+ACCEPT_PAUSE = 0.005
+STATUS_PAUSE = 0.05
+"""Seconds between two connections, and two statuses: a flood of either costs a small part of the daemon's time."""
+
+TRACE_LIMIT = 1024
+TRACE_BYTES = 1 << 20
+"""Observations, and bytes of their payloads, that wait for a client; further ones are lost, and it is told."""
+
+TRACE_BURST = 100
+TRACE_PAUSE = 0.01
+"""So many observations are written at once, then there is a pause (seconds): 10,000 a second, for a part of a core."""
+
+_log = get_logger(__name__)
+
+
+class Commands(Protocol):
+    """What the channel can ask of the daemon."""
+
+    @property
+    def observers(self) -> Observers: ...
+
+    def status(self) -> dict[str, Any]:
+        """As JSON has it; at least with `instances` (each with `name`) and `ports` (`number`, `plugins`)."""
+
+    async def reload(self) -> list[str]:
+        """Read the configuration again; what is wrong with it, a message each.  Empty: it is in force."""
+
+
+class Listener(Protocol):
+    """Where clients come from: `responder.net.owner_socket`'s, or a supervising process."""
+
+    async def accept(self) -> trio.SocketStream: ...
+    async def admit(self, stream: trio.SocketStream) -> bool: ...
+
+
+async def serve_control(
+    path: Path, commands: Commands, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Listen at `path` and answer until cancelled.  Raises NetworkError before it has started, and not after."""
+    await serve_at(path, ServerControl(commands), task_status=task_status)
+
+
+async def serve_at(
+    path: Path, control: Control, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """The same with any answers."""
+    with closing(owner_socket.listen(path)) as listener:
+        task_status.started()
+        await control.serve(listener)
+
+
+class BadRequest(Exception):
+    """The message goes to the client."""
+
+
+@attrs.define(eq=False)
+class Control:
+    """The daemon's end: takes requests, and leaves what to answer to those derived from it.
+
+    `max_clients` and `max_request` (bytes) are its bounds; `refused`: requests that were none; `cut`: clients that were
+    too slow.
+    """
+
+    max_clients: int = attrs.field(factory=lambda: MAX_CLIENTS, kw_only=True)
+    max_request: int = attrs.field(default=MAX_REQUEST, kw_only=True)
+    clients: int = attrs.field(default=0, init=False)
+    refused: int = attrs.field(default=0, init=False)
+    cut: int = attrs.field(default=0, init=False)
+    _repeated: Repeated = attrs.field(factory=Repeated, init=False)
+    _listener: Listener = attrs.field(init=False)
+
+    async def serve(self, listener: Listener) -> None:
+        """Answer those who come there until cancelled."""
+        self._listener = listener
+        async with trio.open_nursery() as nursery:
+            while True:
+                await self.accept(nursery)
+                await trio.sleep(ACCEPT_PAUSE)
+
+    async def answer(self, stream: trio.SocketStream, request: dict[str, Any]) -> None:
+        """Raises BadRequest."""
+        raise NotImplementedError
+
+    def counts(self) -> dict[str, int]:
+        """Of the channel itself, for the status."""
+        return {"clients": self.clients, "refused": self.refused, "cut": self.cut}
+
+    async def accept(self, nursery: trio.Nursery) -> None:
+        """Take the next connection; one too many is told so and closed."""
+        try:
+            stream = await self._listener.accept()
+        except OSError as error:
+            # Descriptors or memory are short: that may pass.
+            self._complain("no control connection can be accepted", error)
+            await trio.sleep(PATIENCE)
+            return
+        if self.clients < self.max_clients:
+            self.clients += 1
+            nursery.start_soon(self._converse, stream)
+            return
+        self.refused += 1
+        # It may not wait for that.
+        with trio.move_on_after(ACCEPT_PAUSE), suppress(trio.BrokenResourceError):
+            await write(stream, [{"error": f"too many clients: there are {self.max_clients}"}])
+            # TCP resets a connection that is closed with something unread, and the answer may go with it.
+            await stream.receive_some(MAX_REQUEST)
+        await trio.aclose_forcefully(stream)
+
+    async def _converse(self, stream: trio.SocketStream) -> None:
+        try:
+            try:
+                await self.answer(stream, await self._request(stream))
+            except BadRequest as error:
+                self.refused += 1
+                await write(stream, [{"error": str(error)}])
+        except* trio.TooSlowError:
+            self.cut += 1
+        except* (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the client is gone, which is its right
+        except* Exception as error:
+            self._complain("a control request failed", error)
+        finally:
+            self.clients -= 1
+            await trio.aclose_forcefully(stream)
+
+    def _complain(self, event: str, error: BaseException) -> None:
+        held_back = self._repeated.due((event, type(error)))
+        if held_back is not None:
+            _log.error(event, exc_info=error, held_back=held_back)
+
+    async def _request(self, stream: trio.SocketStream) -> dict[str, Any]:
+        """Raises BadRequest, and TooSlowError."""
+        with trio.fail_after(PATIENCE):
+            if not await self._listener.admit(stream):
+                raise BadRequest("the secret is wrong")
+            line = b""
+            while b"\n" not in line:
+                data = await stream.receive_some(MAX_REQUEST)
+                line += data
+                if not data or len(line) > self.max_request:
+                    raise BadRequest(f"expected a request of one line and up to {self.max_request} bytes")
+        try:
+            request = json.loads(line)
+        except (ValueError, RecursionError):
+            raise BadRequest("expected JSON") from None
+        if not isinstance(request, dict):
+            raise BadRequest("expected a JSON object")
+        return request
+
+
+@attrs.define(eq=False)
+class ServerControl(Control):
+    """The answers of a process that serves."""
+
+    _commands: Commands
+    _status: Paced[dict[str, Any]] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._status = Paced(self._commands.status, STATUS_PAUSE)
+
+    async def answer(self, stream: trio.SocketStream, request: dict[str, Any]) -> None:
+        match request:
+            case {"request": "status"}:
+                await write(stream, [{"status": {**await self._status(), "control": self.counts()}}])
+            case {"request": "reload"}:
+                await write(stream, [{"reload": await self._commands.reload()}])
+            case {"request": "trace"}:
+                await self._trace(stream, trace_of(request, await self._status()))
+            case _:
+                raise BadRequest("expected one of the requests: status, reload, trace")
+
+    async def _trace(self, stream: trio.SocketStream, trace: Trace) -> None:
+        self._commands.observers.add(trace)
+        try:
+            await write(stream, [{"tracing": True}])
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(until_gone, stream, nursery.cancel_scope)
+                while True:
+                    lines = await trace.next_lines()
+                    await write(stream, lines)
+                    if len(lines) >= TRACE_BURST:
+                        await trio.sleep(TRACE_PAUSE)
+        finally:
+            self._commands.observers.remove(trace)
+
+
+async def until_gone(stream: trio.SocketStream, scope: trio.CancelScope) -> None:
+    """A client that watches has nothing more to say: whatever is read ends it."""
+    with suppress(trio.BrokenResourceError):
+        await stream.receive_some(1)
+    scope.cancel()
+
+
+async def write(stream: trio.SocketStream, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Raises TooSlowError where the client does not read."""
+    data = b"".join(json.dumps(line, default=_as_json, separators=(",", ":")).encode() + b"\n" for line in lines)
+    for start in range(0, len(data), PIECE):
+        with trio.fail_after(PATIENCE):
+            await stream.send_all(data[start : start + PIECE])
+
+
+def _as_json(value: Any) -> str:
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
+
+
+# Tracing
+
+
+def trace_of(request: Mapping[str, Any], status: Mapping[str, Any]) -> Trace:
+    """Raises BadRequest."""
+    peers, plugins = _strings(request, "peers"), _strings(request, "plugins")
+    try:
+        prefixes = PrefixSet(ip_network(prefix) for prefix in peers)
+    except ValueError as error:
+        raise BadRequest(f"peers: {error}") from None
+    known = [instance["name"] for instance in status["instances"]]
+    for name in plugins:
+        if name not in known:
+            raise BadRequest(f"there is no plugin {name!r} (there are: {', '.join(known)})")
+    ports = {port["number"] for port in status["ports"] if plugins.intersection(port["plugins"])}
+    return Trace(prefixes, plugins, frozenset(ports), request.get("payloads") is True)
+
+
+def _strings(request: Mapping[str, Any], key: str) -> frozenset[str]:
+    values = request.get(key, [])
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise BadRequest(f"{key}: expected an array of strings")
+    return frozenset(values)
+
+
+@attrs.define(eq=False)
+class Trace:
+    """An observer that keeps, for one client, what it has yet to read.
+
+    peers     prefixes; none: every peer
+    plugins   instances; none: all.  With them go the datagrams to their `ports` that nobody took
+    payloads  with what was sent and received, and not the sizes alone
+    """
+
+    peers: PrefixSet
+    plugins: frozenset[str]
+    ports: frozenset[int]
+    payloads: bool
+    lost: int = attrs.field(default=0, init=False)
+    _waiting: deque[tuple[int, dict[str, Any]]] = attrs.field(factory=deque, init=False)
+    _bytes: int = attrs.field(default=0, init=False)
+    _last: Observation | None = attrs.field(default=None, init=False)
+    _arrived: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    def __call__(self, seen: Observation) -> None:
+        if not self._wants(seen):
+            return
+        size = 0
+        if self.payloads:
+            size = len(seen.request) + sum(len(answer.payload) for answer in seen.answers)
+        if len(self._waiting) >= TRACE_LIMIT or self._bytes + size > TRACE_BYTES:
+            self.lost += 1
+        else:
+            self._bytes += size
+            self._waiting.append((size, _described(seen, self._is_further_answer(seen), self.payloads)))
+        self._arrived.set()
+
+    def _wants(self, seen: Observation) -> bool:
+        if self.peers and seen.peer.address not in self.peers:
+            return False
+        if not self.plugins or seen.instance in self.plugins:
+            return True
+        return seen.instance == NOBODY and seen.port in self.ports
+
+    def _is_further_answer(self, seen: Observation) -> bool:
+        """Is it about the same request as the one before, of which this is another answer?"""
+        last, self._last = self._last, seen
+        # Python has but one object of each bytes of length 0 and 1, so those say nothing.
+        return last is not None and seen.request is last.request and len(seen.request) > 1
+
+    async def next_lines(self) -> list[dict[str, Any]]:
+        """Wait until there is something; up to `TRACE_BURST` observations, and how many were lost."""
+        await self._arrived.wait()
+        lines: list[dict[str, Any]] = []
+        while self._waiting and len(lines) < TRACE_BURST:
+            size, datagram = self._waiting.popleft()
+            self._bytes -= size
+            lines.append({"datagram": datagram})
+        if self.lost:
+            lines.append({"lost": self.lost})
+            self.lost = 0
+        if not self._waiting:
+            self._arrived = trio.Event()
+        return lines
+
+
+def _described(seen: Observation, further: bool, payloads: bool) -> dict[str, Any]:
+    """An observation as JSON has it; `further`: one more answer to the request of the line before."""
+    described: dict[str, Any] = {
+        "time": seen.time,
+        "transport": seen.transport,
+        "port": seen.port,
+        "peer": str(seen.peer.address),
+        "peer_port": seen.peer.port,
+        "scope_id": seen.peer.scope_id,
+        "destination": None if seen.destination is None else str(seen.destination),
+        "interface": seen.interface,
+        "via": str(seen.via),
+        "plugin": seen.instance,
+        "outcome": seen.outcome,
+        "reason": seen.reason,
+        "bytes": len(seen.request),
+        "further": further,
+        "answers": [
+            {
+                "source": None if answer.route.source is None else str(answer.route.source),
+                "to": str(answer.route.to),
+                "to_port": answer.port,
+                "bytes": len(answer.payload),
+                **({"payload": answer.payload} if payloads else {}),
+            }
+            for answer in seen.answers
+        ],
+    }
+    if payloads:
+        described["payload"] = seen.request
+    return described
+
+
+# The client's end
+
+
+def ask(path: Path, request: Mapping[str, Any], *, timeout: float | None = None) -> Iterator[dict[str, Any]]:
+    """Ask the daemon at `path`, and give its answers as they come; blocking.
+
+    `timeout` in seconds is for each answer.  They end where the daemon does.  Raises NetworkError where there is no
+    daemon, or it does not answer, and ResponderError with what it objects to.
+    """
+    with owner_socket.connect(path, PATIENCE) as sock:
+        sock.settimeout(timeout)
+        try:
+            # Whom the daemon has turned away can't be heard by it, but can still read why.
+            with suppress(ConnectionError):
+                sock.sendall(json.dumps(request).encode() + b"\n")
+            with sock.makefile("rb") as lines:
+                for line in lines:
+                    if not line.endswith(b"\n"):
+                        return  # it ended in the middle
+                    answer = json.loads(line)
+                    if "error" in answer:
+                        raise ResponderError(f"the daemon at {path}: {answer['error']}")
+                    yield answer
+        except TimeoutError as error:
+            raise NetworkError(errno.ETIMEDOUT, f"the daemon at {path} does not answer") from error
+        except ConnectionError:
+            return  # it ended

@@ -1,0 +1,353 @@
+"""What a running server says of itself, as plain data: for `responderd status` and for metrics.
+
+`take` reads a `Server` at one moment; nothing of it is kept up between two calls, so that not being asked costs
+nothing.  This is the one place that knows where a server keeps all this.  It refuses to format, to send, and to change
+anything.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import re
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import attrs
+import trio
+
+from ..bounded import BoundedTable
+from ..datagram import IPAddress
+from ..dispatch.failures import described, plugin_failure
+from ..dispatch.flow import Binding
+from ..errors import PluginError
+from ..log import Repeated, get_logger
+from ..net.memberships import claimed
+from ..net.types import Membership
+from ..server.server import LivePort, Server
+from ..server.supervisor import Supervised
+
+DISTRIBUTION = "responderd"
+MAX_ERRORS = 20
+MAX_MESSAGE = 400  # characters
+MAX_KINDS = 64
+MAX_TOTAL = 2**64 - 1
+
+_KIND = re.compile(r"[a-z0-9-]{1,64}")
+
+_log = get_logger(__name__)
+
+Counts = dict[str, dict[str, dict[str, int]]]
+"""instance -> interface -> outcome -> count."""
+
+
+@attrs.frozen
+class ErrorStatus:
+    """A warning or an error of the log.  `time` in seconds of the real-time clock; `plugin` "" where it names none."""
+
+    time: float
+    level: str
+    plugin: str
+    message: str
+
+
+@attrs.frozen
+class InstanceStatus:
+    """One plugin instance; `state` is the supervisor's, `slowest` the seconds that its slowest `respond` took.
+
+    `events` is what its handler counts itself, by kind (`Handler.counts`).
+    """
+
+    name: str
+    plugin: str
+    state: str
+    restarts: int
+    pending: int
+    connections: int
+    slowest: float
+    last_error: ErrorStatus | None
+    events: dict[str, int] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class LatencyStatus:
+    """How long the `respond` of a service took: (seconds, how many took no longer), how many in all, seconds in all."""
+
+    plugin: str
+    service: str
+    buckets: tuple[tuple[float, int], ...]
+    count: int
+    total: float
+
+
+@attrs.frozen
+class PortStatus:
+    """One socket; `address` None is the wildcard, `receive_buffer` (bytes) None where the platform does not tell."""
+
+    number: int
+    address: str | None
+    transports: tuple[str, ...]
+    plugins: tuple[str, ...]
+    receive_buffer: int | None
+    kernel_drops: int
+
+
+@attrs.frozen
+class GroupStatus:
+    """The multicast groups of a port on an interface: those it has, and those it should have.
+
+    One that is joined for a source alone reads "232.1.1.1 from 192.0.2.1".
+    """
+
+    port: int
+    interface: str
+    joined: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+@attrs.frozen
+class WorkerStatus:
+    """One of several processes that serve together; `state` "starting", "ready", "restarting" or "stopped"."""
+
+    number: int
+    pid: int
+    state: str
+    restarts: int
+
+
+@attrs.frozen
+class Status:
+    """All of it.
+
+    `uptime` in seconds; `ready` once every port answers; `failed` where a port ended by itself; `lingering` the
+    instances that were replaced or removed but whose `run` goes on; `workers` none where this process serves itself.
+    """
+
+    version: str
+    pid: int
+    uptime: float
+    config: str | None
+    ready: bool
+    failed: bool
+    lingering: tuple[str, ...]
+    instances: tuple[InstanceStatus, ...]
+    ports: tuple[PortStatus, ...]
+    groups: tuple[GroupStatus, ...]
+    group_failures: int
+    counters: Counts
+    latencies: tuple[LatencyStatus, ...]
+    errors: tuple[ErrorStatus, ...]
+    workers: tuple[WorkerStatus, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        plain = attrs.asdict(self, filter=attrs.filters.exclude("groups"))
+        # Hosts with many interfaces have many of these, and attrs is slow where it looks for nested classes.
+        groups = [attrs.asdict(each, recurse=False) for each in self.groups]
+        return {**plain, "groups": groups, "not_ready": self.not_ready()}
+
+    def not_ready(self) -> list[str]:
+        """Why requests may go unanswered, a line each; empty: it is ready."""
+        reasons = [] if self.ready else ["the ports are not open yet"]
+        if self.failed:
+            reasons.append("a port can no longer receive")
+        reasons += [f"{each.name} is {each.state}" for each in self.instances if each.state != "ready"]
+        reasons += [f"worker {each.number} is {each.state}" for each in self.workers if each.state != "ready"]
+        return reasons
+
+
+class RecentErrors(logging.Handler):
+    """Keeps the last warnings and errors, and the last of each plugin.  Add it to the logger `responder`."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._latest: deque[ErrorStatus] = deque(maxlen=MAX_ERRORS)
+        self._by_plugin: BoundedTable[str, ErrorStatus] = BoundedTable(256)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields = getattr(record, "fields", None) or {}
+        message = record.getMessage()
+        if record.exc_info and record.exc_info[1] is not None:
+            error = record.exc_info[1]
+            message = f"{message}: {type(error).__name__}: {described(error)}"
+        plugin = str(fields.get("plugin", ""))
+        seen = ErrorStatus(record.created, record.levelname.lower(), plugin, " ".join(message[:MAX_MESSAGE].split()))
+        self._latest.append(seen)
+        if plugin:
+            self._by_plugin[plugin] = seen
+
+    def latest(self) -> tuple[ErrorStatus, ...]:
+        """The oldest first."""
+        with self._held():
+            return tuple(self._latest)
+
+    def of(self, plugin: str) -> ErrorStatus | None:
+        with self._held():
+            return self._by_plugin.get(plugin)
+
+    def _held(self) -> Any:
+        # logging calls `emit` under it, from whatever thread.
+        assert self.lock is not None  # noqa: S101 - every handler's __init__ makes it
+        return self.lock
+
+
+@attrs.frozen
+class About:
+    """What the daemon knows and its server does not; `started` on the monotonic clock."""
+
+    config: Path | None = None
+    version: str = attrs.field(factory=lambda: version(DISTRIBUTION))
+    errors: RecentErrors = attrs.field(factory=RecentErrors)
+    repeated: Repeated = attrs.field(factory=Repeated)
+    started: float = attrs.field(factory=time.monotonic)
+
+
+def take(server: Server, about: About) -> Status:
+    """The status now."""
+    bindings = _bindings(server)
+    return Status(
+        version=about.version,
+        pid=os.getpid(),
+        uptime=time.monotonic() - about.started,
+        config=None if about.config is None else str(about.config),
+        ready=server.ready.is_set(),
+        failed=server.failed,
+        lingering=tuple(server.lingering()),
+        instances=tuple(_instance(each, bindings, about) for each in server.instances),
+        ports=tuple(map(_port, _live_ports(server))),
+        groups=tuple(_groups(server)),
+        group_failures=sum(live.memberships.failures for live in _live_ports(server)),
+        counters=server.counters.snapshot(),
+        latencies=tuple(_latencies(bindings)),
+        errors=about.errors.latest(),
+    )
+
+
+def _live_ports(server: Server) -> list[LivePort]:
+    return list(server.ports.values())
+
+
+def _bindings(server: Server) -> tuple[Binding, ...]:
+    """Each once, though a service with several addresses has one binding on several ports."""
+    return tuple(dict.fromkeys(binding for live in _live_ports(server) for binding in live.port.bindings))
+
+
+def _instance(runtime: Supervised, bindings: Iterable[Binding], about: About) -> InstanceStatus:
+    own = [binding for binding in bindings if binding.runtime is runtime]
+    events = _events(runtime, about.repeated)  # before its last error is looked for: that may come of it
+    return InstanceStatus(
+        name=runtime.name,
+        plugin=type(runtime.instance.plugin).__name__,
+        state=runtime.state,
+        restarts=runtime.restarts,
+        pending=sum(binding.pending for binding in own),
+        connections=sum(binding.connections for binding in own),
+        slowest=max((binding.slowest for binding in own), default=0.0),
+        last_error=about.errors.of(runtime.name),
+        events=events,
+    )
+
+
+def _events(runtime: Supervised, repeated: Repeated) -> dict[str, int]:
+    """What the handler counts; nothing, and a line in the log, where that fails."""
+    try:
+        counts = getattr(runtime.handler, "counts", None)
+        # Not every handler is a `Handler`, and a plugin may have an option of that name.
+        return _checked(counts()) if callable(counts) else {}
+    except BaseException as error:
+        failure = plugin_failure(error)
+        held_back = repeated.due(runtime.name)
+        if held_back is not None:
+            _log.error("counts failed", exc_info=failure, plugin=runtime.name, held_back=held_back)
+        return {}
+
+
+def _checked(found: object) -> dict[str, int]:
+    """Raises PluginError, and whatever a strange mapping raises."""
+    if not isinstance(found, Mapping):
+        raise PluginError(f"counts returned {type(found).__name__}, which is no mapping")
+    if len(found) > MAX_KINDS:
+        raise PluginError(f"counts returned {len(found)} kinds; {MAX_KINDS} are the most")
+    events = dict(found)  # at once: a `blocking` service counts in other threads
+    for kind, total in events.items():
+        if not isinstance(kind, str) or not _KIND.fullmatch(kind):
+            raise PluginError(f"counts returned a kind that is not 1 to 64 of a-z, 0-9 and '-': {kind!r:.80}")
+        if type(total) is not int or not 0 <= total <= MAX_TOTAL:
+            raise PluginError(f"counts returned for {kind} what is no integer from 0 to 2**64-1")
+    return events
+
+
+def _port(live: LivePort) -> PortStatus:
+    socket, listener = live.opened.socket, live.opened.listener
+    return PortStatus(
+        number=socket.port,
+        address=None if socket.address is None else str(socket.address),
+        transports=("udp",) if listener is None else ("udp", "tcp"),
+        plugins=tuple(dict.fromkeys(str(binding) for binding in live.port.bindings)),
+        receive_buffer=socket.receive_buffer,
+        kernel_drops=socket.kernel_drops,
+    )
+
+
+def _groups(server: Server) -> Iterator[GroupStatus]:
+    for live in _live_ports(server):
+        claims = [(binding.service.groups, binding.access.serves) for binding in live.port.bindings]
+        most = len({group for groups, _ in claims for group in groups})
+        joined: dict[int, list[Membership]] = {}
+        for membership in live.memberships.joined:
+            joined.setdefault(membership.interface, []).append(membership)
+        for interface in server.table:
+            here = joined.get(interface.index, [])
+            # Where it has them all there is no need to work out which it should have.
+            missing = claimed(claims, interface).difference(here) if len(here) < most else ()
+            if here or missing:
+                yield GroupStatus(live.opened.socket.port, interface.name, _names(here), _names(missing))
+
+
+def _names(memberships: Iterable[Membership]) -> tuple[str, ...]:
+    return tuple(sorted(_name(membership.group, membership.source) for membership in memberships))
+
+
+@functools.lru_cache(256)
+def _name(group: IPAddress, source: IPAddress | None) -> str:
+    return str(group) if source is None else f"{group} from {source}"
+
+
+def _latencies(bindings: Iterable[Binding]) -> Iterator[LatencyStatus]:
+    for binding in bindings:
+        latency = binding.latency
+        if latency is not None:
+            buckets = tuple(latency.cumulative())
+            yield LatencyStatus(str(binding), binding.service.name, buckets, sum(latency.counts), latency.total)
+
+
+Value = TypeVar("Value")
+
+
+class Paced(Generic[Value]):
+    """Takes what somebody asks for over and over at most every `pause` seconds, and for a tenth of the time at most.
+
+    Each caller gets a value of its own time, never an older one; those that wait are served in turn.
+    """
+
+    def __init__(self, get: Callable[[], Value | Awaitable[Value]], pause: float) -> None:
+        """Where `get` is async, what it waits for is not held against it."""
+        self._get = get
+        self._pause = pause
+        self._next_at = -float("inf")
+        self._lock = trio.Lock()
+
+    async def __call__(self) -> Value:
+        async with self._lock:
+            await trio.sleep_until(max(self._next_at, trio.current_time()))
+            began = time.perf_counter()
+            try:
+                value = self._get()
+            finally:
+                took = time.perf_counter() - began
+                self._next_at = trio.current_time() + max(self._pause, 9 * took)
+            return await value if isinstance(value, Awaitable) else value

@@ -1,0 +1,129 @@
+"""Who may be answered: decisions without I/O.
+
+`refused_source` holds for every plugin; `Access` is one instance's `listen`, `interfaces`, `groups`, `allow` and
+`deny`.  Both are asked once for each way (peer, destination, interface) and remembered by dispatch, so what they cost
+is not what a datagram costs.  This file refuses to count, log or send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from ipaddress import IPv6Address
+
+import attrs
+
+from ..config.instance import Instance
+from ..datagram import Interface, IPAddress, IPNetwork, Via, group_and_source, unscoped
+from ..plugin import Service
+from . import outcomes
+
+
+class PrefixSet:
+    """A set of prefixes: a look-up costs one step for each distinct prefix length, however many there are."""
+
+    __slots__ = ("_by_length",)
+
+    def __init__(self, prefixes: Iterable[IPNetwork]) -> None:
+        lengths: dict[tuple[int, int], set[int]] = {}
+        for prefix in prefixes:
+            shift = prefix.max_prefixlen - prefix.prefixlen
+            lengths.setdefault((prefix.version, shift), set()).add(int(prefix.network_address) >> shift)
+        self._by_length = tuple((version, shift, frozenset(values)) for (version, shift), values in lengths.items())
+
+    def __contains__(self, address: IPAddress) -> bool:
+        number = int(address)
+        return any(
+            version == address.version and number >> shift in values for version, shift, values in self._by_length
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self._by_length)
+
+
+def interface_matches(name: str, patterns: tuple[str, ...]) -> bool:
+    """Is the interface meant?  Shell patterns; `!pattern` excludes; none, or only excluding ones: all but those."""
+    wanted = [pattern for pattern in patterns if not pattern.startswith("!")]
+    return (not wanted or any(fnmatchcase(name, pattern) for pattern in wanted)) and not any(
+        fnmatchcase(name, pattern[1:]) for pattern in patterns if pattern.startswith("!")
+    )
+
+
+def refused_source(peer: IPAddress, destination: IPAddress | None) -> bool:
+    """Is it a source that nobody can be answered at: a group, unspecified, or of another family than the destination?
+
+    240.0.0.0/4 holds the limited broadcast address, and nothing that may be a source (RFC 1122 section 3.2.1.3).  An
+    IPv4-mapped source on the wire, in an IPv6 packet, would pass for the IPv4 peer that it names (RFC 4942 section
+    2.2); it shows as another family than the destination's.
+    """
+    return (
+        peer.is_multicast
+        or peer.is_unspecified
+        or (peer.version == 4 and peer.is_reserved)
+        or (destination is not None and destination.version != peer.version)
+    )
+
+
+@attrs.frozen
+class Access:
+    """One instance's word on who asks, for one of its services."""
+
+    listen: frozenset[IPAddress]
+    listen_scoped: frozenset[tuple[IPAddress, str]]
+    """Link-local addresses of `listen`, each with its interface's name or index."""
+    patterns: tuple[str, ...]
+    groups: frozenset[tuple[IPAddress, IPAddress | None]]
+    allow: PrefixSet
+    deny: PrefixSet
+    needs_destination: bool
+    on_link: bool
+
+    @classmethod
+    def of(cls, instance: Instance, service: Service) -> Access:
+        return cls(
+            frozenset(address for address in instance.listen if _scope(address) is None),
+            frozenset((unscoped(address), scope) for address in instance.listen if (scope := _scope(address))),
+            instance.interfaces,
+            frozenset(map(group_and_source, service.groups)),
+            PrefixSet(instance.allow),
+            PrefixSet(instance.deny),
+            service.needs_destination,
+            service.on_link,
+        )
+
+    def serves(self, interface: Interface) -> bool:
+        return interface_matches(interface.name, self.patterns)
+
+    def _listens(self, destination: IPAddress, interface: Interface) -> bool:
+        if not self.listen and not self.listen_scoped:
+            return True
+        if destination.is_link_local and self.listen_scoped:
+            return not self.listen_scoped.isdisjoint(
+                {(destination, interface.name), (destination, str(interface.index))}
+            )
+        return destination in self.listen
+
+    def refusal(self, peer: IPAddress, destination: IPAddress | None, interface: Interface, via: Via) -> str | None:
+        """None: it may ask.  Otherwise the outcome to count (`responder.dispatch.outcomes`)."""
+        if destination is None:
+            # What can't be checked can't be allowed.
+            if self.needs_destination or self.patterns or self.listen or self.listen_scoped or self.on_link:
+                return outcomes.NO_DESTINATION
+        else:
+            if not self.serves(interface):
+                return outcomes.INTERFACE
+            if via is Via.MULTICAST:
+                if (destination, None) not in self.groups and (destination, peer) not in self.groups:
+                    return outcomes.GROUP
+            elif not self._listens(destination, interface):
+                return outcomes.LISTEN
+            # What comes in by the loopback interface is this host's own, whatever address it speaks from.
+            if self.on_link and not ("loopback" in interface.flags or interface.on_link(peer)):
+                return outcomes.OFF_LINK
+        if peer in self.deny or (self.allow and peer not in self.allow):
+            return outcomes.DENIED
+        return None
+
+
+def _scope(address: IPAddress) -> str | None:
+    return address.scope_id if isinstance(address, IPv6Address) else None

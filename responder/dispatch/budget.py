@@ -1,0 +1,94 @@
+"""How much a peer gets: token buckets by source prefix, for `rate` and `amplification`.  Pure: time comes from outside.
+
+A source address may be forged, so that the answers hit somebody else (reflection).  What a victim gets is bounded by
+its network's bucket, whoever asks in its name: a /24 of IPv4 or a /56 of IPv6, which is what one customer usually has.
+
+The table is bounded, and the bucket that was not used for longest goes first: one that is asked from all the time, a
+victim's, stays however many other prefixes a flood invents.  This file refuses to drop or count anything.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from ..bounded import BoundedTable
+from ..datagram import IPAddress
+
+MAX_BUCKETS = 16384
+"""Prefixes remembered by each service of an instance; some 2.5 MB."""
+
+MAX_CREDIT = 1 << 20
+"""Bytes of answers that a prefix may save up by asking much and being answered little."""
+
+
+def source_prefix(address: IPAddress) -> int:
+    """A key of the /24 or the /56 that the address is in; the families don't meet."""
+    number = int(address)
+    return number >> 8 if address.version == 4 else (number >> 72) | 1 << 64
+
+
+@attrs.define
+class _Bucket:
+    tokens: float
+    filled_at: float
+    used_at: float
+    credit: float
+
+
+@attrs.define
+class Budget:
+    """The buckets of one service.
+
+    rate           answers a second to a prefix, with a burst of as many; None: no bound
+    amplification  bytes out to a prefix for each byte in; None: no bound
+    """
+
+    rate: float | None
+    amplification: float | None
+    limit: int = MAX_BUCKETS
+    _buckets: BoundedTable[int, _Bucket] = attrs.field(init=False)
+    _forgotten_at: float = attrs.field(default=-float("inf"), init=False)
+    """When the bucket that was forgotten last had been used last."""
+
+    def __attrs_post_init__(self) -> None:
+        self._buckets = BoundedTable(self.limit)
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def _bucket(self, prefix: int, now: float) -> _Bucket:
+        bucket = self._buckets.get(prefix)
+        if bucket is None:
+            if len(self._buckets) >= self.limit:
+                self._forgotten_at = self._buckets.popitem(last=False)[1].used_at
+            # It may be one that was forgotten, so it gets no more than that one could have by now: else a flood of
+            # other prefixes would renew a victim's burst.  Below one a second, one answer must be possible at once.
+            full = max(1.0, self.rate or 0.0)
+            tokens = min(full, (now - self._forgotten_at) * (self.rate or full))
+            bucket = self._buckets[prefix] = _Bucket(tokens, now, now, 0.0)
+        else:
+            bucket.used_at = now
+            self._buckets.move_to_end(prefix)
+        return bucket
+
+    def asked(self, prefix: int, size: int, now: float) -> None:
+        """A request of `size` bytes came: its credit, whether it is answered or not."""
+        if self.amplification is not None:
+            bucket = self._bucket(prefix, now)
+            bucket.credit = min(MAX_CREDIT, bucket.credit + size * self.amplification)
+
+    def may_answer(self, prefix: int, size: int, now: float) -> str | None:
+        """Take what an answer of `size` bytes costs; or the name of the key whose bound it would break."""
+        bucket = self._bucket(prefix, now)
+        if self.rate is not None:
+            full = max(1.0, self.rate)
+            bucket.tokens = min(full, bucket.tokens + (now - bucket.filled_at) * self.rate)
+            bucket.filled_at = now
+            if bucket.tokens < 1.0:
+                return "rate"
+        if self.amplification is not None:
+            if bucket.credit < size:
+                return "amplification"
+            bucket.credit -= size
+        bucket.tokens -= 1.0
+        return None

@@ -1,0 +1,182 @@
+"""Sending, for one socket: at once where the kernel has room, in bounded time where it has not, and every fate counted.
+
+What may go wrong with one datagram must not touch the next: a source address that vanished, an unreachable peer, a
+firewall, a full queue.  A full queue holds the port up for `SEND_PATIENCE` at most; a momentary refusal is tried again
+beside everything else, a bounded number of times.
+
+This file refuses to choose addresses (`responder.dispatch.addressing`) and to know why something is sent.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+
+import attrs
+import trio
+
+from ..errors import MessageTooLong, SendError, SendRefused, SourceUnavailable, Unreachable
+from ..log import Repeated, get_logger
+from ..net.types import DatagramSocket, Message
+from . import outcomes
+from .outcomes import Tally
+
+SEND_PATIENCE = 0.1
+"""Seconds that a full send queue may hold a port up: one unresolved neighbour must not stop the others' answers."""
+
+RETRY_DELAYS = (0.01, 0.1)
+"""Seconds before each further attempt at a send that the system refused for the moment."""
+
+MAX_RETRIES = 64
+"""Sends of a port that may be waiting for a further attempt at a time."""
+
+MAX_POSTED = 1024
+"""Datagrams that may wait to be sent with others."""
+
+_REFUSALS = (SendError, TypeError, ValueError, struct.error)
+"""What a send raises; all but the first are for a value that no check caught, which must not end the port."""
+
+_log = get_logger(__name__)
+
+
+@attrs.frozen
+class Outgoing:
+    """A datagram to send, with the tally that its fate is counted in.
+
+    `outcome` is what it was counted as when it was decided; a datagram that is lost is counted as that instead, and
+    `on_lost` is told.
+    """
+
+    message: Message
+    tally: Tally
+    outcome: str = outcomes.ANSWERED
+    on_lost: Callable[[str], None] | None = None
+
+
+@attrs.define(eq=False)
+class Sender:
+    """Sends on one socket.  `on_stale` is called where a refusal shows that the interface table is old."""
+
+    socket: DatagramSocket
+    nursery: trio.Nursery
+    on_stale: Callable[[], None]
+    repeated: Repeated = attrs.field(factory=Repeated)
+    _retrying: int = attrs.field(default=0, init=False)
+    _posted: list[Outgoing] = attrs.field(factory=list, init=False)
+
+    def send_now(self, messages: Sequence[Message], tallies: Sequence[Tally]) -> list[Outgoing]:
+        """Send what can go at once, each counted in its tally; what is given back is for `flush`."""
+        try:
+            sent = self.socket.send(messages)
+            if sent == len(messages):
+                return []
+        except _REFUSALS as error:
+            sent = 1
+            self._refused(Outgoing(messages[0], tallies[0]), error)
+        return list(map(Outgoing, messages[sent:], tallies[sent:]))
+
+    def post(self, batch: Sequence[Outgoing]) -> bool:
+        """Have them sent with what others post until the tasks that run now have had their turn.
+
+        False, and nothing done, where so much is posted that its sender must wait.
+        """
+        if len(self._posted) >= MAX_POSTED:
+            return False
+        if not self._posted:
+            self.nursery.start_soon(self._send_posted)
+        self._posted += batch
+        return True
+
+    async def _send_posted(self) -> None:
+        batch, self._posted = self._posted, []
+        await self.flush(batch)
+
+    async def flush(self, batch: Sequence[Outgoing]) -> None:
+        """Send a batch.  Raises nothing: failures are counted, and logged once a kind."""
+        start = 0
+        while start < len(batch):
+            try:
+                sent = self.socket.send([each.message for each in batch[start:]])
+                if sent == 0:
+                    sent = await self._send_in_time(batch[start:])
+                start += sent
+            except _REFUSALS as error:
+                self._refused(batch[start], error)
+                start += 1
+
+    async def send(self, message: Outgoing) -> None:
+        """Send one that a task waits for.  Raises SendError; waits while the kernel has no room.  A checkpoint."""
+        if self.socket.send([message.message]):
+            await trio.lowlevel.checkpoint()
+        else:
+            await self.socket.send_when_ready(message.message)
+
+    async def _send_in_time(self, batch: Sequence[Outgoing]) -> int:
+        """Wait for room for the first; if none comes, give the whole batch up, so that new requests are heard."""
+        with trio.move_on_after(SEND_PATIENCE) as scope:
+            await self.socket.send_when_ready(batch[0].message)
+        if not scope.cancelled_caught:
+            return 1
+        for message in batch:
+            _lost(message, outcomes.NO_ROOM)
+        self._complain("the send queue stays full", outcomes.NO_ROOM, lost=len(batch))
+        return len(batch)
+
+    def _refused(self, message: Outgoing, error: Exception) -> None:
+        if isinstance(error, SendError):
+            self._not_sent(message, error)
+        else:
+            _lost(message, outcomes.CRASHED)
+            self._complain("can't be sent", outcomes.CRASHED, to=message.message[1].to, error=repr(error))
+
+    def _not_sent(self, message: Outgoing, error: SendError) -> None:
+        if isinstance(error, SendRefused) and self._retrying < MAX_RETRIES:
+            self._retrying += 1
+            self.nursery.start_soon(self._retry, message)
+            return
+        match error:
+            case SourceUnavailable():
+                outcome = outcomes.SOURCE_GONE
+                self.on_stale()
+            case MessageTooLong():
+                outcome = outcomes.TOO_LONG
+            case Unreachable():
+                outcome = outcomes.UNREACHABLE
+            case SendRefused():
+                outcome = outcomes.NO_ROOM
+            case _:
+                outcome = outcomes.SEND_FAILED
+        _lost(message, outcome)
+        route = message.message[1]
+        self._complain("not sent", outcome, to=route.to, source=route.source, error=error.strerror or str(error))
+
+    async def _retry(self, message: Outgoing) -> None:
+        try:
+            for delay in RETRY_DELAYS:
+                await trio.sleep(delay)
+                try:
+                    if self.socket.send([message.message]):
+                        return
+                except SendRefused:
+                    continue
+                except SendError as error:
+                    self._not_sent(message, error)
+                    return
+        finally:
+            self._retrying -= 1
+        _lost(message, outcomes.NO_ROOM)
+        route = message.message[1]
+        self._complain("the system refuses to send", outcomes.NO_ROOM, to=route.to, source=route.source)
+
+    def _complain(self, event: str, outcome: str, **fields: object) -> None:
+        held_back = self.repeated.due((event, outcome))
+        if held_back is not None:
+            _log.warning(event, port=self.socket.port, outcome=outcome, **fields, held_back=held_back)
+
+
+def _lost(message: Outgoing, outcome: str) -> None:
+    if message.tally[message.outcome]:
+        message.tally[message.outcome] -= 1
+    message.tally[outcome] += 1
+    if message.on_lost is not None:
+        message.on_lost(outcome)

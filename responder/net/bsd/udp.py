@@ -1,0 +1,238 @@
+"""UDP on macOS and FreeBSD: one socket of each family, and the pair that acts as one.
+
+What is said of options and control messages in `abi` is done here.  Options that belong to a send (the TTL of
+IPv4, the interface of an IPv4 group) are set before it where they differ from the last one's: sending is synchronous,
+so nothing comes in between.
+
+This file refuses to choose a source, an interface or a hop limit: the `Route` says them (`responder.dispatch.port`).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import sys
+from collections.abc import Sequence
+
+import trio
+
+from ...bounded import Memory
+from ...datagram import Interface, IPAddress
+from ...errors import NetworkError, Unreachable
+from .. import cmsg
+from ..types import Membership, Message, Path, Received, Route
+
+if sys.platform == "win32":  # mypy leaves out what follows: there is no recvmsg
+    raise ImportError("POSIX only")
+
+from ..posix.udp import CONTROL_SIZE, PASSED_OVER, PAYLOAD_SIZE, TABLE_SIZE, refusal
+from .abi import (
+    IP_MULTICAST_TTL,
+    IP_TTL,
+    IPPROTO_IP,
+    Encoded,
+    System,
+    decode_path,
+    encode_route,
+    group_interface,
+    hop_limit,
+    membership_option,
+    without_hop_limit,
+)
+
+
+class BsdReceived(Received):
+    """See `responder.net.types.Received`."""
+
+    __slots__ = ("control", "system")
+
+    system: System
+    control: Sequence[cmsg.Message]
+
+    def read_hop_limit(self) -> int | None:
+        return hop_limit(self.system, self.control)
+
+
+class FamilySocket:
+    """A bound UDP socket of one family.  Closes it."""
+
+    def __init__(self, system: System, sock: socket.socket, address: IPAddress | None) -> None:
+        self.version = 4 if sock.family == socket.AF_INET else 6
+        self.sock = sock
+        self.writable_turn = trio.Lock()  # trio allows one waiter a direction
+        self.address = address
+        self._system = system
+        self._paths: Memory[tuple[str, int, tuple[cmsg.Message, ...]], Path] = Memory(
+            lambda key: decode_path(system, *key), TABLE_SIZE
+        )
+        self._routes: Memory[Route, Encoded] = Memory(lambda route: encode_route(system, route, address), TABLE_SIZE)
+        self._default_ttl: dict[int, int] = {}
+        if self.version == 4:
+            self._default_ttl = {option: sock.getsockopt(IPPROTO_IP, option) for option in (IP_TTL, IP_MULTICAST_TTL)}
+        self._ttl = dict(self._default_ttl)
+        self._group_interface = 0
+
+    def receive(self, limit: int) -> list[BsdReceived]:
+        """See `DatagramSocket.receive`."""
+        received: list[BsdReceived] = []
+        for _ in range(limit):
+            try:
+                payload, control, flags, name = self.sock.recvmsg(PAYLOAD_SIZE, CONTROL_SIZE)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno in PASSED_OVER:
+                    continue
+                if received:
+                    break  # the next call meets it again
+                raise NetworkError(error.errno, f"UDP can't receive: {error.strerror}") from error
+            scope_id = name[3] if self.version == 6 else 0
+            path = self._paths.find((name[0], scope_id, without_hop_limit(self._system, control)))
+            one = BsdReceived.of(payload, path, name[1], truncated=flags & socket.MSG_TRUNC != 0)
+            one.system, one.control = self._system, control
+            received.append(one)
+        return received
+
+    def send(self, message: Message) -> bool:
+        """False where there is no room.  Raises SendError."""
+        payload, route, port = message
+        try:
+            encoded = self._routes.find(route)
+            self._prepare(encoded)
+            self.sock.sendmsg((payload,), encoded.control, 0, (encoded.host, port, *encoded.rest))
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise refusal(error, message) from error
+        return True
+
+    def _prepare(self, encoded: Encoded) -> None:
+        if encoded.ttl is not None:
+            option, wanted = encoded.ttl
+            value = self._default_ttl[option] if wanted is None else wanted
+            if value != self._ttl[option]:
+                self.sock.setsockopt(IPPROTO_IP, option, value)
+                self._ttl[option] = value
+        if encoded.interface and encoded.interface != self._group_interface:
+            self.sock.setsockopt(*group_interface(encoded.interface))
+            self._group_interface = encoded.interface
+
+    def set_membership(self, membership: Membership, *, join: bool) -> None:
+        """Raises OSError."""
+        self.sock.setsockopt(*membership_option(self._system, membership, join=join))
+
+    def forget_group_interface(self, index: int) -> None:
+        """The interface is gone: its index may become another's, and the option is then to be set again."""
+        if self._group_interface == index:
+            self._group_interface = 0
+
+
+class BsdSocket:
+    """See `responder.net.types.DatagramSocket`.  Its sockets, one of each family that it has, share a port."""
+
+    kernel_drops = 0
+
+    def __init__(self, members: Sequence[FamilySocket], address: IPAddress | None) -> None:
+        self._members = {member.version: member for member in members}
+        self.port: int = members[0].sock.getsockname()[1]
+        self.address = address
+
+    def __repr__(self) -> str:
+        return f"<UDP sockets {self.address or '*'} port {self.port}>"
+
+    @property
+    def receive_buffer(self) -> int:
+        return min(member.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) for member in self._members.values())
+
+    async def wait_readable(self) -> None:
+        await wait_readable([member.sock for member in self._members.values()])
+
+    def receive(self, limit: int) -> Sequence[Received]:
+        first, *others = self._members.values()
+        # A flood of one family takes half, and the other the first place next time, so that both are heard.
+        received = first.receive(max(1, limit // 2) if others else limit)
+        for second in others:
+            received += second.receive(limit - len(received))
+            self._members = {second.version: second, first.version: first}
+        return received
+
+    def send(self, batch: Sequence[Message]) -> int:
+        for sent, message in enumerate(batch):
+            try:
+                if not self._member(message).send(message):
+                    return sent
+            except OSError:
+                if sent:
+                    return sent
+                raise
+        return len(batch)
+
+    def _member(self, message: Message) -> FamilySocket:
+        """Raises Unreachable."""
+        to = message[1].to
+        member = self._members.get(to.version)
+        if member is None:
+            raise Unreachable(errno.EAFNOSUPPORT, f"{to}: this socket has no IPv{to.version}")
+        return member
+
+    async def send_when_ready(self, message: Message) -> None:
+        member = self._member(message)
+        while True:
+            async with member.writable_turn:
+                if member.sock.fileno() == -1:
+                    raise trio.ClosedResourceError
+                await trio.lowlevel.wait_writable(member.sock)
+            if member.send(message):
+                return
+
+    def join(self, membership: Membership, interface: Interface) -> None:
+        try:
+            self._holder(membership).set_membership(membership, join=True)
+        except OSError as error:
+            # What a second join gives: EADDRINUSE for a group, and for a source EADDRNOTAVAIL or EADDRINUSE.
+            second = {errno.EADDRINUSE, errno.EADDRNOTAVAIL} if membership.source else {errno.EADDRINUSE}
+            if error.errno not in second:
+                raise
+
+    def leave(self, membership: Membership, interface: Interface | None) -> None:
+        holder = self._holder(membership)
+        if interface is None:
+            holder.forget_group_interface(membership.interface)
+        holder.set_membership(membership, join=False)
+
+    def _holder(self, membership: Membership) -> FamilySocket:
+        member = self._members.get(membership.group.version)
+        if member is None:
+            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+        return member
+
+    def close(self) -> None:
+        for member in self._members.values():
+            if member.sock.fileno() != -1 and trio.lowlevel.in_trio_run():
+                trio.lowlevel.notify_closing(member.sock)
+            member.sock.close()
+
+
+async def wait_readable(socks: Sequence[socket.socket]) -> None:
+    """Return once one of them is.  A checkpoint.  Raises trio.ClosedResourceError where one is closed."""
+    if any(sock.fileno() == -1 for sock in socks):
+        raise trio.ClosedResourceError
+    if len(socks) == 1:
+        await trio.lowlevel.wait_readable(socks[0])
+        return
+    closed = False
+
+    async def wait(sock: socket.socket) -> None:
+        nonlocal closed
+        try:
+            await trio.lowlevel.wait_readable(sock)
+        except trio.ClosedResourceError:
+            closed = True
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        for sock in socks:
+            nursery.start_soon(wait, sock)
+    if closed:
+        raise trio.ClosedResourceError

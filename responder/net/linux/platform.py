@@ -1,0 +1,338 @@
+"""Linux: opens sockets, sets their options and binds them.
+
+One AF_INET6 socket with IPV6_V6ONLY=0 serves both families; where the kernel refuses AF_INET6 it is an AF_INET socket.
+Every option is set before bind: a datagram that arrives between the two would carry no pktinfo, or index 0.  On a
+socket that the service manager has bound they are set as soon as it is opened; what came before is answered from the
+address in its header, where the instance asks for no interface (systemd's PassPacketInfo=yes tells it from the start).
+
+    udp.py  the UDP socket: receive, send
+    memberships.py its multicast memberships
+    tcp.py  the TCP listener
+    host.py   who holds a port
+    interfaces.py      the interfaces, and their changes
+
+This file refuses to read or write a datagram.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import TypeAlias
+
+import trio
+
+from ...datagram import Interface, IPAddress, unscoped
+from ...errors import BindError
+from ...log import Repeated, get_logger
+
+if sys.platform != "linux":  # mypy leaves out what follows, whose names the other platforms' `socket` lacks
+    raise ImportError("Linux only")
+
+from . import host
+from .constants import (
+    IP_MTU_DISCOVER,
+    IP_MULTICAST_ALL,
+    IP_PKTINFO,
+    IP_PMTUDISC_OMIT,
+    IP_RECVERR,
+    IP_RECVTTL,
+    IPV6_MTU_DISCOVER,
+    IPV6_MULTICAST_ALL,
+    IPV6_PMTUDISC_OMIT,
+    IPV6_RECVERR,
+    SO_RCVBUFFORCE,
+    SO_RXQ_OVFL,
+    SO_SNDBUFFORCE,
+    SO_TIMESTAMPNS,
+)
+
+try:
+    from . import compiled
+except ImportError:  # the module was not built
+    compiled = None  # type: ignore[assignment, unused-ignore] # what stands for it
+from ..handover import Shares
+from ..inherited import Inherited
+from .batch import Batch, system_calls
+from .batched import BatchedSocket
+from .interfaces import NetlinkWatch, enumerate_interfaces, watch_interfaces
+from .tcp import LinuxListener
+from .udp import LinuxSocket
+
+log = get_logger(__name__)
+
+_repeated = Repeated()
+"""A conversation opens a socket for each request."""
+
+RECEIVE_BUFFER = 4 * 1024 * 1024
+"""Bytes: at 150,000 small datagrams a second, which take some 768 bytes each there, room for 35 ms."""
+
+SEND_BUFFER = 1024 * 1024
+"""Bytes."""
+
+BACKLOG = 1024
+"""Connections; the kernel cuts it to net.core.somaxconn."""
+
+_UDP_OPTIONS = (
+    (socket.SOL_SOCKET, SO_TIMESTAMPNS, 1),
+    (socket.SOL_SOCKET, SO_RXQ_OVFL, 1),
+    (socket.SOL_SOCKET, socket.SO_BROADCAST, 1),
+)
+
+# On an AF_INET6 socket too: it is these that IPv4 datagrams follow there.
+_UDP_OPTIONS_IPV4 = (
+    (socket.IPPROTO_IP, IP_PKTINFO, 1),
+    (socket.IPPROTO_IP, IP_RECVTTL, 1),
+    # An ICMP error that one peer caused must not fail the next send to another.
+    (socket.IPPROTO_IP, IP_RECVERR, 0),
+    # Otherwise the socket gets what other sockets of the host have joined.
+    (socket.IPPROTO_IP, IP_MULTICAST_ALL, 0),
+    # Answers go out in fragments; forged ICMP can't shrink what we believe of the path.
+    (socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_OMIT),
+)
+
+_UDP_OPTIONS_IPV6 = (
+    (socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1),
+    (socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1),
+    (socket.IPPROTO_IPV6, IPV6_RECVERR, 0),
+    (socket.IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0),
+    (socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_OMIT),
+)
+
+_TCP_OPTIONS = (
+    # TCP's own meaning: bind while connections of a former listener are in TIME_WAIT.  Two listeners it never allows.
+    (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1),
+)
+_TCP_OPTIONS_IPV4 = ((socket.IPPROTO_IP, IP_PKTINFO, 1),)
+_TCP_OPTIONS_IPV6 = ((socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1),)
+
+
+class LinuxPlatform:
+    """See `responder.net.types.Platform`.  `inherited` are sockets to open before any other is bound.
+
+    `batching` says how many datagrams a system call takes: "compiled" or "python" many, by the compiled module or by
+    ctypes; "off" one.  What a machine has not is left out, so that None gives the first that it has.
+    """
+
+    def __init__(self, inherited: Inherited | None = None, *, batching: str | None = None) -> None:
+        self._inherited = inherited or Inherited()
+        self._dual_stack = _dual_stack(batching or os.environ.get("RESPONDER_BATCHING") or "compiled")
+
+    def open_udp(
+        self, port: int, address: IPAddress | None = None, *, interface: int = 0, shared: bool = False
+    ) -> LinuxSocket:
+        """Open, set up and bind.  Raises BindError."""
+        place = _Place("UDP", port, address, interface)
+        with _opened(socket.SOCK_DGRAM, place, self._inherited) as sock:
+            _set_up_udp(sock)
+            _bind_udp(sock, place, shared=shared)
+            kind = self._dual_stack if sock.family == socket.AF_INET6 else LinuxSocket
+            return kind(sock, place.address)
+
+    def open_tcp(self, port: int, address: IPAddress | None = None, *, interface: int = 0) -> LinuxListener:
+        """Open, set up, bind and listen.  Raises BindError."""
+        place = _Place("TCP", port, address, interface)
+        with _opened(socket.SOCK_STREAM, place, self._inherited) as sock:
+            _listen(sock, place)
+            return LinuxListener(sock, place.address)
+
+    def open_shares(
+        self,
+        count: int,
+        port: int,
+        address: IPAddress | None = None,
+        *,
+        interface: int = 0,
+        tcp: bool = False,
+        beside_own: bool = False,
+    ) -> Shares:
+        """See `responder.net.handover.SharingPlatform`.  Raises BindError."""
+        place = _Place("UDP", port, address, interface)
+        with contextlib.ExitStack() as on_failure:
+            sockets: list[socket.socket] = []
+            for _ in range(count):
+                with _opened(socket.SOCK_DGRAM, place, Inherited()) as sock:
+                    _set_up_udp(sock)
+                    # The first binds alone, so that no other program is found to share the port with, and shares after
+                    # that: the check at another's bind reads the flag of both as it is then.
+                    if sockets or beside_own:
+                        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                    sock.bind(place.name(sock))
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                on_failure.callback(sock.close)
+                sockets.append(sock)
+                place.port = sock.getsockname()[1]  # where the system chose it, the others take the same
+            listener = None
+            if tcp:
+                place = _Place("TCP", place.port, address, interface)
+                with _opened(socket.SOCK_STREAM, place, Inherited()) as listener:
+                    _listen(listener, place)
+            on_failure.pop_all()
+            return Shares(place.port, tuple(sockets), listener)
+
+    async def interfaces(self) -> Sequence[Interface]:
+        """The interfaces as they are now, by index."""
+        return await trio.to_thread.run_sync(enumerate_interfaces)
+
+    def watch_interfaces(self) -> AbstractAsyncContextManager[NetlinkWatch]:
+        """Follow the interfaces of this network namespace."""
+        return watch_interfaces()
+
+
+def _dual_stack(batching: str) -> Callable[[socket.socket, IPAddress | None], LinuxSocket]:
+    """What makes a dual-stack socket of a bound one."""
+    if batching == "compiled" and compiled is not None:
+        return partial(compiled.NativeSocket, memory=compiled.native())
+    calls = None if batching == "off" else system_calls()
+    return LinuxSocket if calls is None else partial(BatchedSocket, batch=Batch(calls))
+
+
+class _Place:
+    """What is to be bound, in our words, the kernel's and a message's."""
+
+    def __init__(self, transport: str, port: int, address: IPAddress | None, interface: int) -> None:
+        self.transport = transport
+        self.port = port
+        self.address = None if address is None else unscoped(address)
+        self.interface = interface
+
+    def __str__(self) -> str:
+        where = "" if self.address is None else f" on {self.address}"
+        scope = f"%{self.interface}" if self.address is not None and self.interface else ""
+        return f"{self.transport} port {self.port}{where}{scope}"
+
+    def name(self, sock: socket.socket) -> tuple[str, int] | tuple[str, int, int, int]:
+        """The sockaddr to bind.  Raises OSError (EAFNOSUPPORT) for an IPv6 address where there is no IPv6."""
+        if sock.family == socket.AF_INET:
+            if self.address is not None and self.address.version == 6:
+                raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+            return ("" if self.address is None else str(self.address), self.port)
+        if self.address is None:
+            return ("::", self.port, 0, 0)
+        host = f"::ffff:{self.address}" if self.address.version == 4 else str(self.address)
+        return (host, self.port, 0, self.interface)
+
+    def error(self, error: OSError) -> BindError:
+        """The system's refusal, told so that an operator knows what to do."""
+        code = error.errno or 0
+        holder = None
+        if code == errno.EADDRINUSE:
+            holder = host.port_holder(self.transport.lower(), self.port, self.address)
+            message = f"{self} is taken by {holder or 'another program'}"
+        elif code == errno.EACCES and 0 < self.port < 1024:
+            message = (
+                f"{self}: no right to bind a port below 1024 (net.ipv4.ip_unprivileged_port_start): "
+                "run as root, or give CAP_NET_BIND_SERVICE"
+            )
+        elif code == errno.EADDRNOTAVAIL:
+            message = f"{self}: {self.address} is not an address of this host"
+        elif code == errno.EAFNOSUPPORT and self.address is not None:
+            message = f"{self}: this host has no IPv{self.address.version}"
+        elif code == errno.EINVAL and self.address is not None and self.address.is_link_local and not self.interface:
+            message = f"{self}: a link-local address needs its interface"
+        else:
+            message = f"{self}: {error.strerror or error}"
+        return BindError(code, message, port=self.port, holder=holder)
+
+
+@contextlib.contextmanager
+def _opened(kind: int, place: _Place, inherited: Inherited) -> Iterator[socket.socket]:
+    """An inherited socket, which is bound, or a new one.
+
+    Where the block fails it is closed, and the system's refusal becomes a BindError.
+    """
+    given = inherited.claim(kind, place.port, place.address, place.interface)
+    with contextlib.ExitStack() as on_failure:
+        try:
+            # Python makes every socket close-on-exec.
+            sock = on_failure.enter_context(given or _new_socket(kind | socket.SOCK_NONBLOCK))
+            yield sock
+        except OSError as error:
+            raise place.error(error) from error
+        on_failure.pop_all()
+
+
+def _new_socket(kind: int) -> socket.socket:
+    """Of AF_INET6 for both families, or of AF_INET where the host has no IPv6 (`ipv6.disable=1`, a seccomp filter)."""
+    try:
+        sock = socket.socket(socket.AF_INET6, kind)
+    except OSError as error:
+        if error.errno != errno.EAFNOSUPPORT:
+            raise
+        return socket.socket(socket.AF_INET, kind)
+    # Here and not with the other options, since a bound socket refuses it.  It can't fail on a new one.
+    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    return sock
+
+
+def _is_bound(sock: socket.socket) -> bool:
+    return bool(sock.getsockname()[1])
+
+
+def _set_up_udp(sock: socket.socket) -> None:
+    _set_options(sock, _UDP_OPTIONS, _UDP_OPTIONS_IPV4, _UDP_OPTIONS_IPV6)
+    _size_buffer(sock, SO_RCVBUFFORCE, socket.SO_RCVBUF, RECEIVE_BUFFER, "rmem_max")
+    _size_buffer(sock, SO_SNDBUFFORCE, socket.SO_SNDBUF, SEND_BUFFER, "wmem_max")
+
+
+def _listen(sock: socket.socket, place: _Place) -> None:
+    # Before listen: a connection takes its options from the listener when its SYN arrives.
+    _set_options(sock, _TCP_OPTIONS, _TCP_OPTIONS_IPV4, _TCP_OPTIONS_IPV6)
+    if not _is_bound(sock):
+        sock.bind(place.name(sock))
+    sock.listen(BACKLOG)
+
+
+_Options: TypeAlias = tuple[tuple[int, int, int], ...]
+
+
+def _set_options(sock: socket.socket, common: _Options, ipv4: _Options, ipv6: _Options) -> None:
+    for level, option, value in common + ipv4 + (ipv6 if sock.family == socket.AF_INET6 else ()):
+        sock.setsockopt(level, option, value)
+
+
+def _size_buffer(sock: socket.socket, force: int, option: int, size: int, limit: str) -> None:
+    """Ask for `size` bytes, past the system's limit where we may, and say so where less is given."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, force, size)
+    except PermissionError:  # it takes CAP_NET_ADMIN
+        # One that was opened for us by somebody with more rights may have it already: asking could only take away.
+        if sock.getsockopt(socket.SOL_SOCKET, option) // 2 < size:
+            sock.setsockopt(socket.SOL_SOCKET, option, size)
+    # The kernel doubles what is asked, for its own bookkeeping, and tells the doubled value (socket(7)).
+    given = sock.getsockopt(socket.SOL_SOCKET, option) // 2
+    if given < size:
+        held_back = _repeated.due(limit)
+        if held_back is not None:
+            log.info(
+                "socket buffer is smaller than asked",
+                asked=size,
+                given=given,
+                raise_it_by=f"net.core.{limit}",
+                held_back=held_back,
+            )
+
+
+def _bind_udp(sock: socket.socket, place: _Place, *, shared: bool) -> None:
+    """Bind alone where possible, since a unicast datagram reaches only the last of the sockets that share a port."""
+    name = place.name(sock)
+    try:
+        if not _is_bound(sock):
+            sock.bind(name)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE or not shared:
+            raise
+        holder = host.port_holder("udp", place.port, place.address)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(name)
+        log.warning("port is shared: of unicast datagrams one program gets all", port=place.port, holder=holder)
+    else:
+        if shared:
+            # The check at another's bind reads the flag of both sockets as it is then (udp_lib_lport_inuse).
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

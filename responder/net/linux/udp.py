@@ -1,0 +1,295 @@
+"""Linux's UDP socket: datagrams with what their control messages tell, and each sent from the address that is meant.
+
+What a datagram costs:
+
+- Receiving is one recvmsg.  Its sender, scope and raw pktinfo are the key of a bounded table that holds the decoded
+  `Path`, so that addresses are decoded once a way.  Hop limit and time are decoded where they are asked for.
+- Sending is one sendmsg.  A `Route` is encoded once, into a bounded table by its identity.
+
+On an AF_INET6 socket an IPv4 datagram brings two pktinfo messages, IPV6_PKTINFO with the mapped address and IP_PKTINFO;
+the second is read, since it alone tells `ipi_spec_dst`.  To IPv4 peers in_pktinfo is sent, to IPv6 peers in6_pktinfo.
+
+This file refuses to choose a source, an interface or a hop limit: the `Route` says them (`responder.dispatch.port`).
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+import sys
+from collections.abc import Coroutine, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any, Final, TypeAlias
+
+import attrs
+import trio
+
+from ...bounded import Memory
+from ...datagram import Interface, IPAddress, Via, unscoped
+from ...errors import NetworkError, SourceUnavailable, Unreachable
+from .. import cmsg
+from ..types import Membership, Message, Path, Received, Route
+
+if sys.platform != "linux":  # mypy leaves out what follows, whose names the other platforms' `socket` lacks
+    raise ImportError("Linux only")
+
+from ..posix.udp import CONTROL_SIZE, PASSED_OVER, PAYLOAD_SIZE, TABLE_SIZE, refusal
+from .constants import IP_PKTINFO, SO_RXQ_OVFL, SO_TIMESTAMPNS
+from .memberships import Groups
+
+# Plain integers: an IntEnum member is slower to compare, and these are compared for every datagram.
+_IPPROTO_IP: Final = int(socket.IPPROTO_IP)
+_IPPROTO_IPV6: Final = int(socket.IPPROTO_IPV6)
+_IPV6_PKTINFO: Final = int(socket.IPV6_PKTINFO)
+_MSG_TRUNC: Final = int(socket.MSG_TRUNC)
+
+# IP_RECVTTL's message is called IP_TTL.
+_HOP_LIMIT_MESSAGES = frozenset({(_IPPROTO_IP, int(socket.IP_TTL)), (_IPPROTO_IPV6, int(socket.IPV6_HOPLIMIT))})
+
+_IN_PKTINFO_SIZE = len(cmsg.pack_in_pktinfo_posix(None, 0))
+_TIMESPEC = struct.Struct("@ll")
+_UNSIGNED = struct.Struct("=I")
+
+Control: TypeAlias = Sequence[tuple[int, int, bytes]]
+
+
+def hop_limit_of(control: Control) -> int | None:
+    """The datagram's TTL or hop limit."""
+    for level, kind, data in control:
+        if (level, kind) in _HOP_LIMIT_MESSAGES:
+            return cmsg.unpack_int(data)
+    return None
+
+
+def timestamp_of(control: Control) -> float | None:
+    """When the kernel got the datagram: seconds of the real-time clock."""
+    for level, kind, data in control:
+        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
+            seconds, nanoseconds = _TIMESPEC.unpack(data)
+            return float(seconds + nanoseconds * 1e-9)
+    return None
+
+
+def pktinfo_of(control: Control) -> bytes:
+    """The raw in_pktinfo or, of an IPv6 datagram, in6_pktinfo; empty where there is none."""
+    pktinfo = b""
+    for level, kind, data in control:
+        if kind == IP_PKTINFO and level == _IPPROTO_IP:
+            return data
+        if kind == _IPV6_PKTINFO and level == _IPPROTO_IPV6:
+            pktinfo = data
+    return pktinfo
+
+
+def drops_told(control: Control, total: int) -> int:
+    """The total of datagrams dropped, moved on to what this datagram tells of it."""
+    for message in control:
+        if is_drops(message):
+            return advance_drops(total, _UNSIGNED.unpack(message[2])[0])
+    return total
+
+
+def is_drops(message: cmsg.Message) -> bool:
+    """The kernel sends it with each datagram that it queued after it had dropped one."""
+    return message[0] == socket.SOL_SOCKET and message[1] == SO_RXQ_OVFL
+
+
+class LinuxReceived(Received):
+    """See `responder.net.types.Received`."""
+
+    __slots__ = ("control",)
+
+    control: Control
+
+    def read_hop_limit(self) -> int | None:
+        return hop_limit_of(self.control)
+
+    def read_timestamp(self) -> float | None:
+        return timestamp_of(self.control)
+
+
+_PathKey: TypeAlias = tuple[str, int, bytes]
+"""The sender as recvmsg names it, its scope, and the raw in_pktinfo or in6_pktinfo; empty where there was none."""
+
+
+def decode_path(key: _PathKey) -> Path:
+    """What a datagram's sender and pktinfo say."""
+    host, scope_id, pktinfo = key
+    peer = unscoped(ip_address(host))
+    if len(pktinfo) == _IN_PKTINFO_SIZE:
+        interface, spec_dst, destination = cmsg.unpack_in_pktinfo_posix(pktinfo)
+        if not interface:
+            # Queued before IP_PKTINFO was on (a socket that the service manager bound): the header's destination alone
+            # is told, and ipi_spec_dst 0.0.0.0, which would make it a broadcast.
+            return Path(peer, scope_id, destination, 0, None, Via.MULTICAST if destination.is_multicast else None)
+        if destination.is_multicast:
+            via = Via.MULTICAST
+        elif spec_dst != destination:
+            # fib_compute_spec_dst: for an address of the host's own that address, otherwise the one to answer from.
+            via = Via.BROADCAST
+        else:
+            via = Via.UNICAST
+        local = None if spec_dst.is_unspecified else spec_dst
+        return Path(peer, scope_id, destination, interface, local, via)
+    if pktinfo:
+        interface, destination6 = cmsg.unpack_in6_pktinfo(pktinfo)
+        via = Via.MULTICAST if destination6.is_multicast else Via.UNICAST
+        return Path(peer, scope_id, unscoped(destination6), interface, None, via)
+    return Path(peer, scope_id, None, 0)
+
+
+@attrs.frozen
+class EncodedRoute:
+    """A route as sendmsg wants it: `name` is (host, *rest of the sockaddr after the port)."""
+
+    host: str
+    rest: tuple[int, ...]
+    control: Control
+
+
+def encode_route(route: Route, *, dual_stack: bool) -> EncodedRoute:
+    """Raises SourceUnavailable for a source of the other family, Unreachable for IPv6 where there is none."""
+    to, source = route.to, route.source
+    control: list[tuple[int, int, bytes]] = []
+    if isinstance(to, IPv4Address):
+        if isinstance(source, IPv6Address):
+            raise SourceUnavailable(errno.EAFNOSUPPORT, f"{source} can't be the source of a datagram to {to}")
+        if source is not None or route.interface:
+            control.append((_IPPROTO_IP, IP_PKTINFO, cmsg.pack_in_pktinfo_posix(source, route.interface)))
+        if route.hop_limit is not None:
+            control.append((_IPPROTO_IP, socket.IP_TTL, cmsg.pack_int(route.hop_limit)))
+        return EncodedRoute(f"::ffff:{to}", (0, 0), control) if dual_stack else EncodedRoute(str(to), (), control)
+    if isinstance(source, IPv4Address):
+        raise SourceUnavailable(errno.EAFNOSUPPORT, f"{source} can't be the source of a datagram to {to}")
+    if not dual_stack:
+        raise Unreachable(errno.EAFNOSUPPORT, f"{to}: this host has no IPv6")
+    if source is not None or route.interface:
+        control.append((_IPPROTO_IPV6, _IPV6_PKTINFO, cmsg.pack_in6_pktinfo(source, route.interface)))
+    if route.hop_limit is not None:
+        control.append((_IPPROTO_IPV6, socket.IPV6_HOPLIMIT, cmsg.pack_int(route.hop_limit)))
+    # A scope in the name that contradicts in6_pktinfo's index is EINVAL, so there is one for both.
+    return EncodedRoute(str(to), (0, route.interface or route.scope_id), control)
+
+
+def encode_name(route: Route, abi: cmsg.Abi) -> tuple[bytes, bytes]:
+    """A route's sockaddr_in6 behind its port, and its control messages.  Raises as `encode_route`."""
+    encoded = encode_route(route, dual_stack=True)
+    flow_label, scope_id = encoded.rest
+    name = struct.pack("=I16sI", flow_label, socket.inet_pton(socket.AF_INET6, encoded.host), scope_id)
+    control = abi.encode(encoded.control)
+    # Without the padding of the last one the kernel needs no memory of its own for a single pktinfo.
+    padding = abi.aligned(len(encoded.control[-1][2])) - len(encoded.control[-1][2]) if encoded.control else 0
+    return name, control[: len(control) - padding]
+
+
+def decode_way(sender: bytes, pktinfo: bytes) -> Path:
+    """The path for sin6_addr and sin6_scope_id of a sender, and in_pktinfo, in6_pktinfo or nothing."""
+    host = socket.inet_ntop(socket.AF_INET6, sender[:16])
+    return decode_path((host, int.from_bytes(sender[16:], sys.byteorder), pktinfo))
+
+
+def advance_drops(total: int, told: int) -> int:
+    """The total, moved on to the kernel's 32-bit counter, which wraps.
+
+    A counter that seems to go back (datagrams that two cores queued out of order) changes nothing.
+    """
+    more = (told - total) & 0xFFFFFFFF
+    return total + more if more < 1 << 31 else total
+
+
+class LinuxSocket:
+    """See `responder.net.types.DatagramSocket`.  Takes a bound socket, and closes it."""
+
+    def __init__(self, sock: socket.socket, address: IPAddress | None) -> None:
+        self._socket = sock
+        self._dual_stack = sock.family == socket.AF_INET6
+        self._groups = Groups(sock)
+        self._paths: Memory[_PathKey, Path] = Memory(decode_path, TABLE_SIZE)
+        self._routes: Memory[Route, EncodedRoute] = Memory(self._encode, TABLE_SIZE)
+        self._writable_turn = trio.Lock()  # trio allows one waiter a direction
+        self.port: int = sock.getsockname()[1]
+        self.address = address
+        self.kernel_drops = 0
+
+    def __repr__(self) -> str:
+        return f"<UDP socket {self.address or '*'} port {self.port}>"
+
+    @property
+    def receive_buffer(self) -> int:
+        # The kernel tells the double of what it was asked for (socket(7)).
+        return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+
+    def wait_readable(self) -> Coroutine[Any, Any, None]:
+        # No coroutine of its own: each is one more to wake up through.
+        if self._socket.fileno() == -1:
+            raise trio.ClosedResourceError
+        return trio.lowlevel.wait_readable(self._socket)  # noqa: ASYNC105 - the caller awaits it
+
+    def _encode(self, route: Route) -> EncodedRoute:
+        return encode_route(route, dual_stack=self._dual_stack)
+
+    def receive(self, limit: int) -> Sequence[Received]:
+        received: list[LinuxReceived] = []
+        recvmsg, paths, dual_stack = self._socket.recvmsg, self._paths.find, self._dual_stack
+        control: Control = ()
+        for _ in range(limit):
+            try:
+                payload, control, flags, name = recvmsg(PAYLOAD_SIZE, CONTROL_SIZE)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno in PASSED_OVER:
+                    continue
+                if received:
+                    break  # the next call meets it again
+                raise NetworkError(error.errno, f"UDP port {self.port} can't receive: {error.strerror}") from error
+            path = paths((name[0], name[3] if dual_stack else 0, pktinfo_of(control)))
+            one = LinuxReceived.of(payload, path, name[1], truncated=flags & _MSG_TRUNC != 0)
+            one.control = control
+            received.append(one)
+        self.kernel_drops = drops_told(control, self.kernel_drops)
+        return received
+
+    def send(self, batch: Sequence[Message]) -> int:
+        sendmsg, routes = self._socket.sendmsg, self._routes.find
+        sent = 0
+        for message in batch:
+            try:
+                payload, route, port = message
+                to = routes(route)
+                sendmsg((payload,), to.control, 0, (to.host, port, *to.rest))
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if sent:
+                    break
+                raise refusal(error, message) from error
+            except (TypeError, ValueError):  # a value that no check caught
+                if sent:
+                    break
+                raise
+            sent += 1
+        return sent
+
+    async def send_when_ready(self, message: Message) -> None:
+        batch = (message,)
+        while True:
+            async with self._writable_turn:
+                if self._socket.fileno() == -1:
+                    raise trio.ClosedResourceError
+                await trio.lowlevel.wait_writable(self._socket)
+            if self.send(batch):
+                return
+
+    def join(self, membership: Membership, interface: Interface) -> None:
+        self._groups.join(membership)
+
+    def leave(self, membership: Membership, interface: Interface | None) -> None:
+        self._groups.leave(membership)
+
+    def close(self) -> None:
+        if self._socket.fileno() != -1 and trio.lowlevel.in_trio_run():
+            trio.lowlevel.notify_closing(self._socket)
+        self._groups.close()
+        self._socket.close()

@@ -1,0 +1,64 @@
+"""POSIX: from root to an ordinary user, and no way back.
+
+The order is a rule: groups first, since an ordinary user may not change them; then the user; then a try to get back,
+which has to fail.  On Linux the capabilities go too (`responder.net.linux.capabilities`): those for programs to come
+before the user changes, while dropping them is still allowed, and the rest after.
+
+This file refuses to open or close anything: what is open stays.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+
+from ...errors import ConfigError, NetworkError
+
+if sys.platform == "win32":  # mypy leaves out what follows, whose names `os` lacks there
+    raise ImportError("POSIX only")
+
+import pwd
+
+if sys.platform == "linux":
+    from ..linux import capabilities
+
+
+def become(user: str, key: str) -> None:
+    """See `responder.net.privileges.become`; `key` is where the configuration names the user."""
+    uid, gid = _account(user, key)
+    try:
+        if sys.platform == "linux":
+            capabilities.limit_programs()
+        if (os.getuid(), os.geteuid()) != (uid, uid):
+            os.initgroups(user, gid)
+            # Called by root these two set the saved ids as well (POSIX setuid(), setgid()).
+            os.setgid(gid)
+            os.setuid(uid)
+        if sys.platform == "linux":
+            capabilities.drop()
+    except OSError as error:
+        code = error.errno or errno.EPERM
+        raise NetworkError(code, f"can't become user {user}: {error.strerror or error}") from error
+    _verify(user)
+
+
+def _account(user: str, key: str) -> tuple[int, int]:
+    """The ids of the user and of its primary group."""
+    try:
+        account = pwd.getpwnam(user)
+    except (KeyError, ValueError) as error:  # ValueError: a null character
+        raise ConfigError(f"this host has no user {user!r}", path=key) from error
+    if account.pw_uid == 0:
+        raise ConfigError(f"{user} has all privileges (user id 0): name another user, or leave it out", path=key)
+    return account.pw_uid, account.pw_gid
+
+
+def _verify(user: str) -> None:
+    """Raises NetworkError where root can be had again."""
+    for regain in (os.setuid, os.seteuid):
+        try:
+            regain(0)
+        except PermissionError:
+            continue
+        raise NetworkError(errno.EPERM, f"user {user} can become root again ({regain.__name__})")

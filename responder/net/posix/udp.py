@@ -1,0 +1,99 @@
+"""What the UDP sockets of Linux and the BSDs share: bounds, and what errno values mean.
+
+This file refuses to know options and control messages: those differ from system to system.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+from ...datagram import IPAddress
+from ...errors import MessageTooLong, SendError, SendRefused, SourceUnavailable, Unreachable
+from ..types import Message, Route
+
+PAYLOAD_SIZE = 65536
+"""Bytes of a receive buffer: more than any UDP payload (65,507 over IPv4, 65,527 over IPv6) but a jumbogram's."""
+
+CONTROL_SIZE = 512
+"""Bytes: what we ask for takes at most 160."""
+
+TABLE_SIZE = 4096
+"""Entries remembered for the next time, of each kind: see `responder.bounded.Memory`."""
+
+# What ICMP messages about earlier sends turn into (Linux: icmp_err_convert, icmpv6_err_convert), and shortages: the
+# socket goes on.  ENONET is Linux's alone.
+PASSED_OVER = frozenset(
+    {
+        errno.ECONNREFUSED,
+        errno.EHOSTUNREACH,
+        errno.ENETUNREACH,
+        errno.EHOSTDOWN,
+        errno.ENETDOWN,
+        getattr(errno, "ENONET", errno.ENETDOWN),
+        errno.ENOPROTOOPT,
+        errno.EOPNOTSUPP,
+        errno.EPROTO,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EMSGSIZE,
+        errno.ENOBUFS,
+        errno.ENOMEM,
+    }
+)
+
+# What a source that is gone gives, by IP version (Linux 6.18; EADDRNOTAVAIL: BSD).  Each has other causes too, so the
+# address is then looked for; not where it can't be the cause, since a flood of unroutable peers would pay for it.
+_SOURCE_SUSPECTED = {
+    4: frozenset({errno.ENETUNREACH, errno.EADDRNOTAVAIL}),
+    6: frozenset({errno.EINVAL, errno.EADDRNOTAVAIL}),
+}
+
+_REFUSALS: dict[int, type[SendError]] = {
+    errno.EMSGSIZE: MessageTooLong,
+    errno.EPERM: SendRefused,  # a firewall's output rule
+    errno.ENOBUFS: SendRefused,
+    errno.ENOMEM: SendRefused,
+    errno.ENETUNREACH: Unreachable,
+    errno.EHOSTUNREACH: Unreachable,
+    errno.EHOSTDOWN: Unreachable,
+    errno.ENETDOWN: Unreachable,
+    errno.EADDRNOTAVAIL: Unreachable,
+    errno.EACCES: Unreachable,  # a `prohibit` route
+    errno.ENODEV: Unreachable,  # the interface is gone
+    errno.ENXIO: Unreachable,
+    errno.EAFNOSUPPORT: Unreachable,
+}
+
+
+def refusal(error: OSError, message: Message) -> SendError:
+    """The exception for what sendmsg raised."""
+    if isinstance(error, SendError):
+        return error
+    code, (_, route, port) = error.errno or 0, message
+    what = f"to {route.to} port {port}"
+    source = route.source
+    if source is not None and code in _SOURCE_SUSPECTED[source.version] and not is_own(source, route):
+        return SourceUnavailable(code, f"{what}: {route.source} is no address of this host now")
+    if route.source is not None:
+        what += f" from {route.source}"
+    return _REFUSALS.get(code, SendError)(code, f"{what}: {os.strerror(code)}")
+
+
+def is_own(source: IPAddress, route: Route) -> bool:
+    """Whether the host has this address, ready for use: a socket can be bound to it.  Some 10 us."""
+    if source.is_multicast:  # can be bound, but is nobody's
+        return False
+    name: tuple[str, int] | tuple[str, int, int, int]
+    if source.version == 4:
+        family, name = socket.AF_INET, (str(source), 0)
+    else:
+        scope_id = (route.interface or route.scope_id) if source.is_link_local else 0
+        family, name = socket.AF_INET6, (str(source), 0, 0, scope_id)
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(name)
+        except OSError:
+            return False
+    return True

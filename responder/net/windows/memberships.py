@@ -1,0 +1,108 @@
+"""Windows' multicast memberships of one UDP socket, by the options that its documentation has for each family.
+
+They name the interface by its index, except that an IPv4 one falls back to an address of the interface where the system
+refuses MCAST_JOIN_GROUP (Wine does).  Two links may have that address, and it may be gone when it is time to leave, so
+it is not the first choice.
+
+This file refuses to choose groups and to try again: `responder.net.memberships` does.
+"""
+
+from __future__ import annotations
+
+import errno
+from ipaddress import IPv4Address, IPv6Address
+from typing import Protocol, TypeAlias
+
+from ...datagram import Interface
+from ...errors import NetworkError
+from ..types import Membership
+from .winsock_errors import WSAEADDRNOTAVAIL, WSAEINVAL, WSAENOPROTOOPT, error_code
+from .winsock_types import (
+    IP_ADD_MEMBERSHIP,
+    IP_ADD_SOURCE_MEMBERSHIP,
+    IP_DROP_MEMBERSHIP,
+    IP_DROP_SOURCE_MEMBERSHIP,
+    IPPROTO_IP,
+    IPPROTO_IPV6,
+    IPV6_ADD_MEMBERSHIP,
+    IPV6_DROP_MEMBERSHIP,
+    MCAST_JOIN_GROUP,
+    MCAST_JOIN_SOURCE_GROUP,
+    MCAST_LEAVE_GROUP,
+    MCAST_LEAVE_SOURCE_GROUP,
+    pack_group_req,
+    pack_ip_mreq,
+    pack_ipv6_mreq,
+)
+
+_Request: TypeAlias = tuple[int, int, int, bytes]
+"""(level, option to join, option to leave, their argument)"""
+
+
+class HasOptions(Protocol):
+    def setsockopt(self, level: int, option: int, value: bytes, /) -> None: ...
+
+
+_UNKNOWN_FORM = frozenset({WSAEINVAL, WSAENOPROTOOPT, WSAEADDRNOTAVAIL})
+
+
+class Groups:
+    """What one socket has joined."""
+
+    def __init__(self, sock: HasOptions) -> None:
+        self._socket = sock
+        self._joined: dict[Membership, _Request] = {}
+
+    def join(self, membership: Membership, interface: Interface) -> None:
+        """See `responder.net.types.DatagramSocket.join`."""
+        if membership in self._joined:
+            return
+        *better, last = _requests(membership, interface)
+        for request in better:
+            try:
+                self._join(membership, request)
+            except OSError as error:
+                if error_code(error) not in _UNKNOWN_FORM:
+                    raise
+            else:
+                return
+        self._join(membership, last)
+
+    def _join(self, membership: Membership, request: _Request) -> None:
+        level, join, _, argument = request
+        self._socket.setsockopt(level, join, argument)
+        # It is left by the form in which it was joined.
+        self._joined[membership] = request
+
+    def leave(self, membership: Membership) -> None:
+        """See `responder.net.types.DatagramSocket.leave`."""
+        try:
+            level, _, leave, argument = self._joined.pop(membership)
+        except KeyError:
+            raise NetworkError(
+                errno.EADDRNOTAVAIL, f"{membership.group} is not joined on {membership.interface}"
+            ) from None
+        self._socket.setsockopt(level, leave, argument)
+
+
+def _requests(membership: Membership, interface: Interface) -> list[_Request]:
+    """The forms of a membership, the best first.  Raises NetworkError."""
+    group, source, index = membership.group, membership.source, membership.interface
+    if isinstance(group, IPv6Address):
+        if source is None:
+            return [(IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP, IPV6_DROP_MEMBERSHIP, pack_ipv6_mreq(group, index))]
+        request = pack_group_req(index, group, source)
+        return [(IPPROTO_IPV6, MCAST_JOIN_SOURCE_GROUP, MCAST_LEAVE_SOURCE_GROUP, request)]
+    own = next((entry.address for entry in interface.addresses if isinstance(entry.address, IPv4Address)), None)
+    if own is None:
+        raise NetworkError(errno.EADDRNOTAVAIL, f"{interface.name} has no IPv4 address to join {group} with")
+    if isinstance(source, IPv4Address):
+        by_index, by_address = pack_group_req(index, group, source), pack_ip_mreq(group, own, source)
+        return [
+            (IPPROTO_IP, MCAST_JOIN_SOURCE_GROUP, MCAST_LEAVE_SOURCE_GROUP, by_index),
+            (IPPROTO_IP, IP_ADD_SOURCE_MEMBERSHIP, IP_DROP_SOURCE_MEMBERSHIP, by_address),
+        ]
+    return [
+        (IPPROTO_IP, MCAST_JOIN_GROUP, MCAST_LEAVE_GROUP, pack_group_req(index, group)),
+        (IPPROTO_IP, IP_ADD_MEMBERSHIP, IP_DROP_MEMBERSHIP, pack_ip_mreq(group, own)),
+    ]

@@ -1,0 +1,222 @@
+"""The Windows platform: opens sockets, and knows what the system refuses.
+
+- One AF_INET6 socket with IPV6_V6ONLY off serves both families.  Options are set before the bind: what arrives
+  between would bring no pktinfo.
+- A port that is not to be shared is bound with SO_EXCLUSIVEADDRUSE, or others might bind beside it; a shared one with
+  SO_REUSEADDR.  They exclude each other.  Of several that share a port, any may get a unicast datagram.
+- A host may lack IPv6: the socket is AF_INET then.  It may have IPv4 switched off: IPv4's options are refused then
+  (WSAEINVAL), and that is passed over only if an AF_INET socket is refused too.
+- ICMP errors of earlier datagrams are kept out of the socket's calls by SIO_UDP_CONNRESET and SIO_UDP_NETRESET, the
+  second of which a system may not know.
+
+The socket itself is in `udp`, TCP in `tcp`, interfaces in `interfaces`, the foreign
+functions in `winsock`.  This file refuses to send and receive.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import Any
+
+import trio
+
+from ...datagram import Interface, IPAddress
+from ...errors import BindError
+from ...log import get_logger
+from .interfaces import InterfaceWatch, interfaces, watch_interfaces
+from .tcp import WindowsListener
+from .udp import SocketLike, WindowsSocket
+from .winsock import Winsock
+from .winsock_errors import (
+    WSAEACCES,
+    WSAEADDRINUSE,
+    WSAEADDRNOTAVAIL,
+    WSAEAFNOSUPPORT,
+    WSAEINVAL,
+    call_error,
+    error_code,
+)
+from .winsock_types import (
+    AF_INET,
+    AF_INET6,
+    IP_HOPLIMIT,
+    IP_PKTINFO,
+    IPPROTO_IP,
+    IPPROTO_IPV6,
+    IPV6_HOPLIMIT,
+    IPV6_PKTINFO,
+    IPV6_V6ONLY,
+    SIO_UDP_CONNRESET,
+    SIO_UDP_NETRESET,
+    SO_BROADCAST,
+    SO_EXCLUSIVEADDRUSE,
+    SO_RCVBUF,
+    SO_REUSEADDR,
+    SO_SNDBUF,
+    SOL_SOCKET,
+)
+
+_log = get_logger(__name__)
+
+RECEIVE_BUFFER = 4 << 20  # bytes
+SEND_BUFFER = 1 << 20
+BACKLOG = 1024
+
+
+def native_winsock(handle: int) -> Winsock:
+    """The foreign functions of a socket.  Raises OSError; on other systems there are none."""
+    winsock: Winsock | None = None
+    if sys.platform == "win32":
+        from .winsock_native import NativeWinsock  # noqa: PLC0415 - exists on Windows only
+
+        winsock = NativeWinsock(handle)
+    if winsock is None:
+        raise NotImplementedError("Winsock is Windows' own")
+    return winsock
+
+
+class WindowsPlatform:
+    """A `responder.net.types.Platform`.  The arguments are for tests: what opens sockets, calls Winsock, enumerates."""
+
+    def __init__(
+        self,
+        open_socket: Callable[[int, int], Any] = socket.socket,
+        open_winsock: Callable[[int], Winsock] = native_winsock,
+        enumerate_interfaces: Callable[[], Sequence[Interface]] = interfaces,
+    ) -> None:
+        self._open_socket = open_socket
+        self._open_winsock = open_winsock
+        self._enumerate = enumerate_interfaces
+
+    def open_udp(
+        self, port: int, address: IPAddress | None = None, *, interface: int = 0, shared: bool = False
+    ) -> WindowsSocket:
+        what = f"UDP port {port}"
+        sock, family = self._new_socket(socket.SOCK_DGRAM, what, port, address)
+        try:
+            if shared and port and self._is_taken(family, port, address, interface):
+                _log.warning("port is shared: any of its sockets may get a unicast datagram", port=port)
+            try:
+                winsock = self._set_up(sock, family, shared)
+                sock.bind(_name(family, port, address, interface))
+            except OSError as error:
+                raise _bind_error(error, what, port, address) from error
+            return WindowsSocket(sock, winsock, family, address, self._source_on)
+        except BaseException:
+            sock.close()
+            raise
+
+    def open_tcp(self, port: int, address: IPAddress | None = None, *, interface: int = 0) -> WindowsListener:
+        what = f"TCP port {port}"
+        sock, family = self._new_socket(socket.SOCK_STREAM, what, port, address)
+        try:
+            sock.setsockopt(SOL_SOCKET, SO_EXCLUSIVEADDRUSE, 1)
+            if family == AF_INET6:
+                sock.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, 0)
+            sock.bind(_name(family, port, address, interface))
+            sock.listen(BACKLOG)
+            return WindowsListener(sock, address, self.interfaces)
+        except OSError as error:
+            sock.close()
+            raise _bind_error(error, what, port, address) from error
+
+    async def interfaces(self) -> Sequence[Interface]:
+        return await trio.to_thread.run_sync(self._enumerate)
+
+    def watch_interfaces(self) -> AbstractAsyncContextManager[InterfaceWatch]:
+        return watch_interfaces(self._enumerate, self._open_winsock)
+
+    def _source_on(self, index: int, to: IPAddress) -> IPAddress | None:
+        return next((entry.source_for(to) for entry in self._enumerate() if entry.index == index), None)
+
+    def _new_socket(self, kind: int, what: str, port: int, address: IPAddress | None) -> tuple[Any, int]:
+        """(socket, family).  Raises BindError."""
+        families = (AF_INET6,) if address is not None and address.version == 6 else (AF_INET6, AF_INET)
+        for family in families:
+            try:
+                return self._open_socket(family, kind), family
+            except OSError as error:
+                if error_code(error) != WSAEAFNOSUPPORT or family == families[-1]:
+                    raise _bind_error(error, what, port, address) from error
+        raise AssertionError("unreachable: the last family returns or raises")
+
+    def _set_up(self, sock: SocketLike, family: int, shared: bool) -> Winsock:
+        winsock = self._open_winsock(sock.fileno())
+        sock.setblocking(False)
+        sock.setsockopt(SOL_SOCKET, SO_REUSEADDR if shared else SO_EXCLUSIVEADDRUSE, 1)
+        sock.setsockopt(SOL_SOCKET, SO_BROADCAST, 1)
+        if family == AF_INET6:
+            sock.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, 0)
+            sock.setsockopt(IPPROTO_IPV6, IPV6_PKTINFO, 1)
+            with suppress(OSError):  # newer than Windows 10 1809; without it there is no hop limit to tell
+                sock.setsockopt(IPPROTO_IPV6, IPV6_HOPLIMIT, 1)
+        try:
+            sock.setsockopt(IPPROTO_IP, IP_PKTINFO, 1)
+            with suppress(OSError):  # the same
+                sock.setsockopt(IPPROTO_IP, IP_HOPLIMIT, 1)
+        except OSError as error:
+            if error_code(error) != WSAEINVAL or not self._ipv4_is_off():
+                raise
+        for option, wanted in ((SO_RCVBUF, RECEIVE_BUFFER), (SO_SNDBUF, SEND_BUFFER)):
+            sock.setsockopt(SOL_SOCKET, option, wanted)
+            got = sock.getsockopt(SOL_SOCKET, option)
+            if got < wanted:
+                name = "receive" if option == SO_RCVBUF else "send"
+                _log.info(f"the {name} buffer is smaller than asked", asked=wanted, got=got)
+        for control in (SIO_UDP_CONNRESET, SIO_UDP_NETRESET):
+            code = winsock.ioctl(control, bytes(4), 0)  # a BOOL: FALSE
+            if code and control == SIO_UDP_CONNRESET:
+                raise call_error(code, "WSAIoctl(SIO_UDP_CONNRESET)")
+        return winsock
+
+    def _ipv4_is_off(self) -> bool:
+        try:
+            self._open_socket(AF_INET, socket.SOCK_DGRAM).close()
+        except OSError as error:
+            return error_code(error) == WSAEAFNOSUPPORT
+        return False
+
+    def _is_taken(self, family: int, port: int, address: IPAddress | None, interface: int) -> bool:
+        """Has another socket this port?  With SO_REUSEADDR the bind itself wouldn't tell."""
+        probe = self._open_socket(family, socket.SOCK_DGRAM)
+        try:
+            probe.setsockopt(SOL_SOCKET, SO_EXCLUSIVEADDRUSE, 1)
+            if family == AF_INET6:
+                probe.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, 0)
+            probe.bind(_name(family, port, address, interface))
+        except OSError as error:
+            return error_code(error) in (WSAEADDRINUSE, WSAEACCES)
+        finally:
+            probe.close()
+        return False
+
+
+def _name(
+    family: int, port: int, address: IPAddress | None, interface: int
+) -> tuple[str, int] | tuple[str, int, int, int]:
+    """What Python's `bind` wants."""
+    if family == AF_INET:
+        return ("0.0.0.0" if address is None else str(address)), port  # noqa: S104 - every address, on purpose
+    if address is None:
+        return "::", port, 0, 0
+    if address.version == 4:
+        return f"::ffff:{address}", port, 0, 0
+    return str(address), port, 0, interface if address.is_link_local else 0
+
+
+def _bind_error(error: OSError, what: str, port: int, address: IPAddress | None) -> BindError:
+    code = error_code(error)
+    if code == WSAEADDRINUSE:
+        message = f"{what} is taken by another program"
+    elif code == WSAEACCES:
+        message = f"{what} is taken by a program that doesn't share it, or the system keeps it for itself"
+    elif code == WSAEADDRNOTAVAIL:
+        message = f"{what}: {address} is not an address of this host"
+    elif code == WSAEAFNOSUPPORT:
+        message = f"{what}: this host has no IPv{6 if address is not None and address.version == 6 else 4}"
+    else:
+        message = f"{what}: {error.strerror or error}"
+    return BindError(error.errno or code, message, port=port)

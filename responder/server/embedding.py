@@ -1,0 +1,80 @@
+"""`serve`: plugins in a program of one's own, without the daemon.
+
+    async with serve(Greeter(), port=0) as server:
+        print(server.port())
+
+It serves while the context is open.  This file refuses to configure logging, to handle signals and to read files: the
+program that embeds does what it likes about those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from .. import net
+from ..config.instance import Instance, Prepared, prepare_all
+from ..net.types import Platform
+from ..plugin import Plugin
+from .interfaces import SETTLE
+from .server import Server, open_server
+
+
+@asynccontextmanager
+async def serve(
+    *plugins: Plugin | Instance,
+    platform: Platform | None = None,
+    grace: float = 2.0,
+    settle: float = SETTLE,
+    state: Path | None = None,
+    **keys: Any,
+) -> AsyncIterator[Server]:
+    """Serve plugins while the context is open; the `Server` tells ports and counters (`server.port()`).
+
+    `keys` are those of an instance (port, groups, interfaces, allow, rate, ...) and `name`, for a single plugin;
+    several are given as instances: `serve(Instance.of(Echo(), port=7), Instance.of(Whoami()))`.  `grace` and `settle`
+    are in seconds, as in `open_server`; `state` is the folder below which plugins may keep state; `platform` is this
+    machine's unless another is given (`responder.testing` has some).
+
+    Leaving the context lets the plugins say goodbye within `grace`, also where the body raised; a cancelled body leaves
+    no time for that.  Raises ConfigErrors for what the plugins find wrong, and an ExceptionGroup of BindError for ports
+    that can't be had.
+    """
+    prepared = await prepare_all(to_instances(plugins, keys))
+    host = platform or net.platform()
+    async with serving(prepared, platform=host, grace=grace, settle=settle, state=state) as server:
+        yield server
+
+
+def to_instances(plugins: Iterable[Plugin | Instance], keys: Mapping[str, Any]) -> list[Instance]:
+    """Raises ConfigErrors for the keys, TypeError for keys that could be of several plugins."""
+    given = list(plugins)
+    if keys and (len(given) != 1 or isinstance(given[0], Instance)):
+        raise TypeError(f"{', '.join(sorted(keys))}: for one plugin only; otherwise give each as Instance.of(...)")
+    return [each if isinstance(each, Instance) else Instance.of(each, **keys) for each in given]
+
+
+@asynccontextmanager
+async def serving(
+    prepared: Sequence[Prepared], *, platform: Platform, grace: float, settle: float, state: Path | None
+) -> AsyncIterator[Server]:
+    """The second half of `serve`, for instances that are prepared."""
+    async with open_server(
+        prepared, platform=platform, grace=grace, settle=settle, state_root=lambda: state or Path.cwd()
+    ) as server:
+        raised: Exception | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.run)
+            await server.ready.wait()
+            try:
+                yield server
+            except Exception as error:
+                # Kept out of the nursery, which would cancel the goodbyes and wrap it in a group.
+                raised = error
+            server.stop()
+        if raised is not None:
+            raise raised

@@ -1,0 +1,261 @@
+"""Which ports a set of instances needs, and opening them, all or none.
+
+Instances share a port where they name the same number: one socket, asked in config order.  Where no instance on a port
+has `listen`, or one has none, its socket is the wildcard one, and `listen` of the others is a matter of who answers;
+where all have it, just those addresses are bound, each by a socket of its own.
+
+A port is known by its `Key`, so that a reload finds the sockets that stay.  This file refuses to run anything.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv6Address
+from typing import TypeAlias
+
+import attrs
+
+from ..config.instance import Instance
+from ..datagram import IPAddress, unscoped
+from ..errors import BindError
+from ..net.handover import Shares, SharingPlatform
+from ..net.interface_table import InterfaceTable
+from ..net.types import DatagramSocket, Platform, StreamListener
+from ..plugin import Service
+
+PORT_ATTEMPTS = 16
+"""How often a port that the system chose for UDP may turn out to be taken for TCP."""
+
+Key: TypeAlias = tuple[int | tuple[str, str], IPAddress | None]
+"""The number, or for port 0 (instance, service), which has one of its own; and the address, None for the wildcard."""
+
+
+@attrs.frozen(eq=False)
+class PlannedPort:
+    """A socket to have, and who answers there, in config order."""
+
+    key: Key
+    users: tuple[tuple[Instance, Service], ...]
+
+    @property
+    def number(self) -> int:
+        """0: the system chooses."""
+        return self.key[0] if isinstance(self.key[0], int) else 0
+
+    @property
+    def address(self) -> IPAddress | None:
+        return self.key[1]
+
+    @property
+    def shared(self) -> bool:
+        return any(service.shared for _, service in self.users)
+
+    @property
+    def tcp(self) -> bool:
+        return any(service.tcp for _, service in self.users)
+
+
+def plan(instances: Iterable[Instance]) -> dict[Key, PlannedPort]:
+    """Which sockets the instances need, in config order."""
+    by_number: dict[int | tuple[str, str], list[tuple[Instance, Service]]] = {}
+    for instance in instances:
+        for service in instance.services:
+            by_number.setdefault(service.port or (instance.name, service.name), []).append((instance, service))
+    planned: dict[Key, PlannedPort] = {}
+    for number, users in by_number.items():
+        listening = [instance.listen for instance, _ in users]
+        addresses: Iterable[IPAddress | None] = (None,)
+        if all(listening):
+            addresses = dict.fromkeys(address for listen in listening for address in listen)
+        for address in addresses:
+            here = tuple(user for user in users if address is None or address in user[0].listen)
+            planned[number, address] = PlannedPort((number, address), here)
+    return planned
+
+
+def numbers(instances: Iterable[Instance]) -> dict[str, int]:
+    """The port of each service: of the instance, or "instance.service" where it has several; 0: the system chooses."""
+    return {
+        instance.name if len(instance.services) == 1 else f"{instance.name}.{service.name}": service.port
+        for instance in instances
+        for service in instance.services
+    }
+
+
+@attrs.define(eq=False)
+class Opened:
+    """A planned port's sockets."""
+
+    socket: DatagramSocket
+    listener: StreamListener | None
+
+    def close(self) -> None:
+        self.socket.close()
+        if self.listener is not None:
+            self.listener.close()
+
+
+def open_ports(
+    planned: Mapping[Key, PlannedPort], kept: Mapping[Key, Opened], platform: Platform, table: InterfaceTable
+) -> dict[Key, Opened]:
+    """The sockets of a plan: those of `kept` that it needs, which stay as they are, and new ones for the rest.
+
+    A kept one that has no listener and now needs one gets it here.  Raises an ExceptionGroup of BindError, one for
+    each port that can't be had; then nothing has changed.
+    """
+    result: dict[Key, Opened] = {}
+    new: list[Opened] = []
+    listeners: list[tuple[Opened, StreamListener]] = []
+    errors: list[BindError] = []
+    for key, port in planned.items():
+        try:
+            if key in kept:
+                opened = kept[key]
+                if port.tcp and opened.listener is None:
+                    listeners.append((opened, _open_tcp(platform, table, opened.socket.port, key[1])))
+            else:
+                # Where the system chose the number, it is the same on the instance's other addresses.
+                chosen = next((other.socket.port for there, other in result.items() if there[0] == key[0]), port.number)
+                opened = _open(platform, table, port, chosen)
+                new.append(opened)
+            result[key] = opened
+        except BindError as error:
+            errors.append(error)
+    if errors:
+        for opened in new:
+            opened.close()
+        for _, listener in listeners:
+            listener.close()
+        raise ExceptionGroup("ports can't be had", errors)
+    for opened, listener in listeners:
+        opened.listener = listener
+    return result
+
+
+def share_ports(
+    planned: Mapping[Key, PlannedPort],
+    kept: Mapping[Key, Shares],
+    count: int,
+    platform: SharingPlatform,
+    table: InterfaceTable,
+) -> dict[Key, Shares]:
+    """The same for `count` processes: the sockets of `kept` that the plan needs, and new ones for the rest.
+
+    Raises an ExceptionGroup of BindError, one for each port that can't be had; then nothing has changed.
+    """
+    result: dict[Key, Shares] = {}
+    new: list[Shares] = []
+    errors: list[BindError] = []
+    held = {shares.port for shares in kept.values()}
+    for key, port in planned.items():
+        own = kept.get(key)
+        try:
+            if own is None or (port.tcp and own.listener is None):
+                opened = platform.open_shares(
+                    count if own is None else 0,
+                    port.number,
+                    _plain(port.address),
+                    interface=_scope(table, port.address, port.number),
+                    tcp=port.tcp,
+                    beside_own=port.number in held,
+                )
+                new.append(opened)
+                own = opened if own is None else attrs.evolve(own, listener=opened.listener)
+            result[key] = own if port.tcp else attrs.evolve(own, listener=None)
+        except BindError as error:
+            errors.append(error)
+    if errors:
+        for opened in new:
+            opened.close()
+        raise ExceptionGroup("ports can't be had", errors)
+    return result
+
+
+@attrs.define(eq=False)
+class SharedPorts:
+    """The ports of `count` processes, held for them by another, over all changes of what they serve."""
+
+    count: int
+    platform: SharingPlatform
+    shares: dict[Key, Shares] = attrs.field(factory=dict, init=False)
+    """What is served."""
+    _leaving: dict[Key, Shares] = attrs.field(factory=dict, init=False)
+    """What is no longer served, but still open where the goodbyes are said: it may be wanted again."""
+
+    def open(self, instances: Iterable[Instance], table: InterfaceTable) -> dict[Key, Shares]:
+        """What the instances need, for `take` or `give_back`.  Raises as `share_ports`."""
+        return share_ports(plan(instances), self._all(), self.count, self.platform, table)
+
+    def give_back(self, opened: Mapping[Key, Shares]) -> None:
+        """Close what was opened for nothing."""
+        _close_others(opened, self._all())
+
+    def take(self, opened: dict[Key, Shares]) -> dict[Key, Shares]:
+        """Have them served from now on; those that leave, for `forget` when the goodbyes are said.
+
+        Of a port whose addresses have changed the old sockets are closed at once: they would take from the new ones.
+        """
+        before, numbers = self._all(), {each.port for each in opened.values()}
+        leaving = {key: each for key, each in before.items() if key not in opened and each.port not in numbers}
+        _close_others(before, {**opened, **leaving})
+        self.shares, self._leaving = opened, leaving
+        return leaving
+
+    def forget(self, leaving: Mapping[Key, Shares]) -> None:
+        for key, shares in leaving.items():
+            if self._leaving.get(key) is shares:
+                self._leaving.pop(key).close()
+
+    def close(self) -> None:
+        for shares in self._all().values():
+            shares.close()
+
+    def _all(self) -> dict[Key, Shares]:
+        return {**self._leaving, **self.shares}
+
+
+def _close_others(shares: Mapping[Key, Shares], kept: Mapping[Key, Shares]) -> None:
+    """Close the sockets of `shares` that are in none of `kept`."""
+    staying = {sock for each in kept.values() for sock in each.all()}
+    for each in shares.values():
+        for sock in each.all():
+            if sock not in staying:
+                sock.close()
+
+
+def _open(platform: Platform, table: InterfaceTable, planned: PlannedPort, number: int) -> Opened:
+    """The UDP socket, and the TCP listener on the same number where there is one."""
+    address = planned.address
+    for attempt in range(PORT_ATTEMPTS):
+        socket = platform.open_udp(
+            number, _plain(address), interface=_scope(table, address, number), shared=planned.shared
+        )
+        if not planned.tcp:
+            return Opened(socket, None)
+        try:
+            return Opened(socket, _open_tcp(platform, table, socket.port, address))
+        except BindError:
+            socket.close()
+            if number or attempt == PORT_ATTEMPTS - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _open_tcp(platform: Platform, table: InterfaceTable, number: int, address: IPAddress | None) -> StreamListener:
+    return platform.open_tcp(number, _plain(address), interface=_scope(table, address, number))
+
+
+def _plain(address: IPAddress | None) -> IPAddress | None:
+    return None if address is None else unscoped(address)
+
+
+def _scope(table: InterfaceTable, address: IPAddress | None, port: int) -> int:
+    """The interface index of an address's scope, which may be a name; 0 where it has none."""
+    if not isinstance(address, IPv6Address) or address.scope_id is None:
+        return 0
+    scope = address.scope_id
+    interface = table.get(int(scope)) if scope.isdecimal() else table.named(scope)
+    if interface is None:
+        raise BindError(errno.ENODEV, f"UDP port {port}: {address}: there is no interface {scope}", port=port)
+    return interface.index

@@ -1,0 +1,123 @@
+"""What the daemon's log looks like to people and to machines, and what of it is written."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from responder.daemon.logs import configure_logging, set_level
+from responder.daemon.status import RecentErrors
+from responder.log import get_logger
+
+HOSTILE = "\x1b]0;owned\x07\r\n12:00:00 [info     ] stopped\u202e\x9b31m"
+"""What a peer may send: a terminal's commands, a line like the log's own, text that runs backwards."""
+
+
+class Stream(io.StringIO):
+    def __init__(self, terminal: bool) -> None:
+        super().__init__()
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+
+@pytest.fixture
+def logging_as_it_was() -> Iterator[None]:
+    root, queries = logging.getLogger(), logging.getLogger("responder.queries")
+    before = root.handlers[:], root.level, queries.level
+    yield
+    root.handlers[:], level, queries_level = before
+    root.setLevel(level)
+    queries.setLevel(queries_level)
+
+
+@pytest.fixture
+def terminal(logging_as_it_was: None, monkeypatch: pytest.MonkeyPatch) -> Stream:
+    return configured(monkeypatch, Stream(terminal=True))
+
+
+@pytest.fixture
+def pipe(logging_as_it_was: None, monkeypatch: pytest.MonkeyPatch) -> Stream:
+    return configured(monkeypatch, Stream(terminal=False))
+
+
+def configured(monkeypatch: pytest.MonkeyPatch, stream: Stream) -> Stream:
+    monkeypatch.setattr("sys.stderr", stream)
+    configure_logging()
+    return stream
+
+
+def raised(message: str) -> Exception:
+    """One with a traceback."""
+    try:
+        {}[message]
+    except LookupError as error:
+        return LookupError(message).with_traceback(error.__traceback__)
+    raise AssertionError("unreachable")
+
+
+def without_colours(text: str) -> str:
+    """What is written but for the renderer's own styles, which all have the form ESC [ digits m."""
+    parts = text.split("\x1b[")
+    return parts[0] + "".join(part.partition("m")[2] for part in parts[1:])
+
+
+log = get_logger("responder.test_logsetup")
+
+
+def test_a_terminal_acts_on_nothing_that_a_peer_sent(terminal: Stream) -> None:
+    log.error(HOSTILE, exc_info=raised(HOSTILE), plugin="dns", word=HOSTILE, bare="\x1b[2J", several=[HOSTILE])
+    logging.getLogger("another.library").warning("%s", HOSTILE)
+    written = without_colours(terminal.getvalue())
+    assert not [character for character in written if not character.isprintable() and character != "\n"]
+    assert "\\x1b]0;owned" in written
+    # Two records, and what is not at the margin.
+    at_the_margin = [line for line in written.splitlines() if not line.startswith("    ")]
+    assert len(at_the_margin) == 2
+    assert "    LookupError: " in written
+
+
+def test_a_line_of_json_a_record(pipe: Stream) -> None:
+    log.error(HOSTILE, exc_info=raised(HOSTILE), plugin="dns", port=53)
+    (line,) = pipe.getvalue().splitlines()
+    assert line.isprintable()
+    record = json.loads(line)
+    assert (record["event"], record["plugin"], record["port"], record["level"]) == (HOSTILE, "dns", 53, "error")
+    assert "LookupError" in record["exception"]
+
+
+def written_at(stream: Stream, level: str) -> list[str]:
+    set_level(level)
+    for name in ("debug", "info", "warning", "error"):
+        getattr(log, name)(name)
+    get_logger("responder.queries").info("query")
+    return [json.loads(line)["event"] for line in stream.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("level", "events"),
+    [
+        ("debug", ["debug", "info", "warning", "error", "query"]),
+        ("info", ["info", "warning", "error", "query"]),
+        ("warning", ["warning", "error", "query"]),
+        ("error", ["error", "query"]),
+    ],
+)
+def test_the_level_is_what_is_written(pipe: Stream, level: str, events: list[str]) -> None:
+    assert written_at(pipe, level) == events
+
+
+def test_what_status_shows_does_not_depend_on_the_level(pipe: Stream) -> None:
+    recent = RecentErrors()
+    framework = logging.getLogger("responder")
+    framework.addHandler(recent)
+    try:
+        written_at(pipe, "error")
+    finally:
+        framework.removeHandler(recent)
+    assert [error.message for error in recent.latest()] == ["warning", "error"]

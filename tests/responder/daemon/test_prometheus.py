@@ -1,0 +1,273 @@
+"""The metrics endpoint: what it says, by HTTP, and what it bears from its clients.
+
+Clients are on socket pairs within this process, where data is there at once, so that a fake clock can jump; but not
+where /metrics is asked for, which is made in a thread.
+"""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, suppress
+from ipaddress import ip_address
+
+import attrs
+import pytest
+import trio
+from prometheus_client.parser import text_string_to_metric_families
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from responder.config.endpoint import Endpoint
+from responder.daemon.prometheus import (
+    HEAD_PATIENCE,
+    MAX_CONNECTIONS,
+    MAX_HEADERS,
+    PATIENCE,
+    open_exporter,
+    render,
+    serve_exporter,
+)
+from responder.daemon.status import GroupStatus, InstanceStatus, LatencyStatus, PortStatus, Status
+from responder.dispatch.outcomes import BOUNDS
+from responder.errors import BindError
+from responder.net import platform
+from responder.net.types import Accepted, StreamListener
+from tests.fakes import FakeListener, FakePlatform, path
+
+
+def instance(name: str, state: str = "ready", restarts: int = 0) -> InstanceStatus:
+    return InstanceStatus(name, "Dns", state, restarts, pending=2, connections=1, slowest=0.25, last_error=None)
+
+
+STATUS = Status(
+    version="1.2",
+    pid=7,
+    uptime=60.5,
+    config=None,
+    ready=True,
+    failed=False,
+    lingering=(),
+    instances=(attrs.evolve(instance("dns"), events={"formerr": 2**64 - 1}), instance("echo", restarts=3)),
+    ports=(PortStatus(53, None, ("udp",), ("dns",), None, 5), PortStatus(53, "::1", ("udp",), ("dns",), None, 6)),
+    groups=(
+        GroupStatus(53, "lan", joined=("224.0.0.251",), missing=()),
+        GroupStatus(54, "lan", joined=("ff02::fb",), missing=()),
+        GroupStatus(53, "guest0", joined=(), missing=("ff02::fb",)),
+    ),
+    group_failures=4,
+    counters={"dns": {"lan": {"answered": 10, "off-link": 2}}, "-": {'a"\n\\b': {"denied": 1}}},
+    latencies=(LatencyStatus("dns", "default", tuple((bound, 8) for bound in BOUNDS), 9, 1.5),),
+    errors=(),
+)
+
+
+def samples(status: Status) -> dict[tuple[str, ...], float]:
+    """(name, label values in the order of their names) -> value."""
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(render(status).decode())
+        for sample in family.samples
+    }
+
+
+def test_what_a_scrape_says() -> None:
+    found = samples(STATUS)
+    assert found["responderd_build_info", "1.2"] == 1
+    assert found["responderd_uptime_seconds",] == 60.5
+    assert found["responderd_ready",] == 1
+    assert found["responderd_datagrams_total", "lan", "answered", "dns"] == 10
+    assert found["responderd_datagrams_total", 'a"\n\\b', "denied", "-"] == 1
+    assert found["responderd_restarts_total", "echo"] == 3
+    assert found["responderd_plugin_up", "dns"] == 1
+    assert found["responderd_pending_answers", "dns"] == 2
+    assert found["responderd_slowest_respond_seconds", "dns"] == 0.25
+    assert found["responderd_plugin_events_total", "formerr", "dns"] == float(2**64 - 1)
+    assert found["responderd_kernel_drops_total", "*", "53"] == 5
+    assert found["responderd_kernel_drops_total", "::1", "53"] == 6
+    assert found["responderd_memberships", "lan", "joined"] == 2
+    assert found["responderd_memberships", "guest0", "joined"] == 0
+    assert found["responderd_memberships", "guest0", "missing"] == 1
+    assert found["responderd_membership_failures_total",] == 4
+    assert found["responderd_respond_seconds_bucket", "0.001", "dns", "default"] == 8
+    assert found["responderd_respond_seconds_bucket", "+Inf", "dns", "default"] == 9
+    assert found["responderd_respond_seconds_sum", "dns", "default"] == 1.5
+
+
+def test_what_is_not_ready() -> None:
+    found = samples(attrs.evolve(STATUS, instances=(instance("dns", "restarting"),)))
+    assert found["responderd_ready",] == 0
+    assert found["responderd_plugin_up", "dns"] == 0
+
+
+Connect = Callable[[], trio.SocketStream]
+
+
+@attrs.define
+class Exporter:
+    listener: FakeListener
+    status: Status
+
+    def connect(self) -> trio.SocketStream:
+        ours, theirs = trio.socket.socketpair()
+        self.listener.connect(Accepted(trio.SocketStream(theirs), path(), 40000))
+        return trio.SocketStream(ours)
+
+    async def ask(self, request: bytes) -> bytes:
+        """The whole response to what is sent at once."""
+        async with self.connect() as stream:
+            await stream.send_all(request)
+            return await read_all(stream)
+
+
+async def read_all(stream: trio.SocketStream) -> bytes:
+    data = b""
+    try:
+        async for piece in stream:
+            data += piece
+    except trio.BrokenResourceError:
+        pass  # what was sent was not all read
+    return data
+
+
+@pytest.fixture
+async def exporter() -> AsyncIterator[Exporter]:
+    running = Exporter(FakeListener(9153), STATUS)
+    with trio.fail_after(600):  # of the fake clock, where there is one
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve_exporter, running.listener, lambda: running.status)
+            yield running
+            nursery.cancel_scope.cancel()
+    assert running.listener.closed
+
+
+def get(target: str) -> bytes:
+    return f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+
+
+async def test_metrics(exporter: Exporter) -> None:
+    head, _, body = (await exporter.ask(get("/metrics?x=1"))).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert b"content-type: text/plain; version=0.0.4; charset=utf-8" in head.lower()
+    assert b"connection: close" in head.lower()
+    assert f"content-length: {len(body)}".encode() in head.lower()
+    assert b'responderd_restarts_total{plugin="echo"} 3.0' in body
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (get("/health"), 200),
+        (get("/ready"), 200),
+        (get("/"), 404),
+        (get("http://a/metrics"), 404),
+        (b"POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", 405),
+        (b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+        (b"GET /health HTTP/1.0\r\n\r\n", 200),
+        (b"nonsense\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+        (b"GET /metrics HTTP/1.1\r\n\r\n", 400),  # RFC 9112 section 3.2: no Host
+        (b"GET /metrics HTTP/1.1\r\nHost: a\r\nX: " + b"x" * (MAX_HEADERS + 1), 431),
+    ],
+)
+async def test_answers(exporter: Exporter, autojump_clock: MockClock, request_: bytes, status: int) -> None:
+    assert (await exporter.ask(request_)).startswith(f"HTTP/1.1 {status} ".encode())
+
+
+async def test_not_ready_names_the_plugin(exporter: Exporter, autojump_clock: MockClock) -> None:
+    exporter.status = attrs.evolve(STATUS, instances=(instance("dns"), instance("echo", "restarting")))
+    response = await exporter.ask(get("/ready"))
+    assert response.startswith(b"HTTP/1.1 503 ")
+    assert response.endswith(b"\r\n\r\necho is restarting\n")
+
+
+async def test_a_second_request_is_not_heard(exporter: Exporter, autojump_clock: MockClock) -> None:
+    assert (await exporter.ask(get("/health") * 2)).count(b"HTTP/1.1") == 1
+
+
+async def test_slow_clients_are_cut(exporter: Exporter, autojump_clock: MockClock) -> None:
+    async with exporter.connect() as slow:
+        began = trio.current_time()
+        for piece in get("/metrics"):
+            await slow.send_all(bytes([piece]))
+            await wait_all_tasks_blocked()
+            await trio.sleep(HEAD_PATIENCE / 20)
+            if trio.current_time() - began > HEAD_PATIENCE:
+                break
+        with suppress(trio.BrokenResourceError):
+            assert await slow.receive_some() == b""
+
+
+async def test_idle_clients_give_way_the_oldest_first(exporter: Exporter, autojump_clock: MockClock) -> None:
+    async with AsyncExitStack() as stack:
+        idle = []
+        for number in range(MAX_CONNECTIONS):
+            idle.append(await stack.enter_async_context(exporter.connect()))
+            await idle[-1].send_all(b"GET /metrics HT"[: number % 15])
+            await wait_all_tasks_blocked(0.01)
+        began = trio.current_time()
+        for _ in range(3):
+            assert (await exporter.ask(get("/health"))).startswith(b"HTTP/1.1 200 ")
+        assert trio.current_time() - began < HEAD_PATIENCE / 4
+        # One place was enough: each of the three left it before the next came.
+        assert await read_all(idle[0]) == b""
+        await idle[1].send_all(get("/health")[len(b"G") :])
+        assert (await read_all(idle[1])).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_who_does_not_read_is_cut(exporter: Exporter, autojump_clock: MockClock) -> None:
+    exporter.status = attrs.evolve(STATUS, instances=(instance("x" * 2_000_000, "restarting"),))
+    async with exporter.connect() as stream:
+        await stream.send_all(get("/ready"))
+        await wait_all_tasks_blocked()
+        await trio.sleep(3 * PATIENCE)
+        assert len(await read_all(stream)) < 2_000_000
+
+
+async def test_a_client_that_is_gone_hurts_nobody(exporter: Exporter, autojump_clock: MockClock) -> None:
+    for request in (b"", b"GET", get("/ready")):
+        async with exporter.connect() as stream:
+            await stream.send_all(request)
+        await wait_all_tasks_blocked()
+    assert (await exporter.ask(get("/health"))).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_broken_status_is_logged_and_the_next_request_answered(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> Status:
+        raise RuntimeError("broken")
+
+    running = Exporter(FakeListener(9153), STATUS)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_exporter, running.listener, broken)
+        assert await running.ask(get("/metrics")) == b""
+        assert (await running.ask(get("/health"))).startswith(b"HTTP/1.1 200 ")
+        nursery.cancel_scope.cancel()
+    assert "a metrics request failed" in caplog.text
+
+
+class TestOpening:
+    def test_the_address_and_port_are_those_of_the_endpoint(self) -> None:
+        platform = FakePlatform()
+        open_exporter(platform, Endpoint.parse("[::1]:9153"))
+        assert [(each.port, each.address) for each in platform.listeners] == [(9153, ip_address("::1"))]
+
+    def test_a_busy_port_is_named(self) -> None:
+        with pytest.raises(BindError, match="9153"):
+            open_exporter(FakePlatform(tcp_taken={9153}), Endpoint.parse(":9153"))
+
+    async def test_a_real_client_reads_it(self) -> None:
+        def scrape(listener: StreamListener) -> tuple[int, bytes]:
+            connection = http.client.HTTPConnection("127.0.0.1", listener.port, timeout=10)
+            connection.request("GET", "/metrics")
+            with connection.getresponse() as response:
+                return response.status, response.read()
+
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                listener = open_exporter(platform(), Endpoint.parse("127.0.0.1:0"))
+                nursery.start_soon(serve_exporter, listener, lambda: STATUS)
+                status, body = await trio.to_thread.run_sync(scrape, listener)
+                nursery.cancel_scope.cancel()
+        assert status == 200
+        assert body.endswith(b"\n")

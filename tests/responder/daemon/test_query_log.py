@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import logging
+from ipaddress import ip_address
+
+import attrs
+import pytest
+
+from responder.daemon.query_log import QueryLog
+from responder.datagram import Peer, Via
+from responder.dispatch import outcomes
+from responder.dispatch.observers import Observation
+from responder.net.types import Route, Transmit
+
+SEEN = Observation(
+    time=1.0,
+    transport="udp",
+    port=53,
+    peer=Peer("10.71.0.9", 40000),
+    destination=ip_address("10.71.0.2"),
+    interface="lan",
+    via=Via.UNICAST,
+    instance="dns",
+    outcome=outcomes.ANSWERED,
+    reason="",
+    request=b"secret",
+    answers=(Transmit(b"four", Route(ip_address("10.71.0.9")), 40000),),
+)
+
+
+def test_an_answer_is_a_line_without_its_payload(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "responder.queries"):
+        QueryLog()(SEEN)
+        QueryLog()(attrs.evolve(SEEN, destination=None))
+    assert caplog.messages == [
+        "answered peer=10.71.0.9:40000 destination=10.71.0.2 port=53 interface=lan plugin=dns received=6 sent=4",
+        "answered peer=10.71.0.9:40000 destination=None port=53 interface=lan plugin=dns received=6 sent=4",
+    ]
+
+
+@pytest.mark.parametrize("outcome", [outcomes.DENIED, outcomes.SILENT, outcomes.CRASHED])
+def test_what_is_not_answered_is_none(caplog: pytest.LogCaptureFixture, outcome: str) -> None:
+    with caplog.at_level(logging.INFO, "responder.queries"):
+        QueryLog()(attrs.evolve(SEEN, outcome=outcome))
+    assert caplog.messages == []

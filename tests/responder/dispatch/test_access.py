@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from ipaddress import IPv4Network, ip_address, ip_network
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from responder.datagram import Via
+from responder.dispatch import outcomes
+from responder.dispatch.access import Access, PrefixSet, interface_matches, refused_source
+from responder.plugin import Service
+from tests.fakes import GUEST, LAN
+
+ANY_ACCESS = Access(
+    frozenset(), frozenset(), (), frozenset(), PrefixSet(()), PrefixSet(()), needs_destination=True, on_link=False
+)
+
+
+@given(st.lists(st.ip_addresses().map(lambda a: ip_network((a, 12), strict=False))), st.ip_addresses())
+def test_prefix_set_says_what_the_prefixes_say(prefixes: list[IPv4Network], address: object) -> None:
+    expected = any(address.version == prefix.version and address in prefix for prefix in prefixes)  # type: ignore[attr-defined] # hypothesis' ip_addresses() is not typed more closely
+    assert (address in PrefixSet(prefixes)) is expected  # type: ignore[operator] # the same
+
+
+def test_prefix_set_keeps_the_families_apart() -> None:
+    everything = PrefixSet([ip_network("0.0.0.0/0")])
+    assert ip_address("192.0.2.1") in everything
+    assert ip_address("::1") not in everything
+    assert not PrefixSet([])
+    assert everything
+
+
+@pytest.mark.parametrize(
+    ("patterns", "name", "expected"),
+    [
+        ((), "eth0", True),
+        (("eth*",), "eth0", True),
+        (("eth*",), "docker0", False),
+        (("eth*", "lo"), "lo", True),
+        (("!docker*",), "eth0", True),
+        (("!docker*",), "docker0", False),
+        (("*", "!eth1"), "eth1", False),
+        (("Eth*",), "eth0", False),
+        (("eth[1-9]",), "eth0", False),
+        (("!eth*", "eth0"), "eth0", False),
+    ],
+)
+def test_interface_patterns(patterns: tuple[str, ...], name: str, expected: bool) -> None:
+    assert interface_matches(name, patterns) is expected
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255", "240.0.0.1"])
+def test_nobody_is_answered_at(address: str) -> None:
+    assert refused_source(ip_address(address), None)
+
+
+def test_a_mapped_source_in_an_ipv6_packet_is_no_ipv4_peer() -> None:
+    assert refused_source(ip_address("10.71.0.9"), ip_address("fd71::1"))
+    assert not refused_source(ip_address("10.71.0.9"), ip_address("10.71.0.1"))
+
+
+@pytest.mark.parametrize("address", ["10.71.0.9", "fe80::1", "127.0.0.1", "::1", "169.254.1.1"])
+def test_everybody_else_may_be(address: str) -> None:
+    assert not refused_source(ip_address(address), None)
+
+
+class TestAccess:
+    peer = ip_address("10.71.0.9")
+    destination = ip_address("10.71.0.1")
+
+    def refusal(self, access: Access, destination: str | None = "10.71.0.1", via: Via = Via.UNICAST) -> str | None:
+        return access.refusal(self.peer, None if destination is None else ip_address(destination), LAN, via)
+
+    def test_all_may_ask_by_default(self) -> None:
+        assert self.refusal(ANY_ACCESS) is None
+
+    def test_an_excluded_interface(self) -> None:
+        access = attrs.evolve(ANY_ACCESS, patterns=("guest*",))
+        assert self.refusal(access) == outcomes.INTERFACE
+        assert access.serves(GUEST)
+
+    def test_a_group_that_was_not_joined(self) -> None:
+        access = attrs.evolve(ANY_ACCESS, groups=frozenset([(ip_address("239.1.1.1"), None)]))
+        assert self.refusal(access, "239.1.1.1", Via.MULTICAST) is None
+        assert self.refusal(access, "239.1.1.2", Via.MULTICAST) == outcomes.GROUP
+
+    def test_a_group_heard_from_one_source_only(self) -> None:
+        for source, expected in (("10.71.0.9", None), ("10.71.0.8", outcomes.GROUP)):
+            access = attrs.evolve(ANY_ACCESS, groups=frozenset([(ip_address("232.1.1.1"), ip_address(source))]))
+            assert self.refusal(access, "232.1.1.1", Via.MULTICAST) == expected
+
+    def test_a_group_of_one_source(self) -> None:
+        group = ip_address("232.1.1.1")
+        access = attrs.evolve(ANY_ACCESS, groups=frozenset([(group, self.peer)]))
+        assert self.refusal(access, str(group), Via.MULTICAST) is None
+        other = attrs.evolve(ANY_ACCESS, groups=frozenset([(group, ip_address("10.71.0.77"))]))
+        assert self.refusal(other, str(group), Via.MULTICAST) == outcomes.GROUP
+
+    def test_listen(self) -> None:
+        access = attrs.evolve(ANY_ACCESS, listen=frozenset([ip_address("10.71.0.2")]))
+        assert self.refusal(access) == outcomes.LISTEN
+        assert self.refusal(access, "10.71.0.2") is None
+
+    def test_allow_and_deny(self) -> None:
+        office = PrefixSet([ip_network("10.71.0.0/24")])
+        host = PrefixSet([ip_network("10.71.0.9/32")])
+        assert self.refusal(attrs.evolve(ANY_ACCESS, allow=office)) is None
+        assert self.refusal(attrs.evolve(ANY_ACCESS, allow=office, deny=host)) == outcomes.DENIED
+        assert self.refusal(attrs.evolve(ANY_ACCESS, allow=PrefixSet([ip_network("10.72.0.0/24")]))) == outcomes.DENIED
+
+    def test_without_a_destination(self) -> None:
+        assert self.refusal(ANY_ACCESS, None) == outcomes.NO_DESTINATION
+        easy = attrs.evolve(ANY_ACCESS, needs_destination=False)
+        assert self.refusal(easy, None) is None
+        # what can't be checked can't be allowed
+        assert self.refusal(attrs.evolve(easy, patterns=("lan",)), None) == outcomes.NO_DESTINATION
+
+    def test_a_service_is_read_as_it_is(self) -> None:
+        service = Service(port=7, groups=["ff02::7007"])
+        assert service.groups == (ip_address("ff02::7007"),)

@@ -1,0 +1,107 @@
+"""Windows' interface table, from memory laid out as the system does it, and its change signal."""
+
+from __future__ import annotations
+
+import ctypes
+from collections import deque
+from ipaddress import ip_address
+
+import pytest
+import trio
+
+from responder.net.windows import interfaces as windows_interfaces
+from responder.net.windows.winsock_types import AF_INET, AF_INET6, NATIVE, SIO_ADDRESS_LIST_CHANGE
+
+from .fake_winsock import WSA_IO_PENDING, FakeWinsock, sender
+from .windows_host import LINK
+
+
+class Memory:
+    """Builds the linked list that GetAdaptersAddresses returns."""
+
+    def __init__(self) -> None:
+        self.keep: list[object] = []
+        self.first = 0
+
+    def _place(self, thing: ctypes.Array[ctypes.c_char] | ctypes.Structure) -> int:
+        self.keep.append(thing)
+        return ctypes.addressof(thing)
+
+    def _text(self, data: bytes) -> int:
+        return self._place(ctypes.create_string_buffer(data, len(data) + 2))
+
+    def adapter(self, name: str, guid: str, addresses: list[tuple[str, int]], **fields: int) -> None:
+        """In front of the others; `addresses` are (address, DadState)."""
+        unicast = 0
+        for text, dad_state in reversed(addresses):
+            address = ip_address(text)
+            packed = sender(address, 0, family=AF_INET6 if address.version == 6 else AF_INET)
+            entry = NATIVE.IP_ADAPTER_UNICAST_ADDRESS(Next=unicast, DadState=dad_state)
+            entry.Address.lpSockaddr, entry.Address.iSockaddrLength = self._text(packed), len(packed)
+            unicast = self._place(entry)
+        self.first = self._place(
+            NATIVE.IP_ADAPTER_ADDRESSES(
+                Next=self.first,
+                FriendlyName=self._text(name.encode("utf-16-le")),
+                AdapterName=self._text(guid.encode()),
+                FirstUnicastAddress=unicast,
+                **fields,
+            )
+        )
+
+
+def test_the_table_has_what_ifaddr_lacks() -> None:
+    memory = Memory()
+    memory.adapter(
+        "Loopback", "{L}", [("127.0.0.1", 4)], IfIndex=1, Ipv6IfIndex=1, IfType=24, OperStatus=1, Mtu=0xFFFFFFFF
+    )
+    memory.adapter("nur v6 ü", "{6}", [("fd00::1", 4)], Ipv6IfIndex=9, IfType=131, OperStatus=2, Flags=0x10)
+    memory.adapter(
+        "Ethernet 2", "{E}", [("10.1.0.1", 4), ("10.1.0.2", 3), ("10.1.0.3", 1), ("fe80::1", 2)],
+        IfIndex=4, IfType=6, OperStatus=1, Mtu=1500,
+    )  # fmt: skip
+    memory.adapter("leaving", "{X}", [("10.9.0.1", 4)], IfIndex=5, IfType=6, OperStatus=1)
+    known = {
+        "{L}": [(ip_address("127.0.0.1"), 8)],
+        "{6}": [(ip_address("fd00::1"), 64)],
+        "{E}": [(ip_address(f"10.1.0.{n}"), 24) for n in (1, 2, 3)] + [(ip_address("fe80::1"), 64)],
+        "{coming}": [(ip_address("10.8.0.1"), 24)],
+    }
+    lo, ethernet, only6 = windows_interfaces.merge(windows_interfaces.parse_adapters(memory.first), known)
+    assert (lo.index, lo.name, lo.mtu) == (1, "Loopback", 0xFFFFFFFF)
+    assert lo.flags == {"up", "running", "loopback", "multicast"}
+    assert (only6.index, only6.name) == (9, "nur v6 ü")
+    assert only6.flags == {"point-to-point"}
+    assert (ethernet.index, ethernet.name, ethernet.mtu) == (4, "Ethernet 2", 1500)
+    assert ethernet.flags == {"up", "running", "broadcast", "multicast"}
+    # The others are not usable yet (tentative), or never (duplicate).
+    assert [str(entry.address) for entry in ethernet.addresses] == ["10.1.0.1", "10.1.0.2"]
+    assert str(ethernet.addresses[0].broadcast) == "10.1.0.255"
+
+
+async def test_a_change_is_told_when_the_signal_is_armed_again(autojump_clock: trio.testing.MockClock) -> None:
+    fake = FakeWinsock(ioctl_answers={SIO_ADDRESS_LIST_CHANGE: WSA_IO_PENDING})
+    async with windows_interfaces.watch_interfaces(lambda: [LINK], lambda _handle: fake, (2,)) as watch:
+        assert len(fake.addresses) == 1  # armed before the first enumeration
+        fake.complete(fake.addresses[0])
+        assert await watch.changes() is None
+        assert len(fake.addresses) == 2  # and again before the next
+        with trio.move_on_after(1000) as nothing_happened:
+            await watch.changes()
+        assert nothing_happened.cancelled_caught
+
+
+async def test_without_the_signal_the_table_can_still_be_read(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake = FakeWinsock(ioctl_answers={SIO_ADDRESS_LIST_CHANGE: 10045})
+    async with windows_interfaces.watch_interfaces(lambda: [LINK], lambda _handle: fake, (2, 9999)) as watch:
+        assert await watch.interfaces() == [LINK]
+        with trio.move_on_after(1000) as silent:
+            await watch.changes()
+        assert silent.cancelled_caught
+    assert "no longer signalled" in caplog.text
+
+
+def test_a_missing_answer_is_no_table() -> None:
+    assert deque(windows_interfaces.parse_adapters(0)) == deque()

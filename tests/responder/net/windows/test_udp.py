@@ -1,0 +1,293 @@
+"""A UDP socket on Windows, at the foreign-function border: resets, control messages missing or doubled, refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import ip_address
+
+import pytest
+import trio
+
+from responder.datagram import Via
+from responder.errors import MessageTooLong, NetworkError, SendError, SourceUnavailable
+from responder.net import cmsg
+from responder.net.types import Route, Transmit
+from responder.net.windows.udp import ABI
+from responder.net.windows.winsock_types import (
+    IP_HOPLIMIT,
+    IP_MULTICAST_TTL,
+    IP_PKTINFO,
+    IP_TTL,
+    IPPROTO_IP,
+    unpack_sockaddr,
+)
+
+from .fake_winsock import WSA_IO_PENDING, WSAEMSGSIZE, WSAEWOULDBLOCK, Arrived, sender
+from .windows_host import PEER4, PEER6, Host, pktinfo4, pktinfo6
+
+# Receiving
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [pktinfo4("10.71.0.1", 3)],
+        [pktinfo6("::ffff:10.71.0.1", 3)],
+        [pktinfo6("::ffff:10.71.0.1", 3), pktinfo4("10.71.0.1", 3)],
+        [pktinfo4("10.71.0.1", 3), pktinfo6("::ffff:10.71.0.1", 3)],
+        [(99, 1, b"unknown"), pktinfo4("10.71.0.1", 3), (IPPROTO_IP, IP_PKTINFO, b"short")],
+    ],
+)
+def test_either_form_of_pktinfo_or_both(messages: list[cmsg.Message]) -> None:
+    sock, fake = Host().open()
+    fake.arrivals.append(Arrived(b"x", sender(PEER4), ABI.encode(messages)))
+    (received,) = sock.receive(8)
+    path = received.path
+    assert (path.peer, path.destination, path.interface) == (ip_address("10.71.0.9"), ip_address("10.71.0.1"), 3)
+    assert (path.scope_id, path.via, received.peer_port, received.truncated) == (0, None, 4000, False)
+
+
+def test_a_datagram_may_come_without_control_messages() -> None:
+    sock, fake = Host().open()
+    fake.arrivals.append(Arrived(b"x", sender(PEER4)))
+    (received,) = sock.receive(8)
+    assert (received.path.destination, received.path.interface, received.path.via) == (None, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("message", "via"),
+    [
+        (pktinfo4("239.255.70.7", 3), Via.MULTICAST),
+        (pktinfo4("255.255.255.255", 3), Via.BROADCAST),
+        (pktinfo4("10.71.0.255", 3), None),  # unicast or broadcast: the interface table knows
+        (pktinfo6("ff02::7007", 3), Via.MULTICAST),
+        (pktinfo6("fe80::1", 3), Via.UNICAST),
+    ],
+)
+def test_how_it_was_addressed(message: cmsg.Message, via: Via | None) -> None:
+    sock, fake = Host().open()
+    fake.arrivals.append(Arrived(b"x", sender(PEER4), ABI.encode([message])))
+    assert sock.receive(8)[0].path.via is via
+
+
+def test_a_link_local_sender_has_its_scope_and_others_none() -> None:
+    sock, fake = Host().open()
+    fake.arrivals.extend(
+        [Arrived(b"", sender(PEER6, scope_id=3)), Arrived(b"", sender(ip_address("fd71::9"), scope_id=3))]
+    )
+    assert [received.path.scope_id for received in sock.receive(8)] == [3, 0]
+
+
+def test_the_hop_limit_is_told_where_it_comes() -> None:
+    sock, fake = Host().open()
+    hop = (IPPROTO_IP, IP_HOPLIMIT, cmsg.pack_int(7))
+    fake.arrivals.append(Arrived(b"x", sender(PEER4), ABI.encode([pktinfo4("10.71.0.1", 3), hop])))
+    assert sock.receive(8)[0].read_hop_limit() == 7
+
+
+@pytest.mark.parametrize("code", [10052, 10054, 10061, 10065])
+def test_an_earlier_datagrams_icmp_error_is_passed_over(code: int) -> None:
+    sock, fake = Host().open()
+    fake.arrivals.extend([code, Arrived(b"a", sender(PEER4)), code, code, Arrived(b"b", sender(PEER4))])
+    assert [received.payload for received in sock.receive(8)] == [b"a", b"b"]
+
+
+def test_a_stream_of_resets_ends() -> None:
+    sock, fake = Host().open()
+    fake.arrivals.extend([10054] * 100)
+    assert sock.receive(8) == []
+    assert len(fake.arrivals) >= 90
+
+
+def test_the_limit_holds() -> None:
+    sock, fake = Host().open()
+    fake.arrivals.extend([Arrived(b"x", sender(PEER4))] * 5)
+    assert [len(sock.receive(2)) for _ in range(3)] == [2, 2, 1]
+
+
+def test_a_broken_socket_is_told_after_what_was_received() -> None:
+    sock, fake = Host().open()
+    fake.arrivals.extend([Arrived(b"x", sender(PEER4)), 10050, 10050])
+    assert len(sock.receive(8)) == 1
+    with pytest.raises(NetworkError) as caught:
+        sock.receive(8)
+    assert not isinstance(caught.value, SendError)
+
+
+def test_one_way_is_one_path_and_the_table_is_bounded() -> None:
+    sock, fake = Host().open()
+    fake.arrivals.extend(Arrived(b"x", sender(PEER4, port=port)) for port in (1, 2))
+    first, second = sock.receive(8)
+    assert first.path is second.path
+    assert (first.peer_port, second.peer_port) == (1, 2)
+    for start in range(0, 5000, 1000):
+        fake.arrivals.extend(Arrived(b"x", sender(ip_address(start + n))) for n in range(1000))
+        assert len(sock.receive(1000)) == 1000
+    assert len(sock._paths) <= 4096
+
+
+def test_truncation_is_told() -> None:
+    sock, fake = Host().open()
+    fake.arrivals.append(Arrived(b"x" * 70000, sender(PEER4), code=WSAEMSGSIZE, write_count=False))
+    (received,) = sock.receive(8)
+    assert received.truncated
+    assert len(received.payload) == 0x10000
+
+
+# Sending
+
+
+@pytest.mark.parametrize(
+    ("route", "name", "control"),
+    [
+        # Row 7: the destination decides.
+        (
+            Route(ip_address("10.71.0.9"), source=ip_address("10.71.0.1")),
+            ("::ffff:10.71.0.9", 0),
+            [pktinfo4("10.71.0.1", 0)],
+        ),
+        (Route(ip_address("fd71::9"), source=ip_address("fd71::1")), ("fd71::9", 0), [pktinfo6("fd71::1", 0)]),
+        (Route(PEER6, 3, ip_address("fe80::1"), 3), ("fe80::9", 3), [pktinfo6("fe80::1", 3)]),
+        (
+            Route(ip_address("239.255.70.7"), 0, ip_address("10.71.0.1"), 3),
+            ("::ffff:239.255.70.7", 0),
+            [pktinfo4("10.71.0.1", 3)],
+        ),
+        (Route(ip_address("ff02::7"), 3, None, 3), ("ff02::7", 3), [pktinfo6("::", 3)]),
+        # `in_pktinfo` is never without an address
+        (Route(ip_address("239.255.70.7"), interface=3), ("::ffff:239.255.70.7", 0), [pktinfo4("10.71.0.1", 3)]),
+        (Route(ip_address("10.71.0.9")), ("::ffff:10.71.0.9", 0), []),
+    ],
+)
+def test_what_a_route_becomes(route: Route, name: tuple[str, int], control: list[cmsg.Message]) -> None:
+    sock, fake = Host().open()
+    assert sock.send([Transmit(b"x", route, 53), Transmit(b"y", route, 54)]) == 2
+    for sent, port in zip(fake.sent, (53, 54), strict=True):
+        assert unpack_sockaddr(sent.name) == (ip_address(name[0]), port, name[1])
+        assert list(ABI.parse(sent.control)) == control
+    assert len(sock._routes) == 1
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        Route(ip_address("10.71.0.9"), source=ip_address("fd71::1")),
+        Route(ip_address("fd71::9"), source=ip_address("10.71.0.1")),
+        Route(ip_address("239.255.70.7"), interface=99),
+    ],
+)
+def test_a_source_that_cannot_be(route: Route) -> None:
+    sock, fake = Host().open()
+    with pytest.raises(SourceUnavailable):
+        sock.send([Transmit(b"x", route, 53)])
+    assert not fake.sent
+
+
+TO = Route(ip_address("10.71.0.9"), source=ip_address("10.71.0.1"))
+
+
+def batch(count: int) -> list[Transmit]:
+    return [Transmit(bytes([n]), TO, 53) for n in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("answers", "count", "tried"), [([0, 0, 0], 3, 3), ([0, WSAEWOULDBLOCK], 1, 2), ([WSAEWOULDBLOCK], 0, 1)]
+)
+def test_a_batch_ends_where_there_is_no_room(answers: list[int], count: int, tried: int) -> None:
+    sock, fake = Host().open()
+    fake.answers.extend(answers)
+    assert sock.send(batch(3)) == count
+    assert len(fake.sent) == tried
+
+
+def test_a_refusal_is_met_by_the_call_that_it_is_first_in() -> None:
+    sock, fake = Host().open()
+    fake.answers.extend([0, 10051, 10051])
+    assert sock.send(batch(2)) == 1
+    with pytest.raises(SourceUnavailable, match=r"1 bytes to 10\.71\.0\.9:53 from 10\.71\.0\.1") as caught:
+        sock.send(batch(2)[1:])
+    assert getattr(caught.value, "winerror", None) == 10051
+    assert sock.send(batch(1)) == 1
+
+
+def test_the_longest_datagram_is_named() -> None:
+    sock, fake = Host().open()
+    fake.answers.append(WSAEMSGSIZE)
+    with pytest.raises(MessageTooLong, match=r"70000 bytes .* 65507 bytes"):
+        sock.send([Transmit(bytes(70000), TO, 53)])
+
+
+@pytest.mark.parametrize("code", [10052, 10054])
+def test_an_earlier_error_does_not_fail_the_next_send(code: int) -> None:
+    sock, fake = Host().open()
+    fake.answers.extend([code, code])
+    assert sock.send(batch(1)) == 1
+    assert len(fake.sent) == 3
+    fake.answers.extend([code] * 50)
+    with pytest.raises(SendError):
+        sock.send(batch(1))
+    assert len(fake.sent) < 20
+
+
+def test_hop_limits_are_set_when_they_change_and_set_back() -> None:
+    host = Host()
+    sock, _ = host.open()
+    hop = Route(ip_address("10.71.0.9"), hop_limit=3)
+    group = Route(ip_address("239.255.70.7"), source=ip_address("10.71.0.1"), interface=3, hop_limit=255)
+    for route in (TO, hop, hop, group, group, TO, TO):
+        sock.send([Transmit(b"x", route, 53)])
+    assert host.sockets[0].option(IPPROTO_IP, IP_TTL) == [3, 64]
+    assert host.sockets[0].option(IPPROTO_IP, IP_MULTICAST_TTL) == [255]
+
+
+async def test_a_send_that_waits_is_overlapped() -> None:
+    sock, fake = Host().open()
+    fake.answers.extend([WSAEWOULDBLOCK, WSA_IO_PENDING])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sock.send_when_ready, batch(1)[0])
+        await trio.testing.wait_all_tasks_blocked()
+        fake.complete(fake.addresses[0], 0, 1)
+    assert [(bool(sent.overlapped), sent.counted) for sent in fake.sent] == [(False, True), (True, False)]
+
+
+async def test_a_send_that_finds_room_by_now_is_not_overlapped() -> None:
+    sock, fake = Host().open()
+    with trio.testing.assert_checkpoints():
+        await sock.send_when_ready(batch(1)[0])
+    assert [bool(sent.overlapped) for sent in fake.sent] == [False]
+
+
+async def test_an_overlapped_send_may_bring_an_earlier_error_too() -> None:
+    sock, fake = Host().open()
+    fake.answers.extend([WSAEWOULDBLOCK, 10054, 0])
+    await sock.send_when_ready(batch(1)[0])
+    assert [bool(sent.overlapped) for sent in fake.sent] == [False, True, False]
+
+
+async def test_a_send_that_waits_may_be_refused_and_is_then_typed() -> None:
+    sock, fake = Host().open()
+    for answers in ([10051], [WSAEWOULDBLOCK, 10051]):
+        fake.answers.extend(answers)
+        with pytest.raises(SourceUnavailable):
+            await sock.send_when_ready(batch(1)[0])
+
+
+async def test_closing_ends_a_waiting_send_and_everything_after() -> None:
+    host = Host(handle=-1)
+    sock, fake = host.open()
+    fake.answers.extend([WSAEWOULDBLOCK, WSA_IO_PENDING])
+
+    async def send() -> None:
+        with pytest.raises(trio.ClosedResourceError):
+            await sock.send_when_ready(batch(1)[0])
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send)
+        await trio.testing.wait_all_tasks_blocked()
+        sock._operations.close()
+    sock._closed = True
+    assert host.sockets[0].closed == 1
+    calls: list[Callable[[], object]] = [lambda: sock.receive(1), lambda: sock.send(batch(1))]
+    for call in calls:
+        with pytest.raises(SendError, match="closed"):
+            call()
