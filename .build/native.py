@@ -15,7 +15,7 @@ import sysconfig
 from pathlib import Path
 
 RESPONDER = Path(__file__).parent.parent / "responder"
-SOURCES = (RESPONDER / "dispatch" / "_hotpath.c", RESPONDER / "net" / "linux" / "_native.c")
+SOURCES = (RESPONDER / "net" / "linux" / "_native.c",)
 
 
 def build(source: Path) -> Path | None:

@@ -14,7 +14,7 @@ import trio
 
 from responder.datagram import Interface, InterfaceAddress, IPAddress, Via
 from responder.errors import BindError
-from responder.net.types import Accepted, Changes, Membership, Message, Path, Received, Transmit
+from responder.net.types import Accepted, Changes, Flow, Membership, Message, Received, Transmit
 
 LAN = Interface(
     2,
@@ -44,7 +44,7 @@ LOOPBACK = Interface(
 )
 
 
-def path(
+def flow(
     peer: str = "10.71.0.9",
     destination: str | None = "10.71.0.2",
     interface: int = 2,
@@ -52,9 +52,9 @@ def path(
     scope_id: int = 0,
     local: str | None = None,
     via: Via | None = None,
-) -> Path:
+) -> Flow:
     """A way; by default from a client on LAN to LAN's secondary address."""
-    return Path(
+    return Flow(
         ip_address(peer),
         scope_id,
         None if destination is None else ip_address(destination),
@@ -78,13 +78,13 @@ class _Received(Received):
 
 def FakeReceived(  # noqa: N802 - reads as the class of what it makes, whose constructor is a Datagram's
     payload: bytes,
-    path: Path,
+    flow: Flow,
     port: int = 40000,
     truncated: bool = False,
     hop_limit: int | None = 64,
     timestamp: float | None = None,
 ) -> Received:
-    received = _Received.of(payload, path, port, truncated=truncated)
+    received = _Received.of(payload, flow, port, truncated=truncated)
     received.told = hop_limit, timestamp
     return received
 

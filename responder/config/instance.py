@@ -80,13 +80,13 @@ def _read_bound(value: float) -> float:
 
 _ADDRESS = LEAVES[frozenset(ADDRESSES)]
 
-Port: TypeAlias = Annotated[int, Kind("port (0..65535)", _in_range(0, 0xFFFF), (int,))]
+PortOption: TypeAlias = Annotated[int, Kind("port (0..65535)", _in_range(0, 0xFFFF), (int,))]
 HopLimit: TypeAlias = Annotated[int, Kind("hop limit (1..255)", _in_range(1, 0xFF), (int,))]
 Count: TypeAlias = Annotated[int, Kind("positive integer", _in_range(1, 2**63), (int,))]
 Bound: TypeAlias = Annotated[float, Kind("non-negative number", _read_bound, (float, int))]
 Seconds: TypeAlias = Annotated[float, Kind("positive number of seconds", _read_seconds, (float, int))]
 Pattern: TypeAlias = Annotated[str, Kind("pattern of interface names", _read_pattern, example="'eth*' or '!docker*'")]
-Group: TypeAlias = Annotated[
+GroupOption: TypeAlias = Annotated[
     datagram.Group,
     Kind("multicast address", _read_group, (*_ADDRESS.raw, SourceGroup), example="239.255.0.1 or ff02::1234"),
 ]
@@ -115,9 +115,9 @@ class InstanceKeys:
     """
 
     use: str | None = None
-    port: Port | None = None
-    ports: dict[str, Port] | None = None
-    groups: tuple[Group, ...] | dict[str, tuple[Group, ...]] | None = None
+    port: PortOption | None = None
+    ports: dict[str, PortOption] | None = None
+    groups: tuple[GroupOption, ...] | dict[str, tuple[GroupOption, ...]] | None = None
     hop_limit: HopLimit | dict[str, HopLimit] | None = None
     listen: tuple[ListenAddress, ...] = ()
     interfaces: tuple[Pattern, ...] = ()

@@ -42,7 +42,7 @@ _KIND = re.compile(r"[a-z0-9-]{1,64}")
 
 _log = get_logger(__name__)
 
-Counts = dict[str, dict[str, dict[str, int]]]
+CountsByInterface = dict[str, dict[str, dict[str, int]]]
 """instance -> interface -> outcome -> count."""
 
 
@@ -139,7 +139,7 @@ class Status:
     ports: tuple[PortStatus, ...]
     groups: tuple[GroupStatus, ...]
     group_failures: int
-    counters: Counts
+    counters: CountsByInterface
     latencies: tuple[LatencyStatus, ...]
     errors: tuple[ErrorStatus, ...]
     workers: tuple[WorkerStatus, ...] = ()

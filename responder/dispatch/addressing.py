@@ -23,19 +23,19 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 
 from ..datagram import Interface, IPAddress, Peer, Via
-from ..net.types import Path, Route
+from ..net.types import Flow, Route
 
 LIMITED_BROADCAST = IPv4Address("255.255.255.255")
 
 
-def classify(path: Path, interface: Interface) -> Via:
+def classify(flow: Flow, interface: Interface) -> Via:
     """How the datagram was addressed; from the interface table where the platform can't tell."""
-    if path.via is not None:
-        return path.via
-    if path.destination is not None:
-        if path.destination.is_multicast:
+    if flow.via is not None:
+        return flow.via
+    if flow.destination is not None:
+        if flow.destination.is_multicast:
             return Via.MULTICAST
-        if is_broadcast(path.destination, interface):
+        if is_broadcast(flow.destination, interface):
             return Via.BROADCAST
     return Via.UNICAST
 
@@ -45,19 +45,19 @@ def is_broadcast(address: IPAddress, interface: Interface) -> bool:
     return address == LIMITED_BROADCAST or any(own.broadcast == address for own in interface.addresses)
 
 
-def reply_route(path: Path, interface: Interface, via: Via, hop_limit: int | None = None) -> Route:
+def reply_route(flow: Flow, interface: Interface, via: Via, hop_limit: int | None = None) -> Route:
     """The way back to the peer of `path`, which arrived on `interface`."""
-    if path.destination is None:
-        return Route(path.peer, path.scope_id, None, path.scope_id, hop_limit)
+    if flow.destination is None:
+        return Route(flow.peer, flow.scope_id, None, flow.scope_id, hop_limit)
     if via is Via.UNICAST:
-        source: IPAddress | None = path.destination
-        pinned = path.peer.is_link_local or path.destination.is_link_local
+        source: IPAddress | None = flow.destination
+        pinned = flow.peer.is_link_local or flow.destination.is_link_local
     else:
-        source = own_address(interface, path.peer, path.local)
-        pinned = via is Via.BROADCAST or interface.on_link(path.peer)
+        source = own_address(interface, flow.peer, flow.local)
+        pinned = via is Via.BROADCAST or interface.on_link(flow.peer)
     # The scope in the name must agree with the interface given beside it (EINVAL otherwise).
-    scope_id = interface.index if _is_scoped(path.peer) else 0
-    return Route(path.peer, scope_id, source, interface.index if pinned else 0, hop_limit)
+    scope_id = interface.index if _is_scoped(flow.peer) else 0
+    return Route(flow.peer, scope_id, source, interface.index if pinned else 0, hop_limit)
 
 
 def own_address(interface: Interface, peer: IPAddress, local: IPAddress | None) -> IPAddress | None:

@@ -22,7 +22,7 @@ from ..net.types import Message, Received, Transmit
 from . import outcomes
 from .addressing import needs_interface, route_to
 from .failures import described
-from .flow import Binding, Flow, SendingPort, Taker
+from .flow import Binding, Candidate, Decision, SendingPort
 from .observers import Observation, Observers
 from .sender import Outgoing
 
@@ -38,28 +38,28 @@ class Answers:
     observers: Observers
     repeated: Repeated = attrs.field(factory=Repeated, init=False)
 
-    def settle(self, flow: Flow, received: Received, taker: Taker, answer: object) -> list[Outgoing]:
+    def settle(self, decision: Decision, received: Received, candidate: Candidate, answer: object) -> list[Outgoing]:
         """What an answer that is there sends by this port.  Raises PluginError or ValueError for what is none."""
-        if type(answer) is bytes and len(answer) <= taker.plain and not self.observers.present:
-            taker.tally[outcomes.ANSWERED] += 1
-            return [Outgoing((answer, taker.route, received.peer_port), taker.tally)]
+        if type(answer) is bytes and len(answer) <= candidate.plain and not self.observers.present:
+            candidate.counts[outcomes.ANSWERED] += 1
+            return [Outgoing((answer, candidate.route, received.peer_port), candidate.counts)]
         if answer is None:
             answer = ()
         elif isinstance(answer, bytes | Reply):
             answer = (answer,)
         elif isinstance(answer, str) or not isinstance(answer, Iterable):
-            raise PluginError(f"{taker.binding}: respond returned {type(answer).__name__}, which is no answer")
+            raise PluginError(f"{candidate.binding}: respond returned {type(answer).__name__}, which is no answer")
         elif not isinstance(answer, tuple | list):
-            answer = _drawn(taker, answer)
+            answer = _drawn(candidate, answer)
         mine: list[Outgoing] = []
         others: list[Outgoing] = []
         # All are looked at before the first goes: one that is none loses the whole answer.
-        messages = [self._addressed(flow, received, taker, one) for one in answer]
+        messages = [self._addressed(decision, received, candidate, one) for one in answer]
         for port, message in messages:
-            outcome = _bound_broken(flow, taker, message) or outcomes.ANSWERED
-            taker.tally[outcome] += 1
+            outcome = _bound_broken(decision, candidate, message) or outcomes.ANSWERED
+            candidate.counts[outcome] += 1
             if self.observers:
-                told = partial(self._tell_not_sent, flow, received, taker, message.message)
+                told = partial(self._tell_not_sent, decision, received, candidate, message.message)
                 message = attrs.evolve(message, on_lost=told)  # noqa: PLW2901 - the same, and what becomes of it
             if outcome != outcomes.ANSWERED:
                 if message.on_lost is not None:
@@ -70,41 +70,45 @@ class Answers:
                 others.append(message)
                 port.sender.nursery.start_soon(port.sender.flush, [message])
         if not messages:
-            taker.tally[outcomes.SILENT] += 1
+            candidate.counts[outcomes.SILENT] += 1
         if self.observers and (mine or others or not messages):
             outcome = outcomes.ANSWERED if messages else outcomes.SILENT
             answers = tuple(Transmit(*each.message) for each in (*mine, *others))
-            self.tell(flow, received, str(taker.binding), outcome, answers=answers)
+            self.tell(decision, received, str(candidate.binding), outcome, answers=answers)
         return mine
 
-    def _addressed(self, flow: Flow, received: Received, taker: Taker, one: object) -> tuple[SendingPort, Outgoing]:
+    def _addressed(
+        self, decision: Decision, received: Received, candidate: Candidate, one: object
+    ) -> tuple[SendingPort, Outgoing]:
         """One answer as the port to send it by and what to send."""
         if isinstance(one, bytes):
-            return self.port, Outgoing((one, taker.route, received.peer_port), taker.tally)
+            return self.port, Outgoing((one, candidate.route, received.peer_port), candidate.counts)
         if not isinstance(one, Reply):
-            raise PluginError(f"{taker.binding}: an answer holds {type(one).__name__}, expected bytes or Reply")
-        to = Peer(flow.path.peer, received.peer_port, flow.path.scope_id) if one.to is None else one.to
+            raise PluginError(f"{candidate.binding}: an answer holds {type(one).__name__}, expected bytes or Reply")
+        to = Peer(decision.flow.peer, received.peer_port, decision.flow.scope_id) if one.to is None else one.to
         address, port_number = (to.address, to.port) if isinstance(to, Peer) else (to, received.peer_port)
         if not 0 < port_number <= 0xFFFF:
-            raise PluginError(f"{taker.binding}: a Reply goes to port {port_number}")
+            raise PluginError(f"{candidate.binding}: a Reply goes to port {port_number}")
         port = self.port
         if one.service is not None:
-            other = taker.binding.runtime.port_of(one.service, address)
+            other = candidate.binding.runtime.port_of(one.service, address)
             if other is None:
-                raise PluginError(f"{taker.binding}: a Reply names the service {one.service!r}, which it does not have")
+                raise PluginError(
+                    f"{candidate.binding}: a Reply names the service {one.service!r}, which it does not have"
+                )
             port = other
-        hop_limit = taker.route.hop_limit if one.hop_limit is None else one.hop_limit
-        interface = None if one.interface is None else self.usable_interface(taker.binding, one.interface)
+        hop_limit = candidate.route.hop_limit if one.hop_limit is None else one.hop_limit
+        interface = None if one.interface is None else self.usable_interface(candidate.binding, one.interface)
         if one.to is None and interface is None:
-            route = attrs.evolve(taker.route, hop_limit=hop_limit)
-            return port, Outgoing((one.payload, route, port_number), taker.tally)
+            route = attrs.evolve(candidate.route, hop_limit=hop_limit)
+            return port, Outgoing((one.payload, route, port_number), candidate.counts)
         if interface is None and needs_interface(address) and not (isinstance(to, Peer) and to.scope_id):
-            interface = flow.interface
+            interface = decision.interface
         # On another interface the address that was asked may be one that nobody can answer to: only the peer knows it.
-        asked = flow.path.destination if flow.via is Via.UNICAST else None
-        source = asked if interface is None or address == flow.path.peer else None
+        asked = decision.flow.destination if decision.via is Via.UNICAST else None
+        source = asked if interface is None or address == decision.flow.peer else None
         route = route_to(to, interface, source=source, hop_limit=hop_limit)
-        return port, Outgoing((one.payload, route, port_number), taker.tally)
+        return port, Outgoing((one.payload, route, port_number), candidate.counts)
 
     def usable_interface(self, binding: Binding, which: Interface | int | str) -> Interface:
         """An interface by index or name, as it is now.  Raises ValueError where the instance may not use it."""
@@ -116,52 +120,54 @@ class Answers:
             raise ValueError(f"{binding}: may not use the interface {interface.name}")
         return interface
 
-    def _tell_not_sent(self, flow: Flow, received: Received, taker: Taker, message: Message, outcome: str) -> None:
-        self.tell(flow, received, str(taker.binding), outcome, answers=(Transmit(*message),))
+    def _tell_not_sent(
+        self, decision: Decision, received: Received, candidate: Candidate, message: Message, outcome: str
+    ) -> None:
+        self.tell(decision, received, str(candidate.binding), outcome, answers=(Transmit(*message),))
 
-    def refuse(self, flow: Flow, received: Received, outcome: str) -> None:
+    def refuse(self, decision: Decision, received: Received, outcome: str) -> None:
         """Nobody takes it, by the rule that the outcome names."""
-        flow.tally[outcome] += 1
+        decision.counts[outcome] += 1
         if self.observers:
-            self.tell(flow, received, flow.owner, outcome)
+            self.tell(decision, received, decision.owner, outcome)
 
-    def lose(self, flow: Flow, received: Received, taker: Taker, outcome: str) -> None:
-        """Its taker does not answer, by the rule that the outcome names."""
-        taker.tally[outcome] += 1
+    def lose(self, decision: Decision, received: Received, candidate: Candidate, outcome: str) -> None:
+        """Its candidate does not answer, by the rule that the outcome names."""
+        candidate.counts[outcome] += 1
         if self.observers:
-            self.tell(flow, received, str(taker.binding), outcome)
+            self.tell(decision, received, str(candidate.binding), outcome)
 
-    def fail(self, flow: Flow, received: Received, taker: Taker, error: BaseException) -> None:
+    def fail(self, decision: Decision, received: Received, candidate: Candidate, error: BaseException) -> None:
         """A handler raised, or answered what is no answer: this datagram is lost, and nothing else."""
         outcome = outcomes.MALFORMED if isinstance(error, PeerError) else outcomes.CRASHED
-        taker.tally[outcome] += 1
+        candidate.counts[outcome] += 1
         if self.observers:
-            self.tell(flow, received, str(taker.binding), outcome, described(error))
+            self.tell(decision, received, str(candidate.binding), outcome, described(error))
         if outcome == outcomes.MALFORMED:
             return
-        held_back = self.repeated.due((str(taker.binding), type(error), _where(error)))
+        held_back = self.repeated.due((str(candidate.binding), type(error), _where(error)))
         if held_back is not None:
-            _log.error("respond failed", exc_info=error, plugin=str(taker.binding), held_back=held_back)
+            _log.error("respond failed", exc_info=error, plugin=str(candidate.binding), held_back=held_back)
 
     def tell(
         self,
-        flow: Flow,
+        decision: Decision,
         received: Received,
         instance: str,
         outcome: str,
         reason: str = "",
         answers: tuple[Transmit, ...] = (),
     ) -> None:
-        path = flow.path
+        flow = decision.flow
         self.observers.tell(
             Observation(
                 time=time.time(),
                 transport="udp",
                 port=self.port.number,
-                peer=Peer(path.peer, received.peer_port, path.scope_id),
-                destination=path.destination,
-                interface=flow.interface.name,
-                via=flow.via,
+                peer=Peer(flow.peer, received.peer_port, flow.scope_id),
+                destination=flow.destination,
+                interface=decision.interface.name,
+                via=decision.via,
                 instance=instance,
                 outcome=outcome,
                 reason=reason or outcomes.REASONS.get(outcome, ""),
@@ -171,23 +177,23 @@ class Answers:
         )
 
 
-def _drawn(taker: Taker, answer: Iterable[object]) -> tuple[object, ...]:
+def _drawn(candidate: Candidate, answer: Iterable[object]) -> tuple[object, ...]:
     """What a generator gives: its code runs here, so it may hold the loop up as `respond` may."""
     began = perf_counter()
     try:
         return tuple(answer)
     finally:
-        taker.binding.note_step(perf_counter() - began)
+        candidate.binding.note_step(perf_counter() - began)
 
 
-def _bound_broken(flow: Flow, taker: Taker, message: Outgoing) -> str | None:
+def _bound_broken(decision: Decision, candidate: Candidate, message: Outgoing) -> str | None:
     """The outcome to count where the answer is more than its bounds allow."""
-    binding, size = taker.binding, len(message.message[0])
+    binding, size = candidate.binding, len(message.message[0])
     if size > binding.service.max_answer:
         return outcomes.TOO_LONG
     if binding.budget is None:
         return None
-    return binding.budget.may_answer(flow.prefix, size, trio.current_time())
+    return binding.budget.may_answer(decision.prefix, size, trio.current_time())
 
 
 def _where(error: BaseException) -> tuple[str, int]:

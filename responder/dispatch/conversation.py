@@ -18,11 +18,11 @@ import attrs
 import trio
 
 from ..datagram import Interface, Via
-from ..net.types import DatagramSocket, Path, Platform, Received, Route, Transmit
+from ..net.types import DatagramSocket, Flow, Platform, Received, Route, Transmit
 from . import outcomes
 from .addressing import reply_route
 from .flow import Binding
-from .outcomes import Tally
+from .outcomes import Counts
 
 BURST = 16
 """Datagrams of strangers passed over before others have their turn."""
@@ -39,7 +39,7 @@ class OpenConversation:
     socket: DatagramSocket
     route: Route
     peer_port: int
-    tally: Tally
+    counts: Counts
     binding: Binding | None = None
     prefix: int = 0
 
@@ -50,7 +50,7 @@ class OpenConversation:
     async def send(self, payload: bytes) -> None:
         refusal = self._bound_broken(len(payload))
         if refusal is not None:
-            self.tally[refusal] += 1
+            self.counts[refusal] += 1
             await trio.lowlevel.checkpoint()
             return
         message = Transmit(payload, self.route, self.peer_port)
@@ -58,7 +58,7 @@ class OpenConversation:
             await trio.lowlevel.checkpoint()
         else:
             await self.socket.send_when_ready(message)
-        self.tally[outcomes.ANSWERED] += 1
+        self.counts[outcomes.ANSWERED] += 1
 
     def _bound_broken(self, size: int) -> str | None:
         """The outcome to count where an answer of so many bytes is more than the bounds allow."""
@@ -79,18 +79,18 @@ class OpenConversation:
                 if self._is_ours(received[0]):
                     self._credit(len(received[0].payload))
                     return received[0].payload
-                self.tally[outcomes.STRANGER] += 1
+                self.counts[outcomes.STRANGER] += 1
 
     def _credit(self, size: int) -> None:
         if self.binding is not None and self.binding.budget is not None:
             self.binding.budget.asked(self.prefix, size, trio.current_time())
 
     def _is_ours(self, received: Received) -> bool:
-        path = received.path
+        flow = received.flow
         return (
-            path.peer == self.route.to
+            flow.peer == self.route.to
             and received.peer_port == self.peer_port
-            and path.scope_id == self.route.scope_id
+            and flow.scope_id == self.route.scope_id
             and not received.truncated
         )
 
@@ -98,17 +98,17 @@ class OpenConversation:
 @asynccontextmanager
 async def open_conversation(
     platform: Platform,
-    path: Path,
+    flow: Flow,
     interface: Interface,
     via: Via,
     peer_port: int,
-    tally: Tally,
+    counts: Counts,
     binding: Binding | None = None,
     prefix: int = 0,
 ) -> AsyncIterator[OpenConversation]:
     """`binding` and `prefix` are as in `OpenConversation`.  Raises BindError where no socket can be had."""
     socket = platform.open_udp(0)
     try:
-        yield OpenConversation(socket, reply_route(path, interface, via), peer_port, tally, binding, prefix)
+        yield OpenConversation(socket, reply_route(flow, interface, via), peer_port, counts, binding, prefix)
     finally:
         socket.close()

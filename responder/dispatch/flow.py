@@ -1,6 +1,6 @@
-"""What holds for all datagrams of one way: who may take them, how replies go, and what is counted where.
+"""What holds for all datagrams of one flow: who may take them, how replies go, and what is counted where.
 
-A `Path` (peer address, destination, interface) is worked out once into a `Flow`, which dispatch keeps in a bounded
+A `Flow` (peer address, destination, interface) is worked out once into a `Decision`, which dispatch keeps in a bounded
 table; that is why a datagram costs a look-up, however many interfaces, addresses and prefixes there are.  What depends
 on the interface table or the policy is decided here, so a change of either empties dispatch's table.
 
@@ -18,13 +18,13 @@ import trio
 from ..datagram import Datagram, Interface, IPAddress, Via
 from ..log import Repeated, get_logger
 from ..net.interface_table import InterfaceTable
-from ..net.types import Origin, Path, Route
+from ..net.types import Flow, Origin, Route
 from ..plugin import Handler, Service
 from . import outcomes
 from .access import Access, refused_source
 from .addressing import classify, reply_route
 from .budget import Budget, source_prefix
-from .outcomes import BOUNDS, Counters, Histogram, Tally
+from .outcomes import BOUNDS, Counters, Counts, Histogram
 from .sender import Sender
 
 MAX_THREADS = 8
@@ -121,17 +121,17 @@ class Binding:
 
 
 @attrs.define(eq=False)
-class Taker:
-    """A binding that may take the datagrams of a flow, with what its replies need.
+class Candidate:
+    """A binding that may take the datagrams of a decision, with what its replies need.
 
     respond  the handler's
-    origin   where the fields of its requests come from; whoever keeps the flow sets it
+    origin   where the fields of its requests come from; whoever keeps the decision sets it
     plain    answers up to so many bytes need no look at the bounds; -1: all do
     """
 
     binding: Binding
     route: Route
-    tally: Tally
+    counts: Counts
     plain: int
     respond: Callable[[Datagram], object] = attrs.field(init=False)
     origin: Origin = attrs.field(init=False)
@@ -141,69 +141,70 @@ class Taker:
 
 
 @attrs.frozen(eq=False)
-class Flow:
-    """What holds for every datagram of a way.
+class Decision:
+    """What holds for every datagram of a flow.
 
-    takers    those that may be asked, in config order
+    candidates    those that may be asked, in config order
     refusal   where there are none: the outcome to count, by the rule of `owner`
     owner     the instance that what nobody takes is counted for; "-" where several share the port
     from_own  the peer's address is one of this host's
     prefix    the peer's, as `responder.dispatch.budget` has it
-    plain     the only taker, where its requests need no more than an answer: no thread, no budget; else None
+    plain     the only candidate, where its requests need no more than an answer: no thread, no budget; else None
     """
 
-    path: Path
+    flow: Flow
     interface: Interface
     via: Via
-    takers: tuple[Taker, ...]
+    candidates: tuple[Candidate, ...]
     refusal: str
     owner: str
-    tally: Tally
+    counts: Counts
     from_own: bool
     prefix: int
-    plain: Taker | None = attrs.field(init=False)
+    plain: Candidate | None = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        only = self.takers[0] if len(self.takers) == 1 else None
+        only = self.candidates[0] if len(self.candidates) == 1 else None
         is_plain = only is not None and only.plain >= 0 and not only.binding.service.blocking
         object.__setattr__(self, "plain", only if is_plain else None)
 
 
-def flow_of(
-    path: Path, table: InterfaceTable, bindings: Iterable[Binding], counters: Counters, on_stale: Callable[[], None]
-) -> Flow:
-    """Work out a way: who may take what comes by it.  `on_stale` is called for an interface that the table lacks."""
-    interface = table.get(path.interface)
+def decide(
+    flow: Flow, table: InterfaceTable, bindings: Iterable[Binding], counters: Counters, on_stale: Callable[[], None]
+) -> Decision:
+    """Decide about a flow: who may take what comes by it.  `on_stale` is called for an interface that the table
+    lacks."""
+    interface = table.get(flow.interface)
     if interface is None:
-        interface = Interface(path.interface, f"#{path.interface}" if path.interface else "unknown")
-        if path.interface:
+        interface = Interface(flow.interface, f"#{flow.interface}" if flow.interface else "unknown")
+        if flow.interface:
             on_stale()
-    via = classify(path, interface)
-    takers: list[Taker] = []
+    via = classify(flow, interface)
+    candidates: list[Candidate] = []
     refusals: list[str] = []
-    if refused_source(path.peer, path.destination) or table.is_broadcast(path.peer):
+    if refused_source(flow.peer, flow.destination) or table.is_broadcast(flow.peer):
         refusals.append(outcomes.BAD_SOURCE)
     else:
         for binding in bindings:
-            reason = binding.access.refusal(path.peer, path.destination, interface, via)
+            reason = binding.access.refusal(flow.peer, flow.destination, interface, via)
             if reason is None:
-                route = reply_route(path, interface, via, binding.service.hop_limit)
+                route = reply_route(flow, interface, via, binding.service.hop_limit)
                 plain = binding.service.max_answer if binding.budget is None else -1
-                tally = counters.tally(str(binding), interface.name)
-                takers.append(Taker(binding, route, tally, plain))
+                counts = counters.counts(str(binding), interface.name)
+                candidates.append(Candidate(binding, route, counts, plain))
             else:
                 refusals.append(reason)
     names = {str(binding) for binding in bindings}
     owner = names.pop() if len(names) == 1 else outcomes.NOBODY
-    return Flow(
-        path,
+    return Decision(
+        flow,
         interface,
         via,
-        tuple(takers),
+        tuple(candidates),
         # Where several refuse, the reason of the first in config order is the one counted.
-        refusals[0] if refusals and not takers else "",
+        refusals[0] if refusals and not candidates else "",
         owner,
-        counters.tally(owner, interface.name),
-        table.is_own(path.peer, path.interface),
-        source_prefix(path.peer),
+        counters.counts(owner, interface.name),
+        table.is_own(flow.peer, flow.interface),
+        source_prefix(flow.peer),
     )

@@ -24,8 +24,8 @@ from ..plugin import PASS
 from . import outcomes
 from .answers import Answers
 from .failures import plugin_failure
-from .flow import Binding, Flow, Taker
-from .outcomes import Tally
+from .flow import Binding, Candidate, Decision
+from .outcomes import Counts
 from .pool import Pool, Worker
 from .sender import Outgoing, Sender
 from .timing import NOT_BEGUN, timed
@@ -39,27 +39,27 @@ TURN = 0.001
 _AT_ONCE = frozenset({bytes, Reply, list, tuple, NoneType})
 """Types of answers that nobody has to await."""
 
-_Job: TypeAlias = tuple[Flow, Received, Sequence[Taker], Any, Context]
-"""An answer, with who gave it (the first taker) and who is asked if it is PASS (the others)."""
+_Job: TypeAlias = tuple[Decision, Received, Sequence[Candidate], Any, Context]
+"""An answer, with who gave it (the first candidate) and who is asked if it is PASS (the others)."""
 
 
 @attrs.define(eq=False)
 class Later:
-    """The answers in flight of one port.  `ask_others` asks the takers after one that passes."""
+    """The answers in flight of one port.  `ask_others` asks the candidates after one that passes."""
 
     answers: Answers
     sender: Sender
-    ask_others: Callable[[Flow, Received, Sequence[Taker]], list[Outgoing]]
+    ask_others: Callable[[Decision, Received, Sequence[Candidate]], list[Outgoing]]
     _pools: dict[float, Pool[_Job]] = attrs.field(factory=dict, init=False)
     """By `answer_timeout`."""
     _closing: bool = attrs.field(default=False, init=False)
 
-    def start(self, flow: Flow, received: Received, takers: Sequence[Taker], answer: Any) -> None:
+    def start(self, decision: Decision, received: Received, candidates: Sequence[Candidate], answer: Any) -> None:
         """See that an awaitable, or an async iterator, is awaited and its answers sent."""
-        binding = takers[0].binding
+        binding = candidates[0].binding
         runtime = binding.runtime
         if binding.pending >= runtime.max_pending:
-            self.answers.lose(flow, received, takers[0], outcomes.BUSY)
+            self.answers.lose(decision, received, candidates[0], outcomes.BUSY)
             close = getattr(answer, "close", None)  # a coroutine that never runs would warn
             if close is not None:
                 close()
@@ -71,7 +71,7 @@ class Later:
             pool = self._pools[timeout] = Pool(self.sender.nursery, timeout, self._begin)
             if self._closing:
                 pool.close()
-        pool.start((flow, received, takers, answer, copy_context()))
+        pool.start((decision, received, candidates, answer, copy_context()))
 
     def close(self) -> None:
         """Nothing more comes: the nursery is to end as soon as the last answer does."""
@@ -88,7 +88,7 @@ class Later:
     def _begin(self, jobs: deque[_Job], worker: Worker) -> Coroutine[Any, Any, None] | None:
         """See `Pool`.  What is to be sent in the end goes in one batch."""
         messages: list[Message] = []
-        tallies: list[Tally] = []
+        counted: list[Counts] = []
         watched: list[Outgoing] = []
         ended: list[Binding] = []
         rest: Coroutine[Any, Any, None] | None = None
@@ -97,12 +97,12 @@ class Later:
         turn_ends = now + TURN
         while jobs and now < turn_ends:
             job = jobs.popleft()
-            flow, received, takers, answer, context = job
+            decision, received, candidates, answer, context = job
             if type(answer) is not CoroutineType:
                 rest = self._answer(job, worker)
                 break
-            taker = takers[0]
-            binding = taker.binding
+            candidate = candidates[0]
+            binding = candidate.binding
             result, failure = None, None
             began = perf_counter()
             try:
@@ -118,27 +118,27 @@ class Later:
                 binding.note_step(now - began)
             if rest is not None:
                 break
-            if type(result) is bytes and len(result) <= taker.plain and not observers.present and worker.is_sound():
+            if type(result) is bytes and len(result) <= candidate.plain and not observers.present and worker.is_sound():
                 # What `settle` does, for the usual case.
-                taker.tally[outcomes.ANSWERED] += 1
-                messages.append((result, taker.route, received.peer_port))
-                tallies.append(taker.tally)
+                candidate.counts[outcomes.ANSWERED] += 1
+                messages.append((result, candidate.route, received.peer_port))
+                counted.append(candidate.counts)
                 ended.append(binding)
                 continue
             if failure is None and _is_awaited(result):
                 # The answer of a blocking service: `respond` gave, in its thread, something to await here.
-                rest = self._answer((flow, received, takers, result, context), worker)
+                rest = self._answer((decision, received, candidates, result, context), worker)
                 break
             ended.append(binding)
             for each in self._concluded(job, worker, result, failure):
                 if each.on_lost is None:
                     messages.append(each.message)
-                    tallies.append(each.tally)
+                    counted.append(each.counts)
                 else:
                     watched.append(each)
             if not worker.is_sound():
                 break
-        left = self.sender.send_now(messages, tallies) if messages else []
+        left = self.sender.send_now(messages, counted) if messages else []
         left += watched
         if left and not self.sender.post(left):
             return self._flush_first(left, ended, rest)
@@ -162,27 +162,27 @@ class Later:
         self, job: _Job, worker: Worker, result: object, failure: BaseException | None
     ) -> Sequence[Outgoing]:
         """What is to be sent for what an answer gave, or raised, that did not wait."""
-        flow, received, takers, _, context = job
+        decision, received, candidates, _, context = job
         try:
             if failure is None:
-                self._look_at(takers[0], worker)
+                self._look_at(candidates[0], worker)
                 if result is not PASS:
-                    return context.run(self.answers.settle, flow, received, takers[0], result)
+                    return context.run(self.answers.settle, decision, received, candidates[0], result)
         except BaseException as error:
             failure = error
         if failure is None:
-            return context.run(self.ask_others, flow, received, takers[1:])
-        self.answers.fail(flow, received, takers[0], plugin_failure(failure))
+            return context.run(self.ask_others, decision, received, candidates[1:])
+        self.answers.fail(decision, received, candidates[0], plugin_failure(failure))
         return ()
 
-    def _look_at(self, taker: Taker, worker: Worker) -> None:
+    def _look_at(self, candidate: Candidate, worker: Worker) -> None:
         if not worker.is_sound():
-            raise PluginError(f"{taker.binding}: respond left a cancel scope or a nursery open")
+            raise PluginError(f"{candidate.binding}: respond left a cancel scope or a nursery open")
 
     async def _answer(self, job: _Job, worker: Worker, waits_for: Any = NOT_BEGUN) -> None:
         """Await it, from the first step on that waits for something, and send what it gives, as it gives it."""
-        flow, received, takers, answer, context = job
-        taker, binding = takers[0], takers[0].binding
+        decision, received, candidates, answer, context = job
+        candidate, binding = candidates[0], candidates[0].binding
         passed = False
         try:
             result = answer
@@ -192,10 +192,10 @@ class Later:
                     return
                 # What a blocking service answers may be something to await in its turn.
                 result, waits_for = await timed(result, binding, context, waits_for), NOT_BEGUN
-            self._look_at(taker, worker)
+            self._look_at(candidate, worker)
             passed = result is PASS
             if not passed:
-                outgoing = context.run(self.answers.settle, flow, received, taker, result)
+                outgoing = context.run(self.answers.settle, decision, received, candidate, result)
                 if binding.pending <= FEW or not self.sender.post(outgoing):
                     await self.sender.flush(outgoing)
         except BaseException as error:
@@ -203,23 +203,23 @@ class Later:
                 failure = plugin_failure(error)
             except BaseException:
                 if worker.scope.cancel_called:
-                    self.answers.lose(flow, received, taker, outcomes.TIMEOUT)
+                    self.answers.lose(decision, received, candidate, outcomes.TIMEOUT)
                 raise
-            self.answers.fail(flow, received, taker, failure)
+            self.answers.fail(decision, received, candidate, failure)
         finally:
             binding.pending -= 1
         if passed:
-            await self.sender.flush(context.run(self.ask_others, flow, received, takers[1:]))
+            await self.sender.flush(context.run(self.ask_others, decision, received, candidates[1:]))
 
     async def _iterate(self, job: _Job, worker: Worker, answers: AsyncIterator[Any]) -> None:
-        flow, received, takers, _, context = job
-        taker = takers[0]
+        decision, received, candidates, _, context = job
+        candidate = candidates[0]
         try:
             following = context.run(answers.__anext__)
             while True:
-                one = await timed(following, taker.binding, context)
+                one = await timed(following, candidate.binding, context)
                 try:
-                    await self.sender.flush(self.answers.settle(flow, received, taker, (one,)))
+                    await self.sender.flush(self.answers.settle(decision, received, candidate, (one,)))
                     # One that never waits itself must not hold everything up.
                     await trio.lowlevel.checkpoint()
                     following = context.run(answers.__anext__)
@@ -235,8 +235,8 @@ class Later:
             aclose = getattr(answers, "aclose", None)
             if aclose is not None:
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
-                    await timed(context.run(aclose), taker.binding, context)
-        self._look_at(taker, worker)
+                    await timed(context.run(aclose), candidate.binding, context)
+        self._look_at(candidate, worker)
 
 
 def _is_awaited(answer: object) -> bool:

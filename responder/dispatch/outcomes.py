@@ -1,6 +1,6 @@
 """Counters: what became of each datagram, by instance, interface and outcome.
 
-A `Tally` is a plain dict that the hot path keeps at hand and adds to; reading and naming happen here.  This file
+A `Counts` is a plain dict that the hot flow keeps at hand and adds to; reading and naming happen here.  This file
 refuses to know how the numbers are shown.
 """
 
@@ -90,7 +90,7 @@ REASONS: Final = {
 }
 """The rule behind an outcome, with the instance key that sets it."""
 
-Tally: TypeAlias = dict[str, int]
+Counts: TypeAlias = dict[str, int]
 """Counts by outcome; each of OUTCOMES is there.  A plain dict, which is the fastest to add to."""
 
 NOBODY: Final = "-"
@@ -99,23 +99,23 @@ NOBODY: Final = "-"
 
 @attrs.define
 class Counters:
-    """All tallies of a server.  `limit` bounds the interface names remembered; later ones share the name "other"."""
+    """All counted of a server.  `limit` bounds the interface names remembered; later ones share the name "other"."""
 
     limit: int = 4096
-    _tallies: dict[tuple[str, str], Tally] = attrs.field(factory=dict, init=False)
+    _counted: dict[tuple[str, str], Counts] = attrs.field(factory=dict, init=False)
 
-    def tally(self, instance: str, interface: str) -> Tally:
-        """The tally to add to; the same object for the same names."""
+    def counts(self, instance: str, interface: str) -> Counts:
+        """The counts to add to; the same object for the same names."""
         key = (instance, interface)
-        if key not in self._tallies and len(self._tallies) >= self.limit:
+        if key not in self._counted and len(self._counted) >= self.limit:
             key = (instance, "other")
-        return self._tallies.setdefault(key, dict.fromkeys(OUTCOMES, 0))
+        return self._counted.setdefault(key, dict.fromkeys(OUTCOMES, 0))
 
     def snapshot(self) -> dict[str, dict[str, dict[str, int]]]:
         """instance -> interface -> outcome -> count, without zeros."""
         result: dict[str, dict[str, dict[str, int]]] = {}
-        for (instance, interface), tally in self._tallies.items():
-            counts = {outcome: count for outcome, count in tally.items() if count}
+        for (instance, interface), each in self._counted.items():
+            counts = {outcome: count for outcome, count in each.items() if count}
             if counts:
                 result.setdefault(instance, {})[interface] = counts
         return result
@@ -123,7 +123,9 @@ class Counters:
     def total(self, outcome: str, instance: str | None = None) -> int:
         """The sum over interfaces, and over instances unless one is named."""
         return sum(
-            tally.get(outcome, 0) for (name, _), tally in self._tallies.items() if instance is None or name == instance
+            counts.get(outcome, 0)
+            for (name, _), counts in self._counted.items()
+            if instance is None or name == instance
         )
 
 

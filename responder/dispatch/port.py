@@ -1,12 +1,12 @@
-"""The hot path: socket -> policy -> plugin -> socket, for one port.
+"""The hot flow: socket -> policy -> plugin -> socket, for one port.
 
 One task a socket waits until datagrams are there, takes a bounded burst of them, asks the handlers, and sends what they
 answered at once in one batch.  Only what can't be done at once becomes a task of its own: an async answer, a retry of a
 send that the system refused for the moment.
 
-What is the same for all datagrams of a way (`Path`: peer address, destination, interface) is worked out once and kept
-in a bounded table as a `Flow`: who may take them, or why nobody may, the source address and route of replies, and the
-counters.  A change of the interface table empties it.  So a datagram costs a look-up, however many interfaces,
+What is the same for all datagrams of a flow (peer address, destination, interface) is worked out once and kept
+in a bounded table as a `Decision`: who may take them, or why nobody may, the source address and route of replies, and
+the counters.  A change of the interface table empties it.  So a datagram costs a look-up, however many interfaces,
 addresses and prefixes there are.
 
 This file refuses to open sockets, to know platforms, and to restart anything.
@@ -15,12 +15,11 @@ This file refuses to open sockets, to know platforms, and to restart anything.
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence, Set
 from math import inf
 from time import perf_counter
 from types import CoroutineType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import attrs
 import trio
@@ -29,15 +28,15 @@ from ..bounded import Memory
 from ..datagram import Datagram
 from ..log import Repeated, get_logger
 from ..net.interface_table import InterfaceTable
-from ..net.types import DatagramSocket, Message, Path, Platform, Received
+from ..net.types import DatagramSocket, Flow, Message, Platform, Received
 from ..plugin import PASS
 from . import outcomes
 from .answers import Answers
 from .failures import plugin_failure
-from .flow import Binding, Flow, Taker, flow_of
+from .flow import Binding, Candidate, Decision, decide
 from .later import Later
 from .observers import Observers
-from .outcomes import Counters, Tally
+from .outcomes import Counters, Counts
 from .request import Arrival
 from .sender import Outgoing, Sender
 
@@ -54,25 +53,6 @@ MAX_FLOWS = 4096
 """Ways remembered by a port; the oldest is forgotten first, so that spoofed sources cost time, not memory."""
 
 _log = get_logger(__name__)
-
-_Hotpath: TypeAlias = Callable[
-    ["Port", Sequence[Received], dict[Path, Flow], Set[int]], tuple[list[Message], list[Tally]]
-]
-
-
-def _compiled() -> _Hotpath | None:
-    """The compiled form of `Port._answers`, where it was built and is not switched off."""
-    if os.environ.get("RESPONDER_BATCHING") in ("off", "python"):
-        return None
-    try:
-        from ._hotpath import answers, setup  # noqa: PLC0415 - it may not be there
-    except ImportError:
-        return None
-    setup(Received, Flow, Taker, Binding, outcomes.ANSWERED)
-    return answers
-
-
-_hot = _compiled()
 
 _ANSWERED: Final = outcomes.ANSWERED
 _FAILED: Final = object()
@@ -95,14 +75,14 @@ class Port:
     repeated: Repeated = attrs.field(factory=Repeated)
     number: int = attrs.field(init=False)
     _drops_told: int = attrs.field(default=0, init=False)
-    flows: Memory[Path, Flow] = attrs.field(init=False)
+    decisions: Memory[Flow, Decision] = attrs.field(init=False)
     answers: Answers = attrs.field(init=False)
     later: Later = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.answers = Answers(self, self.table, self.observers)
         self.later = Later(self.answers, self.sender, self._ask)
-        self.flows = Memory(self._flow, MAX_FLOWS)
+        self.decisions = Memory(self._decide, MAX_FLOWS)
         self.number = self.socket.port
 
     async def serve(self) -> None:
@@ -114,10 +94,12 @@ class Port:
             while True:
                 burst = socket.receive(BURST)
                 if observers.present:
-                    await sender.flush([each for one in burst for each in self._take(self.flows.find(one.path), one)])
+                    await sender.flush(
+                        [each for one in burst for each in self._take(self.decisions.find(one.flow), one)]
+                    )
                 else:
-                    messages, tallies = self._answers(burst)
-                    left = sender.send_now(messages, tallies) if messages else ()
+                    messages, counted = self._answers(burst)
+                    left = sender.send_now(messages, counted) if messages else ()
                     if left:
                         await sender.flush(left)
                 # After a long burst there are more by now, most likely: asking costs less than waiting.
@@ -130,32 +112,30 @@ class Port:
             if socket.kernel_drops != self._drops_told:
                 self._tell_drops()
 
-    def _answers(self, burst: Sequence[Received]) -> tuple[list[Message], list[Tally]]:
-        """What is answered at once, with the tallies that it is counted in; the rest has got tasks of its own."""
-        known, own_numbers = self.flows.known, self.own_numbers
-        if _hot is not None:
-            return _hot(self, burst, known, own_numbers)
+    def _answers(self, burst: Sequence[Received]) -> tuple[list[Message], list[Counts]]:
+        """What is answered at once, with the counted that it is counted in; the rest has got tasks of its own."""
+        known, own_numbers = self.decisions.known, self.own_numbers
         messages: list[Message] = []
-        tallies: list[Tally] = []
+        counted: list[Counts] = []
         # A run: datagrams one after the other, of one instance, each too quick to be told apart from the others.
         run: Binding | None = None
         asked, spent = 0, 0.0
         for received in burst:
-            flow = known.get(received.path) or self._missed(received.path)
-            taker, port = flow.plain, received.peer_port
-            if taker is None or received.truncated or not port or (flow.from_own and port in own_numbers):
-                self._unusual(flow, received, messages, tallies)
+            decision = known.get(received.flow) or self._missed(received.flow)
+            candidate, port = decision.plain, received.peer_port
+            if candidate is None or received.truncated or not port or (decision.from_own and port in own_numbers):
+                self._unusual(decision, received, messages, counted)
                 continue
             # What `_ask` does, for the usual case, without a call more than the handler's own.
-            received.origin = taker.origin
-            binding = taker.binding
+            received.origin = candidate.origin
+            binding = candidate.binding
             began = perf_counter()
             try:
-                answer = taker.respond(received)
+                answer = candidate.respond(received)
                 took = perf_counter() - began
             except BaseException as error:
                 took = perf_counter() - began
-                self._failed(flow, received, taker, error)
+                self._failed(decision, received, candidate, error)
                 answer = _FAILED
             if took > binding.notable:
                 binding.note(took)
@@ -166,33 +146,33 @@ class Port:
                 if run is not None:
                     run.note_short(asked, spent)
                 run, asked, spent = binding, 1, took
-            if type(answer) is bytes and len(answer) <= taker.plain:
-                taker.tally[_ANSWERED] += 1
-                messages.append((answer, taker.route, port))
-                tallies.append(taker.tally)
+            if type(answer) is bytes and len(answer) <= candidate.plain:
+                candidate.counts[_ANSWERED] += 1
+                messages.append((answer, candidate.route, port))
+                counted.append(candidate.counts)
             elif answer is not _FAILED:
-                self._other(flow, received, answer, messages, tallies)
+                self._other(decision, received, answer, messages, counted)
         if run is not None:
             run.note_short(asked, spent)
-        return messages, tallies
+        return messages, counted
 
-    def _missed(self, path: Path) -> Flow:
-        return self.flows.missed(path)
+    def _missed(self, flow: Flow) -> Decision:
+        return self.decisions.missed(flow)
 
-    def _failed(self, flow: Flow, received: Received, taker: Taker, error: BaseException) -> None:
-        self.answers.fail(flow, received, taker, plugin_failure(error))
+    def _failed(self, decision: Decision, received: Received, candidate: Candidate, error: BaseException) -> None:
+        self.answers.fail(decision, received, candidate, plugin_failure(error))
 
-    def _unusual(self, flow: Flow, received: Received, messages: list[Message], tallies: list[Tally]) -> None:
-        for each in self._take(flow, received):
+    def _unusual(self, decision: Decision, received: Received, messages: list[Message], counted: list[Counts]) -> None:
+        for each in self._take(decision, received):
             messages.append(each.message)
-            tallies.append(each.tally)
+            counted.append(each.counts)
 
     def _other(
-        self, flow: Flow, received: Received, answer: object, messages: list[Message], tallies: list[Tally]
+        self, decision: Decision, received: Received, answer: object, messages: list[Message], counted: list[Counts]
     ) -> None:
-        for each in self._sorted(flow, received, flow.takers, answer):
+        for each in self._sorted(decision, received, decision.candidates, answer):
             messages.append(each.message)
-            tallies.append(each.tally)
+            counted.append(each.counts)
 
     def _tell_drops(self) -> None:
         held_back = self.repeated.due("drops")
@@ -200,80 +180,84 @@ class Port:
             more, self._drops_told = self.socket.kernel_drops - self._drops_told, self.socket.kernel_drops
             _log.warning("the kernel dropped datagrams: the receive buffer was full", port=self.number, dropped=more)
 
-    def forget_flows(self) -> None:
+    def forget_decisions(self) -> None:
         """The interface table or the bindings changed."""
-        self.flows.clear()
+        self.decisions.clear()
 
-    def _take(self, flow: Flow, received: Received) -> list[Outgoing]:
+    def _take(self, decision: Decision, received: Received) -> list[Outgoing]:
         if not received.peer_port:
             refusal = outcomes.BAD_SOURCE
-        elif flow.refusal:
-            refusal = flow.refusal
+        elif decision.refusal:
+            refusal = decision.refusal
         elif received.truncated:
             refusal = outcomes.TRUNCATED
-        elif flow.from_own and received.peer_port in self.own_numbers:
+        elif decision.from_own and received.peer_port in self.own_numbers:
             refusal = outcomes.OWN_SOURCE
         else:
-            return self._ask(flow, received, flow.takers)
-        self.answers.refuse(flow, received, refusal)
+            return self._ask(decision, received, decision.candidates)
+        self.answers.refuse(decision, received, refusal)
         return []
 
-    def _flow(self, path: Path) -> Flow:
-        flow = flow_of(path, self.table, self.bindings, self.counters, self.on_stale)
-        for taker in flow.takers:
-            taker.origin = Arrival(self, path, flow.interface, flow.via, taker.binding, taker.tally, flow.prefix)
-        return flow
+    def _decide(self, flow: Flow) -> Decision:
+        decision = decide(flow, self.table, self.bindings, self.counters, self.on_stale)
+        for candidate in decision.candidates:
+            candidate.origin = Arrival(
+                self, flow, decision.interface, decision.via, candidate.binding, candidate.counts, decision.prefix
+            )
+        return decision
 
-    def _ask(self, flow: Flow, received: Received, takers: Sequence[Taker]) -> list[Outgoing]:
-        """Ask one taker after the other until one does not PASS; what is ready at once is given back to be sent."""
-        for position, taker in enumerate(takers):
-            binding = taker.binding
+    def _ask(self, decision: Decision, received: Received, candidates: Sequence[Candidate]) -> list[Outgoing]:
+        """Ask one candidate after the other until one does not PASS; what is ready at once is given back to be sent."""
+        for position, candidate in enumerate(candidates):
+            binding = candidate.binding
             # Each has a request of its own: one that passes may have kept it.
-            request = received.again() if taker is not flow.takers[0] else received
-            request.origin = taker.origin
+            request = received.again() if candidate is not decision.candidates[0] else received
+            request.origin = candidate.origin
             if binding.budget is not None:
-                binding.budget.asked(flow.prefix, len(received.payload), trio.current_time())
+                binding.budget.asked(decision.prefix, len(received.payload), trio.current_time())
             answer: Any
             try:
                 if binding.service.blocking:
                     request.arrival  # noqa: B018 - decoded here: a thread has no trio clock
-                    answer = _in_thread(taker, request)
+                    answer = _in_thread(candidate, request)
                 else:
                     began = perf_counter()
                     try:
-                        answer = taker.respond(request)
+                        answer = candidate.respond(request)
                     finally:
                         binding.note(perf_counter() - began)
             except BaseException as error:
-                self.answers.fail(flow, received, taker, plugin_failure(error))
+                self.answers.fail(decision, received, candidate, plugin_failure(error))
                 return []
             if answer is not PASS:
-                return self._sorted(flow, received, takers[position:], answer)
-        self.answers.refuse(flow, received, outcomes.PASSED)
+                return self._sorted(decision, received, candidates[position:], answer)
+        self.answers.refuse(decision, received, outcomes.PASSED)
         return []
 
-    def _sorted(self, flow: Flow, received: Received, takers: Sequence[Taker], answer: Any) -> list[Outgoing]:
-        """What the first of `takers` answered: sent at once, or by a task of its own; a late PASS asks the next."""
+    def _sorted(
+        self, decision: Decision, received: Received, candidates: Sequence[Candidate], answer: Any
+    ) -> list[Outgoing]:
+        """What the first of `candidates` answered: sent at once, or by a task of its own; a late PASS asks the next."""
         if answer is PASS:
-            self.answers.refuse(flow, received, outcomes.PASSED)
+            self.answers.refuse(decision, received, outcomes.PASSED)
             return []
         try:
             if type(answer) is CoroutineType or inspect.isawaitable(answer) or isinstance(answer, AsyncIterator):
-                self.later.start(flow, received, takers, answer)
+                self.later.start(decision, received, candidates, answer)
                 return []
-            return self.answers.settle(flow, received, takers[0], answer)
+            return self.answers.settle(decision, received, candidates[0], answer)
         except BaseException as error:
-            self.answers.fail(flow, received, takers[0], plugin_failure(error))
+            self.answers.fail(decision, received, candidates[0], plugin_failure(error))
             return []
 
 
-async def _in_thread(taker: Taker, request: Datagram) -> object:
-    binding = taker.binding
+async def _in_thread(candidate: Candidate, request: Datagram) -> object:
+    binding = candidate.binding
 
     def respond(request: Datagram) -> tuple[object]:
         began = perf_counter()
         try:
-            answer = taker.respond(request)
+            answer = candidate.respond(request)
             # A generator's code runs when it is asked for answers: that has to be here too.
             answer = tuple(answer) if isinstance(answer, Iterator) else answer
             return (answer,)  # in a tuple, since trio takes no coroutine out of a thread

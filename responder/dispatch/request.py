@@ -1,7 +1,7 @@
 """Where the fields of a received datagram come from.
 
 Most plugins read the payload and little else, so the rest is decoded when it is first read.  This file refuses to
-decide anything about the datagram: see `responder.dispatch.flow`.
+decide anything about the datagram: see `responder.dispatch.decision`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import attrs
 import trio
 
 from ..datagram import Conversation, Interface, IPAddress, Peer, Via
-from ..net.types import Path, Platform, Received
+from ..net.types import Flow, Platform, Received
 from .conversation import open_conversation
 from .flow import Binding
-from .outcomes import Tally
+from .outcomes import Counts
 
 
 class ReceivingPort(Protocol):
@@ -32,17 +32,18 @@ class ReceivingPort(Protocol):
 
 @attrs.frozen(eq=False)
 class Arrival:
-    """What the datagrams of a way have in common for one taker: see `responder.net.types.Origin`.
+    """What the datagrams of a flow have in common for one candidate: see `responder.net.types.Origin`.
 
-    It doesn't refer to the taker, which refers to it: what is forgotten must go at once, not at a collection of cycles.
+    It doesn't refer to the candidate, which refers to it: what is forgotten must go at once, not at a collection of
+    cycles.
     """
 
     port: ReceivingPort
-    path: Path
+    flow: Flow
     interface: Interface
     via: Via
     binding: Binding
-    tally: Tally
+    counts: Counts
     prefix: int
 
     def field(self, name: str, received: Received) -> object:
@@ -51,19 +52,19 @@ class Arrival:
     def conversation(self, received: Received) -> AbstractAsyncContextManager[Conversation]:
         return open_conversation(
             self.port.platform,
-            self.path,
+            self.flow,
             self.interface,
             self.via,
             received.peer_port,
-            self.tally,
+            self.counts,
             self.binding,
             self.prefix,
         )
 
 
 def _destination(arrival: Arrival, _: Received) -> IPAddress:
-    path = arrival.path
-    return type(path.peer)(0) if path.destination is None else path.destination
+    flow = arrival.flow
+    return type(flow.peer)(0) if flow.destination is None else flow.destination
 
 
 def _time(_: Arrival, received: Received) -> float:
@@ -73,7 +74,7 @@ def _time(_: Arrival, received: Received) -> float:
 
 
 _DECODE: dict[str, Callable[[Arrival, Received], object]] = {
-    "peer": lambda arrival, received: Peer.of(arrival.path.peer, received.peer_port, arrival.path.scope_id),
+    "peer": lambda arrival, received: Peer.of(arrival.flow.peer, received.peer_port, arrival.flow.scope_id),
     "destination": _destination,
     "interface": lambda arrival, _: arrival.interface,
     "service": lambda arrival, _: arrival.binding.service.name,

@@ -19,7 +19,7 @@ from ..errors import MessageTooLong, SendError, SendRefused, SourceUnavailable, 
 from ..log import Repeated, get_logger
 from ..net.types import DatagramSocket, Message
 from . import outcomes
-from .outcomes import Tally
+from .outcomes import Counts
 
 SEND_PATIENCE = 0.1
 """Seconds that a full send queue may hold a port up: one unresolved neighbour must not stop the others' answers."""
@@ -41,14 +41,14 @@ _log = get_logger(__name__)
 
 @attrs.frozen
 class Outgoing:
-    """A datagram to send, with the tally that its fate is counted in.
+    """A datagram to send, with the counts that its fate is counted in.
 
     `outcome` is what it was counted as when it was decided; a datagram that is lost is counted as that instead, and
     `on_lost` is told.
     """
 
     message: Message
-    tally: Tally
+    counts: Counts
     outcome: str = outcomes.ANSWERED
     on_lost: Callable[[str], None] | None = None
 
@@ -64,16 +64,16 @@ class Sender:
     _retrying: int = attrs.field(default=0, init=False)
     _posted: list[Outgoing] = attrs.field(factory=list, init=False)
 
-    def send_now(self, messages: Sequence[Message], tallies: Sequence[Tally]) -> list[Outgoing]:
-        """Send what can go at once, each counted in its tally; what is given back is for `flush`."""
+    def send_now(self, messages: Sequence[Message], counted: Sequence[Counts]) -> list[Outgoing]:
+        """Send what can go at once, each counted in its counts; what is given back is for `flush`."""
         try:
             sent = self.socket.send(messages)
             if sent == len(messages):
                 return []
         except _REFUSALS as error:
             sent = 1
-            self._refused(Outgoing(messages[0], tallies[0]), error)
-        return list(map(Outgoing, messages[sent:], tallies[sent:]))
+            self._refused(Outgoing(messages[0], counted[0]), error)
+        return list(map(Outgoing, messages[sent:], counted[sent:]))
 
     def post(self, batch: Sequence[Outgoing]) -> bool:
         """Have them sent with what others post until the tasks that run now have had their turn.
@@ -175,8 +175,8 @@ class Sender:
 
 
 def _lost(message: Outgoing, outcome: str) -> None:
-    if message.tally[message.outcome]:
-        message.tally[message.outcome] -= 1
-    message.tally[outcome] += 1
+    if message.counts[message.outcome]:
+        message.counts[message.outcome] -= 1
+    message.counts[outcome] += 1
     if message.on_lost is not None:
         message.on_lost(outcome)

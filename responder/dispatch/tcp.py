@@ -18,7 +18,7 @@ from ..net.types import Accepted, StreamListener
 from ..plugin import PASS, Connection
 from . import outcomes
 from .failures import plugin_failure
-from .flow import Binding, Flow, flow_of
+from .flow import Binding, Decision, decide
 from .observers import Observation, Observers
 from .outcomes import Counters
 
@@ -44,49 +44,49 @@ class StreamPort:
             nursery.start_soon(self._converse, accepted)
 
     async def _converse(self, accepted: Accepted) -> None:
-        flow = flow_of(accepted.path, self.table, self.bindings, self.counters, self.on_stale)
+        decision = decide(accepted.flow, self.table, self.bindings, self.counters, self.on_stale)
         try:
-            if flow.refusal:
-                flow.tally[flow.refusal] += 1
-                self._tell(accepted, flow, flow.owner, flow.refusal)
+            if decision.refusal:
+                decision.counts[decision.refusal] += 1
+                self._tell(accepted, decision, decision.owner, decision.refusal)
             else:
-                await self._offer(accepted, flow)
+                await self._offer(accepted, decision)
         finally:
             await trio.aclose_forcefully(accepted.stream)
 
-    async def _offer(self, accepted: Accepted, flow: Flow) -> None:
-        """To one taker after the other, until one does not PASS."""
-        for taker in flow.takers:
-            binding = taker.binding
+    async def _offer(self, accepted: Accepted, decision: Decision) -> None:
+        """To one candidate after the other, until one does not PASS."""
+        for candidate in decision.candidates:
+            binding = candidate.binding
             if binding.connections >= binding.runtime.max_connections:
-                taker.tally[outcomes.BUSY] += 1
-                self._tell(accepted, flow, str(binding), outcomes.BUSY)
+                candidate.counts[outcomes.BUSY] += 1
+                self._tell(accepted, decision, str(binding), outcomes.BUSY)
                 return
             binding.connections += 1
             try:
-                outcome = await self._serve_one(binding, accepted, flow)
+                outcome = await self._serve_one(binding, accepted, decision)
             finally:
                 binding.connections -= 1
             if outcome != outcomes.PASSED:
-                taker.tally[outcome] += 1
-                self._tell(accepted, flow, str(binding), outcome)
+                candidate.counts[outcome] += 1
+                self._tell(accepted, decision, str(binding), outcome)
                 return
-        flow.tally[outcomes.PASSED] += 1
-        self._tell(accepted, flow, flow.owner, outcomes.PASSED)
+        decision.counts[outcomes.PASSED] += 1
+        self._tell(accepted, decision, decision.owner, outcomes.PASSED)
 
-    def _tell(self, accepted: Accepted, flow: Flow, instance: str, outcome: str) -> None:
+    def _tell(self, accepted: Accepted, decision: Decision, instance: str, outcome: str) -> None:
         if not self.observers:
             return
-        path = accepted.path
+        flow = accepted.flow
         self.observers.tell(
             Observation(
                 time=time.time(),
                 transport="tcp",
                 port=self.listener.port,
-                peer=Peer(path.peer, accepted.port, path.scope_id),
-                destination=path.destination,
-                interface=flow.interface.name,
-                via=flow.via,
+                peer=Peer(flow.peer, accepted.port, flow.scope_id),
+                destination=flow.destination,
+                interface=decision.interface.name,
+                via=decision.via,
                 instance=instance,
                 outcome=outcome,
                 reason=outcomes.REASONS.get(outcome, ""),
@@ -94,14 +94,14 @@ class StreamPort:
             )
         )
 
-    async def _serve_one(self, binding: Binding, accepted: Accepted, flow: Flow) -> str:
-        path = accepted.path
-        destination = type(path.peer)(0) if path.destination is None else path.destination
+    async def _serve_one(self, binding: Binding, accepted: Accepted, decision: Decision) -> str:
+        flow = accepted.flow
+        destination = type(flow.peer)(0) if flow.destination is None else flow.destination
         connection = Connection(
             stream=accepted.stream,
-            peer=Peer(path.peer, accepted.port, path.scope_id),
+            peer=Peer(flow.peer, accepted.port, flow.scope_id),
             destination=destination,
-            interface=flow.interface,
+            interface=decision.interface,
             service=binding.service.name,
             port=self.listener.port,
             arrival=trio.current_time(),

@@ -27,7 +27,7 @@ from typing import TypeAlias
 
 import attrs
 
-Message: TypeAlias = tuple[int, int, bytes]
+ControlMessage: TypeAlias = tuple[int, int, bytes]
 """(level, type, data)"""
 
 
@@ -55,7 +55,7 @@ class Abi:
         """CMSG_SPACE: what a message takes in a buffer."""
         return self.data_offset + self.aligned(data_size)
 
-    def encode(self, messages: Iterable[Message]) -> bytes:
+    def encode(self, messages: Iterable[ControlMessage]) -> bytes:
         """The control buffer of these messages, each with its padding, the last one too."""
         parts: list[bytes] = []
         for level, kind, data in messages:
@@ -63,7 +63,7 @@ class Abi:
             parts.append(head + data.ljust(self.aligned(len(data)), b"\0"))
         return b"".join(parts)
 
-    def parse(self, buffer: bytes | memoryview) -> Iterator[Message]:
+    def parse(self, buffer: bytes | memoryview) -> Iterator[ControlMessage]:
         """The messages of a control buffer, up to the first whose length doesn't fit."""
         offset = 0
         while offset + self.header.size <= len(buffer):

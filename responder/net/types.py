@@ -2,8 +2,8 @@
 
 The framework above never sees a file descriptor, a sockaddr or a control message: a platform takes and gives the
 records below, and a fake network does the same.  Records are made by the thousand a second, so the parts that many
-datagrams share are objects of their own: a `Path` (who sent to which address on which interface) comes from a bounded
-table of the socket, one object for all datagrams of that way, and is compared by identity.
+datagrams share are objects of their own: a `Flow` (who sent to which address on which interface) comes from a bounded
+table of the socket, one object for all datagrams of that flow, and is compared by identity.
 
 This file refuses to decide anything: source addresses are chosen in `responder.dispatch.port`, options in the
 platforms.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @attrs.frozen(eq=False)
-class Path:
+class Flow:
     """Whence and how datagrams came.
 
     peer         the sender's address, never mapped, without scope
@@ -45,7 +45,7 @@ class Path:
 
 
 class Origin(Protocol):
-    """Where the fields of received datagrams come from (dispatch says it for each taker of a way)."""
+    """Where the fields of received datagrams come from (dispatch says it for each candidate of a flow)."""
 
     def field(self, name: str, received: Received) -> object:
         """The value of the `Datagram` field `name`."""
@@ -63,9 +63,9 @@ class Received(Datagram):
     truncated  the payload is not whole (MSG_TRUNC, WSAEMSGSIZE)
     """
 
-    __slots__ = ("origin", "path", "peer_port", "truncated")
+    __slots__ = ("flow", "origin", "peer_port", "truncated")
 
-    path: Path
+    flow: Flow
     peer_port: int
     truncated: bool
     origin: Origin
@@ -79,10 +79,10 @@ class Received(Datagram):
         __class__ = property(lambda _: Datagram)
 
     @classmethod
-    def of(cls, payload: bytes, path: Path, peer_port: int, *, truncated: bool = False) -> Self:
+    def of(cls, payload: bytes, flow: Flow, peer_port: int, *, truncated: bool = False) -> Self:
         self = object.__new__(cls)
         self.payload = payload  # type: ignore[misc] # see above
-        self.path = path
+        self.flow = flow
         self.peer_port = peer_port
         self.truncated = truncated
         return self
@@ -221,7 +221,7 @@ class Accepted:
     """A TCP connection with what the platform tells of its way in; `interface` is 0 where it does not tell."""
 
     stream: trio.SocketStream
-    path: Path
+    flow: Flow
     port: int
 
 
@@ -285,13 +285,13 @@ __all__ = [
     "Accepted",
     "Changes",
     "DatagramSocket",
+    "Flow",
     "Interface",
     "InterfaceAddress",
     "InterfaceWatch",
     "Membership",
     "Message",
     "Origin",
-    "Path",
     "Platform",
     "Received",
     "Route",

@@ -240,7 +240,7 @@ class Server:
             users = tuple(bindings[instance.name, service.name] for instance, service in port.users)
             live = before.pop(key, None) or self._revived(key) or self._start(opened[key])
             live.port.bindings = users
-            live.port.forget_flows()
+            live.port.forget_decisions()
             self._adjust_stream(live, tuple(binding for binding in users if binding.service.tcp))
             for binding in users:
                 by_name[binding.runtime.name].ports.setdefault(binding.service.name, []).append(live.port)
@@ -362,9 +362,9 @@ class Server:
             claims = [(binding.service.groups, binding.access.serves) for binding in live.port.bindings]
             self.following.claim(live.memberships, claims)
 
-    def _forget_flows(self) -> None:
+    def _forget_decisions(self) -> None:
         for live in self.ports.values():
-            live.port.forget_flows()
+            live.port.forget_decisions()
 
 
 @asynccontextmanager
@@ -386,7 +386,7 @@ async def open_server(
     """
     async with open_following(platform, settle=settle) as following:
         server = Server(following, platform, grace, state_root, timing)
-        following.on_change.append(server._forget_flows)
+        following.on_change.append(server._forget_decisions)
         server.instances = tuple(map(Supervised, prepared))
         server._opened = open_ports(plan(each.instance for each in prepared), {}, platform, server.table)
         try:

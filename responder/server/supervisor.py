@@ -65,7 +65,7 @@ class StopSignal:
 
 @attrs.define(eq=False)
 class Supervised:
-    """An instance that runs.  Implements `responder.dispatch.flow.Runtime`."""
+    """An instance that runs.  Implements `responder.dispatch.decision.Runtime`."""
 
     prepared: Prepared
     ports: dict[str, list[Port]] = attrs.field(factory=dict, init=False)
@@ -245,9 +245,9 @@ class PluginNetwork:
         if hop_limit is None:
             hop_limit = self._runtime.service(service).hop_limit
         route = route_to(where, found, source=port.socket.address, hop_limit=hop_limit)
-        tally = self._counters.tally(self.instance, found.name if found is not None else "-")
-        await port.sender.send(Outgoing((payload, route, number), tally, outcomes.SENT))
-        tally[outcomes.SENT] += 1
+        counts = self._counters.counts(self.instance, found.name if found is not None else "-")
+        await port.sender.send(Outgoing((payload, route, number), counts, outcomes.SENT))
+        counts[outcomes.SENT] += 1
 
     def _find(self, on: Interface | int | str) -> Interface:
         index = on.index if isinstance(on, Interface) else on

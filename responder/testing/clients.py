@@ -141,14 +141,14 @@ class FakeClient:
         return [self._heard(received) for received in self.socket.receive(1 << 16)]
 
     def _heard(self, received: FakeReceived) -> Heard:
-        path = received.path
-        interface = self.host.interface(path.interface)
-        assert path.destination is not None  # noqa: S101 - a fake host always tells
+        flow = received.flow
+        interface = self.host.interface(flow.interface)
+        assert flow.destination is not None  # noqa: S101 - a fake host always tells
         return Heard(
             received.payload,
-            Peer(path.peer, received.peer_port, path.scope_id),
-            path.destination,
-            Interface(path.interface, "gone") if interface is None else interface.snapshot(),
+            Peer(flow.peer, received.peer_port, flow.scope_id),
+            flow.destination,
+            Interface(flow.interface, "gone") if interface is None else interface.snapshot(),
             received.read_hop_limit(),
             received.arrived,
         )

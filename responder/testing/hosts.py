@@ -22,8 +22,7 @@ from ..config.instance import Instance, prepare
 from ..datagram import Interface, IPAddress, Via, unscoped
 from ..dispatch.addressing import needs_interface
 from ..errors import BindError, SourceUnavailable, Unreachable
-from ..net.types import Changes, Transmit
-from ..net.types import Path as Way
+from ..net.types import Changes, Flow, Transmit
 from ..plugin import Plugin
 from ..server.embedding import serving, to_instances
 from ..server.interfaces import SETTLE
@@ -143,10 +142,10 @@ class FakeHost:
         if arrival is None or source is None:
             raise Unreachable(errno.EHOSTUNREACH, f"no way to {destination}")
         scope_id = arrival.index if source.version == 6 and source.is_link_local else 0
-        path = Way(source, scope_id, destination, arrival.index, destination, Via.UNICAST)
+        flow = Flow(source, scope_id, destination, arrival.index, destination, Via.UNICAST)
         for listener in arrival.host._listeners:
             if listener.port == port and listener.address in (None, destination):
-                return listener.offer(path, self._chosen_port())
+                return listener.offer(flow, self._chosen_port())
         raise ConnectionRefusedError(errno.ECONNREFUSED, f"nobody listens at {destination} port {port}")
 
     # What the framework does with it: `responder.net.types.Platform`
@@ -297,13 +296,13 @@ class FakeHost:
                 self._put(self._interfaces[hop.interface.index], onward, hop.neighbour)
             return
         scope_id = interface.index if _is_scoped(packet.source) else 0
-        path = Way(packet.source, scope_id, packet.destination, interface.index, _local(snapshot, packet, via), via)
+        flow = Flow(packet.source, scope_id, packet.destination, interface.index, _local(snapshot, packet, via), via)
         hearing = [socket for socket in self._sockets if socket.hears(packet, snapshot, via)]
         if via is Via.UNICAST and hearing:
             # One socket gets it: the one bound to the address, of several the last bound (Linux, SO_REUSEADDR).
             hearing = [max(hearing, key=lambda socket: (socket.address is not None, self._sockets.index(socket)))]
         for socket in hearing:
-            received = FakeReceived.of(packet.payload, path, packet.source_port)
+            received = FakeReceived.of(packet.payload, flow, packet.source_port)
             received.told_hop_limit, received.arrived = packet.hop_limit, now()
             socket.deliver(received)
 

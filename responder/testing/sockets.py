@@ -18,7 +18,7 @@ import trio.testing
 from ..datagram import Interface, IPAddress, Via, unscoped
 from ..dispatch.addressing import is_broadcast
 from ..errors import BindError, MessageTooLong, NetworkError
-from ..net.types import Accepted, Membership, Message, Path, Received, Transmit
+from ..net.types import Accepted, Flow, Membership, Message, Received, Transmit
 
 if TYPE_CHECKING:
     from .hosts import FakeHost
@@ -190,11 +190,11 @@ class FakeListener:
     def __attrs_post_init__(self) -> None:
         self._incoming, self._accepted = trio.open_memory_channel[Accepted](BACKLOG)
 
-    def offer(self, path: Path, port: int) -> trio.abc.HalfCloseableStream:
+    def offer(self, flow: Flow, port: int) -> trio.abc.HalfCloseableStream:
         """A connection from there: the client's end.  Raises trio.WouldBlock where too many wait."""
         ours, theirs = trio.testing.memory_stream_pair()
         # The contract names a SocketStream; no more is used of it than any half-closeable stream has.
-        self._incoming.send_nowait(Accepted(cast("trio.SocketStream", theirs), path, port))
+        self._incoming.send_nowait(Accepted(cast("trio.SocketStream", theirs), flow, port))
         return ours
 
     async def accept(self) -> Accepted:

@@ -7,7 +7,7 @@ import pytest
 
 from responder import Datagram, Interface, InterfaceAddress, Peer, Reply, Via
 from responder.datagram import SourceGroup, group_and_source, to_group
-from tests.fakes import LAN, FakeReceived, path
+from tests.fakes import LAN, FakeReceived, flow
 
 
 def request(**changes: object) -> Datagram:
@@ -39,7 +39,7 @@ def test_values_are_immutable_and_comparable() -> None:
 def test_a_name_that_is_none_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="'Datagram' object has no attribute 'sender'"):
         request().sender  # type: ignore[attr-defined] # noqa: B018 - what is tested
-    assert not hasattr(FakeReceived(b"", path()), "sender")  # and no origin is asked for it
+    assert not hasattr(FakeReceived(b"", flow()), "sender")  # and no origin is asked for it
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,16 @@ from typing import TypeVar
 
 import attrs
 
-from ..status import MAX_ERRORS, About, Counts, InstanceStatus, LatencyStatus, PortStatus, Status, WorkerStatus
+from ..status import (
+    MAX_ERRORS,
+    About,
+    CountsByInterface,
+    InstanceStatus,
+    LatencyStatus,
+    PortStatus,
+    Status,
+    WorkerStatus,
+)
 
 Part = TypeVar("Part")
 
@@ -132,8 +141,8 @@ def _latency(several: Sequence[LatencyStatus]) -> LatencyStatus:
     )
 
 
-def _counters(several: Iterable[Counts]) -> Counts:
-    result: Counts = {}
+def _counters(several: Iterable[CountsByInterface]) -> CountsByInterface:
+    result: CountsByInterface = {}
     for counters in several:
         for instance, interfaces in counters.items():
             for interface, outcomes in interfaces.items():

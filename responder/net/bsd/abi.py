@@ -29,7 +29,7 @@ import attrs
 from ...datagram import IPAddress, Via
 from ...errors import SourceUnavailable
 from .. import cmsg
-from ..types import Membership, Path, Route
+from ..types import Flow, Membership, Route
 
 Options: TypeAlias = tuple[tuple[int, int, int], ...]
 """(level, option, value) each"""
@@ -95,7 +95,7 @@ class System:
             (IPPROTO_IPV6, _IPV6_V6ONLY, 1),
             (IPPROTO_IPV6, self.ipv6_recvpktinfo, 1),
             (IPPROTO_IPV6, _IPV6_RECVHOPLIMIT, 1),
-            # Answers go out in fragments that pass everywhere; forged ICMP can't shrink what we believe of the path.
+            # Answers go out in fragments that pass everywhere; forged ICMP can't shrink what we believe of the flow.
             (IPPROTO_IPV6, _IPV6_USE_MIN_MTU, 1),
         )
 
@@ -125,8 +125,8 @@ def families(address: IPAddress | None, *, has_ipv4: bool, has_ipv6: bool) -> tu
     return tuple(version for version in present if address is None or address.version == version)
 
 
-def decode_path(system: System, peer: str, scope_id: int, control: Iterable[cmsg.Message]) -> Path:
-    """The way of a datagram.  Directed broadcast is not told apart: `via` is left to the interface table."""
+def decode_flow(system: System, peer: str, scope_id: int, control: Iterable[cmsg.ControlMessage]) -> Flow:
+    """The flow of a datagram.  Directed broadcast is not told apart: `via` is left to the interface table."""
     destination: IPAddress | None = None
     interface = 0
     for level, kind, data in control:
@@ -142,16 +142,16 @@ def decode_path(system: System, peer: str, scope_id: int, control: Iterable[cmsg
     via = None
     if destination is not None and (destination.is_multicast or destination.version == 6):
         via = Via.MULTICAST if destination.is_multicast else Via.UNICAST
-    return Path(ip_address(peer.partition("%")[0]), scope_id, destination, interface, None, via)
+    return Flow(ip_address(peer.partition("%")[0]), scope_id, destination, interface, None, via)
 
 
-def without_hop_limit(system: System, control: Iterable[cmsg.Message]) -> tuple[cmsg.Message, ...]:
-    """What is the same for all datagrams of a way."""
+def without_hop_limit(system: System, control: Iterable[cmsg.ControlMessage]) -> tuple[cmsg.ControlMessage, ...]:
+    """What is the same for all datagrams of a flow."""
     changing = (IPPROTO_IP, system.ip_recvttl), (IPPROTO_IPV6, _IPV6_HOPLIMIT)
     return tuple(message for message in control if message[:2] not in changing)
 
 
-def hop_limit(system: System, control: Iterable[cmsg.Message]) -> int | None:
+def hop_limit(system: System, control: Iterable[cmsg.ControlMessage]) -> int | None:
     for level, kind, data in control:
         if (level, kind) == (IPPROTO_IP, system.ip_recvttl):
             return data[0]
@@ -171,7 +171,7 @@ class Encoded:
 
     host: str
     rest: tuple[int, ...]
-    control: Sequence[cmsg.Message]
+    control: Sequence[cmsg.ControlMessage]
     ttl: tuple[int, int | None] | None = None
     interface: int = 0
 
@@ -187,7 +187,7 @@ def encode_route(system: System, route: Route, bound: IPAddress | None) -> Encod
         raise SourceUnavailable(errno.EAFNOSUPPORT, f"{source} can't be the source of a datagram to {to}")
     if source == bound:
         source = None
-    control: list[cmsg.Message] = []
+    control: list[cmsg.ControlMessage] = []
     if isinstance(to, IPv6Address):
         assert not isinstance(source, IPv4Address)  # noqa: S101 - the versions are the same
         if source is not None or route.interface:

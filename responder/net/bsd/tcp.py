@@ -17,7 +17,7 @@ import trio
 from ...datagram import Interface, IPAddress, Via
 from ...errors import NetworkError
 from ...log import Repeated, get_logger
-from ..types import Accepted, Path
+from ..types import Accepted, Flow
 from .udp import wait_readable
 
 log = get_logger(__name__)
@@ -64,8 +64,8 @@ class BsdListener:
                 # The other family comes first the next time.
                 self._socks.append(self._socks.pop(0))
                 try:
-                    path = await self._path(connection, name)
-                    return Accepted(trio.SocketStream(trio.socket.from_stdlib_socket(connection)), path, name[1])
+                    flow = await self._path(connection, name)
+                    return Accepted(trio.SocketStream(trio.socket.from_stdlib_socket(connection)), flow, name[1])
                 except OSError as error:
                     connection.close()
                     if error.errno not in _CONNECTION_GONE:
@@ -80,7 +80,7 @@ class BsdListener:
             log.warning("connections wait", port=self.port, reason=error.strerror, held_back=held_back)
         await trio.sleep(SHORTAGE_PAUSE)
 
-    async def _path(self, connection: socket.socket, name: tuple[Any, ...]) -> Path:
+    async def _path(self, connection: socket.socket, name: tuple[Any, ...]) -> Flow:
         own = connection.getsockname()
         destination = ip_address(own[0].partition("%")[0])
         interface = own[3] if len(own) > 3 else 0
@@ -91,7 +91,7 @@ class BsdListener:
             self._table = await self._interfaces()
             interface = holder(destination, self._table)
         peer = ip_address(name[0].partition("%")[0])
-        return Path(peer, name[3] if len(name) > 3 else 0, destination, interface, destination, Via.UNICAST)
+        return Flow(peer, name[3] if len(name) > 3 else 0, destination, interface, destination, Via.UNICAST)
 
     def close(self) -> None:
         for sock in self._socks:

@@ -21,7 +21,7 @@ from ...bounded import Memory
 from ...datagram import Interface, IPAddress
 from ...errors import NetworkError, Unreachable
 from .. import cmsg
-from ..types import Membership, Message, Path, Received, Route
+from ..types import Flow, Membership, Message, Received, Route
 
 if sys.platform == "win32":  # mypy leaves out what follows: there is no recvmsg
     raise ImportError("POSIX only")
@@ -33,7 +33,7 @@ from .abi import (
     IPPROTO_IP,
     Encoded,
     System,
-    decode_path,
+    decode_flow,
     encode_route,
     group_interface,
     hop_limit,
@@ -48,7 +48,7 @@ class BsdReceived(Received):
     __slots__ = ("control", "system")
 
     system: System
-    control: Sequence[cmsg.Message]
+    control: Sequence[cmsg.ControlMessage]
 
     def read_hop_limit(self) -> int | None:
         return hop_limit(self.system, self.control)
@@ -63,8 +63,8 @@ class FamilySocket:
         self.writable_turn = trio.Lock()  # trio allows one waiter a direction
         self.address = address
         self._system = system
-        self._paths: Memory[tuple[str, int, tuple[cmsg.Message, ...]], Path] = Memory(
-            lambda key: decode_path(system, *key), TABLE_SIZE
+        self._flows: Memory[tuple[str, int, tuple[cmsg.ControlMessage, ...]], Flow] = Memory(
+            lambda key: decode_flow(system, *key), TABLE_SIZE
         )
         self._routes: Memory[Route, Encoded] = Memory(lambda route: encode_route(system, route, address), TABLE_SIZE)
         self._default_ttl: dict[int, int] = {}
@@ -88,8 +88,8 @@ class FamilySocket:
                     break  # the next call meets it again
                 raise NetworkError(error.errno, f"UDP can't receive: {error.strerror}") from error
             scope_id = name[3] if self.version == 6 else 0
-            path = self._paths.find((name[0], scope_id, without_hop_limit(self._system, control)))
-            one = BsdReceived.of(payload, path, name[1], truncated=flags & socket.MSG_TRUNC != 0)
+            flow = self._flows.find((name[0], scope_id, without_hop_limit(self._system, control)))
+            one = BsdReceived.of(payload, flow, name[1], truncated=flags & socket.MSG_TRUNC != 0)
             one.system, one.control = self._system, control
             received.append(one)
         return received

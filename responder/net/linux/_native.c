@@ -1,7 +1,7 @@
 /* recvmmsg and sendmmsg without Python between the system call and the objects: optional, see compiled.py.
 
    What it does is what batched.py does, and the same tests hold both.  It refuses to know what a way or a route
-   means: `decode` gives the path for the raw bytes of one, `encode` the raw bytes for the other.  It also refuses a call
+   means: `decode` gives the flow for the raw bytes of one, `encode` the raw bytes for the other.  It also refuses a call
    while another of the same direction works in its memory (of a thread, of `decode`, of `encode`): payloads would go to
    others' peers. */
 
@@ -25,18 +25,18 @@
 #define NAME_REST 24 /* sin6_flowinfo and those */
 #define WAY_SIZE (SENDER_SIZE + sizeof(struct in6_pktinfo))
 #define REPLY_CONTROL 64
-#define WAYS 4096 /* remembered; a power of two */
+#define KNOWN 4096 /* remembered; a power of two */
 
 _Static_assert(NAME_REST_AT + NAME_REST == sizeof(struct sockaddr_in6), "a sockaddr_in6 ends with sin6_scope_id");
 
 typedef struct {
     size_t size;
     unsigned char raw[WAY_SIZE];
-    PyObject *path;
-} Way;
+    PyObject *flow;
+} Known;
 
 typedef struct {
-    Py_ssize_t payload, path, peer_port, truncated, control;
+    Py_ssize_t payload, flow, peer_port, truncated, control;
 } Places;
 
 typedef struct {
@@ -48,7 +48,7 @@ typedef struct {
     int receiving, sending; /* a call is under way */
     size_t control_size;
     unsigned char *payloads;
-    Way *ways;
+    Known *known;
     struct mmsghdr in[SLOTS], out[SLOTS];
     struct iovec iov_in[SLOTS], iov_out[SLOTS];
     struct sockaddr_in6 names_in[SLOTS], names_out[SLOTS];
@@ -60,19 +60,19 @@ static int native_traverse(Native *self, visitproc visit, void *arg)
 {
     Py_VISIT(self->kind);
     Py_VISIT(self->decode);
-    if (self->ways != NULL)
-        for (size_t i = 0; i < WAYS; i++)
-            Py_VISIT(self->ways[i].path);
+    if (self->known != NULL)
+        for (size_t i = 0; i < KNOWN; i++)
+            Py_VISIT(self->known[i].flow);
     return 0;
 }
 
 static void native_dealloc(Native *self)
 {
     PyObject_GC_UnTrack(self);
-    if (self->ways != NULL)
-        for (size_t i = 0; i < WAYS; i++)
-            Py_XDECREF(self->ways[i].path);
-    PyMem_Free(self->ways);
+    if (self->known != NULL)
+        for (size_t i = 0; i < KNOWN; i++)
+            Py_XDECREF(self->known[i].flow);
+    PyMem_Free(self->known);
     if (self->payloads != NULL)
         munmap(self->payloads, (size_t)SLOTS * PAYLOAD_STRIDE);
     Py_XDECREF(self->kind);
@@ -113,7 +113,7 @@ static PyObject *native_new(PyTypeObject *type, PyObject *arguments, PyObject *k
         return NULL;
     if (payload_size < 0 || payload_size > PAYLOAD_SIZE || control_size < 0 || control_size > CONTROL_SIZE)
         return PyErr_Format(PyExc_ValueError, "payload_size: 0-%d, control_size: 0-%d", PAYLOAD_SIZE, CONTROL_SIZE);
-    if (slot_offset(kind, "payload", &at.payload) || slot_offset(kind, "path", &at.path) ||
+    if (slot_offset(kind, "payload", &at.payload) || slot_offset(kind, "flow", &at.flow) ||
         slot_offset(kind, "peer_port", &at.peer_port) || slot_offset(kind, "truncated", &at.truncated) ||
         slot_offset(kind, "control", &at.control))
         return NULL;
@@ -128,9 +128,9 @@ static PyObject *native_new(PyTypeObject *type, PyObject *arguments, PyObject *k
     self->control_size = (size_t)control_size;
     self->drops = -1;
     void *payloads = mmap(NULL, (size_t)SLOTS * PAYLOAD_STRIDE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    self->ways = PyMem_Calloc(WAYS, sizeof(Way));
+    self->known = PyMem_Calloc(KNOWN, sizeof(Known));
     self->payloads = payloads == MAP_FAILED ? NULL : payloads;
-    if (self->payloads == NULL || self->ways == NULL) {
+    if (self->payloads == NULL || self->known == NULL) {
         Py_DECREF(self);
         return PyErr_NoMemory();
     }
@@ -170,7 +170,7 @@ static size_t way_of(Native *self, struct msghdr *header, unsigned char *raw)
     return SENDER_SIZE + size;
 }
 
-/* A new reference to the path of a way; NULL with an exception. */
+/* A new reference to the flow of a way; NULL with an exception. */
 static PyObject *path_of(Native *self, const unsigned char *raw, size_t size)
 {
     unsigned long long hash = 1469598103934665603ULL;
@@ -179,17 +179,17 @@ static PyObject *path_of(Native *self, const unsigned char *raw, size_t size)
         memcpy(&word, raw + at, 4);
         hash = (hash ^ word) * 1099511628211ULL;
     }
-    Way *way = &self->ways[(hash ^ hash >> 29) & (WAYS - 1)];
-    if (way->path == NULL || way->size != size || memcmp(way->raw, raw, size) != 0) {
-        PyObject *path = PyObject_CallFunction(self->decode, "y#", (const char *)raw, (Py_ssize_t)size);
-        if (path == NULL)
+    Known *entry = &self->known[(hash ^ hash >> 29) & (KNOWN - 1)];
+    if (entry->flow == NULL || entry->size != size || memcmp(entry->raw, raw, size) != 0) {
+        PyObject *flow = PyObject_CallFunction(self->decode, "y#", (const char *)raw, (Py_ssize_t)size);
+        if (flow == NULL)
             return NULL;
-        memcpy(way->raw, raw, size);
-        way->size = size;
-        Py_XSETREF(way->path, path); /* what goes may run Python: it can't receive, see `receiving` */
+        memcpy(entry->raw, raw, size);
+        entry->size = size;
+        Py_XSETREF(entry->flow, flow); /* what goes may run Python: it can't receive, see `receiving` */
     }
-    Py_INCREF(way->path);
-    return way->path;
+    Py_INCREF(entry->flow);
+    return entry->flow;
 }
 
 static PyObject *received_of(Native *self, int slot)
@@ -208,7 +208,7 @@ static PyObject *received_of(Native *self, int slot)
         (SLOT_AT(one, self->at.peer_port) = PyLong_FromLong(ntohs(self->names_in[slot].sin6_port))) == NULL ||
         (SLOT_AT(one, self->at.control) =
              PyBytes_FromStringAndSize(header->msg_control, (Py_ssize_t)header->msg_controllen)) == NULL ||
-        (SLOT_AT(one, self->at.path) = path_of(self, raw, size)) == NULL)
+        (SLOT_AT(one, self->at.flow) = path_of(self, raw, size)) == NULL)
         Py_CLEAR(one);
     return one;
 }

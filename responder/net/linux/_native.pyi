@@ -1,13 +1,13 @@
 from collections.abc import Callable, Sequence
 
-from ..types import Message, Path, Received, Route
+from ..types import Flow, Message, Received, Route
 
 class Native:
     drops: int
     def __init__(
         self,
         kind: type[Received],
-        decode: Callable[[bytes], Path],
+        decode: Callable[[bytes], Flow],
         payload_size: int = ...,
         control_size: int = ...,
     ) -> None: ...

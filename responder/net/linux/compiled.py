@@ -1,7 +1,7 @@
 """Linux's UDP socket by the compiled module `_native`: what `batched.py` does, for less.
 
 The module makes the received objects and fills what is sent; this file gives it the meaning of bytes, and gives its
-errors their names.  It refuses to know addresses: `udp.decode_way` and `encode_name` do.
+errors their names.  It refuses to know addresses: `udp.decode_sender` and `encode_name` do.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from ...bounded import Memory
 from ...datagram import IPAddress
 from ...errors import NetworkError, SendError
 from .. import cmsg
-from ..types import Message, Path, Received, Route
+from ..types import Flow, Message, Received, Route
 
 if sys.platform != "linux":  # mypy leaves out what follows
     raise ImportError("Linux only")
 
 from ..posix.udp import PASSED_OVER, PAYLOAD_SIZE, TABLE_SIZE, refusal
 from ._native import Native
-from .udp import LinuxSocket, advance_drops, decode_way, encode_name, hop_limit_of, timestamp_of
+from .udp import LinuxSocket, advance_drops, decode_sender, encode_name, hop_limit_of, timestamp_of
 
 CONTROL_SIZE = 256
 """Bytes: what we ask for takes 184."""
@@ -48,8 +48,8 @@ class NativeReceived(Received):
         return timestamp_of(list(_ABI.parse(self.control)))
 
 
-def _decode(raw: bytes) -> Path:
-    return decode_way(raw[:_SENDER], raw[_SENDER:])
+def _decode(raw: bytes) -> Flow:
+    return decode_sender(raw[:_SENDER], raw[_SENDER:])
 
 
 def _encode(route: Route) -> bytes:
@@ -58,7 +58,7 @@ def _encode(route: Route) -> bytes:
 
 def native() -> Native:
     """The memory that the sockets of a thread share."""
-    # The module remembers ways where their hash says, one driving out another; a path must stay the same all the same.
+    # The module remembers ways where their hash says, one driving out another; a flow must stay the same all the same.
     return Native(NativeReceived, Memory(_decode, TABLE_SIZE).find, PAYLOAD_SIZE, CONTROL_SIZE)
 
 

@@ -44,7 +44,7 @@ class _Holder:
     full: bool = False
 
 
-class Groups:
+class LinuxMemberships:
     """The memberships of a receiving socket.  It closes its helpers, and leaves that socket open."""
 
     def __init__(self, sock: socket.socket) -> None:

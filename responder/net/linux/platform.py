@@ -59,8 +59,6 @@ except ImportError:  # the module was not built
     compiled = None  # type: ignore[assignment, unused-ignore] # what stands for it
 from ..handover import Shares
 from ..inherited import Inherited
-from .batch import Batch, system_calls
-from .batched import BatchedSocket
 from .interfaces import NetlinkWatch, enumerate_interfaces, watch_interfaces
 from .tcp import LinuxListener
 from .udp import LinuxSocket
@@ -93,7 +91,7 @@ _UDP_OPTIONS_IPV4 = (
     (socket.IPPROTO_IP, IP_RECVERR, 0),
     # Otherwise the socket gets what other sockets of the host have joined.
     (socket.IPPROTO_IP, IP_MULTICAST_ALL, 0),
-    # Answers go out in fragments; forged ICMP can't shrink what we believe of the path.
+    # Answers go out in fragments; forged ICMP can't shrink what we believe of the flow.
     (socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_OMIT),
 )
 
@@ -189,8 +187,7 @@ def _dual_stack(batching: str) -> Callable[[socket.socket, IPAddress | None], Li
     """What makes a dual-stack socket of a bound one."""
     if batching == "compiled" and compiled is not None:
         return partial(compiled.NativeSocket, memory=compiled.native())
-    calls = None if batching == "off" else system_calls()
-    return LinuxSocket if calls is None else partial(BatchedSocket, batch=Batch(calls))
+    return LinuxSocket
 
 
 class _Place:

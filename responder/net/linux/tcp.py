@@ -21,7 +21,7 @@ from ...datagram import IPAddress, Via, unscoped
 from ...errors import NetworkError
 from ...log import Repeated, get_logger
 from .. import cmsg
-from ..types import Accepted, Path
+from ..types import Accepted, Flow
 
 if sys.platform != "linux":  # mypy leaves out what follows, whose names the other platforms' `socket` lacks
     raise ImportError("Linux only")
@@ -84,12 +84,12 @@ class LinuxListener:
                     raise NetworkError(error.errno, f"TCP port {self.port} can't accept: {error.strerror}") from error
                 continue
             try:
-                path = connection_path(connection, name)
+                flow = connection_path(connection, name)
                 stream = trio.SocketStream(trio.socket.from_stdlib_socket(connection))
             except BaseException:
                 connection.close()
                 raise
-            return Accepted(stream, path, name[1])
+            return Accepted(stream, flow, name[1])
 
     async def _wait_out(self, error: OSError) -> None:
         held_back = self._repeated.due(error.errno)
@@ -103,11 +103,11 @@ class LinuxListener:
         self._socket.close()
 
 
-def connection_path(connection: socket.socket, name: tuple[str, int, int, int] | tuple[str, int]) -> Path:
-    """The way of an accepted connection; `name` is its peer's sockaddr.  Raises OSError."""
+def connection_path(connection: socket.socket, name: tuple[str, int, int, int] | tuple[str, int]) -> Flow:
+    """The flow of an accepted connection; `name` is its peer's sockaddr.  Raises OSError."""
     destination = unscoped(ip_address(connection.getsockname()[0]))
     scope_id = name[3] if len(name) == 4 else 0
-    return Path(
+    return Flow(
         unscoped(ip_address(name[0])), scope_id, destination, arrival_interface(connection), destination, Via.UNICAST
     )
 

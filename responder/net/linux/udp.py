@@ -3,7 +3,7 @@
 What a datagram costs:
 
 - Receiving is one recvmsg.  Its sender, scope and raw pktinfo are the key of a bounded table that holds the decoded
-  `Path`, so that addresses are decoded once a way.  Hop limit and time are decoded where they are asked for.
+  `Flow`, so that addresses are decoded once a flow.  Hop limit and time are decoded where they are asked for.
 - Sending is one sendmsg.  A `Route` is encoded once, into a bounded table by its identity.
 
 On an AF_INET6 socket an IPv4 datagram brings two pktinfo messages, IPV6_PKTINFO with the mapped address and IP_PKTINFO;
@@ -29,14 +29,14 @@ from ...bounded import Memory
 from ...datagram import Interface, IPAddress, Via, unscoped
 from ...errors import NetworkError, SourceUnavailable, Unreachable
 from .. import cmsg
-from ..types import Membership, Message, Path, Received, Route
+from ..types import Flow, Membership, Message, Received, Route
 
 if sys.platform != "linux":  # mypy leaves out what follows, whose names the other platforms' `socket` lacks
     raise ImportError("Linux only")
 
 from ..posix.udp import CONTROL_SIZE, PASSED_OVER, PAYLOAD_SIZE, TABLE_SIZE, refusal
 from .constants import IP_PKTINFO, SO_RXQ_OVFL, SO_TIMESTAMPNS
-from .memberships import Groups
+from .memberships import LinuxMemberships
 
 # Plain integers: an IntEnum member is slower to compare, and these are compared for every datagram.
 _IPPROTO_IP: Final = int(socket.IPPROTO_IP)
@@ -51,10 +51,10 @@ _IN_PKTINFO_SIZE = len(cmsg.pack_in_pktinfo_posix(None, 0))
 _TIMESPEC = struct.Struct("@ll")
 _UNSIGNED = struct.Struct("=I")
 
-Control: TypeAlias = Sequence[tuple[int, int, bytes]]
+ControlMessages: TypeAlias = Sequence[tuple[int, int, bytes]]
 
 
-def hop_limit_of(control: Control) -> int | None:
+def hop_limit_of(control: ControlMessages) -> int | None:
     """The datagram's TTL or hop limit."""
     for level, kind, data in control:
         if (level, kind) in _HOP_LIMIT_MESSAGES:
@@ -62,7 +62,7 @@ def hop_limit_of(control: Control) -> int | None:
     return None
 
 
-def timestamp_of(control: Control) -> float | None:
+def timestamp_of(control: ControlMessages) -> float | None:
     """When the kernel got the datagram: seconds of the real-time clock."""
     for level, kind, data in control:
         if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
@@ -71,7 +71,7 @@ def timestamp_of(control: Control) -> float | None:
     return None
 
 
-def pktinfo_of(control: Control) -> bytes:
+def pktinfo_of(control: ControlMessages) -> bytes:
     """The raw in_pktinfo or, of an IPv6 datagram, in6_pktinfo; empty where there is none."""
     pktinfo = b""
     for level, kind, data in control:
@@ -82,7 +82,7 @@ def pktinfo_of(control: Control) -> bytes:
     return pktinfo
 
 
-def drops_told(control: Control, total: int) -> int:
+def drops_told(control: ControlMessages, total: int) -> int:
     """The total of datagrams dropped, moved on to what this datagram tells of it."""
     for message in control:
         if is_drops(message):
@@ -90,7 +90,7 @@ def drops_told(control: Control, total: int) -> int:
     return total
 
 
-def is_drops(message: cmsg.Message) -> bool:
+def is_drops(message: cmsg.ControlMessage) -> bool:
     """The kernel sends it with each datagram that it queued after it had dropped one."""
     return message[0] == socket.SOL_SOCKET and message[1] == SO_RXQ_OVFL
 
@@ -100,7 +100,7 @@ class LinuxReceived(Received):
 
     __slots__ = ("control",)
 
-    control: Control
+    control: ControlMessages
 
     def read_hop_limit(self) -> int | None:
         return hop_limit_of(self.control)
@@ -109,11 +109,11 @@ class LinuxReceived(Received):
         return timestamp_of(self.control)
 
 
-_PathKey: TypeAlias = tuple[str, int, bytes]
+_FlowKey: TypeAlias = tuple[str, int, bytes]
 """The sender as recvmsg names it, its scope, and the raw in_pktinfo or in6_pktinfo; empty where there was none."""
 
 
-def decode_path(key: _PathKey) -> Path:
+def decode_flow(key: _FlowKey) -> Flow:
     """What a datagram's sender and pktinfo say."""
     host, scope_id, pktinfo = key
     peer = unscoped(ip_address(host))
@@ -122,7 +122,7 @@ def decode_path(key: _PathKey) -> Path:
         if not interface:
             # Queued before IP_PKTINFO was on (a socket that the service manager bound): the header's destination alone
             # is told, and ipi_spec_dst 0.0.0.0, which would make it a broadcast.
-            return Path(peer, scope_id, destination, 0, None, Via.MULTICAST if destination.is_multicast else None)
+            return Flow(peer, scope_id, destination, 0, None, Via.MULTICAST if destination.is_multicast else None)
         if destination.is_multicast:
             via = Via.MULTICAST
         elif spec_dst != destination:
@@ -131,12 +131,12 @@ def decode_path(key: _PathKey) -> Path:
         else:
             via = Via.UNICAST
         local = None if spec_dst.is_unspecified else spec_dst
-        return Path(peer, scope_id, destination, interface, local, via)
+        return Flow(peer, scope_id, destination, interface, local, via)
     if pktinfo:
         interface, destination6 = cmsg.unpack_in6_pktinfo(pktinfo)
         via = Via.MULTICAST if destination6.is_multicast else Via.UNICAST
-        return Path(peer, scope_id, unscoped(destination6), interface, None, via)
-    return Path(peer, scope_id, None, 0)
+        return Flow(peer, scope_id, unscoped(destination6), interface, None, via)
+    return Flow(peer, scope_id, None, 0)
 
 
 @attrs.frozen
@@ -145,7 +145,7 @@ class EncodedRoute:
 
     host: str
     rest: tuple[int, ...]
-    control: Control
+    control: ControlMessages
 
 
 def encode_route(route: Route, *, dual_stack: bool) -> EncodedRoute:
@@ -183,10 +183,10 @@ def encode_name(route: Route, abi: cmsg.Abi) -> tuple[bytes, bytes]:
     return name, control[: len(control) - padding]
 
 
-def decode_way(sender: bytes, pktinfo: bytes) -> Path:
-    """The path for sin6_addr and sin6_scope_id of a sender, and in_pktinfo, in6_pktinfo or nothing."""
+def decode_sender(sender: bytes, pktinfo: bytes) -> Flow:
+    """The flow for sin6_addr and sin6_scope_id of a sender, and in_pktinfo, in6_pktinfo or nothing."""
     host = socket.inet_ntop(socket.AF_INET6, sender[:16])
-    return decode_path((host, int.from_bytes(sender[16:], sys.byteorder), pktinfo))
+    return decode_flow((host, int.from_bytes(sender[16:], sys.byteorder), pktinfo))
 
 
 def advance_drops(total: int, told: int) -> int:
@@ -204,8 +204,8 @@ class LinuxSocket:
     def __init__(self, sock: socket.socket, address: IPAddress | None) -> None:
         self._socket = sock
         self._dual_stack = sock.family == socket.AF_INET6
-        self._groups = Groups(sock)
-        self._paths: Memory[_PathKey, Path] = Memory(decode_path, TABLE_SIZE)
+        self._groups = LinuxMemberships(sock)
+        self._flows: Memory[_FlowKey, Flow] = Memory(decode_flow, TABLE_SIZE)
         self._routes: Memory[Route, EncodedRoute] = Memory(self._encode, TABLE_SIZE)
         self._writable_turn = trio.Lock()  # trio allows one waiter a direction
         self.port: int = sock.getsockname()[1]
@@ -231,8 +231,8 @@ class LinuxSocket:
 
     def receive(self, limit: int) -> Sequence[Received]:
         received: list[LinuxReceived] = []
-        recvmsg, paths, dual_stack = self._socket.recvmsg, self._paths.find, self._dual_stack
-        control: Control = ()
+        recvmsg, flows, dual_stack = self._socket.recvmsg, self._flows.find, self._dual_stack
+        control: ControlMessages = ()
         for _ in range(limit):
             try:
                 payload, control, flags, name = recvmsg(PAYLOAD_SIZE, CONTROL_SIZE)
@@ -244,8 +244,8 @@ class LinuxSocket:
                 if received:
                     break  # the next call meets it again
                 raise NetworkError(error.errno, f"UDP port {self.port} can't receive: {error.strerror}") from error
-            path = paths((name[0], name[3] if dual_stack else 0, pktinfo_of(control)))
-            one = LinuxReceived.of(payload, path, name[1], truncated=flags & _MSG_TRUNC != 0)
+            flow = flows((name[0], name[3] if dual_stack else 0, pktinfo_of(control)))
+            one = LinuxReceived.of(payload, flow, name[1], truncated=flags & _MSG_TRUNC != 0)
             one.control = control
             received.append(one)
         self.kernel_drops = drops_told(control, self.kernel_drops)

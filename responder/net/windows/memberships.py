@@ -46,7 +46,7 @@ class HasOptions(Protocol):
 _UNKNOWN_FORM = frozenset({WSAEINVAL, WSAENOPROTOOPT, WSAEADDRNOTAVAIL})
 
 
-class Groups:
+class WindowsMemberships:
     """What one socket has joined."""
 
     def __init__(self, sock: HasOptions) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import trio
 
 from ...datagram import Interface, IPAddress, Via, unscoped
-from ..types import Accepted, Path
+from ..types import Accepted, Flow
 from .winsock_errors import WSAECONNRESET, WSAEMFILE, WSAENOBUFS
 
 _SHORTAGE = frozenset({WSAEMFILE, WSAENOBUFS})
@@ -63,14 +63,14 @@ class WindowsListener:
         destination = unscoped(ip_address(own[0]))
         scope_id = own[3] if len(own) > 3 and destination.is_link_local else 0
         other = unscoped(ip_address(peer[0]))
-        path = Path(
+        flow = Flow(
             peer=other,
             scope_id=peer[3] if len(peer) > 3 and other.is_link_local else 0,
             destination=destination,
             interface=scope_id or await self._interface_of(destination),
             via=Via.UNICAST,
         )
-        return Accepted(trio.SocketStream(connection), path, peer[1])
+        return Accepted(trio.SocketStream(connection), flow, peer[1])
 
     async def _interface_of(self, address: IPAddress) -> int:
         index = _holder(address, self._table)

@@ -31,8 +31,8 @@ import trio
 from ...datagram import Interface, IPAddress, Peer, Via, unscoped
 from ...errors import NetworkError
 from .. import cmsg
-from ..types import Membership, Message, Path, Received, Route
-from .memberships import Groups
+from ..types import Flow, Membership, Message, Received, Route
+from .memberships import WindowsMemberships
 from .winsock import Incoming, Operations, Outgoing, Winsock, receive_into
 from .winsock_errors import (
     STALE,
@@ -70,7 +70,7 @@ from .winsock_types import (
 
 ABI = cmsg.WINDOWS_64 if NATIVE.pointer == 8 else cmsg.WINDOWS_32
 
-_TABLE_LIMIT = 4096  # paths and routes remembered by a socket: spoofed senders must not grow memory
+_TABLE_LIMIT = 4096  # flows and routes remembered by a socket: spoofed senders must not grow memory
 _STALE_TRIES = 4  # at most so many earlier errors are passed over in one send
 
 
@@ -113,8 +113,8 @@ class _Encoded:
         return self.head + port.to_bytes(2, "big") + self.tail
 
 
-def decode_path(name: bytes, control: bytes) -> tuple[Path, int | None]:
-    """(path, hop limit) of a datagram by its sender's socket address and its control messages.
+def decode_flow(name: bytes, control: bytes) -> tuple[Flow, int | None]:
+    """(flow, hop limit) of a datagram by its sender's socket address and its control messages.
 
     Raises ValueError where the socket address is none.
     """
@@ -132,7 +132,7 @@ def decode_path(name: bytes, control: bytes) -> tuple[Path, int | None]:
                 hop_limit = cmsg.unpack_int(data)
     peer = unscoped(address)
     scope_id = scope_id if peer.version == 6 and peer.is_link_local else 0
-    return Path(peer, scope_id, destination, interface, via=_via(destination)), hop_limit
+    return Flow(peer, scope_id, destination, interface, via=_via(destination)), hop_limit
 
 
 _HOP_LIMITS = frozenset({(IPPROTO_IP, IP_TTL), (IPPROTO_IP, IP_HOPLIMIT), (IPPROTO_IPV6, IPV6_HOPLIMIT)})
@@ -176,10 +176,10 @@ class WindowsSocket:
         self._operations = Operations(winsock, sock.close)
         self._incoming = Incoming()
         self._outgoing = Outgoing([b""])
-        self._paths: dict[tuple[bytes, bytes], tuple[Path, int | None]] = {}
+        self._flows: dict[tuple[bytes, bytes], tuple[Flow, int | None]] = {}
         self._routes: dict[Route, _Encoded] = {}
         self._hop_limits: dict[tuple[int, int], tuple[int, int]] = {}
-        self._groups = Groups(sock)
+        self._groups = WindowsMemberships(sock)
         self._writable_turn = trio.Lock()  # trio allows one waiter a direction
         self._closed = False
 
@@ -205,18 +205,18 @@ class WindowsSocket:
                 if found:
                     break  # it will be met again by the next call
                 raise call_error(code, "WSARecvMsg")
-            way = (message.name[:2] + message.name[4:], message.control)  # all of the name but the port
-            known = self._paths.get(way)
+            key = (message.name[:2] + message.name[4:], message.control)  # all of the name but the port
+            known = self._flows.get(key)
             if known is None:
                 try:
-                    known = decode_path(message.name, message.control)
+                    known = decode_flow(message.name, message.control)
                 except ValueError:
                     passed_over += 1
                     continue
-                _remember(self._paths, way, known)
-            path, hop_limit = known
+                _remember(self._flows, key, known)
+            flow, hop_limit = known
             port = int.from_bytes(message.name[2:4], "big")
-            one = WindowsReceived.of(message.payload, path, port, truncated=message.truncated)
+            one = WindowsReceived.of(message.payload, flow, port, truncated=message.truncated)
             one.told_hop_limit = hop_limit
             found.append(one)
         return found
@@ -296,7 +296,7 @@ class WindowsSocket:
         if source is not None and source.version != to.version:
             raise error_for(WSAEADDRNOTAVAIL, f"a datagram to {to} from {source}", source_given=True)
         name = pack_sockaddr(to, 0, route.scope_id, family=self._family)
-        messages: list[cmsg.Message] = []
+        messages: list[cmsg.ControlMessage] = []
         if isinstance(source, IPv4Address):
             messages.append((IPPROTO_IP, IP_PKTINFO, cmsg.pack_in_pktinfo_windows(source, route.interface)))
         elif source is not None or (to.version == 6 and route.interface):
@@ -326,7 +326,7 @@ class WindowsSocket:
             what += f" (the longest is {self._socket.getsockopt(SOL_SOCKET, SO_MAX_MSG_SIZE)} bytes)"
         return error_for(code, what, source_given=route.source is not None)
 
-    # Groups
+    # WindowsMemberships
 
     def join(self, membership: Membership, interface: Interface) -> None:
         self._check_open()
@@ -339,7 +339,7 @@ class WindowsSocket:
     # The end
 
     def close(self) -> None:
-        """What is under way is cancelled, and the handle closed when the system has answered to that."""
+        """What is under key is cancelled, and the handle closed when the system has answered to that."""
         if self._closed:
             return
         self._closed = True

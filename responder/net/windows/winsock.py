@@ -76,7 +76,7 @@ class Winsock(Protocol):
 
 
 @attrs.frozen
-class Message:
+class WinsockMessage:
     """A received datagram: `name` is the sender's socket address, `control` the control messages, `flags` the MSG_*
     set.
 
@@ -157,12 +157,12 @@ class Incoming:
         # More than fits, so that a count that is left unwritten (as some do with WSAEMSGSIZE) reads as "all".
         self._received.value = 0xFFFFFFFF
 
-    def result(self, code: int, size: int | None = None) -> Message:
+    def result(self, code: int, size: int | None = None) -> WinsockMessage:
         """The datagram of a call that returned 0 or WSAEMSGSIZE; `size` in bytes where the call told no count."""
         flags = self.message.dwFlags
         room = len(self._payload)
         told = self._received.value if size is None else size
-        return Message(
+        return WinsockMessage(
             payload=ctypes.string_at(self._payload, min(told, room)),
             name=ctypes.string_at(self._name, min(max(self.message.namelen, 0), len(self._name))),
             control=ctypes.string_at(self._control, min(self.message.Control.len, len(self._control))),
@@ -187,7 +187,7 @@ def send_message(
     return outgoing.sent
 
 
-def receive_into(winsock: Winsock, incoming: Incoming, flags: int = 0) -> tuple[int, Message | None]:
+def receive_into(winsock: Winsock, incoming: Incoming, flags: int = 0) -> tuple[int, WinsockMessage | None]:
     """Receive one datagram, not overlapped: (code, the datagram or None).  Truncation is no failure: its code is 0."""
     incoming.prepare(flags)
     code = winsock.receive_message(incoming.address, incoming.received_address, 0, 0)
@@ -196,7 +196,7 @@ def receive_into(winsock: Winsock, incoming: Incoming, flags: int = 0) -> tuple[
     return code, None
 
 
-def receive_message(winsock: Winsock, size: int = 0x10000, control: int = 512, flags: int = 0) -> Message:
+def receive_message(winsock: Winsock, size: int = 0x10000, control: int = 512, flags: int = 0) -> WinsockMessage:
     """Receive one datagram, not overlapped, of at most `size` bytes.  Raises WinsockError."""
     code, message = receive_into(winsock, Incoming(size, control), flags)
     if message is None:
@@ -316,7 +316,7 @@ class Operations:
             lambda overlapped: self._winsock.send_message(outgoing.address, flags, 0, overlapped, 0), outgoing
         )
 
-    async def receive(self, incoming: Incoming, flags: int = 0) -> tuple[int, Message | None]:
+    async def receive(self, incoming: Incoming, flags: int = 0) -> tuple[int, WinsockMessage | None]:
         """WSARecvMsg: (code, the datagram or None), truncation as in `receive_into`.  See `perform`."""
         incoming.prepare(flags)
         code, size = await self.perform(

@@ -22,7 +22,7 @@ from responder import Context, Datagram, Interface, Peer, Via
 from responder.config.instance import Instance, Prepared
 from responder.net.types import Transmit
 from responder.server.server import Server, open_server
-from tests.fakes import LAN, FakePlatform, FakeReceived, FakeSocket, path
+from tests.fakes import LAN, FakePlatform, FakeReceived, FakeSocket, flow
 
 ROOT_UUID = "2fac1234-31f8-11b4-a222-08002b34c003"
 EMBEDDED_UUID = "2fac1234-31f8-11b4-a222-08002b34c004"
@@ -53,7 +53,7 @@ def search(target: str = "upnp:rootdevice", *, mx: object = 1, **changed: str) -
 
 
 def multicast(payload: bytes, peer: str = "10.71.0.9", group: str = GROUP, interface: int = 2) -> FakeReceived:
-    return FakeReceived(payload, path(peer, group, interface, via=Via.MULTICAST))
+    return FakeReceived(payload, flow(peer, group, interface, via=Via.MULTICAST))
 
 
 def handler_of(*devices: Device, seed: int = 1, **options: Any) -> SsdpHandler:

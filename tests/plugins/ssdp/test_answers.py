@@ -15,7 +15,7 @@ from trio.testing import MockClock
 
 from responder import PASS, PeerError, Via
 from responder.dispatch import outcomes
-from tests.fakes import FakeReceived, path
+from tests.fakes import FakeReceived, flow
 
 from .support import BASIC, GROUP, LAMP, ROOT_UUID, SINGLE, handler_of, multicast, request_for, search, serving
 from .test_wire import HOSTILE
@@ -62,7 +62,7 @@ async def test_ipv6_control_points_of_uda_1_0_get_their_signature(autojump_clock
 async def test_a_port_that_searchport_may_not_name_is_left_out(autojump_clock: MockClock, tmp_path: Path) -> None:
     async with serving(SINGLE, state=tmp_path, keys={"ports": {"device": 8080}}) as host:
         await trio.sleep(CALM)
-        host.device.deliver(FakeReceived(search(mx=None), path()))
+        host.device.deliver(FakeReceived(search(mx=None), flow()))
         await trio.sleep(CALM)
         assert all("searchport.upnp.org" not in each.message.headers for each in host.sent())
         (answer,) = host.answers(socket=host.device)
@@ -90,7 +90,7 @@ async def test_location_is_of_the_arrival_interface_and_family(
     via = Via.MULTICAST if ip_address(destination).is_multicast else Via.UNICAST
     async with serving(OWN_LOCATION, state=tmp_path) as host:
         await trio.sleep(CALM)
-        host.discovery.deliver(FakeReceived(search(mx=1), path(peer, destination, interface, scope_id=scope, via=via)))
+        host.discovery.deliver(FakeReceived(search(mx=1), flow(peer, destination, interface, scope_id=scope, via=via)))
         await trio.sleep(CALM)
         (answer,) = host.answers()
     assert answer["location"] == f"http://{literal}:8080/device.xml"
@@ -140,7 +140,7 @@ async def test_a_unicast_search_is_answered_within_a_second_without_mx(
     async with serving(LAMP, state=tmp_path) as host:
         await trio.sleep(CALM)
         asked = trio.current_time() - host.started
-        host.discovery.deliver(FakeReceived(search("ssdp:all", mx=None), path()))
+        host.discovery.deliver(FakeReceived(search("ssdp:all", mx=None), flow()))
         await trio.sleep(CALM)
         answers = host.answers()
     assert len(answers) == 7
@@ -151,7 +151,7 @@ async def test_searches_do_not_wait_for_each_other(autojump_clock: MockClock, tm
     async with serving(SINGLE, state=tmp_path) as host:
         await trio.sleep(CALM)
         host.discovery.deliver(*[multicast(search(mx=5), peer=f"10.71.0.{number}") for number in range(2, 52)])
-        host.discovery.deliver(FakeReceived(search(mx=None), path("10.71.0.99")))
+        host.discovery.deliver(FakeReceived(search(mx=None), flow("10.71.0.99")))
         await trio.sleep(0.5)
         assert "10.71.0.99" in {each.to for each in host.answers()}
         await trio.sleep(CALM)
@@ -195,7 +195,7 @@ async def test_off_link_peers_get_nothing(autojump_clock: MockClock, tmp_path: P
     async with serving(SINGLE, state=tmp_path) as host:
         await trio.sleep(CALM)
         host.discovery.deliver(multicast(search(), peer="192.0.2.9"))
-        host.device.deliver(FakeReceived(search(mx=None), path("192.0.2.9")))
+        host.device.deliver(FakeReceived(search(mx=None), flow("192.0.2.9")))
         await trio.sleep(CALM)
         assert host.answers() == host.answers(socket=host.device) == []
         assert host.server.counters.total(outcomes.OFF_LINK) == 2

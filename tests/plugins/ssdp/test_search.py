@@ -15,7 +15,7 @@ from responder_plugins.ssdp.wire import Search, read_search, write_message
 from trio.testing import MockClock
 
 from responder import Datagram, Peer, PeerError, SendRefused, serve
-from tests.fakes import GUEST, LAN, LOOPBACK, FakePlatform, FakeReceived, path
+from tests.fakes import GUEST, LAN, LOOPBACK, FakePlatform, FakeReceived, flow
 
 from .test_announcing import PLACES
 
@@ -51,10 +51,10 @@ async def test_what_answers_is_kept_once(autojump_clock: MockClock) -> None:
     searcher = Searcher("ssdp:all", 1)
     async with searching(searcher) as platform:
         platform.sockets[0].deliver(
-            *[FakeReceived(answer(), path("10.71.0.9", "10.71.0.1"), 1900)] * 2,
-            FakeReceived(answer(), path("fe80::9", "fe80::1", 3, scope_id=3), 1900),
-            FakeReceived(b"NOTIFY * HTTP/1.1\r\n\r\n", path(), 1900),
-            FakeReceived(b"\xff", path(), 1900),
+            *[FakeReceived(answer(), flow("10.71.0.9", "10.71.0.1"), 1900)] * 2,
+            FakeReceived(answer(), flow("fe80::9", "fe80::1", 3, scope_id=3), 1900),
+            FakeReceived(b"NOTIFY * HTTP/1.1\r\n\r\n", flow(), 1900),
+            FakeReceived(b"\xff", flow(), 1900),
         )
         await searcher.done.wait()
     assert sorted(searcher.found) == [

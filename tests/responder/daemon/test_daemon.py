@@ -20,7 +20,7 @@ from responder.daemon.service_manager import Notifier
 from responder.daemon.status import About
 from responder.net import notify
 from responder.server.server import open_server
-from tests.fakes import GUEST, LAN, LOOPBACK, FakePlatform, FakeReceived, path
+from tests.fakes import GUEST, LAN, LOOPBACK, FakePlatform, FakeReceived, flow
 
 ECHO = "[plugins.echo]\nport = 7007\n"
 
@@ -48,7 +48,7 @@ def file(tmp_path: Path) -> Path:
 async def answered(platform: FakePlatform, position: int = -1) -> bool:
     socket = platform.sockets[position]
     before = len(socket.sent)
-    socket.deliver(FakeReceived(b"x", path()))
+    socket.deliver(FakeReceived(b"x", flow()))
     await wait_all_tasks_blocked()
     return len(socket.sent) == before + 1
 

@@ -32,7 +32,7 @@ from responder.dispatch.outcomes import BOUNDS
 from responder.errors import BindError
 from responder.net import platform
 from responder.net.types import Accepted, StreamListener
-from tests.fakes import FakeListener, FakePlatform, path
+from tests.fakes import FakeListener, FakePlatform, flow
 
 
 def instance(name: str, state: str = "ready", restarts: int = 0) -> InstanceStatus:
@@ -109,7 +109,7 @@ class Exporter:
 
     def connect(self) -> trio.SocketStream:
         ours, theirs = trio.socket.socketpair()
-        self.listener.connect(Accepted(trio.SocketStream(theirs), path(), 40000))
+        self.listener.connect(Accepted(trio.SocketStream(theirs), flow(), 40000))
         return trio.SocketStream(ours)
 
     async def ask(self, request: bytes) -> bytes:

@@ -30,7 +30,7 @@ from responder.daemon.status import (
 )
 from responder.log import Repeated, get_logger
 from responder.server.server import Server, open_server
-from tests.fakes import FakePlatform, FakeReceived, path
+from tests.fakes import FakePlatform, FakeReceived, flow
 
 
 @attrs.frozen
@@ -71,8 +71,8 @@ async def test_what_it_says(autojump_clock: MockClock) -> None:
     async with opened(platform, Instance.of(Answering(), "a", interfaces=["lan"])) as server:
         first, second = platform.sockets
         first.kernel_drops = 7
-        first.deliver(FakeReceived(b"", path()), FakeReceived(b"", path(interface=3)))
-        second.deliver(FakeReceived(b"", path()))
+        first.deliver(FakeReceived(b"", flow()), FakeReceived(b"", flow(interface=3)))
+        second.deliver(FakeReceived(b"", flow()))
         await wait_all_tasks_blocked()
         status = take(server, about)
     assert (status.config, status.ready, status.failed, status.not_ready()) == ("a.toml", True, False, [])

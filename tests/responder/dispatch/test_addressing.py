@@ -10,11 +10,11 @@ import pytest
 from responder.datagram import Interface, InterfaceAddress, Peer, Via
 from responder.dispatch.addressing import classify, is_broadcast, route_to
 from responder.dispatch.addressing import reply_route as rule
-from responder.net.types import Path, Route
-from tests.fakes import GUEST, LAN, path
+from responder.net.types import Flow, Route
+from tests.fakes import GUEST, LAN, flow
 
 
-def reply_route(way: Path, interface: Interface = LAN) -> Route:
+def reply_route(way: Flow, interface: Interface = LAN) -> Route:
     return rule(way, interface, classify(way, interface))
 
 
@@ -50,42 +50,42 @@ def shown(route: Route) -> tuple[str, int, str | None, int]:
 def test_reply_follows_the_request(
     peer: str, destination: str, scope_id: int, expected: tuple[str, int, str | None, int]
 ) -> None:
-    assert shown(reply_route(path(peer, destination, scope_id=scope_id))) == expected
+    assert shown(reply_route(flow(peer, destination, scope_id=scope_id))) == expected
 
 
 def test_the_same_link_local_address_on_two_links_is_told_apart_by_the_interface() -> None:
-    on_lan = reply_route(path("fe80::9", "fe80::1", 2, scope_id=2), LAN)
-    on_guest = reply_route(path("fe80::9", "fe80::1", 3, scope_id=3), GUEST)
+    on_lan = reply_route(flow("fe80::9", "fe80::1", 2, scope_id=2), LAN)
+    on_guest = reply_route(flow("fe80::9", "fe80::1", 3, scope_id=3), GUEST)
     assert (on_lan.interface, on_lan.scope_id) == (2, 2)
     assert (on_guest.interface, on_guest.scope_id) == (3, 3)
 
 
 def test_the_kernels_word_counts_where_it_is_an_address_of_the_interface() -> None:
-    assert str(reply_route(path(destination="239.255.70.7", local="10.71.0.2")).source) == "10.71.0.2"
+    assert str(reply_route(flow(destination="239.255.70.7", local="10.71.0.2")).source) == "10.71.0.2"
     # an asymmetric route back makes the kernel name another link's address
-    assert str(reply_route(path(destination="239.255.70.7", local="10.72.0.1")).source) == "10.71.0.1"
+    assert str(reply_route(flow(destination="239.255.70.7", local="10.72.0.1")).source) == "10.71.0.1"
 
 
 def test_an_unnumbered_interface_speaks_from_what_the_kernel_names() -> None:
     unnumbered = Interface(7, "tun0", {"up", "multicast"})
     assert (
-        str(reply_route(path(destination="239.255.70.7", interface=7, local="10.72.0.1"), unnumbered).source)
+        str(reply_route(flow(destination="239.255.70.7", interface=7, local="10.72.0.1"), unnumbered).source)
         == "10.72.0.1"
     )
-    assert reply_route(path(destination="239.255.70.7", interface=7), unnumbered).source is None
+    assert reply_route(flow(destination="239.255.70.7", interface=7), unnumbered).source is None
 
 
 def test_without_pktinfo_routing_chooses_all() -> None:
-    assert shown(reply_route(path(destination=None, interface=0))) == ("10.71.0.9", 0, None, 0)
-    assert shown(reply_route(path("fe80::9", None, 0, scope_id=2))) == ("fe80::9", 2, None, 2)
+    assert shown(reply_route(flow(destination=None, interface=0))) == ("10.71.0.9", 0, None, 0)
+    assert shown(reply_route(flow("fe80::9", None, 0, scope_id=2))) == ("fe80::9", 2, None, 2)
 
 
 def test_classify_uses_the_table_only_where_the_platform_cannot_tell() -> None:
-    assert classify(path(destination="10.71.0.255"), LAN) is Via.BROADCAST
-    assert classify(path(destination="10.72.0.255"), LAN) is Via.UNICAST
-    assert classify(path(destination="10.71.0.255", via=Via.UNICAST), LAN) is Via.UNICAST
-    assert classify(path(destination="239.1.2.3"), LAN) is Via.MULTICAST
-    assert classify(path("fe80::9", "ff02::1"), LAN) is Via.MULTICAST
+    assert classify(flow(destination="10.71.0.255"), LAN) is Via.BROADCAST
+    assert classify(flow(destination="10.72.0.255"), LAN) is Via.UNICAST
+    assert classify(flow(destination="10.71.0.255", via=Via.UNICAST), LAN) is Via.UNICAST
+    assert classify(flow(destination="239.1.2.3"), LAN) is Via.MULTICAST
+    assert classify(flow("fe80::9", "ff02::1"), LAN) is Via.MULTICAST
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_broadcast_addresses(address: str, expected: bool) -> None:
 
 
 def test_hop_limit_is_carried() -> None:
-    assert rule(path(), LAN, Via.UNICAST, 1).hop_limit == 1
+    assert rule(flow(), LAN, Via.UNICAST, 1).hop_limit == 1
 
 
 def test_source_for_prefers_the_prefix_then_the_scope() -> None:

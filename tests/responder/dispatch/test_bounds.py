@@ -21,7 +21,7 @@ from responder.dispatch.observers import Observation
 from responder.dispatch.port import MAX_FLOWS
 from responder.dispatch.sender import SEND_PATIENCE
 from responder.errors import MessageTooLong, PeerError, SendRefused, SourceUnavailable, Unreachable
-from tests.fakes import GUEST, LAN, LOOPBACK, FakePlatform, FakeReceived, path
+from tests.fakes import GUEST, LAN, LOOPBACK, FakePlatform, FakeReceived, flow
 
 from .bench import Probe, Threaded, bench, echo
 
@@ -29,7 +29,7 @@ from .bench import Probe, Threaded, bench, echo
 async def test_a_value_that_the_system_cannot_take_costs_one_datagram(caplog: pytest.LogCaptureFixture) -> None:
     async with bench(echo) as it:
         it.socket.refusals.append(struct.error("int too large"))
-        await it.deliver(FakeReceived(b"0", path()), FakeReceived(b"1", path()))
+        await it.deliver(FakeReceived(b"0", flow()), FakeReceived(b"1", flow()))
         assert it.replies() == [b"1"]
         assert it.count(outcomes.CRASHED) == 1
     assert "can't be sent" in caplog.text
@@ -38,7 +38,7 @@ async def test_a_value_that_the_system_cannot_take_costs_one_datagram(caplog: py
 async def test_kernel_drops_are_told(caplog: pytest.LogCaptureFixture) -> None:
     async with bench(echo) as it:
         it.socket.kernel_drops = 17
-        await it.deliver(FakeReceived(b"x", path()))
+        await it.deliver(FakeReceived(b"x", flow()))
     assert "the receive buffer was full port=7007 dropped=17" in caplog.text
 
 
@@ -46,29 +46,29 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("received", "outcome"),
         [
-            (FakeReceived(b"x", path(), port=0), outcomes.BAD_SOURCE),
-            (FakeReceived(b"x", path("239.1.1.1")), outcomes.BAD_SOURCE),
-            (FakeReceived(b"x", path("10.71.0.255")), outcomes.BAD_SOURCE),
-            (FakeReceived(b"x", path("0.0.0.0")), outcomes.BAD_SOURCE),
-            (FakeReceived(b"x", path(), truncated=True), outcomes.TRUNCATED),
-            (FakeReceived(b"x", path(destination="239.255.70.8")), outcomes.GROUP),
-            (FakeReceived(b"x", path(destination=None, interface=0)), outcomes.NO_DESTINATION),
-            (FakeReceived(b"x", path("10.71.0.1"), port=7007), outcomes.OWN_SOURCE),
+            (FakeReceived(b"x", flow(), port=0), outcomes.BAD_SOURCE),
+            (FakeReceived(b"x", flow("239.1.1.1")), outcomes.BAD_SOURCE),
+            (FakeReceived(b"x", flow("10.71.0.255")), outcomes.BAD_SOURCE),
+            (FakeReceived(b"x", flow("0.0.0.0")), outcomes.BAD_SOURCE),
+            (FakeReceived(b"x", flow(), truncated=True), outcomes.TRUNCATED),
+            (FakeReceived(b"x", flow(destination="239.255.70.8")), outcomes.GROUP),
+            (FakeReceived(b"x", flow(destination=None, interface=0)), outcomes.NO_DESTINATION),
+            (FakeReceived(b"x", flow("10.71.0.1"), port=7007), outcomes.OWN_SOURCE),
             # another link's broadcast address would be answered by broadcast there
-            (FakeReceived(b"x", path("10.72.0.255")), outcomes.BAD_SOURCE),
+            (FakeReceived(b"x", flow("10.72.0.255")), outcomes.BAD_SOURCE),
             # an IPv4-mapped source in an IPv6 packet
-            (FakeReceived(b"x", path("10.71.0.9", "fd71::1")), outcomes.BAD_SOURCE),
+            (FakeReceived(b"x", flow("10.71.0.9", "fd71::1")), outcomes.BAD_SOURCE),
         ],
     )
     async def test_are_silent_and_counted(self, received: FakeReceived, outcome: str) -> None:
         async with bench(echo) as it:
-            await it.deliver(received, FakeReceived(b"good", path()))
+            await it.deliver(received, FakeReceived(b"good", flow()))
             assert it.replies() == [b"good"]
             assert it.count(outcome) == 1
 
     async def test_our_own_ports_do_not_answer_each_other(self) -> None:
         async with bench(Instance.of(Probe(echo), "a", port=7007), Instance.of(Probe(echo), "b", port=7008)) as it:
-            await it.deliver(FakeReceived(b"forged", path("fd71::1", "fd71::1"), port=7008))
+            await it.deliver(FakeReceived(b"forged", flow("fd71::1", "fd71::1"), port=7008))
             assert it.replies() == []
             assert it.count(outcomes.OWN_SOURCE) == 1
 
@@ -76,8 +76,8 @@ class TestRefusals:
         here, there = attrs.evolve(LAN), attrs.evolve(GUEST, addresses=[InterfaceAddress("fe80::77", 64)])
         async with bench(echo, platform=FakePlatform(tables=[(LOOPBACK, here, there)])) as it:
             await it.deliver(
-                FakeReceived(b"theirs", path("fe80::1", "fe80::77", 3, scope_id=3), port=7007),
-                FakeReceived(b"ours", path("fe80::1", "fe80::1", 2, scope_id=2), port=7007),
+                FakeReceived(b"theirs", flow("fe80::1", "fe80::77", 3, scope_id=3), port=7007),
+                FakeReceived(b"ours", flow("fe80::1", "fe80::1", 2, scope_id=2), port=7007),
             )
             assert it.replies() == [b"theirs"]
             assert it.count(outcomes.OWN_SOURCE) == 1
@@ -87,14 +87,14 @@ class TestRefusals:
         wide = Instance.of(Probe(lambda _: b"wide"), "wide")
         async with bench(narrow, wide) as it:
             await it.deliver(
-                FakeReceived(b"x", path("fe80::9", "fe80::1", 2, scope_id=2)),
-                FakeReceived(b"x", path("fe80::9", "fe80::1", 3, scope_id=3)),
+                FakeReceived(b"x", flow("fe80::9", "fe80::1", 2, scope_id=2)),
+                FakeReceived(b"x", flow("fe80::9", "fe80::1", 3, scope_id=3)),
             )
             assert it.replies() == [b"narrow", b"wide"]
 
     async def test_a_local_client_is_answered(self) -> None:
         async with bench(echo) as it:
-            await it.deliver(FakeReceived(b"x", path("127.0.0.1", "127.0.0.1", 1)))
+            await it.deliver(FakeReceived(b"x", flow("127.0.0.1", "127.0.0.1", 1)))
             assert it.replies() == [b"x"]
 
     async def test_listen_on_a_shared_wildcard_is_a_matter_of_who_answers(self) -> None:
@@ -102,7 +102,7 @@ class TestRefusals:
         wide = Instance.of(Probe(lambda _: b"wide"), "wide")
         async with bench(narrow, wide) as it:
             assert [socket.address for socket in it.platform.sockets] == [None]
-            await it.deliver(FakeReceived(b"x", path()), FakeReceived(b"x", path(destination="10.71.0.1")))
+            await it.deliver(FakeReceived(b"x", flow()), FakeReceived(b"x", flow(destination="10.71.0.1")))
             assert it.replies() == [b"narrow", b"wide"]
 
 
@@ -113,10 +113,10 @@ class TestBounds:
             return request.payload
 
         async with bench(Instance.of(Probe(slow), max_pending=3)) as it:
-            it.socket.deliver(*[FakeReceived(b"x", path())] * 5)
+            it.socket.deliver(*[FakeReceived(b"x", flow())] * 5)
             await trio.sleep(2)
             assert (len(it.replies()), it.count(outcomes.BUSY)) == (3, 2)
-            it.socket.deliver(FakeReceived(b"y", path()))
+            it.socket.deliver(FakeReceived(b"y", flow()))
             await trio.sleep(2)
             assert it.replies()[-1] == b"y"
 
@@ -126,7 +126,7 @@ class TestBounds:
             return b""
 
         async with bench(Instance.of(Probe(never), answer_timeout=3.0)) as it:
-            it.socket.deliver(FakeReceived(b"x", path()))
+            it.socket.deliver(FakeReceived(b"x", flow()))
             await trio.sleep(2.9)
             assert it.count(outcomes.TIMEOUT) == 0
             await trio.sleep(0.2)
@@ -140,7 +140,7 @@ class TestBounds:
             return request.payload
 
         async with bench(Instance.of(Probe(answer), answer_timeout=3.0)) as it:
-            it.socket.deliver(*[FakeReceived(payload, path()) for payload in [b"never", b"x"] * 50])
+            it.socket.deliver(*[FakeReceived(payload, flow()) for payload in [b"never", b"x"] * 50])
             await trio.sleep(2.9)
             assert it.replies() == [b"x"] * 50
             assert it.count(outcomes.TIMEOUT) == 0
@@ -157,17 +157,17 @@ class TestBounds:
 
         async with bench(Instance.of(Probe(answer))) as it:
             it.socket.room = 20
-            it.socket.deliver(*[FakeReceived(b"x", path())] * 50)
+            it.socket.deliver(*[FakeReceived(b"x", flow())] * 50)
             await trio.sleep(1)
             assert len(it.replies()) == 20
             assert (it.count(outcomes.ANSWERED), it.count(outcomes.NO_ROOM)) == (20, 30)
 
     async def test_spoofed_sources_do_not_grow_the_table(self) -> None:
         async with bench(echo) as it:
-            sources = [FakeReceived(b"x", path(str(ip_address(0x0A470100 + n)))) for n in range(MAX_FLOWS + 500)]
+            sources = [FakeReceived(b"x", flow(str(ip_address(0x0A470100 + n)))) for n in range(MAX_FLOWS + 500)]
             for start in range(0, len(sources), 500):
                 await it.deliver(*sources[start : start + 500])
-            assert len(next(iter(it.server.ports.values())).port.flows) == MAX_FLOWS
+            assert len(next(iter(it.server.ports.values())).port.decisions) == MAX_FLOWS
             assert it.count(outcomes.ANSWERED) == len(sources)
 
     async def test_a_blocking_service_runs_in_threads(self) -> None:
@@ -179,7 +179,7 @@ class TestBounds:
             return b"from a thread: " + str(request.destination).encode()
 
         async with bench(Instance.of(Threaded(respond))) as it:
-            it.socket.deliver(FakeReceived(b"x", path()))
+            it.socket.deliver(FakeReceived(b"x", flow()))
             with trio.fail_after(5):
                 while not it.socket.sent:
                     await trio.lowlevel.checkpoint()
@@ -190,7 +190,7 @@ class TestSending:
     async def test_a_refused_datagram_does_not_stop_the_others(self, caplog: pytest.LogCaptureFixture) -> None:
         async with bench(echo) as it:
             it.socket.refusals.extend([SourceUnavailable(22, "gone"), MessageTooLong(90, "too long")])
-            await it.deliver(*[FakeReceived(str(n).encode(), path()) for n in range(4)])
+            await it.deliver(*[FakeReceived(str(n).encode(), flow()) for n in range(4)])
             assert it.replies() == [b"2", b"3"]
             assert (it.count(outcomes.SOURCE_GONE), it.count(outcomes.TOO_LONG), it.count(outcomes.ANSWERED)) == (
                 1,
@@ -202,11 +202,11 @@ class TestSending:
     async def test_a_momentary_refusal_is_tried_again(self, autojump_clock: MockClock) -> None:
         async with bench(echo) as it:
             it.socket.refusals.extend([SendRefused(1, "firewall"), SendRefused(105, "no buffers")])
-            it.socket.deliver(FakeReceived(b"x", path()))
+            it.socket.deliver(FakeReceived(b"x", flow()))
             await trio.sleep(1)
             assert it.replies() == [b"x"]
             it.socket.refusals.extend([SendRefused(1, "firewall")] * 3)
-            it.socket.deliver(FakeReceived(b"y", path()))
+            it.socket.deliver(FakeReceived(b"y", flow()))
             await trio.sleep(1)
             assert it.replies() == [b"x"]
             assert it.count(outcomes.NO_ROOM) == 1
@@ -214,7 +214,7 @@ class TestSending:
     async def test_a_full_queue_is_waited_for(self) -> None:
         async with bench(echo) as it:
             it.socket.room = 1
-            await it.deliver(*[FakeReceived(str(n).encode(), path()) for n in range(3)])
+            await it.deliver(*[FakeReceived(str(n).encode(), flow()) for n in range(3)])
             assert it.replies() == [b"0"]
             it.socket.give_room(5)
             await wait_all_tasks_blocked()
@@ -223,18 +223,18 @@ class TestSending:
     async def test_a_queue_that_stays_full_loses_the_batch_and_goes_on(self, autojump_clock: MockClock) -> None:
         async with bench(echo) as it:
             it.socket.room = 1
-            it.socket.deliver(*[FakeReceived(str(n).encode(), path()) for n in range(3)])
+            it.socket.deliver(*[FakeReceived(str(n).encode(), flow()) for n in range(3)])
             await trio.sleep(SEND_PATIENCE * 2)
             assert (it.count(outcomes.ANSWERED), it.count(outcomes.NO_ROOM)) == (1, 2)
             it.socket.give_room(5)
-            await it.deliver(FakeReceived(b"later", path()))
+            await it.deliver(FakeReceived(b"later", flow()))
             assert it.replies() == [b"0", b"later"]
 
 
 async def test_allow_with_many_prefixes_decides_right() -> None:
     prefixes = [ip_network((0x0A000000 + n * 256, 24)) for n in range(2000)]
     async with bench(Instance.of(Probe(echo), allow=prefixes)) as it:
-        await it.deliver(FakeReceived(b"in", path("10.7.207.200")), FakeReceived(b"out", path("10.7.208.1")))
+        await it.deliver(FakeReceived(b"in", flow("10.7.207.200")), FakeReceived(b"out", flow("10.7.208.1")))
         assert it.replies() == [b"in"]
 
 
@@ -242,11 +242,11 @@ class TestPolicy:
     async def test_on_link_keeps_strangers_out(self) -> None:
         async with bench(Instance.of(Probe(echo), on_link=True)) as it:
             await it.deliver(
-                FakeReceived(b"near", path()),
-                FakeReceived(b"local", path("fe80::9", "fe80::1", scope_id=2)),
-                FakeReceived(b"own", path("10.71.0.1", "10.71.0.1", 1)),
-                FakeReceived(b"far", path("192.0.2.1")),
-                FakeReceived(b"wrong side", path("10.72.0.9")),
+                FakeReceived(b"near", flow()),
+                FakeReceived(b"local", flow("fe80::9", "fe80::1", scope_id=2)),
+                FakeReceived(b"own", flow("10.71.0.1", "10.71.0.1", 1)),
+                FakeReceived(b"far", flow("192.0.2.1")),
+                FakeReceived(b"wrong side", flow("10.72.0.9")),
             )
             assert it.replies() == [b"near", b"local", b"own"]
             assert it.count(outcomes.OFF_LINK) == 2
@@ -254,7 +254,7 @@ class TestPolicy:
     async def test_rate_is_by_prefix(self) -> None:
         async with bench(Instance.of(Probe(echo), rate=2)) as it:
             for host in ("10.71.0.7", "10.71.0.8", "10.71.0.9", "10.71.1.9"):
-                await it.deliver(FakeReceived(host.encode(), path(host)))
+                await it.deliver(FakeReceived(host.encode(), flow(host)))
             assert it.replies() == [b"10.71.0.7", b"10.71.0.8", b"10.71.1.9"]
             assert it.count(outcomes.RATE) == 1
 
@@ -264,19 +264,19 @@ class TestPolicy:
             return [bytes(40), bytes(40)]
 
         async with bench(Instance.of(Probe(later), amplification=3.0)) as it:
-            await it.deliver(FakeReceived(bytes(20), path()))
+            await it.deliver(FakeReceived(bytes(20), flow()))
             assert [len(reply) for reply in it.replies()] == [40]
             assert it.count(outcomes.AMPLIFICATION) == 1
 
     async def test_the_size_of_an_answer(self) -> None:
         async with bench(Instance.of(Probe(echo), max_answer=10)) as it:
-            await it.deliver(FakeReceived(bytes(10), path()), FakeReceived(bytes(11), path()))
+            await it.deliver(FakeReceived(bytes(10), flow()), FakeReceived(bytes(11), flow()))
             assert it.replies() == [bytes(10)]
             assert it.count(outcomes.TOO_LONG) == 1
 
     async def test_without_bounds_zero_means_none(self) -> None:
         async with bench(Instance.of(Probe(echo), rate=0, amplification=0)) as it:
-            await it.deliver(*[FakeReceived(b"x", path())] * 100)
+            await it.deliver(*[FakeReceived(b"x", flow())] * 100)
             assert len(it.replies()) == 100
 
 
@@ -298,8 +298,8 @@ class TestObserving:
         async with bench(Instance.of(Probe(respond), "probe", deny=["10.71.0.66/32"], max_answer=100)) as it:
             it.server.observers.add(lambda seen: told.append((seen.instance, seen.outcome, seen.reason)))
             for payload in (b"x", b"raise", b"bad", b"pass", b"silent", bytes(200)):
-                await it.deliver(FakeReceived(payload, path()))
-            await it.deliver(FakeReceived(b"x", path("10.71.0.66")))
+                await it.deliver(FakeReceived(payload, flow()))
+            await it.deliver(FakeReceived(b"x", flow("10.71.0.66")))
         assert told == [
             ("probe", outcomes.ANSWERED, ""),
             ("probe", outcomes.CRASHED, "broken"),
@@ -316,7 +316,7 @@ class TestObserving:
 
         async with bench(echo) as it:
             it.server.observers.add(watch)
-            await it.deliver(FakeReceived(b"x", path()), FakeReceived(b"y", path()))
+            await it.deliver(FakeReceived(b"x", flow()), FakeReceived(b"y", flow()))
             assert it.replies() == [b"x", b"y"]
             assert not it.server.observers
         assert "an observer failed" in caplog.text
@@ -326,7 +326,6 @@ async def test_a_respond_that_holds_the_loop_is_named(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
-    monkeypatch.setattr("responder.dispatch.port._hot", None)  # it has a clock of its own
     monkeypatch.setattr("responder.dispatch.port.perf_counter", lambda: now)
 
     def slow(request: Datagram) -> bytes:
@@ -335,7 +334,7 @@ async def test_a_respond_that_holds_the_loop_is_named(
         return request.payload
 
     async with bench(slow) as it:
-        await it.deliver(FakeReceived(b"x", path()), FakeReceived(b"x", path()))
+        await it.deliver(FakeReceived(b"x", flow()), FakeReceived(b"x", flow()))
         (binding,) = next(iter(it.server.ports.values())).port.bindings
         assert binding.slowest == 0.5
     assert "respond held the loop up plugin=probe seconds=0.5" in caplog.text
@@ -354,7 +353,7 @@ async def test_a_generator_that_holds_the_loop_is_named(
 
     lazily = Instance.of(Probe(lambda request: lazy(request) if request.payload == b"slow" else PASS), "lazy")
     async with bench(lazily, Instance.of(Probe(echo), "innocent")) as it:
-        await it.deliver(FakeReceived(b"slow", path()), FakeReceived(b"x", path()))
+        await it.deliver(FakeReceived(b"slow", flow()), FakeReceived(b"x", flow()))
         assert it.replies() == [b"slow", b"x"]
         slowest = {str(each): each.slowest for each in next(iter(it.server.ports.values())).port.bindings}
         assert slowest["lazy"] == 0.5 > slowest["innocent"]
@@ -370,7 +369,7 @@ async def test_a_blocking_generator_runs_in_its_thread() -> None:
         yield request.payload
 
     async with bench(Instance.of(Threaded(lazy))) as it:
-        it.socket.deliver(FakeReceived(b"x", path()))
+        it.socket.deliver(FakeReceived(b"x", flow()))
         with trio.fail_after(5):
             while not it.replies():
                 await trio.lowlevel.checkpoint()
@@ -383,7 +382,7 @@ async def test_a_blocking_service_may_give_what_is_awaited() -> None:
         return request.payload
 
     async with bench(Instance.of(Threaded(answer))) as it:
-        it.socket.deliver(FakeReceived(b"x", path()))
+        it.socket.deliver(FakeReceived(b"x", flow()))
         with trio.fail_after(5):
             while not it.replies():
                 await trio.lowlevel.checkpoint()
@@ -395,7 +394,7 @@ async def test_an_answer_that_was_not_sent_is_told_as_that() -> None:
     async with bench(echo) as it:
         it.server.observers.add(seen.append)
         it.socket.refusals = [Unreachable(errno.ENETUNREACH, "no route")]
-        await it.deliver(FakeReceived(b"x", path()), FakeReceived(b"y", path()))
+        await it.deliver(FakeReceived(b"x", flow()), FakeReceived(b"y", flow()))
         assert it.replies() == [b"y"]
         assert [(each.request, each.outcome) for each in seen] == [
             (b"x", outcomes.ANSWERED),

@@ -18,7 +18,7 @@ from responder.dispatch.conversation import OpenConversation
 from responder.dispatch.flow import Binding
 from responder.server.server import open_server
 from responder.server.supervisor import Supervised
-from tests.fakes import LAN, FakePlatform, FakeReceived, FakeSocket, path
+from tests.fakes import LAN, FakePlatform, FakeReceived, FakeSocket, flow
 
 
 @attrs.frozen
@@ -45,14 +45,14 @@ async def test_a_conversation_speaks_from_the_asked_address_and_hears_its_peer_o
     ):
         nursery.start_soon(server.run)
         await server.ready.wait()
-        platform.sockets[0].deliver(FakeReceived(b"read", path(), port=4711))
+        platform.sockets[0].deliver(FakeReceived(b"read", flow(), port=4711))
         await wait_all_tasks_blocked()
         own = platform.sockets[1]
         own.deliver(
-            FakeReceived(b"stranger", path("10.71.0.66"), port=4711),
-            FakeReceived(b"other port", path(), port=4712),
-            FakeReceived(b"cut", path(), port=4711, truncated=True),
-            FakeReceived(b"ack", path(), port=4711),
+            FakeReceived(b"stranger", flow("10.71.0.66"), port=4711),
+            FakeReceived(b"other port", flow(), port=4712),
+            FakeReceived(b"cut", flow(), port=4711, truncated=True),
+            FakeReceived(b"ack", flow(), port=4711),
         )
         await wait_all_tasks_blocked()
         assert platform.sockets[0].sent == []
@@ -72,10 +72,10 @@ class TestBounds:
         instance = Instance.of(Transfer(), **keys)
         (service,) = instance.services
         binding = Binding(Supervised(Prepared(instance, instance.plugin)), service, Access.of(instance, service))
-        way, tally = path(), defaultdict(int)
-        route = reply_route(way, LAN, Via.UNICAST)
+        asked, counts = flow(), defaultdict(int)
+        route = reply_route(asked, LAN, Via.UNICAST)
         socket = FakeSocket(50000)
-        return OpenConversation(socket, route, 4711, tally, binding, source_prefix(way.peer)), socket
+        return OpenConversation(socket, route, 4711, counts, binding, source_prefix(asked.peer)), socket
 
     async def test_rate(self, autojump_clock: MockClock) -> None:
         conversation, socket = self.conversing(rate=2)
@@ -85,17 +85,17 @@ class TestBounds:
         await trio.sleep(1)
         await conversation.send(b"block")
         assert len(socket.sent) == 3
-        assert conversation.tally == {"answered": 3, "rate": 3}
+        assert conversation.counts == {"answered": 3, "rate": 3}
 
     async def test_amplification_with_what_the_peer_says_meanwhile_as_its_credit(self) -> None:
         conversation, socket = self.conversing(amplification=3)
         await conversation.send(bytes(30))
-        socket.deliver(FakeReceived(bytes(10), path(), port=4711))
+        socket.deliver(FakeReceived(bytes(10), flow(), port=4711))
         await conversation.receive()
         await conversation.send(bytes(30))
         await conversation.send(b"x")
         assert [len(sent.payload) for sent in socket.sent] == [30]
-        assert conversation.tally == {"amplification": 2, "answered": 1}
+        assert conversation.counts == {"amplification": 2, "answered": 1}
 
     async def test_they_are_those_of_the_instance_that_was_asked(self, autojump_clock: MockClock) -> None:
         platform = FakePlatform()
@@ -106,10 +106,10 @@ class TestBounds:
         ):
             nursery.start_soon(server.run)
             await server.ready.wait()
-            platform.sockets[0].deliver(FakeReceived(b"read", path(), port=4711))
+            platform.sockets[0].deliver(FakeReceived(b"read", flow(), port=4711))
             await wait_all_tasks_blocked()
             own = platform.sockets[1]
-            own.deliver(FakeReceived(b"ack", path(), port=4711))
+            own.deliver(FakeReceived(b"ack", flow(), port=4711))
             await wait_all_tasks_blocked()
             assert len(own.sent) == 1
             assert server.counters.snapshot()["transfer"]["lan"] == {"answered": 1, "rate": 1, "silent": 1}
@@ -120,7 +120,7 @@ class TestBounds:
         await conversation.send(bytes(11))
         await conversation.send(bytes(10))
         assert [len(sent.payload) for sent in socket.sent] == [10]
-        assert conversation.tally == {"too-long": 1, "answered": 1}
+        assert conversation.counts == {"too-long": 1, "answered": 1}
 
 
 def test_a_datagram_that_no_network_delivered_has_nobody_to_converse_with() -> None:

@@ -16,7 +16,7 @@ from responder.config.instance import Instance
 from responder.dispatch import outcomes
 from responder.net.types import Received
 from responder.plugin import PASS
-from tests.fakes import FakeReceived, path
+from tests.fakes import FakeReceived, flow
 
 from .bench import Bench, Probe, Threaded, bench
 
@@ -29,7 +29,7 @@ def pending(it: Bench) -> int:
 
 
 def many(*payloads: bytes) -> list[Received]:
-    return [FakeReceived(payload, path()) for payload in payloads]
+    return [FakeReceived(payload, flow()) for payload in payloads]
 
 
 @pytest.mark.parametrize("waits", [False, True])

@@ -17,16 +17,16 @@ from responder import PASS, Answer, Datagram, Peer, Reply, Via
 from responder.config.instance import Instance
 from responder.dispatch import outcomes
 from responder.errors import PeerError
-from responder.net.types import Path
+from responder.net.types import Flow
 from responder.server.interfaces import RESCAN_PAUSE
-from tests.fakes import GUEST, LAN, LOOPBACK, FakePlatform, FakeReceived, path
+from tests.fakes import GUEST, LAN, LOOPBACK, FakePlatform, FakeReceived, flow
 
 from .bench import Probe, Twofold, bench, echo
 
 
 async def test_a_reply_goes_back_from_the_address_that_was_asked() -> None:
     async with bench(echo) as it:
-        await it.deliver(FakeReceived(b"ping", path(), port=4711))
+        await it.deliver(FakeReceived(b"ping", flow(), port=4711))
         (reply,) = it.socket.sent
         assert (reply.payload, reply.port) == (b"ping", 4711)
         assert (str(reply.route.to), str(reply.route.source), reply.route.interface) == ("10.71.0.9", "10.71.0.2", 0)
@@ -38,8 +38,8 @@ async def test_a_plugin_sees_all_of_a_datagram() -> None:
     arrived = time.time() - 5
     async with bench(seen.append) as it:
         now = trio.current_time()
-        way = path("fe80::9", "ff02::7007", scope_id=2)
-        await it.deliver(FakeReceived(b"x", way, port=4711, hop_limit=3, timestamp=arrived))
+        asked = flow("fe80::9", "ff02::7007", scope_id=2)
+        await it.deliver(FakeReceived(b"x", asked, port=4711, hop_limit=3, timestamp=arrived))
         (request,) = seen
         assert request.peer == Peer("fe80::9", 4711, 2)
         assert (request.destination, request.interface, request.via) == (ip_address("ff02::7007"), LAN, Via.MULTICAST)
@@ -55,7 +55,7 @@ async def test_a_plugin_sees_all_of_a_datagram() -> None:
 async def test_what_a_plugin_does_not_read_is_not_computed() -> None:
     seen: list[Datagram] = []
     async with bench(seen.append) as it:
-        await it.deliver(FakeReceived(b"x", path()))
+        await it.deliver(FakeReceived(b"x", flow()))
         with pytest.raises(AttributeError):
             Datagram.__dict__["peer"].__get__(seen[0])
 
@@ -78,7 +78,7 @@ async def test_the_forms_of_an_answer(answer: Any, expected: list[bytes]) -> Non
 
     for respond in (lambda _: answer, later):
         async with bench(respond) as it:
-            await it.deliver(FakeReceived(b"x", path()))
+            await it.deliver(FakeReceived(b"x", flow()))
             assert it.replies() == expected
             assert it.count(outcomes.ANSWERED) == len(expected)
             assert it.count(outcomes.SILENT) == (not expected)
@@ -91,7 +91,7 @@ async def test_an_async_iterator_answers_as_it_goes(autojump_clock: MockClock) -
             yield request.payload + str(number).encode()
 
     async with bench(respond) as it:
-        it.socket.deliver(FakeReceived(b"x", path()))
+        it.socket.deliver(FakeReceived(b"x", flow()))
         await trio.sleep(1.5)
         assert it.replies() == [b"x0"]
         await trio.sleep(5)
@@ -105,7 +105,7 @@ async def test_what_is_no_answer_loses_the_datagram_and_nothing_else(
     answer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with bench(lambda request: answer if request.payload == b"bad" else b"good") as it:
-        await it.deliver(FakeReceived(b"bad", path()), FakeReceived(b"x", path()))
+        await it.deliver(FakeReceived(b"bad", flow()), FakeReceived(b"x", flow()))
         assert it.replies() == [b"good"]
         assert it.count(outcomes.CRASHED) == 1
     assert "respond failed" in caplog.text
@@ -133,8 +133,8 @@ async def test_a_plugins_mistake_costs_one_datagram(make: Callable[[], Answer], 
         return respond(request)
 
     async with bench(respond_later if later else respond) as it:
-        await it.deliver(FakeReceived(b"bad", path()))
-        await it.deliver(FakeReceived(b"x", path()))
+        await it.deliver(FakeReceived(b"bad", flow()))
+        await it.deliver(FakeReceived(b"x", flow()))
         assert it.replies() == [b"good"]
         assert it.count(outcomes.CRASHED) == 1
 
@@ -146,7 +146,7 @@ async def test_a_handler_that_raises_is_logged_once_a_kind(caplog: pytest.LogCap
         return b"good"
 
     async with bench(respond) as it:
-        await it.deliver(*[FakeReceived(b"bad", path())] * 5, FakeReceived(b"x", path()))
+        await it.deliver(*[FakeReceived(b"bad", flow())] * 5, FakeReceived(b"x", flow()))
         assert it.replies() == [b"good"]
         assert it.count(outcomes.CRASHED) == 5
     assert caplog.text.count("respond failed") == 1
@@ -157,7 +157,7 @@ async def test_a_malformed_datagram_makes_no_noise(caplog: pytest.LogCaptureFixt
         raise PeerError("short header")
 
     async with bench(respond) as it:
-        await it.deliver(FakeReceived(b"x", path()))
+        await it.deliver(FakeReceived(b"x", flow()))
         assert it.count(outcomes.MALFORMED) == 1
     assert "respond" not in caplog.text
 
@@ -174,12 +174,12 @@ class TestSharing:
         async with bench(first, middle, last) as it:
             assert len(it.platform.sockets) == 1
             for payload in (b"1", b"2", b"3"):
-                await it.deliver(FakeReceived(payload, path()))
+                await it.deliver(FakeReceived(payload, flow()))
             assert it.replies() == [b"first", b"second", b"third"]
 
     async def test_when_all_pass_it_is_counted(self) -> None:
         async with bench(lambda _: PASS) as it:
-            await it.deliver(FakeReceived(b"x", path()))
+            await it.deliver(FakeReceived(b"x", flow()))
             assert it.replies() == []
             assert it.count(outcomes.PASSED) == 1
 
@@ -189,19 +189,19 @@ class TestSharing:
         others = Instance.of(Probe(lambda _: b"other"), "others", deny=["10.71.0.66/32"])
         async with bench(guests, boss, others) as it:
             await it.deliver(
-                FakeReceived(b"x", path("10.72.0.9", "10.72.0.1", 3)),
-                FakeReceived(b"x", path("10.71.0.7")),
-                FakeReceived(b"x", path("10.71.0.8")),
-                FakeReceived(b"x", path("10.71.0.66")),
+                FakeReceived(b"x", flow("10.72.0.9", "10.72.0.1", 3)),
+                FakeReceived(b"x", flow("10.71.0.7")),
+                FakeReceived(b"x", flow("10.71.0.8")),
+                FakeReceived(b"x", flow("10.71.0.66")),
             )
             assert it.replies() == [b"guest", b"boss", b"other"]
             assert it.server.counters.snapshot()[outcomes.NOBODY]["lan"] == {outcomes.INTERFACE: 1}
 
 
 class TestRedirectedReplies:
-    async def route(self, reply: Reply, way: Path | None = None) -> tuple[str, int, str | None, int, int | None]:
+    async def route(self, reply: Reply, asked: Flow | None = None) -> tuple[str, int, str | None, int, int | None]:
         async with bench(lambda _: reply) as it:
-            await it.deliver(FakeReceived(b"x", way or path(), port=4711))
+            await it.deliver(FakeReceived(b"x", asked or flow(), port=4711))
             (sent,) = it.socket.sent
             source = None if sent.route.source is None else str(sent.route.source)
             return str(sent.route.to), sent.port, source, sent.route.interface, sent.route.hop_limit
@@ -223,7 +223,7 @@ class TestRedirectedReplies:
     async def test_from_another_service(self) -> None:
         instance = Instance.of(Twofold(lambda _: Reply(b"x", service="two")))
         async with bench(instance) as it:
-            await it.deliver(FakeReceived(b"x", path()))
+            await it.deliver(FakeReceived(b"x", flow()))
             one, two = it.platform.sockets
             assert (len(one.sent), len(two.sent), two.port) == (0, 1, 7008)
             assert str(two.sent[0].route.source) == "10.71.0.2"
@@ -233,7 +233,7 @@ class TestRedirectedReplies:
     )
     async def test_what_may_not_be_is_a_crash(self, reply: Reply) -> None:
         async with bench(Instance.of(Probe(lambda _: reply), interfaces=["lan"])) as it:
-            await it.deliver(FakeReceived(b"x", path()))
+            await it.deliver(FakeReceived(b"x", flow()))
             assert it.socket.sent == []
             assert it.count(outcomes.CRASHED) == 1
 
@@ -242,10 +242,10 @@ async def test_a_datagram_from_an_unknown_interface_renews_the_table(autojump_cl
     new = attrs.evolve(GUEST, index=9, name="dock0")
     platform = FakePlatform(tables=[(LOOPBACK, LAN), (LOOPBACK, LAN, new)])
     async with bench(lambda request: request.interface.name.encode(), platform=platform) as it:
-        it.socket.deliver(FakeReceived(b"x", path(interface=9)))
+        it.socket.deliver(FakeReceived(b"x", flow(interface=9)))
         await trio.sleep(RESCAN_PAUSE)
-        await it.deliver(FakeReceived(b"x", path(interface=9)))
-        # a new Path object, as a socket would give; the one above is remembered until the table changes
+        await it.deliver(FakeReceived(b"x", flow(interface=9)))
+        # a new Flow object, as a socket would give; the one above is remembered until the table changes
         assert it.replies() == [b"#9", b"dock0"]
 
 
@@ -271,7 +271,7 @@ async def test_an_iterator_that_is_no_generator_is_closed_too() -> None:
 
     pieces = Pieces()
     async with bench(lambda _: pieces) as it:
-        await it.deliver(FakeReceived(b"x", path()))
+        await it.deliver(FakeReceived(b"x", flow()))
         assert it.replies() == [b"piece", b"piece"]
         assert pieces.closed
 
@@ -284,6 +284,6 @@ async def test_a_generators_own_time_limit_ends_it_and_nothing_else(autojump_clo
         yield b"last"
 
     async with bench(impatient) as it:
-        it.socket.deliver(FakeReceived(b"x", path()))
+        it.socket.deliver(FakeReceived(b"x", flow()))
         await trio.sleep(1)
         assert it.replies() == [b"one", b"last"]

@@ -42,8 +42,8 @@ def to(address: str, port: int, payload: bytes = b"x", *, source: str | None = N
 
 def answer(request: Received, payload: bytes = b"answer") -> Transmit:
     """Back to the sender, from the address that was asked."""
-    path = request.path
-    return Transmit(payload, Route(path.peer, scope_id=path.scope_id, source=path.destination), request.peer_port)
+    flow = request.flow
+    return Transmit(payload, Route(flow.peer, scope_id=flow.scope_id, source=flow.destination), request.peer_port)
 
 
 class PlatformIn:

@@ -20,7 +20,7 @@ ABI = pytest.mark.parametrize("abi", cmsg.ABIS, ids=lambda abi: abi.name)
 
 @ABI
 @given(messages=MESSAGES)
-def test_what_is_encoded_is_parsed(abi: cmsg.Abi, messages: list[cmsg.Message]) -> None:
+def test_what_is_encoded_is_parsed(abi: cmsg.Abi, messages: list[cmsg.ControlMessage]) -> None:
     encoded = abi.encode(messages)
     assert list(abi.parse(encoded)) == messages
     assert len(encoded) == sum(abi.space(len(data)) for _, _, data in messages)
@@ -29,7 +29,7 @@ def test_what_is_encoded_is_parsed(abi: cmsg.Abi, messages: list[cmsg.Message]) 
 
 @ABI
 @given(messages=MESSAGES.filter(bool))
-def test_the_last_message_may_lack_its_padding(abi: cmsg.Abi, messages: list[cmsg.Message]) -> None:
+def test_the_last_message_may_lack_its_padding(abi: cmsg.Abi, messages: list[cmsg.ControlMessage]) -> None:
     unpadded = abi.space(0) + len(messages[-1][2])
     encoded = abi.encode(messages[:-1]) + abi.encode(messages[-1:])[:unpadded]
     assert list(abi.parse(encoded)) == messages
@@ -45,7 +45,7 @@ def test_any_bytes_are_parsed_within_the_buffer(abi: cmsg.Abi, buffer: bytes) ->
 @ABI
 @given(messages=MESSAGES.filter(bool), lie=st.integers(0, 2**32 - 1), at=st.integers(0, 5))
 def test_a_length_that_lies_ends_the_walk_at_that_message(
-    abi: cmsg.Abi, messages: list[cmsg.Message], lie: int, at: int
+    abi: cmsg.Abi, messages: list[cmsg.ControlMessage], lie: int, at: int
 ) -> None:
     at %= len(messages)
     before = abi.encode(messages[:at])
@@ -68,7 +68,9 @@ def test_a_huge_length_does_not_overflow(abi: cmsg.Abi) -> None:
 
 @ABI
 @given(messages=MESSAGES, cut=st.integers(0, 400))
-def test_a_cut_buffer_gives_the_messages_before_the_cut(abi: cmsg.Abi, messages: list[cmsg.Message], cut: int) -> None:
+def test_a_cut_buffer_gives_the_messages_before_the_cut(
+    abi: cmsg.Abi, messages: list[cmsg.ControlMessage], cut: int
+) -> None:
     parsed = list(abi.parse(abi.encode(messages)[:cut]))
     assert parsed == messages[: len(parsed)]
 

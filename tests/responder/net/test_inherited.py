@@ -81,8 +81,8 @@ async def test_a_wildcard_socket_answers_from_the_address_that_was_asked(
                 client.settimeout(PATIENCE)
                 client.sendto(b"ask", (address, port_of(given)))
                 request = await only(opened)
-                assert request.path.destination == ip_address(address)
-                assert request.path.interface == socket.if_nametoindex("lo")
+                assert request.flow.destination == ip_address(address)
+                assert request.flow.interface == socket.if_nametoindex("lo")
                 assert opened.send([answer(request)]) == 1
                 assert client.recvfrom(100)[1][:2] == (address, port_of(given))
     finally:
@@ -101,10 +101,10 @@ async def test_a_datagram_that_came_before_the_options_has_an_interface_only_whe
         opened = platform(inherit(given)).open_udp(port_of(given))
         try:
             request = await only(opened)
-            assert request.path.interface == (socket.if_nametoindex("lo") if pass_packet_info else 0)
+            assert request.flow.interface == (socket.if_nametoindex("lo") if pass_packet_info else 0)
             # Either way it can be answered from the address that was asked, being no broadcast.
-            assert request.path.destination == ip_address("127.0.0.2")
-            assert request.path.via is (Via.UNICAST if pass_packet_info else None)
+            assert request.flow.destination == ip_address("127.0.0.2")
+            assert request.flow.via is (Via.UNICAST if pass_packet_info else None)
             assert opened.send([answer(request)]) == 1
             assert client.recvfrom(100)[1][:2] == ("127.0.0.2", port_of(given))
         finally:
@@ -119,8 +119,8 @@ async def test_a_tcp_listener(bind: Bind, inherit: Callable[..., Inherited]) -> 
             client.connect(("127.0.0.2", port_of(given)))
             accepted = await listener.accept()
             await accepted.stream.aclose()
-            assert accepted.path.destination == ip_address("127.0.0.2")
-            assert accepted.path.interface == socket.if_nametoindex("lo")
+            assert accepted.flow.destination == ip_address("127.0.0.2")
+            assert accepted.flow.interface == socket.if_nametoindex("lo")
     finally:
         listener.close()
 

@@ -28,12 +28,12 @@ async def test_a_connection_and_its_way(platform: Platform, address: str) -> Non
         async with await trio.open_tcp_stream(address, listener.port) as client:
             accepted = await listener.accept()
             async with accepted.stream:
-                path = accepted.path
-                assert path.destination == ip_address(address)
-                assert path.peer == ip_address(client.socket.getsockname()[0])
+                flow = accepted.flow
+                assert flow.destination == ip_address(address)
+                assert flow.peer == ip_address(client.socket.getsockname()[0])
                 assert accepted.port == client.socket.getsockname()[1]
-                assert path.via is Via.UNICAST
-                assert path.interface == await loopback(platform)
+                assert flow.via is Via.UNICAST
+                assert flow.interface == await loopback(platform)
                 await client.send_all(b"hello")
                 assert await accepted.stream.receive_some() == b"hello"
 
@@ -139,8 +139,8 @@ async def test_the_arrival_interface(links: Links) -> None:
                 await client.connect((address, listener.port))
                 accepted = await listener.accept()
                 await accepted.stream.aclose()
-                assert accepted.path.destination == ip_address(address)
-                assert accepted.path.interface == links.host.ifindex(link), address
+                assert accepted.flow.destination == ip_address(address)
+                assert accepted.flow.interface == links.host.ifindex(link), address
 
 
 @pytest.mark.lab
@@ -151,6 +151,6 @@ async def test_a_link_local_connection(links: Links) -> None:
                 await client.connect(("fe80::1", listener.port, 0, links.client.ifindex(link)))
                 accepted = await listener.accept()
                 await accepted.stream.aclose()
-                path = accepted.path
-                assert (path.peer, path.destination) == (ip_address("fe80::9"), ip_address("fe80::1"))
-                assert path.scope_id == path.interface == links.host.ifindex(link)
+                flow = accepted.flow
+                assert (flow.peer, flow.destination) == (ip_address("fe80::9"), ip_address("fe80::1"))
+                assert flow.scope_id == flow.interface == links.host.ifindex(link)

@@ -13,7 +13,7 @@ import trio.testing
 
 from responder.datagram import Via
 from responder.errors import BindError, MessageTooLong, NetworkError, SendError, SourceUnavailable
-from responder.net.types import DatagramSocket, Path, Platform, Transmit
+from responder.net.types import DatagramSocket, Flow, Platform, Transmit
 
 from .support import PATIENCE, answer, drained, loopback, only, to
 
@@ -35,12 +35,12 @@ async def test_a_request_and_its_answer(platform: Platform, address: str) -> Non
         assert client.send([to(address, server.port, b"hello")]) == 1
         request = await only(server)
         assert (request.payload, request.peer_port, request.truncated) == (b"hello", client.port, False)
-        assert request.path.peer == request.path.destination == ip_address(address)
-        assert request.path.interface == await loopback(platform)
-        assert request.path.scope_id == 0
+        assert request.flow.peer == request.flow.destination == ip_address(address)
+        assert request.flow.interface == await loopback(platform)
+        assert request.flow.scope_id == 0
         assert server.send([answer(request)]) == 1
         reply = await only(client)
-        assert (reply.payload, reply.peer_port, reply.path.peer) == (b"answer", server.port, ip_address(address))
+        assert (reply.payload, reply.peer_port, reply.flow.peer) == (b"answer", server.port, ip_address(address))
 
 
 @pytest.mark.parametrize("asked", ["127.0.0.1", "127.1.2.3", "127.255.255.254"])
@@ -48,7 +48,7 @@ async def test_the_answer_comes_from_the_address_that_was_asked(platform: Platfo
     with two(platform) as (server, client):
         client.send([to(asked, server.port)])
         server.send([answer(await only(server))])
-        assert (await only(client)).path.peer == ip_address(asked)
+        assert (await only(client)).flow.peer == ip_address(asked)
 
 
 @pytest.mark.parametrize("address", LOOPBACK)
@@ -88,11 +88,11 @@ async def test_one_way_is_one_path(platform: Platform) -> None:
     with two(platform) as (server, client), closing(platform.open_udp(0)) as other:
         client.send([to("127.0.0.1", server.port), to("127.0.0.1", server.port), to("127.0.0.2", server.port)])
         one, same, elsewhere = await drained(server, 3)
-        assert one.path is same.path
-        assert one.path is not elsewhere.path
+        assert one.flow is same.flow
+        assert one.flow is not elsewhere.flow
         # The port is not part of a way.
         other.send([to("127.0.0.1", server.port)])
-        assert (await only(server)).path is one.path
+        assert (await only(server)).flow is one.flow
 
 
 async def test_a_batch_is_drained_to_its_limit(platform: Platform) -> None:
@@ -151,9 +151,9 @@ async def test_bound_to_an_address_alone(platform: Platform, address: str) -> No
         assert server.address == bound
         client.send([to(address, server.port)])
         request = await only(server)
-        assert request.path.destination == bound
+        assert request.flow.destination == bound
         server.send([answer(request)])
-        assert (await only(client)).path.peer == bound
+        assert (await only(client)).flow.peer == bound
 
 
 async def test_the_wildcard_has_no_address(platform: Platform) -> None:
@@ -229,8 +229,8 @@ async def test_loopback_is_unicast_where_the_platform_tells(platform: Platform) 
     with two(platform) as (server, client):
         for address in LOOPBACK:
             client.send([to(address, server.port)])
-            path: Path = (await only(server)).path
-            assert path.via in (Via.UNICAST, None)
+            flow: Flow = (await only(server)).flow
+            assert flow.via in (Via.UNICAST, None)
 
 
 async def test_routes_are_kept_by_identity(platform: Platform) -> None:

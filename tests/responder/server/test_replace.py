@@ -15,7 +15,7 @@ from responder import Answer, BindError, Datagram, Network, Plugin, Service
 from responder.config.instance import Instance, Prepared
 from responder.net.types import Membership
 from responder.server.server import LINGER, Server, open_server
-from tests.fakes import FakePlatform, FakeReceived, FakeSocket, path
+from tests.fakes import FakePlatform, FakeReceived, FakeSocket, flow
 
 
 @attrs.frozen
@@ -61,7 +61,7 @@ async def serving(platform: FakePlatform, *instances: Prepared, grace: float = 2
 async def ask(socket: FakeSocket, count: int = 1) -> list[str]:
     """What the socket answers to so many requests."""
     before = len(socket.sent)
-    socket.deliver(*[FakeReceived(b"x", path())] * count)
+    socket.deliver(*[FakeReceived(b"x", flow())] * count)
     await wait_all_tasks_blocked()
     return [message.payload.decode() for message in socket.sent[before:]]
 
@@ -85,7 +85,7 @@ async def test_a_changed_one_takes_over_the_socket_with_its_queue() -> None:
         (socket,) = platform.sockets
         assert await ask(socket) == ["old 1"]
         # Queued, and not yet read, when the replacement comes: the receiver is told of them after it.
-        socket._queue.extend([FakeReceived(b"x", path())] * 200)
+        socket._queue.extend([FakeReceived(b"x", flow())] * 200)
         await server.replace([prepared(Counting("new"))])
         socket.deliver()
         await wait_all_tasks_blocked()

@@ -16,10 +16,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from responder import PASS, BindError, Connection, Pass, Plugin, Service
 from responder.config.instance import Instance, Prepared
 from responder.dispatch import outcomes
-from responder.net.types import Accepted, Membership, Path
+from responder.net.types import Accepted, Flow, Membership
 from responder.server.interfaces import RESCAN_INTERVAL
 from responder.server.server import Server, open_server, plan
-from tests.fakes import GUEST, LAN, LOOPBACK, FakePlatform, path
+from tests.fakes import GUEST, LAN, LOOPBACK, FakePlatform, flow
 
 
 @attrs.frozen
@@ -147,10 +147,10 @@ class TestGroups:
 
 
 class TestConnections:
-    async def connect(self, platform: FakePlatform, way: Path | None = None) -> tuple[trio.SocketStream, Accepted]:
+    async def connect(self, platform: FakePlatform, way: Flow | None = None) -> tuple[trio.SocketStream, Accepted]:
         near, far = stdlib_socket.socketpair()
         client = trio.SocketStream(trio.socket.from_stdlib_socket(near))
-        accepted = Accepted(trio.SocketStream(trio.socket.from_stdlib_socket(far)), way or path(), 4711)
+        accepted = Accepted(trio.SocketStream(trio.socket.from_stdlib_socket(far)), way or flow(), 4711)
         platform.listeners[0].connect(accepted)
         return client, accepted
 
@@ -166,7 +166,7 @@ class TestConnections:
         async with opened(platform, first, guests, others) as server:
             client, _ = await self.connect(platform)
             assert await self.said(client) == b"others 10.71.0.2 lan 10.71.0.9:4711 "
-            guest, _ = await self.connect(platform, path("10.72.0.9", "10.72.0.1", 3))
+            guest, _ = await self.connect(platform, flow("10.72.0.9", "10.72.0.1", 3))
             assert await self.said(guest) == b"guests 10.72.0.1 guest0 10.72.0.9:4711 "
             for stream in (client, guest):
                 await stream.send_all(b"x")

@@ -50,7 +50,7 @@ async def plain_echo(host: FakeHost) -> None:
         for received in socket.receive(16):
             with contextlib.suppress(SendError):
                 socket.send(
-                    [Transmit(received.payload, Route(received.path.peer, received.path.scope_id), received.peer_port)]
+                    [Transmit(received.payload, Route(received.flow.peer, received.flow.scope_id), received.peer_port)]
                 )
 
 

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from responder.net import cmsg
 from responder.net.windows.platform import native_winsock
-from responder.net.windows.udp import ABI, decode_path
+from responder.net.windows.udp import ABI, decode_flow
 from responder.net.windows.winsock import Incoming, Message, receive_into
 from responder.net.windows.winsock_types import (
     AF_INET,
@@ -57,8 +57,8 @@ class Socket:
     def received(self) -> tuple[bytes, str, str]:
         """(payload, the sender's address, the destination) of the next datagram."""
         message = self.message()
-        path, _ = decode_path(message.name, message.control)
-        return message.payload, str(path.peer), str(path.destination)
+        flow, _ = decode_flow(message.name, message.control)
+        return message.payload, str(flow.peer), str(flow.destination)
 
     def has_nothing(self) -> bool:
         return not select.select([self.socket], [], [], 0)[0]

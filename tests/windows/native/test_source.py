@@ -98,8 +98,8 @@ async def test_the_platforms_socket_both_ways(to: str, source: str) -> None:
             await other.wait_readable()
             seen += other.receive(8)
     for received in seen:
-        assert (received.path.peer, received.path.destination) == (ip_address(source), ip_address(to))
-        assert received.path.interface == 1
+        assert (received.flow.peer, received.flow.destination) == (ip_address(source), ip_address(to))
+        assert received.flow.interface == 1
         assert received.peer_port == one.port
     one.close()
     other.close()

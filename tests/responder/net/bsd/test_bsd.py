@@ -28,7 +28,7 @@ from responder.net.bsd.abi import (
     IP_TTL,
     System,
     concerns_interfaces,
-    decode_path,
+    decode_flow,
     encode_route,
     families,
     hop_limit,
@@ -73,30 +73,30 @@ def test_the_sockets_of_a_port(address: Any, ipv4: bool, ipv6: bool, expected: t
 class TestReceiving:
     def test_ipv4_on_macos(self) -> None:
         control = [(0, 26, struct.pack("=i4s4s", 5, V4.packed, V4.packed)), (0, 24, b"\x3f")]
-        path = decode_path(DARWIN, "10.0.0.9", 0, control)
-        assert (path.peer, path.destination, path.interface) == (ip_address("10.0.0.9"), V4, 5)
-        assert path.via is None, "unicast and directed broadcast look alike"
+        flow = decode_flow(DARWIN, "10.0.0.9", 0, control)
+        assert (flow.peer, flow.destination, flow.interface) == (ip_address("10.0.0.9"), V4, 5)
+        assert flow.via is None, "unicast and directed broadcast look alike"
         assert hop_limit(DARWIN, control) == 63
 
     def test_ipv4_on_freebsd(self) -> None:
         datalink = struct.pack("=BBHBBBB", 54, 18, 5, 6, 3, 6, 0).ljust(54, b"\0")
         control = [(0, 7, GROUP.packed), (0, 20, datalink), (0, 65, b"\x01")]
-        path = decode_path(FREEBSD, "10.0.0.9", 0, control)
-        assert (path.destination, path.interface, path.via) == (GROUP, 5, Via.MULTICAST)
+        flow = decode_flow(FREEBSD, "10.0.0.9", 0, control)
+        assert (flow.destination, flow.interface, flow.via) == (GROUP, 5, Via.MULTICAST)
         assert hop_limit(FREEBSD, control) == 1
 
     @SYSTEMS
     def test_ipv6(self, system: System) -> None:
         control = [(41, 46, cmsg.pack_in6_pktinfo(ip_address("fe80::1"), 7)), (41, 47, cmsg.pack_int(255))]  # type: ignore[arg-type] # an IPv6 text
-        path = decode_path(system, "fe80::9%em0", 7, control)
-        assert (path.peer, path.scope_id, path.interface) == (ip_address("fe80::9"), 7, 7)
-        assert (path.destination, path.via) == (ip_address("fe80::1"), Via.UNICAST)
+        flow = decode_flow(system, "fe80::9%em0", 7, control)
+        assert (flow.peer, flow.scope_id, flow.interface) == (ip_address("fe80::9"), 7, 7)
+        assert (flow.destination, flow.via) == (ip_address("fe80::1"), Via.UNICAST)
         assert hop_limit(system, control) == 255
 
     @SYSTEMS
     def test_nothing_told(self, system: System) -> None:
-        path = decode_path(system, "10.0.0.9", 0, [])
-        assert (path.destination, path.interface) == (None, 0)
+        flow = decode_flow(system, "10.0.0.9", 0, [])
+        assert (flow.destination, flow.interface) == (None, 0)
         assert hop_limit(system, []) is None
 
 
@@ -232,7 +232,7 @@ class TestPair:
         pair = Pair()
         pair.four.queue = [datagram(b"a", ttl=64), datagram(b"b", ttl=63)]
         first, second = pair.socket.receive(8)
-        assert first.path is second.path
+        assert first.flow is second.flow
         assert (first.read_hop_limit(), second.read_hop_limit()) == (64, 63)
         assert (first.peer_port, first.truncated, first.read_timestamp()) == (4711, False, None)
 
@@ -380,6 +380,6 @@ class TestTcp:
                 host, port = listener.getsockname()[:2]
                 with trio.fail_after(PATIENCE), socket.create_connection((host, port)) as client:
                     accepted = await both.accept()
-                    assert (accepted.path.destination, accepted.path.interface) == (ip_address(host), LOOPBACK.index)
+                    assert (accepted.flow.destination, accepted.flow.interface) == (ip_address(host), LOOPBACK.index)
                     assert accepted.port == client.getsockname()[1]
                     await accepted.stream.aclose()

@@ -39,11 +39,11 @@ async def test_every_way_of_a_host_with_two_links(links: Links) -> None:
         for address, link in UNICAST:
             client.send([to(address, server.port)])
             request = await only(server)
-            path = request.path
-            assert (path.destination, path.via) == (ip_address(address), Via.UNICAST)
-            assert path.interface == links.host.ifindex(link)
+            flow = request.flow
+            assert (flow.destination, flow.via) == (ip_address(address), Via.UNICAST)
+            assert flow.interface == links.host.ifindex(link)
             server.send([answer(request)])
-            assert (await only(client)).path.peer == ip_address(address)
+            assert (await only(client)).flow.peer == ip_address(address)
 
 
 @pytest.mark.lab
@@ -58,31 +58,31 @@ async def test_broadcast_and_multicast(links: Links, destination: str) -> None:
         out = links.client.ifindex("link1")
         client.send([to(destination, server.port, source=source, interface=out, hop_limit=3)])
         request = await only(server)
-        path = request.path
-        assert (path.peer, path.destination, path.interface) == (ip_address(source), group, link1)
-        assert path.via is (Via.MULTICAST if group.is_multicast else Via.BROADCAST)
-        assert path.local == (ip_address("10.71.0.1") if group.version == 4 else None)
+        flow = request.flow
+        assert (flow.peer, flow.destination, flow.interface) == (ip_address(source), group, link1)
+        assert flow.via is (Via.MULTICAST if group.is_multicast else Via.BROADCAST)
+        assert flow.local == (ip_address("10.71.0.1") if group.version == 4 else None)
         assert request.read_hop_limit() == 3
-        own = path.local or ip_address("fe80::1")
-        reply = Route(path.peer, path.scope_id, own, interface=link1)
+        own = flow.local or ip_address("fe80::1")
+        reply = Route(flow.peer, flow.scope_id, own, interface=link1)
         server.send([Transmit(b"answer", reply, request.peer_port)])
-        assert (await only(client)).path.peer == own
+        assert (await only(client)).flow.peer == own
 
 
 @pytest.mark.lab
 async def test_the_same_link_local_address_on_two_links(links: Links) -> None:
     with closing(links.host_platform.open_udp(0)) as server, closing(links.client_platform.open_udp(0)) as client:
-        paths = []
+        flows = []
         for link in ("link1", "link2"):
             out = links.client.ifindex(link)
             client.send([to("fe80::1", server.port, source="fe80::9", scope_id=out)])
             request = await only(server)
-            assert request.path.interface == request.path.scope_id == links.host.ifindex(link)
+            assert request.flow.interface == request.flow.scope_id == links.host.ifindex(link)
             server.send([answer(request)])
             reply = await only(client)
-            assert (reply.path.peer, reply.path.scope_id, reply.path.interface) == (ip_address("fe80::1"), out, out)
-            paths.append(request.path)
-        assert paths[0] is not paths[1]
+            assert (reply.flow.peer, reply.flow.scope_id, reply.flow.interface) == (ip_address("fe80::1"), out, out)
+            flows.append(request.flow)
+        assert flows[0] is not flows[1]
 
 
 @pytest.mark.lab
@@ -119,7 +119,7 @@ async def test_a_link_that_goes_down(links: Links) -> None:
             links.host.call(lambda: server.send([to("239.255.70.7", 9, source="10.71.0.1", interface=index)]))
         client.send([to("10.72.0.1", server.port, source="10.72.0.9")])
         server.send([answer(await only(server))])
-        assert (await only(client)).path.peer == ip_address("10.72.0.1")
+        assert (await only(client)).flow.peer == ip_address("10.72.0.1")
 
 
 @pytest.mark.lab

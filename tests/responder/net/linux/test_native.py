@@ -27,8 +27,8 @@ from responder.net.linux._native import Native
 from responder.net.linux.compiled import NativeReceived
 from responder.net.linux.constants import IP_PKTINFO
 from responder.net.linux.platform import LinuxPlatform
-from responder.net.linux.udp import decode_way, pktinfo_of
-from responder.net.types import Path, Received, Route
+from responder.net.linux.udp import decode_sender, pktinfo_of
+from responder.net.types import Flow, Received, Route
 
 from ..support import PATIENCE
 
@@ -39,11 +39,11 @@ def encode(route: Route) -> bytes:
     return compiled._encode(route)
 
 
-def decode(raw: bytes) -> Path:
-    return decode_way(raw[:20], raw[20:])
+def decode(raw: bytes) -> Flow:
+    return decode_sender(raw[:20], raw[20:])
 
 
-def native(decode: Callable[[bytes], Path] = decode, /, **sizes: int) -> Native:
+def native(decode: Callable[[bytes], Flow] = decode, /, **sizes: int) -> Native:
     return Native(NativeReceived, decode, **sizes)
 
 
@@ -85,9 +85,9 @@ def test_there_is_none_without_its_memory() -> None:
 
 def test_only_slots_of_the_class_itself_are_written_to() -> None:
     class Lent:
-        payload, path, peer_port, truncated, control = (
+        payload, flow, peer_port, truncated, control = (
             vars(Received).get(name) or vars(NativeReceived).get(name) or Received.payload
-            for name in ("payload", "path", "peer_port", "truncated", "control")
+            for name in ("payload", "flow", "peer_port", "truncated", "control")
         )
 
     made: Any = Native
@@ -188,10 +188,10 @@ def test_control_messages_cut_at_every_length(server: socket.socket, peer: str) 
             assert (one.payload, one.peer_port, one.truncated) == (payload, name[1], False)
             # The kernel cuts the last message where there is no room for it: what it is about is then not known.
             whole = [message for message in control if len(message[2]) == sizes.get(message[1], len(message[2]))]
-            expected = decode_way(socket.inet_pton(socket.AF_INET6, name[0]) + bytes(4), pktinfo_of(whole))
+            expected = decode_sender(socket.inet_pton(socket.AF_INET6, name[0]) + bytes(4), pktinfo_of(whole))
             for field in ("peer", "scope_id", "destination", "interface", "local", "via"):
-                assert getattr(one.path, field) == getattr(expected, field)
-        assert one.path.destination == ip_address(peer)
+                assert getattr(one.flow, field) == getattr(expected, field)
+        assert one.flow.destination == ip_address(peer)
 
 
 def test_a_datagram_without_a_sender_is_not_the_last_ones(server: socket.socket, client: socket.socket) -> None:
@@ -204,13 +204,13 @@ def test_a_datagram_without_a_sender_is_not_the_last_ones(server: socket.socket,
         other.setblocking(False)
         one.send(b"y")
         (got,) = received(memory, other)
-    assert (got.payload, got.peer_port, str(got.path.peer)) == (b"y", 0, "::")
+    assert (got.payload, got.peer_port, str(got.flow.peer)) == (b"y", 0, "::")
 
 
 def test_what_decode_raises_loses_the_batch_and_nothing_else(server: socket.socket, client: socket.socket) -> None:
     fails = [True]
 
-    def decode_or_fail(raw: bytes) -> Path:
+    def decode_or_fail(raw: bytes) -> Flow:
         if fails:
             fails.pop()
             raise LookupError("a mistake")
@@ -224,13 +224,13 @@ def test_what_decode_raises_loses_the_batch_and_nothing_else(server: socket.sock
     client.sendto(b"x", ("::1", port_of(server)))
     (one,) = received(memory, server)
     # With all its control messages: their room is told to the kernel anew.
-    assert (one.payload, str(one.path.destination), one.read_hop_limit() is not None) == (b"x", "::1", True)
+    assert (one.payload, str(one.flow.destination), one.read_hop_limit() is not None) == (b"x", "::1", True)
 
 
 def test_decode_may_not_receive(server: socket.socket, client: socket.socket) -> None:
     """It would write over the datagrams that its caller has still to take out."""
 
-    def receiving(raw: bytes) -> Path:
+    def receiving(raw: bytes) -> Flow:
         with pytest.raises(RuntimeError, match="another call"):
             memory.receive(server.fileno(), 64)
         assert memory.send(client.fileno(), [(b"sent", HERE, port_of(server))], 0, {}, encode) == 1
@@ -304,14 +304,14 @@ def test_another_thread_is_refused_meanwhile(server: socket.socket, client: sock
 
 def test_a_cycle_through_decode_is_collected(server: socket.socket, client: socket.socket) -> None:
     def made() -> tuple[weakref.ref[Any], weakref.ref[Any]]:
-        def decode_here(raw: bytes) -> Path:
+        def decode_here(raw: bytes) -> Flow:
             assert memory is not None
             return decode(raw)
 
         memory = native(decode_here)
         client.sendto(b"x", ("::1", port_of(server)))
         (one,) = received(memory, server)
-        return weakref.ref(one.path), weakref.ref(decode_here)
+        return weakref.ref(one.flow), weakref.ref(decode_here)
 
     way, function = made()
     gc.collect()
@@ -319,7 +319,7 @@ def test_a_cycle_through_decode_is_collected(server: socket.socket, client: sock
 
 
 def test_nothing_is_left_behind(server: socket.socket, client: socket.socket) -> None:
-    def decode_or_fail(raw: bytes) -> Path:
+    def decode_or_fail(raw: bytes) -> Flow:
         if raw[15] == 1:
             return decode(raw)
         raise LookupError

@@ -238,10 +238,10 @@ async def echo():
         assert server._socket.family == socket.AF_INET
         client.send([to("127.9.9.9", server.port, hop_limit=7)])
         request = await only(server)
-        assert str(request.path.destination) == "127.9.9.9" and request.path.interface == 1, request.path
+        assert str(request.flow.destination) == "127.9.9.9" and request.flow.interface == 1, request.flow
         assert request.read_hop_limit() == 7 and request.read_timestamp() is not None
         server.send([answer(request)])
-        assert str((await only(client)).path.peer) == "127.9.9.9"
+        assert str((await only(client)).flow.peer) == "127.9.9.9"
         try:
             server.send([to("::1", 9)])
         except Unreachable as error:
@@ -253,7 +253,7 @@ async def echo():
     with closing(platform().open_tcp(0)) as listener:
         stream = await trio.open_tcp_stream("127.9.9.9", listener.port)
         accepted = await listener.accept()
-        assert str(accepted.path.destination) == "127.9.9.9" and accepted.path.interface == 1, accepted.path
+        assert str(accepted.flow.destination) == "127.9.9.9" and accepted.flow.interface == 1, accepted.flow
         await stream.aclose()
         await accepted.stream.aclose()
     print("echo works")
@@ -285,7 +285,7 @@ async def test_a_host_with_ipv6_disabled() -> None:
         with closing(platform.open_udp(0)) as server, closing(platform.open_udp(0)) as client:
             client.send([to("127.3.3.3", server.port)])
             server.send([answer(await only(server))])
-            assert (await only(client)).path.peer == ip_address("127.3.3.3")
+            assert (await only(client)).flow.peer == ip_address("127.3.3.3")
 
 
 @pytest.mark.lab
@@ -297,4 +297,4 @@ async def test_a_host_without_ipv4_addresses() -> None:
         with closing(platform.open_udp(0)) as server, closing(platform.open_udp(0)) as client:
             client.send([to("fd00::3", server.port)])
             server.send([answer(await only(server))])
-            assert (await only(client)).path.peer == ip_address("fd00::3")
+            assert (await only(client)).flow.peer == ip_address("fd00::3")

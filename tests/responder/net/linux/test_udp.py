@@ -19,12 +19,10 @@ if sys.platform != "linux":
 from responder.datagram import Interface, Via
 from responder.errors import MessageTooLong, NetworkError, SendError, SendRefused, Unreachable
 from responder.net import cmsg
-from responder.net.linux import batch, batched
 from responder.net.linux import platform as linux_platform
 from responder.net.linux import udp as linux_udp
-from responder.net.linux.batched import BatchedSocket
 from responder.net.linux.platform import LinuxPlatform
-from responder.net.linux.udp import LinuxSocket, advance_drops, decode_path, encode_route
+from responder.net.linux.udp import LinuxSocket, advance_drops, decode_flow, encode_route
 from responder.net.posix import udp
 from responder.net.types import Membership, Route
 
@@ -49,23 +47,23 @@ def in_pktinfo(interface: int, spec_dst: str, destination: str) -> bytes:
     ],
 )
 def test_an_ipv4_way(spec_dst: str, destination: str, via: Via, local: str | None) -> None:
-    path = decode_path(("::ffff:10.0.0.9", 0, in_pktinfo(3, spec_dst, destination)))
-    assert (path.peer, path.scope_id, path.interface) == (ip_address("10.0.0.9"), 0, 3)
-    assert (path.destination, path.via) == (ip_address(destination), via)
-    assert path.local == (ip_address(local) if local else None)
+    flow = decode_flow(("::ffff:10.0.0.9", 0, in_pktinfo(3, spec_dst, destination)))
+    assert (flow.peer, flow.scope_id, flow.interface) == (ip_address("10.0.0.9"), 0, 3)
+    assert (flow.destination, flow.via) == (ip_address(destination), via)
+    assert flow.local == (ip_address(local) if local else None)
 
 
 @pytest.mark.parametrize(("destination", "via"), [("fe80::1", Via.UNICAST), ("ff02::fb", Via.MULTICAST)])
 def test_an_ipv6_way(destination: str, via: Via) -> None:
     pktinfo = ip_address(destination).packed + (4).to_bytes(4, sys.byteorder)
-    path = decode_path(("fe80::9", 4, pktinfo))
-    assert (path.peer, path.scope_id, path.interface) == (ip_address("fe80::9"), 4, 4)
-    assert (path.destination, path.via, path.local) == (ip_address(destination), via, None)
+    flow = decode_flow(("fe80::9", 4, pktinfo))
+    assert (flow.peer, flow.scope_id, flow.interface) == (ip_address("fe80::9"), 4, 4)
+    assert (flow.destination, flow.via, flow.local) == (ip_address(destination), via, None)
 
 
 def test_a_way_without_pktinfo() -> None:
-    path = decode_path(("::ffff:10.0.0.9", 0, b""))
-    assert (path.peer, path.destination, path.interface, path.via) == (ip_address("10.0.0.9"), None, 0, None)
+    flow = decode_flow(("::ffff:10.0.0.9", 0, b""))
+    assert (flow.peer, flow.destination, flow.interface, flow.via) == (ip_address("10.0.0.9"), None, 0, None)
 
 
 def test_an_ipv4_route_is_encoded_for_either_socket() -> None:
@@ -103,10 +101,10 @@ def test_the_drop_counter_wraps() -> None:
     assert advance_drops(10, 9) == 10
 
 
-MODULES = [linux_udp, batch, batched, *filter(None, [linux_platform.compiled])]
+MODULES = [linux_udp, *filter(None, [linux_platform.compiled])]
 
 
-@pytest.fixture(params=["compiled", "python", "off"])
+@pytest.fixture(params=["compiled", "off"])
 def batching(request: pytest.FixtureRequest) -> str:
     if request.param == "compiled" and linux_platform.compiled is None:
         pytest.skip("the compiled modules were not built")
@@ -121,7 +119,7 @@ async def test_tables_that_peers_can_fill_are_bounded(monkeypatch: pytest.Monkey
         for number in range(1, 30):
             client.send([to(f"127.0.0.{number}", server.port)] * 2)
             await drained(server, 2)
-        assert len(server._ways if isinstance(server, BatchedSocket) else server._paths) <= 4
+        assert len(server._flows) <= 4
         assert len(getattr(client, "_encoded", client._routes)) <= 4
 
 
@@ -144,7 +142,7 @@ async def test_lost_control_messages_leave_the_payload_whole(monkeypatch: pytest
         client.send([to("::1", server.port)])
         request = await only(server)
         assert (request.payload, request.truncated, request.read_hop_limit()) == (b"x", False, None)
-        assert (request.path.destination, request.path.interface) == (None, 0)
+        assert (request.flow.destination, request.flow.interface) == (None, 0)
 
 
 async def test_drops_for_want_of_room_are_counted(monkeypatch: pytest.MonkeyPatch, batching: str) -> None:
@@ -160,7 +158,7 @@ async def test_drops_for_want_of_room_are_counted(monkeypatch: pytest.MonkeyPatc
         for address in ("::1", "127.0.0.1"):
             client.send([to(address, server.port, hop_limit=33)] * 3)
             for request in await drained(server, 3):
-                assert (str(request.path.destination), request.read_hop_limit()) == (address, 33)
+                assert (str(request.flow.destination), request.read_hop_limit()) == (address, 33)
                 assert request.read_timestamp() is not None
         assert server.kernel_drops == flood - got
 

@@ -8,7 +8,7 @@ import pytest
 
 from responder.datagram import Interface
 from responder.net.types import Membership
-from responder.net.windows.memberships import Groups
+from responder.net.windows.memberships import WindowsMemberships
 from responder.net.windows.winsock_types import (
     AF_INET,
     AF_INET6,
@@ -94,7 +94,7 @@ def test_joined_and_left_by_one_form(
     refused: dict[tuple[int, int], int], wanted: Membership, level: int, join: int, leave: int, argument: bytes
 ) -> None:
     sock = FakeSocket(refused=refused)
-    groups = Groups(sock)
+    groups = WindowsMemberships(sock)
     groups.join(wanted, LINK)
     groups.join(wanted, LINK)  # once is enough
     # By then it may be that the interface has lost the address, and that the other form would be taken.
@@ -108,7 +108,7 @@ def test_joined_and_left_by_one_form(
 @pytest.mark.parametrize("refused", [{(IPPROTO_IP, MCAST_JOIN_GROUP): 10055}, {**REFUSED, (IPPROTO_IP, 12): 10055}])
 def test_a_refusal_is_raised_and_nothing_remembered(refused: dict[tuple[int, int], int]) -> None:
     sock = FakeSocket(refused=refused)
-    groups = Groups(sock)
+    groups = WindowsMemberships(sock)
     with pytest.raises(OSError, match="10055"):
         groups.join(membership("239.255.70.7"), LINK)
     assert sock.log == []
@@ -119,4 +119,4 @@ def test_a_refusal_is_raised_and_nothing_remembered(refused: dict[tuple[int, int
 
 def test_an_ipv4_group_needs_an_address_on_the_link() -> None:
     with pytest.raises(OSError, match="no IPv4 address"):
-        Groups(FakeSocket()).join(membership("239.255.70.7"), Interface(3, "bare"))
+        WindowsMemberships(FakeSocket()).join(membership("239.255.70.7"), Interface(3, "bare"))

@@ -38,20 +38,20 @@ from .windows_host import PEER4, PEER6, Host, pktinfo4, pktinfo6
         [(99, 1, b"unknown"), pktinfo4("10.71.0.1", 3), (IPPROTO_IP, IP_PKTINFO, b"short")],
     ],
 )
-def test_either_form_of_pktinfo_or_both(messages: list[cmsg.Message]) -> None:
+def test_either_form_of_pktinfo_or_both(messages: list[cmsg.ControlMessage]) -> None:
     sock, fake = Host().open()
     fake.arrivals.append(Arrived(b"x", sender(PEER4), ABI.encode(messages)))
     (received,) = sock.receive(8)
-    path = received.path
-    assert (path.peer, path.destination, path.interface) == (ip_address("10.71.0.9"), ip_address("10.71.0.1"), 3)
-    assert (path.scope_id, path.via, received.peer_port, received.truncated) == (0, None, 4000, False)
+    flow = received.flow
+    assert (flow.peer, flow.destination, flow.interface) == (ip_address("10.71.0.9"), ip_address("10.71.0.1"), 3)
+    assert (flow.scope_id, flow.via, received.peer_port, received.truncated) == (0, None, 4000, False)
 
 
 def test_a_datagram_may_come_without_control_messages() -> None:
     sock, fake = Host().open()
     fake.arrivals.append(Arrived(b"x", sender(PEER4)))
     (received,) = sock.receive(8)
-    assert (received.path.destination, received.path.interface, received.path.via) == (None, 0, None)
+    assert (received.flow.destination, received.flow.interface, received.flow.via) == (None, 0, None)
 
 
 @pytest.mark.parametrize(
@@ -64,10 +64,10 @@ def test_a_datagram_may_come_without_control_messages() -> None:
         (pktinfo6("fe80::1", 3), Via.UNICAST),
     ],
 )
-def test_how_it_was_addressed(message: cmsg.Message, via: Via | None) -> None:
+def test_how_it_was_addressed(message: cmsg.ControlMessage, via: Via | None) -> None:
     sock, fake = Host().open()
     fake.arrivals.append(Arrived(b"x", sender(PEER4), ABI.encode([message])))
-    assert sock.receive(8)[0].path.via is via
+    assert sock.receive(8)[0].flow.via is via
 
 
 def test_a_link_local_sender_has_its_scope_and_others_none() -> None:
@@ -75,7 +75,7 @@ def test_a_link_local_sender_has_its_scope_and_others_none() -> None:
     fake.arrivals.extend(
         [Arrived(b"", sender(PEER6, scope_id=3)), Arrived(b"", sender(ip_address("fd71::9"), scope_id=3))]
     )
-    assert [received.path.scope_id for received in sock.receive(8)] == [3, 0]
+    assert [received.flow.scope_id for received in sock.receive(8)] == [3, 0]
 
 
 def test_the_hop_limit_is_told_where_it_comes() -> None:
@@ -118,12 +118,12 @@ def test_one_way_is_one_path_and_the_table_is_bounded() -> None:
     sock, fake = Host().open()
     fake.arrivals.extend(Arrived(b"x", sender(PEER4, port=port)) for port in (1, 2))
     first, second = sock.receive(8)
-    assert first.path is second.path
+    assert first.flow is second.flow
     assert (first.peer_port, second.peer_port) == (1, 2)
     for start in range(0, 5000, 1000):
         fake.arrivals.extend(Arrived(b"x", sender(ip_address(start + n))) for n in range(1000))
         assert len(sock.receive(1000)) == 1000
-    assert len(sock._paths) <= 4096
+    assert len(sock._flows) <= 4096
 
 
 def test_truncation_is_told() -> None:
@@ -159,7 +159,7 @@ def test_truncation_is_told() -> None:
         (Route(ip_address("10.71.0.9")), ("::ffff:10.71.0.9", 0), []),
     ],
 )
-def test_what_a_route_becomes(route: Route, name: tuple[str, int], control: list[cmsg.Message]) -> None:
+def test_what_a_route_becomes(route: Route, name: tuple[str, int], control: list[cmsg.ControlMessage]) -> None:
     sock, fake = Host().open()
     assert sock.send([Transmit(b"x", route, 53), Transmit(b"y", route, 54)]) == 2
     for sent, port in zip(fake.sent, (53, 54), strict=True):

@@ -37,9 +37,9 @@ class Host(WindowsPlatform):
         return self.open_udp(7007), self.winsock
 
 
-def pktinfo4(address: str, index: int) -> cmsg.Message:
+def pktinfo4(address: str, index: int) -> cmsg.ControlMessage:
     return IPPROTO_IP, IP_PKTINFO, cmsg.pack_in_pktinfo_windows(IPv4Address(address), index)
 
 
-def pktinfo6(address: str, index: int) -> cmsg.Message:
+def pktinfo6(address: str, index: int) -> cmsg.ControlMessage:
     return IPPROTO_IPV6, IPV6_PKTINFO, cmsg.pack_in6_pktinfo(IPv6Address(address), index)
