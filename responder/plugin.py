@@ -266,16 +266,16 @@ class Network(Protocol):
         payload: bytes,
         *,
         to: Peer | IPAddress | str,
-        on: Interface | int | str | None = None,
+        interface: Interface | int | str | None = None,
         service: str = "default",
         hop_limit: int | None = None,
     ) -> None:
         """Send unasked, from a service's port.
 
-        `to` without a port means the service's own.  A group or a broadcast address needs `on`, the interface to send
-        from; the source is that interface's own address of the right family and scope.  For a unicast address the
-        routing table chooses, unless `on` is given.  Raises ValueError for what can't be meant (no such interface, a
-        group without `on`), `responder.errors.SendError` for what the system refuses.
+        `to` without a port means the service's own.  A group or a broadcast address needs `interface`, the
+        one to send from; the source is that interface's own address of the right family and scope.  For a unicast
+        address the routing table chooses, unless `interface` is given.  Raises ValueError for what can't be meant (no
+        such interface, a group without `interface`), `responder.errors.SendError` for what the system refuses.
         """
 
 

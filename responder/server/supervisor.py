@@ -222,7 +222,7 @@ class PluginNetwork:
         payload: bytes,
         *,
         to: Peer | IPAddress | str,
-        on: Interface | int | str | None = None,
+        interface: Interface | int | str | None = None,
         service: str = "default",
         hop_limit: int | None = None,
     ) -> None:
@@ -232,13 +232,13 @@ class PluginNetwork:
             raise ValueError(f"port {number} can't be sent to")
         if hop_limit is not None and not 1 <= hop_limit <= 0xFF:
             raise ValueError(f"hop_limit: expected 1..255, got {hop_limit}")
-        found = None if on is None else self._find(on)
+        found = None if interface is None else self._find(interface)
         if (
             found is None
             and (needs_interface(address) or self._table.is_broadcast(address))
             and not (isinstance(where, Peer) and where.scope_id)
         ):
-            raise ValueError(f"{address} needs the interface to send on: on=")
+            raise ValueError(f"{address} needs the interface to send out of: interface=")
         port = self._runtime.port_of(service, address)
         if port is None:
             raise ValueError(f"{self.instance}: no address of `listen` is an IPv{address.version} one")
@@ -249,8 +249,8 @@ class PluginNetwork:
         await port.sender.send(Outgoing((payload, route, number), counts, outcomes.SENT))
         counts[outcomes.SENT] += 1
 
-    def _find(self, on: Interface | int | str) -> Interface:
-        index = on.index if isinstance(on, Interface) else on
+    def _find(self, interface: Interface | int | str) -> Interface:
+        index = interface.index if isinstance(interface, Interface) else interface
         found = self._table.get(index) if isinstance(index, int) else self._table.named(index)
         if found is None or not self._may_use(found):
             raise ValueError(f"{self.instance}: there is no interface {index!r} that it may use")

@@ -123,7 +123,7 @@ async def bench(
     other.attach(link, *CLIENT)
     # Answers to forged sources have somewhere to go: a gateway that drops them.
     for gateway in GATEWAYS:
-        host.route("default", via=gateway, on=interface)
+        host.route("default", via=gateway, interface=interface)
     async with host.serve(plugin, name=name, state=state, **keys) as server:
         await settled()
         yield Bench(network, link, host, interface, server, other.client())

@@ -67,23 +67,23 @@ class FakeClient:
         to: str,
         port: int,
         *,
-        on: FakeInterface | None = None,
+        interface: FakeInterface | None = None,
         source: str | None = None,
         hop_limit: int | None = None,
     ) -> None:
-        """Send; `on` is the interface, for a group, a broadcast or a link-local address: the only one where it has one.
+        """Send; `interface` is needed for a group, a broadcast or a link-local address: the only one where it has one.
 
         Raises `responder.errors.SendError`.
         """
         destination = to_address(to)
-        index = self._interface_for(destination, on)
+        index = self._interface_for(destination, interface)
         scope_id = index if destination.version == 6 and destination.is_link_local else 0
         route = Route(destination, scope_id, None if source is None else to_address(source), index, hop_limit)
         await self.socket.send_when_ready(Transmit(payload, route, port))
 
-    def _interface_for(self, destination: IPAddress, on: FakeInterface | None) -> int:
-        if on is not None:
-            return on.index
+    def _interface_for(self, destination: IPAddress, interface: FakeInterface | None) -> int:
+        if interface is not None:
+            return interface.index
         if not (destination.is_multicast or destination.is_link_local or destination == LIMITED_BROADCAST):
             return 0
         attached = [each for each in self.host.snapshots() if "loopback" not in each.flags]
@@ -91,7 +91,7 @@ class FakeClient:
             return attached[0].index
         if destination.version == 4 or not (destination.is_link_local or is_link_scope_group(destination)):
             return 0  # the routing table may know
-        raise ValueError(f"{self.host.name} has several interfaces: say by which to reach {destination} (on=)")
+        raise ValueError(f"{self.host.name} has several interfaces: say by which to reach {destination} (interface=)")
 
     async def receive(self) -> Heard:
         """The next datagram, whoever sent it."""
@@ -106,7 +106,7 @@ class FakeClient:
         to: str,
         port: int,
         *,
-        on: FakeInterface | None = None,
+        interface: FakeInterface | None = None,
         source: str | None = None,
         within: float = 5.0,
     ) -> Heard:
@@ -114,7 +114,7 @@ class FakeClient:
 
         Raises NoAnswer after `within` seconds of trio's clock.
         """
-        await self.send(payload, to, port, on=on, source=source)
+        await self.send(payload, to, port, interface=interface, source=source)
         destination = to_address(to)
         with trio.move_on_after(within):
             while True:
@@ -153,10 +153,10 @@ class FakeClient:
             received.arrived,
         )
 
-    def join(self, group: str, on: FakeInterface, source: str | None = None) -> None:
+    def join(self, group: str, interface: FakeInterface, source: str | None = None) -> None:
         """Hear a group on an interface, of one source or all."""
-        membership = Membership(to_address(group), on.index, None if source is None else to_address(source))
-        self.socket.join(membership, on.snapshot())
+        membership = Membership(to_address(group), interface.index, None if source is None else to_address(source))
+        self.socket.join(membership, interface.snapshot())
 
     def close(self) -> None:
         self.socket.close()

@@ -107,11 +107,11 @@ class FakeHost:
         self.changed(interface)
         return interface
 
-    def route(self, prefix: str, *, on: FakeInterface, via: str | None = None) -> None:
+    def route(self, prefix: str, *, interface: FakeInterface, via: str | None = None) -> None:
         """Reach a prefix (or "default": all of the gateway's family) through a gateway, or right on the link."""
         gateway = None if via is None else to_address(via)
         version = gateway.version if gateway is not None else 4
-        self._routes.append(StaticRoute(prefix_of(prefix, version), on.index, gateway))
+        self._routes.append(StaticRoute(prefix_of(prefix, version), interface.index, gateway))
 
     def client(self, address: str | None = None, port: int = 0) -> FakeClient:
         """A program's socket on this host, bound to an address or to all; port 0: the system chooses."""
@@ -132,11 +132,13 @@ class FakeHost:
         prepared = [prepare(instance) for instance in to_instances(plugins, keys)]
         return serving(prepared, platform=self, grace=grace, settle=settle, state=state)
 
-    async def connect(self, to: str, port: int, *, on: FakeInterface | None = None) -> trio.abc.HalfCloseableStream:
+    async def connect(
+        self, to: str, port: int, *, interface: FakeInterface | None = None
+    ) -> trio.abc.HalfCloseableStream:
         """A TCP connection.  Raises ConnectionRefusedError where nobody listens, OSError where there is no way."""
         await trio.lowlevel.checkpoint()
         destination = to_address(to)
-        hop = self._hop(destination, on.index if on else 0)
+        hop = self._hop(destination, interface.index if interface else 0)
         source = destination if hop is None else hop.source
         arrival = self.loopback if hop is None else self._trace(hop, destination)
         if arrival is None or source is None:

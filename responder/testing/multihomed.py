@@ -44,6 +44,6 @@ class MultihomedNetwork(FakeNetwork):
         )
         client = self.clients[number] = self.host(f"client{number}")
         own = client.attach(link, f"{v4}.9/24", f"{v6}:9/64", "169.254.0.9/16", "fe80::9/64")
-        client.route("default", via=f"{v4}.1", on=own)
-        client.route("default", via="fe80::1", on=own)
+        client.route("default", via=f"{v4}.1", interface=own)
+        client.route("default", via="fe80::1", interface=own)
         self.interfaces[number] = own

@@ -48,7 +48,7 @@ class FakeWorld:
         scoped = way.destination.startswith(("fe80", "ff02", "239."))
         on = self.network.interfaces[way.client] if scoped else None
         for payload in payloads:
-            await client.send(payload, way.destination, port, on=on, source=way.source or None)
+            await client.send(payload, way.destination, port, interface=on, source=way.source or None)
         await settled()
         heard = client.heard()
         client.close()

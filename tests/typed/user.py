@@ -84,7 +84,7 @@ class State(Handler):
     async def run(self, network: Network) -> None:
         async for change in network.changes():
             assert_type(change, InterfaceChange)
-            await network.send(b"", to="239.255.70.7", on=change.interface)
+            await network.send(b"", to="239.255.70.7", interface=change.interface)
             await network.send("text", to="239.255.70.7")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 

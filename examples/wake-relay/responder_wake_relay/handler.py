@@ -103,7 +103,7 @@ async def _send(network: Network, packet: bytes, interface: Interface) -> None:
     """To all on a link, by each family that it has."""
     for to in _everyone(interface):
         try:
-            await network.send(packet, to=to, on=interface)
+            await network.send(packet, to=to, interface=interface)
         except (SendError, ValueError):
             continue  # the link went away just now; the next repetition may find it
 

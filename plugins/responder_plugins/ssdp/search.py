@@ -87,7 +87,7 @@ class Searcher(Plugin):
                     payload = wire.write_search(f"{literal(group).upper()}:{PORT}", self.target, self.mx, NAME)
                     # A link that can't be asked has nothing to show; the others do.
                     with contextlib.suppress(SendError, ValueError):
-                        await network.send(payload, to=Peer(group, PORT), on=index)
+                        await network.send(payload, to=Peer(group, PORT), interface=index)
                         self.asked.add(index)
             if not self.asked:
                 break

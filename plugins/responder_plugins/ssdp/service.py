@@ -227,7 +227,7 @@ class Announcer:
         """One message at one place; a place that refuses (a VPN link may) is named in the log once, not each time."""
         index, group = key
         try:
-            await self.network.send(message, to=group, on=index, service="discovery")
+            await self.network.send(message, to=group, interface=index, service="discovery")
         except ValueError:
             pass  # the interface went, or its address, a moment ago: the change that says so is on its way
         except SendError as error:

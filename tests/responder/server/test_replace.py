@@ -101,7 +101,7 @@ async def test_the_old_run_ends_before_the_new_one_begins(autojump_clock: MockCl
 
     async def slowly(network: Network) -> None:
         await trio.sleep(1)
-        await network.send(b"bye", to="239.1.2.3", on="lan")
+        await network.send(b"bye", to="239.1.2.3", interface="lan")
 
     async with serving(platform, prepared(Counting("old", log, slowly))) as server:
         await server.replace([prepared(Counting("new", log))])
@@ -199,7 +199,7 @@ async def test_a_removed_one_says_goodbye_and_its_port_is_closed(autojump_clock:
     stays = prepared(Counting("stays"), "b", port=7008)
 
     async def bye(network: Network) -> None:
-        await network.send(b"bye", to="239.1.2.3", on="lan")
+        await network.send(b"bye", to="239.1.2.3", interface="lan")
 
     async with serving(platform, prepared(Counting("goes", goodbye=bye)), stays) as server:
         await server.replace([stays])

@@ -151,7 +151,7 @@ async def test_goodbyes_have_the_grace_period_and_no_longer(autojump_clock: Mock
     async def polite(network: Network) -> None:
         said.append(await network.stopping.wait())
         await trio.sleep(1)
-        await network.send(b"bye", to="239.1.2.3", on="lan")
+        await network.send(b"bye", to="239.1.2.3", interface="lan")
         said.append("bye")
 
     async def endless(network: Network) -> None:
@@ -213,8 +213,8 @@ class TestNetwork:
     async def test_a_group_is_sent_to_from_the_interfaces_own_address(self) -> None:
         async def work(network: Network) -> None:
             with assert_checkpoints():
-                await network.send(b"4", to="239.1.2.3", on="lan")
-            await network.send(b"6", to=Peer("ff02::fb", 5353), on=GUEST, hop_limit=255)
+                await network.send(b"4", to="239.1.2.3", interface="lan")
+            await network.send(b"6", to=Peer("ff02::fb", 5353), interface=GUEST, hop_limit=255)
             await network.send(b"far", to=Peer("192.0.2.1", 9))
 
         platform = await self.use(work)
@@ -247,7 +247,7 @@ class TestNetwork:
     )
     async def test_what_cannot_be_meant(self, to: str, on: str | None, message: str) -> None:
         async def work(network: Network) -> None:
-            await network.send(b"x", to=to, on=on)
+            await network.send(b"x", to=to, interface=on)
 
         with pytest.raises(ValueError, match=message):
             await self.use(work, interfaces=["lan"])

@@ -131,12 +131,12 @@ class Beacon(Plugin):
     async def _follow(self, network: Network) -> None:
         async for change in network.changes():
             if change.kind == "up":
-                await network.send(b"hello", to="239.255.70.7", on=change.interface)
+                await network.send(b"hello", to="239.255.70.7", interface=change.interface)
 
     async def _tell(self, network: Network, payload: bytes) -> None:
         for interface in network.interfaces:
             if "multicast" in interface.flags and interface.is_working:
-                await network.send(payload, to="239.255.70.7", on=interface)
+                await network.send(payload, to="239.255.70.7", interface=interface)
 
 
 async def _cancel_on_stop(network: Network, scope: trio.CancelScope) -> None:

@@ -25,7 +25,7 @@ async def source_of_answer(network: MultihomedNetwork, way: Way) -> str:
     """Where the answer to a way of asking comes from; "" for silence."""
     client = network.clients[way.client].client()
     on = network.interfaces[way.client] if way.destination.startswith(ON_LINK) else None
-    await client.send(b"x", way.destination, PORT, on=on, source=way.source or None)
+    await client.send(b"x", way.destination, PORT, interface=on, source=way.source or None)
     await settled()
     heard = client.heard()
     client.close()
@@ -135,10 +135,10 @@ async def test_routers_forward_until_the_hop_limit_ends(fake_network: FakeNetwor
         fake_network.host("router", forwards=True),
         fake_network.host("server"),
     )
-    host.route("default", via="10.0.0.1", on=host.attach(near, "10.0.0.9/24"))
+    host.route("default", via="10.0.0.1", interface=host.attach(near, "10.0.0.9/24"))
     router.attach(near, "10.0.0.1/24")
     router.attach(far, "10.1.0.1/24")
-    server.route("10.0.0.0/24", via="10.1.0.1", on=server.attach(far, "10.1.0.2/24"))
+    server.route("10.0.0.0/24", via="10.1.0.1", interface=server.attach(far, "10.1.0.2/24"))
     async with server.serve(Echo()):
         client = host.client()
         assert (await client.ask(b"x", "10.1.0.2", 7007)).hop_limit == 63
@@ -194,9 +194,9 @@ async def test_groups_are_heard_where_they_are_joined_only(multihomed_network: M
     other = multihomed_network.server.client(port=9)
     own = {each.name: each for each in multihomed_network.numbered[1].interfaces if each.host is not host}
     sender = host.client()
-    await sender.send(b"early", "239.255.70.7", 9, on=first)
+    await sender.send(b"early", "239.255.70.7", 9, interface=first)
     other.join("239.255.70.7", own["link1"])
-    await sender.send(b"heard", "239.255.70.7", 9, on=first)
+    await sender.send(b"heard", "239.255.70.7", 9, interface=first)
     await multihomed_network.clients[2].client().send(b"other link", "239.255.70.7", 9)
     heard = other.heard()
     assert [each.payload for each in heard] == [b"heard"]
