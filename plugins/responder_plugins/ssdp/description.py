@@ -16,8 +16,8 @@ import attrs
 
 from responder import ConfigError, Context, IPAddress
 
-from .messages import literal
 from .options import ADDRESS, Device, ServiceType, walk
+from .writer import literal
 
 DEVICE: Final = "urn:schemas-upnp-org:device-1-0"
 SERVICE: Final = "urn:schemas-upnp-org:service-1-0"

@@ -1,7 +1,7 @@
-"""What answers for SSDP: searches by datagram, descriptions by HTTP; what announces is `service`.
+"""What answers for SSDP: searches by datagram, descriptions by HTTP; what announces is `announcer`.
 
 Nothing is ever sent to an address that a message names: an answer goes to the peer, an announcement to the groups.
-This file refuses to know the bytes of messages (`wire`, `messages`) and who goes first in a rush (`admission`).
+This file refuses to know the bytes of messages (`message`, `writer`) and who goes first in a rush (`admission`).
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ import trio
 
 from responder import PASS, Answer, Connection, Context, Datagram, Handler, IPAddress, Network, Pass, Via
 
-from . import web, wire
+from . import web
 from .admission import MAX_CONNECTIONS, Admission, Place, Places
+from .announcer import Announcer, Uniform
 from .description import describe, seen_by
 from .identity import BootId
-from .messages import Writer
-from .service import Announcer, Uniform
+from .message import Malformed, Search, read_search
 from .targets import Index, Match, Root, matches_of
+from .writer import Writer
 
 if TYPE_CHECKING:
     from . import Ssdp
@@ -68,12 +69,12 @@ class SsdpHandler(Handler):
     def respond(self, request: Datagram) -> Answer:
         """Answer a search.  Raises PeerError for what is no readable message, or a multicast search without MX."""
         try:
-            return self._respond(request, wire.read_search(request.payload))
-        except wire.Malformed as error:
+            return self._respond(request, read_search(request.payload))
+        except Malformed as error:
             self.counted[error.kind] += 1
             raise
 
-    def _respond(self, request: Datagram, search: wire.Search | None) -> Answer:
+    def _respond(self, request: Datagram, search: Search | None) -> Answer:
         if search is None:
             return PASS
         address: IPAddress | None = request.destination
@@ -81,7 +82,7 @@ class SsdpHandler(Handler):
         if request.via is not Via.UNICAST:
             if search.mx is None:
                 # UDA 2.0 section 1.3.3: silently discard.
-                raise wire.Malformed("a multicast search without MX", "no-mx")
+                raise Malformed("a multicast search without MX", "no-mx")
             address = request.interface.source_for(request.peer.address)
             window = float(search.mx)
         matches = self.index.find(search.target)

@@ -19,10 +19,10 @@ import trio
 
 from responder import Answer, Datagram, Network, Peer, PeerError, Plugin, ResponderError, SendError, Service, serve
 
-from . import wire
-from .messages import literal
-from .service import places_of
+from .announcer import places_of
+from .message import read_message, write_search
 from .targets import ALL
+from .writer import literal
 
 PORT: Final = 1900
 
@@ -71,7 +71,7 @@ class Searcher(Plugin):
 
     def respond(self, request: Datagram) -> Answer:
         """Take an answer.  Raises PeerError for what is none."""
-        message = wire.read_message(request.payload)
+        message = read_message(request.payload)
         if message.start.split()[:2] not in (["HTTP/1.1", "200"], ["HTTP/1.0", "200"]):
             raise PeerError("no answer to a search")
         texts = [_printable(message.headers.get(name, "")) for name in ("usn", "location", "server")]
@@ -84,7 +84,7 @@ class Searcher(Plugin):
         for _ in range(SEARCHES):
             for interface in network.interfaces:
                 for index, group in places_of(interface):
-                    payload = wire.write_search(f"{literal(group).upper()}:{PORT}", self.target, self.mx, NAME)
+                    payload = write_search(f"{literal(group).upper()}:{PORT}", self.target, self.mx, NAME)
                     # A link that can't be asked has nothing to show; the others do.
                     with contextlib.suppress(SendError, ValueError):
                         await network.send(payload, to=Peer(group, PORT), interface=index)

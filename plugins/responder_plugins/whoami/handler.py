@@ -1,6 +1,6 @@
 """What answers for whoami: facts about the request, told in DNS over UDP and TCP.
 
-It refuses to keep any state about clients.  Bytes are the business of `wire`.
+It refuses to keep any state about clients.  Bytes are the business of `message`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import trio
 
 from responder import Answer, Connection, Datagram, Handler, PeerError, Via
 
-from . import wire
+from .message import TCP, Facts, answer
 
 IDLE: Final = 10.0
 """Seconds within which a TCP client must have sent its next query and taken the answer (RFC 7766 section 6.2.3)."""
@@ -24,7 +24,7 @@ class WhoamiHandler(Handler):
 
     def respond(self, request: Datagram) -> Answer:
         """Raises PeerError for what is no query."""
-        return wire.answer(request.payload, facts(request, request.via))
+        return answer(request.payload, facts(request, request.via))
 
     async def converse(self, connection: Connection) -> None:
         """Answer queries, each behind its length in two bytes (RFC 7766 section 8), until the client ends or idles."""
@@ -37,7 +37,7 @@ class WhoamiHandler(Handler):
                 if reader.ended:
                     return
                 try:
-                    reply = wire.answer(query, known, stream=True)
+                    reply = answer(query, known, stream=True)
                 except PeerError:
                     return  # what follows on this connection can't be trusted to be a query either
                 await connection.stream.send_all(len(reply).to_bytes(2) + reply)
@@ -45,7 +45,7 @@ class WhoamiHandler(Handler):
                 return
 
 
-def facts(request: Datagram | Connection, via: Via) -> wire.Facts:
+def facts(request: Datagram | Connection, via: Via) -> Facts:
     """What the request tells: the address that was asked, and texts about its way.
 
     For a group or a broadcast address it is the arrival interface's own address, since that is where the host can be
@@ -58,7 +58,7 @@ def facts(request: Datagram | Connection, via: Via) -> wire.Facts:
         f"port={request.peer.port}",
         f"via={via}",
     )
-    return wire.Facts(address, [text.encode(errors="surrogateescape") for text in texts])
+    return Facts(address, [text.encode(errors="surrogateescape") for text in texts])
 
 
 class _Reader:
@@ -72,7 +72,7 @@ class _Reader:
     async def exactly(self, size: int) -> bytes:
         """The next `size` bytes, or fewer where the stream has ended."""
         while len(self._held) < size and not self.ended:
-            data = await self._stream.receive_some(wire.TCP)
+            data = await self._stream.receive_some(TCP)
             self.ended = not data
             self._held += data
         taken = bytes(self._held[:size])

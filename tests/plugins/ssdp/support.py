@@ -16,7 +16,7 @@ import attrs
 import trio
 from responder_plugins.ssdp import Device, Ssdp
 from responder_plugins.ssdp.handler import SsdpHandler
-from responder_plugins.ssdp.wire import Message, read_message
+from responder_plugins.ssdp.message import Message, read_message
 
 from responder import Context, Datagram, Interface, Peer, Via
 from responder.config.instance import Instance, Prepared

@@ -18,7 +18,7 @@ from responder.dispatch import outcomes
 from tests.fakes import FakeReceived, flow
 
 from .support import BASIC, GROUP, LAMP, ROOT_UUID, SINGLE, handler_of, multicast, request_for, search, serving
-from .test_wire import HOSTILE
+from .test_message import HOSTILE
 
 OWN_LOCATION = attrs.evolve(SINGLE, location="http://{address}:8080/device.xml")
 CALM = 5.0

@@ -15,7 +15,7 @@ from responder.daemon.status import About, take
 
 from .support import BASIC, LAMP, SINGLE, handler_of, multicast, request_for, search, serving
 from .test_description import connection_of
-from .test_wire import HOSTILE
+from .test_message import HOSTILE
 
 CALM = 5.0
 """Seconds after which the first announcements are done."""

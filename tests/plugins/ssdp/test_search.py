@@ -10,14 +10,14 @@ import pytest
 import trio
 from click.testing import CliRunner
 from responder_plugins.ssdp import search
+from responder_plugins.ssdp.message import Search, read_search, write_message
 from responder_plugins.ssdp.search import MAX_FOUND, Found, Searcher
-from responder_plugins.ssdp.wire import Search, read_search, write_message
 from trio.testing import MockClock
 
 from responder import Datagram, Peer, PeerError, SendRefused, serve
 from tests.fakes import GUEST, LAN, LOOPBACK, FakePlatform, FakeReceived, flow
 
-from .test_announcing import PLACES
+from .test_announcer import PLACES
 
 USN = "uuid:2fac1234-31f8-11b4-a222-08002b34c003"
 

@@ -12,8 +12,8 @@ import attrs
 import pytest
 import trio
 from responder_plugins.ssdp import Ssdp
-from responder_plugins.ssdp.messages import literal
-from responder_plugins.ssdp.service import FIRST_WAIT, places_of
+from responder_plugins.ssdp.announcer import FIRST_WAIT, places_of
+from responder_plugins.ssdp.writer import literal
 from trio.testing import MockClock
 
 from responder import Interface, InterfaceAddress, SendRefused

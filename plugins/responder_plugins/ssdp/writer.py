@@ -14,7 +14,7 @@ import attrs
 
 from responder import IPAddress
 
-from . import wire
+from .message import write_message
 from .options import ADDRESS
 from .targets import Match, Root
 
@@ -48,7 +48,7 @@ class Writer:
 
     def answer(self, match: Match, address: IPAddress) -> bytes:
         """The answer to a search (section 1.3.3)."""
-        return wire.write_message(
+        return write_message(
             "HTTP/1.1 200 OK",
             {
                 "CACHE-CONTROL": f"max-age={self.max_age}",
@@ -114,7 +114,7 @@ class Writer:
         return self.device_port if self.device_port in SEARCH_PORTS else None
 
     def _notify(self, match: Match, group: IPAddress, kind: str, headers: dict[str, object]) -> bytes:
-        return wire.write_message(
+        return write_message(
             "NOTIFY * HTTP/1.1",
             {
                 "HOST": f"{literal(group).upper()}:{self.port}",

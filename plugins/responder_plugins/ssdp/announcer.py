@@ -23,8 +23,8 @@ from responder import Interface, IPAddress, Network, SendError
 from responder.datagram import ChangeKind, InterfaceChange
 
 from .identity import BootId
-from .messages import Writer
 from .targets import Match
+from .writer import Writer
 
 GROUPS: Final = tuple(map(ip_address, ("239.255.255.250", "ff02::c", "ff05::c")))
 """UDA 2.0 section 1.2.2 and annex A."""

@@ -7,7 +7,7 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from responder_plugins.ssdp.wire import MAX_MESSAGE, Search, read_message, read_search, write_message, write_search
+from responder_plugins.ssdp.message import MAX_MESSAGE, Search, read_message, read_search, write_message, write_search
 
 from responder import PeerError
 
