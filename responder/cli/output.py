@@ -1,4 +1,4 @@
-"""What the commands share for a terminal: tables, JSON, and how they end.
+"""What the commands share for a terminal: tables, JSON, times and counts in words, and how they end.
 
 What they show may be others' words (a peer's, a plugin's, an interface's name), so nothing of it reaches the terminal
 raw.  This file refuses to know commands and what they show.
@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, NoReturn
 
 import click
@@ -58,3 +59,29 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, number
     # Names are the system's and others': neither markup nor emoji codes.
     width = None if sys.stdout.isatty() else PIPE_WIDTH
     Console(markup=False, emoji=False, highlight=False, width=width).print(table)
+
+
+def duration(seconds: float) -> str:
+    """A time span in its two highest units, or a short one in milli- or microseconds."""
+    if seconds < 0.001:
+        return f"{seconds * 1e6:.0f} us"
+    if seconds < 1:
+        return f"{seconds * 1e3:.3g} ms"
+    whole = int(seconds)
+    units = [(whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "min"), (whole % 60, "s")]
+    while len(units) > 1 and not units[0][0]:
+        units.pop(0)
+    return " ".join(f"{count} {unit}" for count, unit in units[:2])
+
+
+def clock(timestamp: float, timespec: str = "seconds") -> str:
+    """In the reader's own time zone, with the day where it is not today."""
+    moment = datetime.fromtimestamp(timestamp).astimezone()
+    day = "" if moment.date() == datetime.now().astimezone().date() else f"{moment:%Y-%m-%d} "
+    return f"{day}{moment.time().isoformat(timespec)}"
+
+
+def counts(by_outcome: Mapping[str, int], but: str = "") -> str:
+    """Counts in words, the highest first."""
+    ordered = sorted(by_outcome.items(), key=lambda item: -item[1])
+    return ", ".join(f"{outcome} {count}" for outcome, count in ordered if outcome != but)

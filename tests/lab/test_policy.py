@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from responder.cli.operate import trace_line
+from responder.cli.trace import trace_line
 from responder.daemon.control import ask
 from responder.dispatch.budget import MAX_BUCKETS
 

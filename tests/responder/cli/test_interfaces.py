@@ -1,7 +1,8 @@
-"""`responderd interfaces --watch`, on a fake host and a fake clock."""
+"""`responderd interfaces`, on a fake host and, with --watch, a fake clock."""
 
 from __future__ import annotations
 
+import errno
 import json
 
 import attrs
@@ -11,8 +12,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from responder import net
 from responder.cli import interfaces
-from responder.datagram import InterfaceAddress
+from responder.datagram import Interface, InterfaceAddress
+from responder.errors import NetworkError
 from tests.fakes import GUEST, LAN, FakePlatform
+
+from .support import call
 
 
 @pytest.fixture
@@ -61,3 +65,64 @@ async def test_as_json(platform: FakePlatform, capsys: pytest.CaptureFixture[str
     assert lines[1]["interface"]["addresses"] == [{"address": "10.8.0.1", "prefix_length": 32, "peer": "10.71.0.1"}]
     assert lines[2]["old_name"] == "lan"
     assert lines[3]["address"] == {"address": "10.71.0.2", "prefix_length": 24}
+
+
+TABLE = (
+    Interface(
+        index=2,
+        name="eth0 [x] :smile:",
+        flags=frozenset({"up", "multicast"}),
+        mtu=1500,
+        addresses=(InterfaceAddress("192.0.2.7", 24), InterfaceAddress("fe80::1", 64)),
+    ),
+    Interface(index=1, name="lo", flags=frozenset({"up", "loopback"}), mtu=65536),
+)
+
+
+@pytest.fixture
+def table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(net, "platform", lambda: FakePlatform(tables=[TABLE]))
+
+
+@pytest.mark.usefixtures("table")
+def test_interfaces_as_json_is_json_alone() -> None:
+    result = call("interfaces", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == [
+        {"index": 1, "name": "lo", "flags": ["loopback", "up"], "mtu": 65536, "link_address": "", "addresses": []},
+        {
+            "index": 2,
+            "name": "eth0 [x] :smile:",
+            "flags": ["multicast", "up"],
+            "mtu": 1500,
+            "link_address": "",
+            "addresses": [
+                {"address": "192.0.2.7", "prefix_length": 24},
+                {"address": "fe80::1", "prefix_length": 64},
+            ],
+        },
+    ]
+
+
+@pytest.mark.usefixtures("table")
+def test_interfaces_as_a_table() -> None:
+    result = call("interfaces")
+    assert result.exit_code == 0
+    rows = [line.split() for line in result.stdout.splitlines() if line.strip()]
+    assert rows[0] == ["index", "name", "flags", "MTU", "addresses"]
+    assert rows[2:] == [
+        ["1", "lo", "loopback", "up", "65536"],
+        ["2", "eth0", "[x]", ":smile:", "multicast", "up", "1500", "192.0.2.7/24"],
+        ["fe80::1/64"],
+    ]
+    assert "\x1b" not in result.stdout
+
+
+def test_interfaces_that_the_system_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> FakePlatform:
+        raise NetworkError(errno.ENOSYS, "not supported")
+
+    monkeypatch.setattr(net, "platform", refused)
+    result = call("interfaces", "--json")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "not supported" in result.stderr

@@ -1,0 +1,41 @@
+"""`responderd check CONFIG`: everything that is wrong with a configuration."""
+
+# ruff: noqa: PLC0415 - imports within functions: `--help` is to be quick
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..errors import ConfigError, ResponderError
+from .output import exit_with
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path))
+def check(config: Path) -> None:
+    """Say everything that is wrong with CONFIG.  Nothing is bound, and nothing changed."""
+    import trio
+
+    from ..config.divisible import WORKERS_KEY
+    from ..config.reading import load_prepared, unmatched_patterns
+    from ..net import platform
+    from ..net.handover import why_not_shared
+
+    errors: list[ResponderError] = []
+    try:
+        loaded, prepared = trio.run(load_prepared, config)
+        errors += [complaint for each in prepared for complaint in each.complaints]
+        if loaded.daemon.workers > 1 and (reason := why_not_shared()):
+            errors.append(ConfigError(reason, path=WORKERS_KEY))
+        names = [interface.name for interface in trio.run(platform().interfaces)]
+    except ResponderError as error:
+        errors.append(error)
+    if errors:
+        exit_with(errors)
+    for path, pattern in unmatched_patterns(loaded, names):
+        click.echo(f"warning: {path}: {pattern!r} matches no interface now", err=True)
+    count = len(loaded.instances)
+    instances = ", ".join(instance.name for instance in loaded.instances)
+    click.echo(f"{config}: ok: {count} plugin{'s' if count != 1 else ''} ({instances})")

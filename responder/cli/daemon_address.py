@@ -1,0 +1,65 @@
+"""Which running daemon a command talks to: its options `--control` and `--config`, and one question to it."""
+
+# ruff: noqa: PLC0415 - imports within functions: `--help` is to be quick
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import ConfigError, NetworkError, ResponderError
+from .output import exit_with
+
+DEFAULT_CONTROL = Path("/run/responderd.sock")
+CONTROL_VARIABLE = "RESPONDERD_CONTROL"
+
+control_option = click.option(
+    "--control",
+    type=click.Path(path_type=Path),
+    help=f"The daemon's `control` path.  [default: that of --config, ${CONTROL_VARIABLE}, {DEFAULT_CONTROL}]",
+)
+config_option = click.option(
+    "--config", type=click.Path(path_type=Path), help="A configuration, to take its `control` path from."
+)
+
+
+def control_path(control: Path | None, config: Path | None) -> Path:
+    """Where the daemon listens.  Raises ConfigError."""
+    if control is not None:
+        return control
+    if config is not None:
+        return _control_of(config)
+    return Path(os.environ.get(CONTROL_VARIABLE) or DEFAULT_CONTROL)
+
+
+def _control_of(config: Path) -> Path:
+    """The key alone: a daemon can be asked even where its config has become wrong meanwhile.  Raises ConfigError."""
+    import tomllib
+
+    try:
+        control = tomllib.loads(config.read_text(encoding="utf-8-sig")).get("daemon", {}).get("control")
+    except OSError as error:
+        raise ConfigError(f"can't be read: {error.strerror}", file=config) from error
+    except (ValueError, AttributeError) as error:
+        raise ConfigError(f"can't be read: {error}", file=config) from error
+    if not isinstance(control, str):
+        raise ConfigError("there is none, so its daemon can't be asked", path="daemon.control", file=config)
+    return config.absolute().parent / control
+
+
+def ask_once(control: Path | None, config: Path | None, request: str, *, timeout: float | None) -> Any:
+    """The daemon's one answer; `timeout` in seconds.  Exits, saying why, where there is none."""
+    from ..daemon.control import ask
+
+    try:
+        path = control_path(control, config)
+        answer = next(ask(path, {"request": request}, timeout=timeout), None)
+    except ResponderError as error:
+        exit_with([error])
+    if answer is None:
+        exit_with([NetworkError(errno.ECONNRESET, f"the daemon at {path} ended before it answered")])
+    return answer[request]

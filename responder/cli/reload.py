@@ -1,0 +1,24 @@
+"""`responderd reload`: have a running daemon read its configuration again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..log import printable
+from .daemon_address import ask_once, config_option, control_option
+from .output import CONFIG_MISTAKE
+
+
+@click.command()
+@control_option
+@config_option
+def reload(control: Path | None, config: Path | None) -> None:
+    """Have a running daemon read its configuration again."""
+    mistakes = ask_once(control, config, "reload", timeout=None)
+    for mistake in mistakes:
+        click.echo(f"error: {printable(mistake)}", err=True)
+    if mistakes:
+        raise SystemExit(CONFIG_MISTAKE)
+    click.echo("reloaded")

@@ -1,0 +1,64 @@
+"""`responderd check`: all mistakes at once, and nothing is bound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from responder import net
+from responder.config import registry
+from responder.net import handover
+from tests.fakes import FakePlatform
+
+from .support import Write, call
+
+pytestmark = pytest.mark.usefixtures("alpha")
+
+
+@pytest.fixture(autouse=True)
+def _host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(net, "platform", FakePlatform)
+
+
+def test_check_says_ok(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "a.zone").touch()
+    file = write("[plugins.sign]\nzone = 'a.zone'\ninterfaces = ['wlan*', 'lo']\n[plugins.echo]\n")
+    result = call("check", file)
+    assert result.exit_code == 0
+    assert result.stdout == f"{file}: ok: 2 plugins (sign, echo)\n"
+    assert result.stderr == "warning: plugins.sign.interfaces[0]: 'wlan*' matches no interface now\n"
+
+
+def test_check_prints_each_mistake_on_a_line(write: Write) -> None:
+    file = write("[plugins.sign]\nprot = 7\n[plugins.ecko]\n")
+    result = call("check", file)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.splitlines() == [
+        f"error: {file}: plugins.sign.prot: unknown key; did you mean 'port'?",
+        f"error: {file}: plugins.sign.zone: missing; expected a file name",
+        f"error: {file}: plugins.ecko: no plugin 'ecko' is installed; did you mean 'echo'? "
+        f"(installed: {', '.join(registry.installed())})",
+    ]
+
+
+def test_check_asks_every_plugin(write: Write, tmp_path: Path) -> None:
+    result = call("check", write("[plugins.sign]\nzone = 'a.zone'\n[plugins.two]\n[plugins.echo]\n"))
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [
+        f"error: {tmp_path / 'a.zone'}: plugins.sign: can't be read: No such file or directory",
+        "error: plugins.two: prepare failed: KeyError: 'k'",
+    ]
+
+
+def test_check_says_where_workers_cannot_be_had(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handover, "why_not_shared", lambda: "not on this system")
+    assert call("check", write("[daemon]\nworkers = 1\n[plugins.echo]\n")).exit_code == 0
+    result = call("check", write("[daemon]\nworkers = 2\n[plugins.echo]\n"))
+    assert (result.exit_code, result.stderr) == (2, "error: daemon.workers: not on this system\n")
+
+
+def test_check_of_a_missing_file() -> None:
+    result = call("check", "missing.toml")
+    assert (result.exit_code, result.stderr) == (2, "error: missing.toml: can't be read: No such file or directory\n")

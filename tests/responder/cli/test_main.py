@@ -1,0 +1,40 @@
+"""The command `responderd` itself: its help, its version, and what its command line may be."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from .support import call
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize("arguments", [["serve"], ["check"], ["run", "a", "b"], ["interfaces", "--jsn"]])
+def test_usage_errors_have_status_2(arguments: list[str]) -> None:
+    assert call(*arguments).exit_code == 2
+
+
+def test_version_and_help() -> None:
+    assert version("responderd") in call("--version").stdout
+    assert {"run", "check", "plugins", "interfaces"} <= set(call("--help").stdout.split())
+
+
+def test_python_m_responder_is_the_command_and_help_imports_little() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    code = (
+        "import runpy, sys\n"
+        "sys.argv = ['responderd', '--help']\n"
+        "try: runpy.run_module('responder', run_name='__main__', alter_sys=True)\n"
+        "except SystemExit: pass\n"
+        "heavy = {'cattrs', 'rich', 'structlog', 'dns', 'trio', 'ifaddr', 'responder.daemon.daemon'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.startswith("Usage: responderd ")
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,18 @@
+"""`responderd reload`: whether the daemon took its config."""
+
+from __future__ import annotations
+
+from .support import FakeDaemon, call
+
+
+class TestReload:
+    def test_done(self, daemon: FakeDaemon) -> None:
+        daemon.answers = [{"reload": []}]
+        result = call("reload")
+        assert (result.exit_code, result.stdout, result.stderr) == (0, "reloaded\n", "")
+
+    def test_refused(self, daemon: FakeDaemon) -> None:
+        daemon.answers = [{"reload": ["plugins.dns.prot: unknown key", "UDP port 53 is taken"]}]
+        result = call("reload")
+        assert result.exit_code == 2
+        assert result.stderr == "error: plugins.dns.prot: unknown key\nerror: UDP port 53 is taken\n"

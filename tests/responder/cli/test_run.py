@@ -1,0 +1,87 @@
+"""`responderd run`: what is served, and the exit status."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from responder.cli import main
+from responder.config.reading import embedded_default
+from responder.daemon import daemon
+from responder.errors import BindError, ConfigError, ConfigErrors
+
+from .support import Write, call
+
+pytestmark = pytest.mark.usefixtures("alpha")
+
+
+def serve(monkeypatch: pytest.MonkeyPatch, outcome: int | BaseException) -> list[Path | None]:
+    """Put a daemon in place that ends like this; the files it is given."""
+    given: list[Path | None] = []
+
+    def fake_run(file: Path | None) -> int:
+        given.append(file)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(daemon, "run", fake_run)
+    return given
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_run_gives_the_daemons_status(monkeypatch: pytest.MonkeyPatch, write: Write, status: int) -> None:
+    given = serve(monkeypatch, status)
+    file = write("[plugins.echo]\nport = 7007\n")
+    assert call("run", file).exit_code == status
+    assert given == [file]
+
+
+def test_run_without_a_config_serves_the_embedded_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = serve(monkeypatch, 0)
+    assert call("run").exit_code == 0
+    assert given == [None]
+    (instance,) = embedded_default().instances
+    assert instance.services[0].port == 5300
+
+
+def test_run_starts_nothing_on_a_bad_config(write: Write) -> None:
+    result = call("run", write("[plugins.echo]\nprot = 7\n[plugins.two]\nport = 1\n"))
+    assert result.exit_code == 2
+    said = result.stderr.splitlines()
+    assert len(said) == 3
+    assert all(line.startswith("error: ") for line in said)
+    assert said[2] == "error: plugins.two: prepare failed: KeyError: 'k'"
+
+
+TAKEN = BindError(errno.EADDRINUSE, "port 53 is taken by named", port=53)
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "lines"),
+    [
+        (TAKEN, 1, ["error: port 53 is taken by named"]),
+        (ExceptionGroup("", [TAKEN, ExceptionGroup("", [TAKEN])]), 1, ["error: port 53 is taken by named"] * 2),
+        (
+            ConfigErrors([ConfigError("a\nb", path="plugins.x"), ConfigError("c")]),
+            2,
+            ["error: plugins.x: a b", "error: c"],
+        ),
+        (ExceptionGroup("", [TAKEN, ConfigError("c")]), 2, ["error: port 53 is taken by named", "error: c"]),
+    ],
+)
+def test_run_tells_whose_fault_it_is_by_its_status(
+    monkeypatch: pytest.MonkeyPatch, write: Write, raised: Exception, status: int, lines: list[str]
+) -> None:
+    serve(monkeypatch, raised)
+    result = call("run", write("[plugins.echo]\n"))
+    assert (result.exit_code, result.stderr.splitlines()) == (status, lines)
+
+
+def test_run_hides_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    serve(monkeypatch, RuntimeError("bug"))
+    with pytest.raises(RuntimeError, match="bug"):
+        CliRunner().invoke(main, ["run"], catch_exceptions=False)
