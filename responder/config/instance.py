@@ -21,18 +21,19 @@ from ..errors import ConfigError, ConfigErrors, PluginError
 from ..log import get_logger
 from ..plugin import Context, Handler, Plugin, Service, Stamp, stamp_of
 from .key_paths import concatenate, did_you_mean, join
-from .option_types import ADDRESSES, LEAVES, Kind, quiet
+from .option_types import (
+    ADDRESSES,
+    LEAVES,
+    Kind,
+    NonNegativeNumber,
+    PositiveDuration,
+    PositiveInteger,
+    PositiveSize,
+    integer,
+    quiet,
+)
 
 _log = get_logger(__name__)
-
-
-def _in_range(low: int, high: int) -> Callable[[int], int]:
-    def read(value: int) -> int:
-        if not low <= value <= high:
-            raise ValueError("")
-        return value
-
-    return read
 
 
 def _read_group(value: datagram.Group | str) -> datagram.Group:
@@ -64,29 +65,14 @@ def _read_pattern(value: str) -> str:
     return value
 
 
-def _read_seconds(value: float) -> float:
-    seconds: float = LEAVES[float].read(value)
-    if seconds <= 0:
-        raise ValueError("")
-    return seconds
-
-
-def _read_bound(value: float) -> float:
-    bound: float = LEAVES[float].read(value)
-    if bound < 0:
-        raise ValueError("")
-    return bound
-
-
 _ADDRESS = LEAVES[frozenset(ADDRESSES)]
 
-PortOption: TypeAlias = Annotated[int, Kind("port (0..65535)", _in_range(0, 0xFFFF), (int,))]
-HopLimit: TypeAlias = Annotated[int, Kind("hop limit (1..255)", _in_range(1, 0xFF), (int,))]
-Count: TypeAlias = Annotated[int, Kind("positive integer", _in_range(1, 2**63), (int,))]
-Bound: TypeAlias = Annotated[float, Kind("non-negative number", _read_bound, (float, int))]
-Seconds: TypeAlias = Annotated[float, Kind("positive number of seconds", _read_seconds, (float, int))]
-Pattern: TypeAlias = Annotated[str, Kind("pattern of interface names", _read_pattern, example="'eth*' or '!docker*'")]
-GroupOption: TypeAlias = Annotated[
+PortNumber: TypeAlias = Annotated[int, integer("port", 0, 0xFFFF)]
+HopLimit: TypeAlias = Annotated[int, integer("hop limit", 1, 0xFF)]
+InterfacePattern: TypeAlias = Annotated[
+    str, Kind("pattern of interface names", _read_pattern, example="'eth*' or '!docker*'")
+]
+MulticastGroup: TypeAlias = Annotated[
     datagram.Group,
     Kind("multicast address", _read_group, (*_ADDRESS.raw, SourceGroup), example="239.255.0.1 or ff02::1234"),
 ]
@@ -108,28 +94,28 @@ class InstanceKeys:
     on_link          only peers on the arrival interface's own links
     rate             answers a second to a source prefix (/24, /56), with a burst of as many; 0: no bound
     amplification    bytes out to a source prefix for each byte in; 0: no bound
-    max_answer       bytes of one answer; a longer one is dropped and counted
+    max_answer       the size of one answer; a longer one is dropped and counted
     max_pending      asynchronous answers in flight; a datagram beyond it is dropped and counted
-    answer_timeout   seconds that an asynchronous answer may take
+    answer_timeout   how long an asynchronous answer may take
     max_connections  TCP connections at a time
     """
 
     use: str | None = None
-    port: PortOption | None = None
-    ports: dict[str, PortOption] | None = None
-    groups: tuple[GroupOption, ...] | dict[str, tuple[GroupOption, ...]] | None = None
+    port: PortNumber | None = None
+    ports: dict[str, PortNumber] | None = None
+    groups: tuple[MulticastGroup, ...] | dict[str, tuple[MulticastGroup, ...]] | None = None
     hop_limit: HopLimit | dict[str, HopLimit] | None = None
     listen: tuple[ListenAddress, ...] = ()
-    interfaces: tuple[Pattern, ...] = ()
+    interfaces: tuple[InterfacePattern, ...] = ()
     allow: tuple[IPNetwork, ...] = ()
     deny: tuple[IPNetwork, ...] = ()
     on_link: bool | None = None
-    rate: Bound | None = None
-    amplification: Bound | None = None
-    max_answer: Count | None = None
-    max_pending: Count = 256
-    answer_timeout: Seconds = 30.0
-    max_connections: Count = 100
+    rate: NonNegativeNumber | None = None
+    amplification: NonNegativeNumber | None = None
+    max_answer: PositiveSize | None = None
+    max_pending: PositiveInteger = 256
+    answer_timeout: PositiveDuration = 30.0
+    max_connections: PositiveInteger = 100
 
 
 INSTANCE_KEYS = frozenset(field.name for field in attrs.fields(InstanceKeys))
@@ -138,8 +124,7 @@ INSTANCE_KEYS = frozenset(field.name for field in attrs.fields(InstanceKeys))
 _ONE_SERVICES_KEYS = {"use", "port", "ports", "groups", "hop_limit"}
 # Of all services of the instance; None leaves each what it is.
 _ALL_SERVICES_KEYS = ("on_link", "rate", "amplification", "max_answer")
-
-
+# Of the instance.
 _OWN_KEYS = INSTANCE_KEYS - _ONE_SERVICES_KEYS - set(_ALL_SERVICES_KEYS)
 
 

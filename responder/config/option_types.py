@@ -160,6 +160,23 @@ def _same(value: Any) -> Any:
     return value
 
 
+def within(read: Callable[[Any], Any], low: float, high: float = math.inf) -> Callable[[Any], Any]:
+    """`read`, refusing what is less than `low` or more than `high`, which the kind's noun should say."""
+
+    def read_within(value: Any) -> Any:
+        number = read(value)
+        if not low <= number <= high:
+            raise ValueError("")
+        return number
+
+    return read_within
+
+
+def integer(noun: str, low: int, high: int) -> Kind:
+    """A kind of integers from `low` to `high`."""
+    return Kind(f"{noun} ({low}..{high})", within(_same, low, high), (int,))
+
+
 ADDRESSES = (IPv4Address, IPv6Address)
 _NETWORKS = (IPv4Network, IPv6Network)
 
@@ -185,6 +202,7 @@ _SIZE_UNITS = {
     "B": 1,
     **{f"{letter}iB": 1 << 10 * power for power, letter in enumerate("KMG", 1)},
     **{f"{letter}B": 1000**power for power, letter in enumerate("kMG", 1)},
+    **{letter: 1000**power for power, letter in enumerate("kMG", 1)},
 }
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]+)")
 
@@ -214,11 +232,21 @@ def _size(value: str | int) -> int:
     return int(size)
 
 
-Duration: TypeAlias = Annotated[float, Kind("duration", _duration, (str, int, float), "'30s', '1h 30m' or 5 (seconds)")]
+_DURATION = Kind("duration", _duration, (str, int, float), "'30s', '1h 30m' or 5 (seconds)")
+_SIZE = Kind("size", _size, (str, int), "'64 KiB', '1.5 MB' or 1500 (bytes)")
+
+Duration: TypeAlias = Annotated[float, _DURATION]
 """An option's type: seconds, written as "500ms", "30s", "5m", "1h 30m", "2d", or as a number of seconds."""
 
-Size: TypeAlias = Annotated[int, Kind("size", _size, (str, int), "'64 KiB', '1.5 MB' or 1500 (bytes)")]
-"""An option's type: bytes, written as "512 B", "64 KiB", "10 MiB", "1 GB", or as a number of bytes."""
+Size: TypeAlias = Annotated[int, _SIZE]
+"""An option's type: bytes, written as "512 B", "64 KiB", "10 MiB", "1 GB" or "1G", or as a number of bytes."""
+
+PositiveDuration: TypeAlias = Annotated[
+    float, attrs.evolve(_DURATION, noun="duration (at least 1ms)", read=within(_duration, 0.001))
+]
+PositiveSize: TypeAlias = Annotated[int, attrs.evolve(_SIZE, noun="size (at least 1 B)", read=within(_size, 1))]
+PositiveInteger: TypeAlias = Annotated[int, Kind("positive integer", within(_same, 1), (int,))]
+NonNegativeNumber: TypeAlias = Annotated[float, Kind("non-negative number", within(_finite, 0), (float, int))]
 
 
 def is_union(type_: Any) -> bool:

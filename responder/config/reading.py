@@ -34,7 +34,7 @@ from .instance import (
     read_keys,
 )
 from .key_paths import did_you_mean, join, unknown_key
-from .option_types import LEAVES, Kind, mismatch
+from .option_types import Duration, Kind, integer, mismatch
 
 TOP_LEVEL = ("daemon", "plugins")
 
@@ -45,25 +45,9 @@ EMBEDDED_PORT = 5300
 
 MAX_WORKERS = 64
 
-
-def _read_workers(value: int) -> int:
-    if not 1 <= value <= MAX_WORKERS:
-        raise ValueError("")
-    return value
-
-
-def _read_grace(value: float) -> float:
-    seconds: float = LEAVES[float].read(value)
-    if seconds < 0:
-        raise ValueError("")
-    return seconds
-
-
 MetricsEndpoint: TypeAlias = Annotated[
     Endpoint, Kind("HOST:PORT", Endpoint.parse, example="127.0.0.1:9153 or [::1]:9153")
 ]
-Grace: TypeAlias = Annotated[float, Kind("non-negative number of seconds", _read_grace, (float, int))]
-Workers: TypeAlias = Annotated[int, Kind(f"number of processes (1..{MAX_WORKERS})", _read_workers, (int,))]
 
 
 @attrs.frozen(kw_only=True)
@@ -71,8 +55,8 @@ class DaemonOptions:
     """The table `[daemon]`.
 
     log      from which level on messages are logged
-    grace    seconds that plugins have for their goodbyes
-    settle   seconds that an interface must have been quiet before plugins are told of its changes
+    grace    the time that plugins have for their goodbyes
+    settle   how long an interface must have been quiet before plugins are told of its changes
     control  the socket of `responderd status`, `trace` and `reload`; none: they can't ask
     metrics  "HOST:PORT" of the Prometheus endpoint, also /health and /ready; none: there is none
     queries  log a line for each answer
@@ -82,14 +66,14 @@ class DaemonOptions:
     """
 
     log: Literal["debug", "info", "warning", "error"] = "info"
-    grace: Grace = 2.0
-    settle: Grace = 0.3
+    grace: Duration = 2.0
+    settle: Duration = 0.3
     control: Path | None = None
     metrics: MetricsEndpoint | None = None
     queries: bool = False
     user: str | None = None
     state: Path | None = None
-    workers: Workers = 1
+    workers: Annotated[int, integer("number of processes", 1, MAX_WORKERS)] = 1
 
     def needs_restart(self, new: DaemonOptions) -> list[str]:
         """The keys that differ in `new`, but which only a restart changes."""

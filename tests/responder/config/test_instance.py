@@ -44,6 +44,11 @@ def test_keys_are_laid_over_the_service() -> None:
     assert instance.interfaces == ("eth*", "!eth9")
 
 
+def test_durations_and_sizes_have_units() -> None:
+    instance = Instance.of(One(), answer_timeout="1m 30s", max_answer="1k")
+    assert (instance.answer_timeout, instance.services[0].max_answer) == (90.0, 1000)
+
+
 def test_what_is_left_out_is_the_plugins() -> None:
     assert Instance.of(Two()).services == Two.services
     defaults = InstanceKeys()
@@ -102,7 +107,11 @@ def test_several_services_are_told_apart_by_name() -> None:
             "plugins.x.interfaces[0]: expected a pattern of interface names such as 'eth*' or '!docker*', got '!'",
         ),
         (One(), {"max_pending": 0}, "plugins.x.max_pending: expected a positive integer, got 0"),
-        (One(), {"answer_timeout": 0}, "plugins.x.answer_timeout: expected a positive number of seconds, got 0"),
+        (
+            One(),
+            {"answer_timeout": 0},
+            "plugins.x.answer_timeout: expected a duration of 1ms or more such as '30s', '1h 30m' or 5 (seconds), got 0",
+        ),
         (
             One(),
             {"max_connections": True},

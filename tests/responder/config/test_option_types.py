@@ -71,6 +71,7 @@ def test_durations_are_seconds(value: Any, seconds: float) -> None:
         ("1.5 MiB", 1572864),
         ("10 kB", 10000),
         ("1 GB", 10**9),
+        ("1k", 1000),
         (1500, 1500),
     ],
 )

@@ -59,6 +59,7 @@ def test_tables_become_instances_in_the_order_of_the_file() -> None:
         [daemon]
         log = "debug"
         grace = 0
+        settle = "500ms"
         [plugins.guests]
         use = "sign"
         port = 53
@@ -71,7 +72,7 @@ def test_tables_become_instances_in_the_order_of_the_file() -> None:
         [plugins.sign]
         """
     )
-    assert found.daemon == DaemonOptions(log="debug", grace=0.0)
+    assert found.daemon == DaemonOptions(log="debug", grace=0.0, settle=0.5)
     guests, another, sign = found.instances
     assert [instance.name for instance in found.instances] == ["guests", "another", "sign"]
     assert guests.services == (Service(port=53),)
@@ -120,7 +121,7 @@ def test_all_mistakes_of_all_tables_at_once() -> None:
     ) == [
         "deamon: unknown key; did you mean 'daemon'?",
         "daemon.log: expected 'debug' or 'info' or 'warning' or 'error', got 'warn': did you mean 'warning'?",
-        "daemon.grace: expected a non-negative number of seconds, got -1",
+        "daemon.grace: expected a duration such as '30s', '1h 30m' or 5 (seconds), got -1: it is negative",
         "plugins.sign.repeat: expected a boolean, got 'false' (a string)",
         "plugins.sign.prot: unknown key; did you mean 'port'?",
         "plugins.sign.port: expected a port (0..65535), got 7.9 (a float)",
