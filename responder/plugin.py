@@ -166,10 +166,15 @@ class Context:
     folder: Path = attrs.field(factory=Path.cwd)
     files: dict[Path, Stamp] = attrs.field(factory=dict, init=False)
     complaints: list[ConfigError] = attrs.field(factory=list, init=False)
+    warnings: list[ConfigError] = attrs.field(factory=list, init=False)
 
     def complain(self, error: ConfigError) -> None:
         """A mistake in a part that the handler does without: `check` reports it, start and reload log it."""
         self.complaints.append(error)
+
+    def warn(self, error: ConfigError) -> None:
+        """Something served as it stands that the operator may not have meant: told by `check`, start and reload."""
+        self.warnings.append(error)
 
     def path(self, name: str | Path) -> Path:
         """The file's absolute path, noted in `files`; it may be missing."""

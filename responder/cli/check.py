@@ -34,6 +34,9 @@ def check(config: Path) -> None:
         errors.append(error)
     if errors:
         exit_with(errors)
+    for each in prepared:
+        for warning in each.warnings:
+            click.echo(f"warning: {warning}", err=True)
     for path, pattern in unmatched_patterns(loaded, names):
         click.echo(f"warning: {path}: {pattern!r} matches no interface now", err=True)
     count = len(loaded.instances)

@@ -229,7 +229,8 @@ def overlaid(services: tuple[Service, ...], keys: InstanceKeys, *, path: str) ->
 
 @attrs.frozen(eq=False)
 class Prepared:
-    """An instance with its handler, the files that its plugin read, each as it was then, and what is served without.
+    """An instance with its handler, the files that its plugin read, each as it was then, what is served without, and
+    what the operator is warned of.
 
     Where its plugin failed (`failure`) the handler is one that passes everything on.
     """
@@ -238,6 +239,7 @@ class Prepared:
     handler: Handler
     files: Mapping[Path, Stamp] = attrs.field(factory=dict)
     complaints: tuple[ConfigError, ...] = ()
+    warnings: tuple[ConfigError, ...] = ()
     failure: PluginError | None = None
 
     def is_current(self, instance: Instance) -> bool:
@@ -272,7 +274,10 @@ def prepare(instance: Instance) -> Prepared:
     complaints = tuple(_under(path, context.complaints))
     for complaint in complaints:
         _log.error("served without", plugin=instance.name, reason=str(complaint))
-    return Prepared(instance, handler, dict(context.files), complaints)
+    warnings = tuple(_under(path, context.warnings))
+    for warning in warnings:
+        _log.warning("served, but", plugin=instance.name, reason=str(warning))
+    return Prepared(instance, handler, dict(context.files), complaints, warnings)
 
 
 def failed(instance: Instance, error: PluginError) -> Prepared:

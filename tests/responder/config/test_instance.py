@@ -227,3 +227,20 @@ def test_prepare_keeps_file_and_line() -> None:
 def test_what_else_prepare_does_is_the_plugins_fault(outcome: object, message: str) -> None:
     with pytest.raises(PluginError, match=message):
         prepare(Instance.of(Preparing(outcome), "x"))
+
+
+@attrs.frozen
+class Odd(Plugin):
+    services: ClassVar = (Service(port=7),)
+
+    def prepare(self, context: Context) -> Handler:
+        context.warn(ConfigError("is odd", path="text"))
+        return self
+
+
+def test_a_warning_has_the_instances_path_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    prepared = prepare(Instance.of(Odd(), "odd"))
+    assert [str(warning) for warning in prepared.warnings] == ["plugins.odd.text: is odd"]
+    assert prepared.complaints == ()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "plugins.odd.text: is odd" in caplog.text
