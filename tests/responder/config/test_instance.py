@@ -110,7 +110,8 @@ def test_several_services_are_told_apart_by_name() -> None:
         (
             One(),
             {"answer_timeout": 0},
-            "plugins.x.answer_timeout: expected a duration of 1ms or more such as '30s', '1h 30m' or 5 (seconds), got 0",
+            "plugins.x.answer_timeout: expected a duration (at least 1ms) such as '30s', '1h 30m' or 5 (seconds), "
+            "got 0",
         ),
         (
             One(),
