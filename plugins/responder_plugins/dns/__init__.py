@@ -109,6 +109,6 @@ class Dns(Plugin):
 
     def prepare(self, context: Context) -> Handler:
         """The handler with its zones read; a zone that can't be read is told, and answered with SERVFAIL."""
-        from .preparing import prepare  # noqa: PLC0415 - see the module's docstring
+        from .preparation import prepare  # noqa: PLC0415 - see the module's docstring
 
         return prepare(self, context)

@@ -14,13 +14,13 @@ import trio
 
 from responder import Answer, Connection, Datagram, Handler, Network
 
-from . import wire
-from .answering import RCODES, Answering, Reply, truncated
-from .limiting import RateLimit, Verdict
-from .lookup import Catalog
-from .quick import Quick
-from .recent import Recent
-from .streaming import Streaming
+from .answer.compiled import Quick
+from .answer.lookup import Catalog
+from .answer.processor import RCODES, Answering, Reply, truncated
+from .answer.rate_limit import RateLimit, Verdict
+from .cache import Recent
+from .message import wire
+from .tcp import Streaming
 
 WATCH: Final = 2.0
 """Seconds between two looks at the zone files."""

@@ -26,7 +26,7 @@ def guided(options: list[str]) -> None:
     import atheris  # noqa: PLC0415 - optional, and not on every platform
 
     with atheris.instrument_imports(include=["responder_plugins.dns"]):
-        from tests.plugins.dns.test_wire import SEEDS, answered  # noqa: PLC0415 - must be imported in here
+        from tests.plugins.dns.message.test_wire import SEEDS, answered  # noqa: PLC0415 - must be imported in here
 
     with tempfile.TemporaryDirectory() as folder:
         for number, seed in enumerate(SEEDS):
@@ -36,7 +36,7 @@ def guided(options: list[str]) -> None:
 
 
 def mutating(count: int, seed: int) -> None:
-    from tests.plugins.dns.test_wire import HANDLER, PLAIN, SEEDS, answered, mutated  # noqa: PLC0415 - see guided()
+    from tests.plugins.dns.message.test_wire import HANDLER, PLAIN, SEEDS, answered, mutated  # noqa: PLC0415 - see guided()
 
     handlers = HANDLER, PLAIN
 

@@ -11,7 +11,7 @@ import responder_plugins.dns
 from responder_plugins.dns.handler import DnsHandler
 
 from tests.plugins.dns import queries
-from tests.plugins.dns.asking import ask_bytes, handler_of, request
+from tests.plugins.dns.support import ask_bytes, handler_of, request
 
 README = Path(responder_plugins.dns.__file__).with_name("README.md")
 

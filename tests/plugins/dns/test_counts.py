@@ -9,14 +9,14 @@ import dns.edns
 import dns.message
 import pytest
 from responder_plugins.dns import Dns
-from responder_plugins.dns.answering import RCODES
+from responder_plugins.dns.answer.processor import RCODES
 
 from responder import PeerError
 from responder.daemon.status import About, take
 from responder.testing import bench
 from tests.plugins.dns import queries
-from tests.plugins.dns.asking import ZONE, ask_bytes, handler_of, request
-from tests.plugins.dns.test_streaming import axfr, connected, transferred
+from tests.plugins.dns.support import ZONE, ask_bytes, handler_of, request
+from tests.plugins.dns.test_tcp import axfr, connected, transferred
 
 COOKIE = {"use_edns": 0, "options": [dns.edns.GenericOption("COOKIE", b"12345678")]}
 

@@ -9,9 +9,9 @@ import dns.edns
 import dns.flags
 import dns.message
 import pytest
-from responder_plugins.dns.limiting import MAX_KINDS, RateLimit, Verdict
+from responder_plugins.dns.answer.rate_limit import MAX_KINDS, RateLimit, Verdict
 
-from tests.plugins.dns.asking import ask, handler_of, request
+from tests.plugins.dns.support import ask, handler_of, request
 
 
 def query(name: str, **more: Any) -> dns.message.Message:

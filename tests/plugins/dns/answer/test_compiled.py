@@ -11,14 +11,15 @@ import dns.edns
 import dns.message
 import dns.tsigkeyring
 import pytest
-from responder_plugins.dns import TransferKey, wire
-from responder_plugins.dns.answering import Reply
-from responder_plugins.dns.cookies import Cookies
+from responder_plugins.dns import TransferKey
+from responder_plugins.dns.answer.cookies import Cookies
+from responder_plugins.dns.answer.processor import Reply
 from responder_plugins.dns.handler import DnsHandler
+from responder_plugins.dns.message import wire
 
 from tests.plugins.dns import queries
-from tests.plugins.dns.asking import SMALL, ask, ask_bytes, handler_of, request, texts
 from tests.plugins.dns.differences import differing
+from tests.plugins.dns.support import SMALL, ask, ask_bytes, handler_of, request, texts
 
 # An EDNS record of the usual size, and none: the shapes that are asked most.
 USUAL = [b"", b"\0\0\x29\x04\xd0\0\0\x80\0\0\0"]

@@ -17,12 +17,14 @@ import attrs
 
 from responder import Connection, Datagram, IPNetwork, PeerError
 
-from . import lookup, tsig, wire
+from ..message import wire
+from ..message.wire import Query, RRset, Writer
+from ..transfer import tsig
+from ..zone.tables import Zone
+from . import lookup
 from .cookies import Cookies
-from .here import Here
+from .host_names import Here
 from .lookup import Catalog, Found, Ours
-from .wire import Query, RRset, Writer
-from .zone import Zone
 
 PROHIBITED, NOT_SUPPORTED, OTHER = 18, 21, 0  # extended errors, RFC 8914 section 4
 

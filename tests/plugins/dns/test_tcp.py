@@ -21,7 +21,7 @@ from responder_plugins.dns import TransferKey
 from responder_plugins.dns.handler import DnsHandler
 
 from responder import Connection, Peer
-from tests.plugins.dns.asking import LINK, SMALL, ZONE, handler_of, texts
+from tests.plugins.dns.support import LINK, SMALL, ZONE, handler_of, texts
 
 SECRET = "c2VjcmV0IG9mIHRoZSB0ZXN0cw=="  # noqa: S105 - of the tests only
 KEYRING = dns.tsigkeyring.from_text({"key.test": SECRET})

@@ -23,8 +23,8 @@ import attrs
 
 from responder.plugin import Stamp
 
-from . import wire
-from .wire import RRset
+from ..message import wire
+from ..message.wire import RRset
 
 LINKING: Final = frozenset({wire.NS, wire.CNAME, wire.DNAME, wire.MX, wire.SRV, wire.SVCB, wire.HTTPS})
 """Types that lead on to another name, whose answer is more than their own records."""

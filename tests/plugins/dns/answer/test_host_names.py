@@ -10,7 +10,7 @@ import dns.reversename
 import pytest
 
 from responder import Interface, InterfaceAddress
-from tests.plugins.dns.asking import SMALL, ask, handler_of, texts
+from tests.plugins.dns.support import SMALL, ask, handler_of, texts
 
 OTHER = Interface(3, "link2", addresses=(InterfaceAddress("10.72.0.1", 24), InterfaceAddress("fd72::1", 64)))
 

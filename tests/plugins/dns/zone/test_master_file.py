@@ -9,18 +9,18 @@ from pathlib import Path
 
 import dns.name
 import pytest
-from responder_plugins.dns import loading
-from responder_plugins.dns.zone import Zone
+from responder_plugins.dns.zone import master_file
+from responder_plugins.dns.zone.tables import Zone
 
 from responder import ConfigErrors, Context
-from tests.plugins.dns.asking import SMALL, ZONE
+from tests.plugins.dns.support import SMALL, ZONE
 
 ORIGIN = dns.name.from_text("example.test")
 
 
 def load(folder: Path, text: str, name: str = "a.zone") -> Zone:
     (folder / name).write_text(text)
-    return loading.load(ORIGIN, Path(name), Context("dns", folder))
+    return master_file.load(ORIGIN, Path(name), Context("dns", folder))
 
 
 def name(text: str) -> bytes:
@@ -124,7 +124,7 @@ def test_include_has_its_own_origin_and_is_found_beside_the_file(tmp_path: Path)
     text = HEAD + "$TTL 9\n$INCLUDE more.zone sub\nafter A 192.0.2.4\n"
     (folder / "a.zone").write_text(text)
     context = Context("dns", tmp_path)
-    zone = loading.load(ORIGIN, Path("zones/a.zone"), context)
+    zone = master_file.load(ORIGIN, Path("zones/a.zone"), context)
     assert address_of(zone, "in.sub.example.test") == ["192.0.2.2"]
     assert address_of(zone, "x.deeper.example.test") == ["192.0.2.3"]
     assert address_of(zone, "after.example.test") == ["192.0.2.4"]
@@ -158,14 +158,14 @@ def test_what_is_below_a_delegation_is_never_an_answer_of_its_own(tmp_path: Path
 
 def test_files_of_windows_and_other_letters_than_ascii(tmp_path: Path) -> None:
     (tmp_path / "a.zone").write_bytes(("\ufeff" + SMALL + 'm\u00fcller TXT "\u00fc"\n').replace("\n", "\r\n").encode())
-    zone = loading.load(ORIGIN, Path("a.zone"), Context("dns", tmp_path))
+    zone = master_file.load(ORIGIN, Path("a.zone"), Context("dns", tmp_path))
     assert address_of(zone, "www.example.test") == ["192.0.2.80"]
     rrset = zone.rrset(name("xn--mller-kva.example.test"), 16)  # IDNA (RFC 5890) in names, the bytes in texts
     assert rrset is not None
     assert rrset.rdatas == (b"\2\xc3\xbc",)
     (tmp_path / "a.zone").write_bytes(SMALL.encode() + b'x TXT "\xfc"\n')
     with pytest.raises(ConfigErrors, match="is not UTF-8") as raised:
-        loading.load(ORIGIN, Path("a.zone"), Context("dns", tmp_path))
+        master_file.load(ORIGIN, Path("a.zone"), Context("dns", tmp_path))
     assert raised.value.errors[0].line == 6
 
 
@@ -176,16 +176,16 @@ def test_class_in_by_its_number(tmp_path: Path) -> None:
 
 def test_an_unchanged_file_is_read_once(tmp_path: Path) -> None:
     first = load(tmp_path, SMALL)
-    again = loading.load(ORIGIN, Path("a.zone"), Context("dns", tmp_path))
+    again = master_file.load(ORIGIN, Path("a.zone"), Context("dns", tmp_path))
     assert again is first
     os.utime(tmp_path / "a.zone", ns=(1, 1))
-    assert loading.load(ORIGIN, Path("a.zone"), Context("dns", tmp_path)) is not first
+    assert master_file.load(ORIGIN, Path("a.zone"), Context("dns", tmp_path)) is not first
 
 
 def test_long_files_tell_how_far_they_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(loading, "PROGRESS", 2)
+    monkeypatch.setattr(master_file, "PROGRESS", 2)
     with caplog.at_level(logging.INFO):
         load(tmp_path, SMALL)
     assert "reading zone example.test.: 4 records" in caplog.text
@@ -201,8 +201,8 @@ def test_what_bind_writes_is_read_to_the_same(tmp_path: Path) -> None:
         text=True,
     )
     assert printed.returncode == 0, printed.stdout
-    ours = loading.load(ORIGIN, ZONE, Context("dns"))
-    theirs = loading.load(ORIGIN, tmp_path / "b.zone", Context("dns"))
+    ours = master_file.load(ORIGIN, ZONE, Context("dns"))
+    theirs = master_file.load(ORIGIN, tmp_path / "b.zone", Context("dns"))
 
     def records(zone: Zone) -> set[object]:
         return {(r.name.lower(), r.rdtype, r.ttl, rdata) for r in zone.rrsets() for rdata in r.rdatas}

@@ -24,12 +24,13 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from . import lookup, wire
-from .answering import Reply
+from ..cache import Recent
+from ..message import wire
+from ..message.wire import Query, Writer
+from ..zone.tables import Zone
+from . import lookup
 from .lookup import Catalog, Found
-from .recent import Recent
-from .wire import Query, Writer
-from .zone import Zone
+from .processor import Reply
 
 MAX_SHAPES: Final = 1024
 """Shapes remembered: honest clients have some dozens, the rest is made up and goes the long way."""

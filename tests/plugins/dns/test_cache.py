@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from responder_plugins.dns.recent import Recent
+from responder_plugins.dns.cache import Recent
 
 
 def test_it_is_bounded_and_keeps_what_is_put_again() -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from . import wire
-from .wire import Query
-from .zone import Zone
+from ..message import wire
+from ..message.wire import Query
+from ..zone.tables import Zone
 
 FULL: Final = 16384
 """Bytes after which a message is sent: offsets of compression pointers end there, and clients see progress."""

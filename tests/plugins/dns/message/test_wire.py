@@ -13,13 +13,14 @@ import dns.tsigkeyring
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from responder_plugins.dns import TransferKey, wire
+from responder_plugins.dns import TransferKey
 from responder_plugins.dns.handler import DnsHandler
+from responder_plugins.dns.message import wire
 
 from responder import PeerError
 from tests.plugins.dns import queries
-from tests.plugins.dns.asking import ask, ask_bytes, handler_of, request
 from tests.plugins.dns.differences import differing
+from tests.plugins.dns.support import ask, ask_bytes, handler_of, request
 
 HANDLER = handler_of(
     transfer_keys={"key.test": TransferKey("c2VjcmV0")}, identity="me", version="1", here=("router.lan",)

@@ -19,7 +19,7 @@ import dns.rdatatype
 import dns.rdtypes.ANY.TSIG
 import dns.tsig
 
-from . import wire
+from ..message import wire
 
 BADSIG, BADKEY, BADTIME = 16, 17, 18
 

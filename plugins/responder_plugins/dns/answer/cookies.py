@@ -14,7 +14,7 @@ from typing import Final
 
 from responder import IPAddress
 
-from .recent import Recent
+from ..cache import Recent
 
 CLIENT: Final = 8
 """Bytes of a client's part."""

@@ -36,8 +36,9 @@ import dns.ttl
 from responder import ConfigError, ConfigErrors, Context
 from responder.plugin import stamp_of
 
-from . import lines, wire
-from .zone import LINKING, Zone, pack
+from ..message import wire
+from . import plain_lines
+from .tables import LINKING, Zone, pack
 
 MAX_DEPTH: Final = 8
 """Files that include each other: deeper is a loop."""
@@ -137,7 +138,7 @@ class _Loader:
                 # The tokenizer reads a character at a time: between two lines it has taken no more than it gave.
                 if tokens.ungotten_char is None and tokens.ungotten_token is None:
                     place = buffer.tell()
-                    found = lines.read(buffer.readline(), owner, base)
+                    found = plain_lines.read(buffer.readline(), owner, base)
                     if found is not None and self._plain_record(found, _Line(path, tokens.line_number)):
                         owner = found[0]
                         tokens.line_number += 1

@@ -18,8 +18,8 @@ import attrs
 
 from responder import Connection, Datagram, IPAddress, Via
 
-from . import wire
-from .wire import RRset
+from ..message import wire
+from ..message.wire import RRset
 
 Told: TypeAlias = Literal["asked", "interface"]
 """What is told in the family of the query: the address that was asked, or all of the arrival interface's."""

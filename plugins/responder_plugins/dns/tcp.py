@@ -14,8 +14,9 @@ import trio
 
 from responder import Connection, IPAddress, PeerError
 
-from . import transfer, wire
-from .answering import Answering, Reply
+from .answer.processor import Answering, Reply
+from .message import wire
+from .transfer import outgoing
 
 IN_FLIGHT: Final = 16
 """Answers that a connection may have unsent: then the next query is read when one has gone."""
@@ -102,7 +103,7 @@ class _Conversation:
                     await self._send(granted.data, whole)
                 else:
                     zone, signer = granted
-                    for message in transfer.messages(zone, query):
+                    for message in outgoing.messages(zone, query):
                         await self._send(message if signer is None else signer.sign(message, multi=True), whole)
             else:
                 reply = answering.answer(query, data, self._connection)

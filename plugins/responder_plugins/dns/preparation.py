@@ -23,15 +23,16 @@ import dns.tsig
 from responder import ConfigError, ConfigErrors, Context
 from responder.plugin import stamp_of
 
-from . import loading, wire
-from .answering import Answering, Settings
-from .cookies import Cookies
+from .answer.cookies import Cookies
+from .answer.host_names import Here
+from .answer.lookup import Catalog
+from .answer.processor import Answering, Settings
+from .answer.rate_limit import RateLimit
 from .handler import DnsHandler
-from .here import Here
-from .limiting import RateLimit
-from .lookup import Catalog
-from .streaming import Streaming
-from .zone import Zone
+from .message import wire
+from .tcp import Streaming
+from .zone import master_file
+from .zone.tables import Zone
 
 if TYPE_CHECKING:
     from . import Dns
@@ -97,9 +98,9 @@ class _Library:
         for name, (text, file) in self._files.items():
             key = name.to_digestable()
             try:
-                zones[key] = loading.load(name, file, context)
+                zones[key] = master_file.load(name, file, context)
             except ConfigErrors as broken:
-                zones[key] = loading.last_good(name, context.path(file))
+                zones[key] = master_file.last_good(name, context.path(file))
                 serving = "not served" if zones[key] is None else "still served as it was"
                 for error in broken.errors:
                     message = f"zone {name} is {serving}: {error.message}"

@@ -15,7 +15,7 @@ from typing import Final
 
 from responder import IPAddress
 
-from .recent import Recent
+from ..cache import Recent
 
 MAX_KINDS: Final = 50_000
 """Counts kept, once in use and once from before (see `Recent`)."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import dns.name
 import pytest
-from responder_plugins.dns import lines, loading
+from responder_plugins.dns.zone import master_file, plain_lines
 
 from responder import ConfigErrors, Context
-from tests.plugins.dns.asking import SMALL, ZONE
+from tests.plugins.dns.support import SMALL, ZONE
 
 BASE = b"\7example\4test\0"
 
@@ -83,7 +83,7 @@ def loaded(folder: Path, text: str) -> Any:
     """The zone's tables, or the mistakes."""
     (folder / "a.zone").write_bytes(text.encode())
     try:
-        zone = loading.load(dns.name.from_text("example.test"), Path("a.zone"), Context("dns", folder))
+        zone = master_file.load(dns.name.from_text("example.test"), Path("a.zone"), Context("dns", folder))
     except ConfigErrors as errors:
         return [(error.line, error.message) for error in errors.errors]
     return zone.answers, zone.linked, zone.names, zone.spelled
@@ -93,7 +93,7 @@ def loaded(folder: Path, text: str) -> Any:
 @pytest.mark.parametrize("head", [SMALL, "@ 60 SOA ns h 1 2 3 4 5\n@ NS ns\nns A 192.0.2.53\n"], ids=["ttl", "no-ttl"])
 def test_both_ways_read_the_same(line: str, head: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = [loaded(tmp_path, f"{head}{line}\n A 192.0.2.9\nz A 192.0.2.10\n"), loaded(tmp_path, f"{head}{line}")]
-    monkeypatch.setattr(lines, "read", lambda *_: None)
+    monkeypatch.setattr(plain_lines, "read", lambda *_: None)
     (tmp_path / "a.zone").unlink()
     assert found == [
         loaded(tmp_path, f"{head}{line}\n A 192.0.2.9\nz A 192.0.2.10\n"),
@@ -104,13 +104,15 @@ def test_both_ways_read_the_same(line: str, head: str, tmp_path: Path, monkeypat
 def test_the_zone_of_the_tests_reads_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = ZONE.read_text()
     found = loaded(tmp_path, text)
-    monkeypatch.setattr(lines, "read", lambda *_: None)
+    monkeypatch.setattr(plain_lines, "read", lambda *_: None)
     (tmp_path / "a.zone").unlink()
     assert found == loaded(tmp_path, text)
 
 
 def test_what_large_zones_are_made_of_goes_this_way() -> None:
-    read = [lines.read(f"{line}\n", b"\1o" + BASE, BASE) for line in ("a A 192.0.2.1", " 60 IN A 192.0.2.1", "a NS b")]
+    read = [
+        plain_lines.read(f"{line}\n", b"\1o" + BASE, BASE) for line in ("a A 192.0.2.1", " 60 IN A 192.0.2.1", "a NS b")
+    ]
     assert read == [
         (b"\1a" + BASE, None, 1, bytes((192, 0, 2, 1))),
         (b"\1o" + BASE, 60, 1, bytes((192, 0, 2, 1))),

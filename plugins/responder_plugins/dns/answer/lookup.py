@@ -14,9 +14,9 @@ from typing import Final
 
 import attrs
 
-from . import wire
-from .wire import RRset
-from .zone import Zone
+from ..message import wire
+from ..message.wire import RRset
+from ..zone.tables import Zone
 
 MAX_CHAIN: Final = 16
 """Names that one answer goes through by CNAME and DNAME; the client can go on from the last one."""

@@ -21,10 +21,10 @@ import pytest
 import trio
 import trio.testing
 from responder_plugins.dns import Dns, TransferKey
-from responder_plugins.dns.cookies import Cookies, siphash24
+from responder_plugins.dns.answer.cookies import Cookies, siphash24
 
 from responder import ConfigErrors, Context
-from tests.plugins.dns.asking import SMALL, ask, ask_bytes, handler_of, texts
+from tests.plugins.dns.support import SMALL, ask, ask_bytes, handler_of, texts
 
 SECRET = "c2VjcmV0IG9mIHRoZSB0ZXN0cw=="  # noqa: S105 - of the tests only
 KEYRING = dns.tsigkeyring.from_text({"key.test": SECRET})

@@ -13,7 +13,7 @@ import dns.exception
 import dns.ipv4
 import dns.ipv6
 
-from . import wire
+from ..message import wire
 
 _LINE: Final = re.compile(
     r"([\w*-][\w.*-]*|@)?[ \t]+(?:([0-9]{1,9})[ \t]+)?(?:IN[ \t]+)?(A|AAAA|NS|CNAME|PTR)[ \t]+([\w.:-]+|@)[ \t]*\n",

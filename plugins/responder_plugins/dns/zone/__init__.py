@@ -1,0 +1,6 @@
+"""Zones: master files read into tables of bytes, from which answers are copied.
+
+master_file   reads a zone, and tells each mistake by file and line; `plain_lines` reads most lines of a large zone
+tables        a zone in memory: what is found by a lookup
+library       the zones of an instance and their files, read again where a file has changed
+"""
