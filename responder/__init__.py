@@ -38,7 +38,21 @@ from .errors import (
     SourceUnavailable,
     Unreachable,
 )
-from .plugin import API_VERSION, PASS, Answer, Connection, Context, Handler, Network, Pass, Plugin, Service, Stopping
+from .plugin import (
+    API_VERSION,
+    PASS,
+    Answer,
+    Connection,
+    Context,
+    Handler,
+    Network,
+    Pass,
+    Plugin,
+    Service,
+    Stamp,
+    Stopping,
+    stamp_of,
+)
 
 if TYPE_CHECKING:
     from .config.instance import Instance
@@ -82,10 +96,12 @@ __all__ = [
     "Size",
     "SourceGroup",
     "SourceUnavailable",
+    "Stamp",
     "Stopping",
     "Unreachable",
     "Via",
     "serve",
+    "stamp_of",
 ]
 
 _WHEN_ASKED = {"serve": "server.embedding", "Instance": "config.instance", "Server": "server.server"}

@@ -148,6 +148,7 @@ Stamp: TypeAlias = tuple[int, int, int] | None
 
 
 def stamp_of(path: Path) -> Stamp:
+    """The stamp of a file as it is now."""
     try:
         status = path.stat()
     except OSError:

@@ -229,7 +229,7 @@ def measure_handler(names: int, rounds: int) -> dict[str, dict[str, float]]:
         queries = queries_of(kind, cookie)
         first, again = [], []
         for _ in range(rounds):
-            handler.swap(handler.answering.catalog)
+            handler.swap(handler.processor.catalog)
             cost(handler, queries[:1])  # clients' flags and sizes are known by then
             first.append(cost(handler, queries))
             again.append(cost(handler, queries))

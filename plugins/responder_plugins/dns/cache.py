@@ -1,10 +1,8 @@
-"""A bounded table of what was asked for recently: a flood of new keys costs time, not memory, and little of it.
+"""A bounded cache: a flood of new keys costs little time and no memory.
 
-Two dicts: where the one in use is full it becomes the older one, and what is found there moves to a new one.  So what
-goes on being asked for stays, without a word about each use; and nothing looks for an oldest entry, for which a dict
-whose first entries were deleted looks ever longer.
-
-This file refuses to know what it holds.
+The cache has two dicts.  When the fresh one is full it becomes the older one, and an empty dict takes its place; what
+is found in the older one may be put again.  So entries in use stay, without a record of each use; and nothing searches
+for the oldest entry, which takes ever longer in a dict whose first entries were deleted.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-class Recent(Generic[Key, Value]):
+class BoundedCache(Generic[Key, Value]):
     """At most twice `entries`, and twice `size`: the sum of what `put` is told about each, in bytes.
 
     `fresh` is for reading in a hurry: what is not there may still be found by `get`.

@@ -1,6 +1,6 @@
-"""What answers for dns: the quick way where there is one, else the long way; the limits of both; zones that change.
+"""The handler of dns: answers datagrams from memory, by compiled answers or by the processor, within the rate limit.
 
-This file refuses to parse and to decide answers.  TCP is in `streaming`.
+It also puts a new catalog in place where zone files change.  TCP is in `tcp`.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ import trio
 
 from responder import Answer, Connection, Datagram, Handler, Network
 
-from .answer.compiled import Quick
-from .answer.lookup import Catalog
-from .answer.processor import RCODES, Answering, Reply, truncated
+from .answer.compiled import CompiledAnswers
+from .answer.processor import RCODES, QueryProcessor, Response, truncated
 from .answer.rate_limit import RateLimit, Verdict
-from .cache import Recent
+from .cache import BoundedCache
 from .message import wire
-from .tcp import Streaming
+from .tcp import TcpServer
+from .zone.catalog import Catalog
 
 WATCH: Final = 2.0
 """Seconds between two looks at the zone files."""
 
 PACKETS: Final = 16384, 2**23
-"""Answers remembered whole: entries and bytes, each counting twice (see `Recent`)."""
+"""Answers remembered whole: entries and bytes, each counting twice (see `BoundedCache`)."""
 
 _OPT: Final = wire.ROOT + wire.OPT.to_bytes(2)
 
@@ -41,18 +41,18 @@ class DnsHandler(Handler):
 
     def __init__(
         self,
-        answering: Answering,
+        processor: QueryProcessor,
         *,
         limit: RateLimit | None = None,
-        streaming: Streaming | None = None,
+        tcp: TcpServer | None = None,
         reload: Callable[[], Catalog | None] | None = None,
     ) -> None:
-        self.answering = answering
+        self.processor = processor
         self._limit = limit
-        self._streaming = streaming or Streaming(answering)
+        self._tcp = tcp or TcpServer(processor)
         self._reload = reload
         self._by_rcode = [0] * 16
-        self.swap(answering.catalog)
+        self.swap(processor.catalog)
 
     def respond(self, request: Datagram) -> Answer:
         """Raises PeerError for what is no query."""
@@ -68,45 +68,45 @@ class DnsHandler(Handler):
         key = data[2:]
         rest = self._packets.get(key)
         if rest is None:
-            quick = self.quick.answer(data)
-            if quick is None:
-                reply = self._long_way(request, data)
+            compiled = self.compiled.answer(data)
+            if compiled is None:
+                reply = self._process(request, data)
                 if reply.varies:
-                    self.answering.count(reply.rcode)
+                    self.processor.count(reply.rcode)
                     return reply.data
                 rest = reply.data[2:]
             else:
-                rest = quick[0][2:]
+                rest = compiled[0][2:]
         self._by_rcode[rest[1] & 0xF] += 1
         # What it takes: two objects of Python's and a place in a dict, some 200 bytes beside what is in them.
         self._packets.put(key, rest, len(key) + len(rest) + 200)
         self._known = self._packets.fresh
         return data[:2] + rest
 
-    def _long_way(self, request: Datagram, data: bytes) -> Reply:
+    def _process(self, request: Datagram, data: bytes) -> Response:
         reply = self._with_cookie(request, data)
         if reply is not None:
             return reply
-        query = self.answering.read(data)
-        reply = self.answering.answer(query, data, request)
-        self.quick.learn(query, data, self.answering.settings.edns_size, reply)
+        query = self.processor.read(data)
+        reply = self.processor.answer(query, data, request)
+        self.compiled.learn(query, data, self.processor.settings.edns_size, reply)
         return reply
 
-    def _with_cookie(self, request: Datagram, data: bytes) -> Reply | None:
-        """A cookie behind the quick answer to the same query without one; None: it is not the last and only option.
+    def _with_cookie(self, request: Datagram, data: bytes) -> Response | None:
+        """A cookie behind the compiled answer to the same query without one; None: it is not the only option.
 
         BIND's clients send one with every query.
         """
-        cookies = self.answering.settings.cookies
+        cookies = self.processor.settings.cookies
         size = 8 if data[-12:-8] == b"\0\x0a\0\x08" else 24
         if cookies is None or data[-size - 6 : -size] != _COOKIE_ALONE[size]:
             return None
         plain = data[: -size - 6] + b"\0\0"
         if len(plain) < wire.HEADER.size + 11 or plain[-11:-8] != _OPT:
             return None
-        found = self.quick.answer(plain)
+        found = self.compiled.answer(plain)
         if found is None:
-            query = self.answering.read(plain)
+            query = self.processor.read(plain)
             # Where it is a query that ends with an OPT record, with nothing in it, and the same for everyone.
             if (
                 query.problem
@@ -115,52 +115,55 @@ class DnsHandler(Handler):
                 or len(plain) != wire.HEADER.size + len(query.question) + 11
             ):
                 return None
-            reply = self.answering.answer(query, plain, request)
-            self.quick.learn(query, plain, self.answering.settings.edns_size, reply)
+            reply = self.processor.answer(query, plain, request)
+            self.compiled.learn(query, plain, self.processor.settings.edns_size, reply)
             answer, kind = reply.data, reply.kind
         else:
             answer, kind = found
         # Behind an OPT record without options, where there is room for it.
-        room = min(max(int.from_bytes(plain[-8:-6]), wire.PLAIN_UDP), self.answering.settings.edns_size)
+        room = min(max(int.from_bytes(plain[-8:-6]), wire.PLAIN_UDP), self.processor.settings.edns_size)
         if answer[-11:-8] != _OPT or len(answer) + 28 > room:
             return None
         cookie, good = cookies.answer(data[-size:], request.peer.address)
         more = wire.option(wire.COOKIE, cookie)
-        return Reply(answer[:-2] + len(more).to_bytes(2) + more, answer[3] & 0xF, kind, exempt=good)
+        return Response(answer[:-2] + len(more).to_bytes(2) + more, answer[3] & 0xF, kind, exempt=good)
 
     def _limited(self, request: Datagram, limit: RateLimit) -> bytes | None:
         data = request.payload
-        quick = self.quick.answer(data)
-        reply = self._long_way(request, data) if quick is None else Reply(quick[0], quick[0][3] & 0xF, quick[1])
+        compiled = self.compiled.answer(data)
+        if compiled is None:
+            reply = self._process(request, data)
+        else:
+            reply = Response(compiled[0], compiled[0][3] & 0xF, compiled[1])
         # Errors are one kind, whatever was asked.
         kind = reply.kind if reply.rcode in (wire.NOERROR, wire.NXDOMAIN, wire.YXDOMAIN) else b""
         verdict = Verdict.SEND
         if not reply.exempt:
             verdict = limit.judge(request.peer.address, reply.rcode, kind, trio.current_time())
         if verdict is Verdict.SEND:
-            self.answering.count(reply.rcode)
+            self.processor.count(reply.rcode)
             return reply.data
-        self.answering.counts["limited" if verdict is Verdict.DROP else "slipped"] += 1
-        size = self.answering.settings.edns_size
+        self.processor.counts["limited" if verdict is Verdict.DROP else "slipped"] += 1
+        size = self.processor.settings.edns_size
         return truncated(wire.parse(request.payload), size) if verdict is Verdict.SLIP else None
 
     async def converse(self, connection: Connection) -> None:
-        await self._streaming.converse(connection)
+        await self._tcp.converse(connection)
 
     def counts(self) -> Mapping[str, int]:
         """Queries by what they got: an rcode, silence, a limit; and transfers, and connections beyond the bound."""
-        quick = Counter({RCODES[rcode]: count for rcode, count in enumerate(self._by_rcode) if count})
-        return quick + self.answering.counts
+        remembered = Counter({RCODES[rcode]: count for rcode, count in enumerate(self._by_rcode) if count})
+        return remembered + self.processor.counts
 
     # Zones that change
 
     def swap(self, catalog: Catalog) -> None:
         """From here on answer from another catalog."""
-        self.answering.catalog = catalog
-        self.quick = Quick(catalog, self.answering.settings.here.existing)
+        self.processor.catalog = catalog
+        self.compiled = CompiledAnswers(catalog, self.processor.settings.here.existing)
         # The answer behind its ID by the query behind its ID, on which with the catalog it depends alone.  With a limit
         # nothing is kept here: then each answer is looked at.
-        self._packets: Recent[bytes, bytes] = Recent(*PACKETS)
+        self._packets: BoundedCache[bytes, bytes] = BoundedCache(*PACKETS)
         self._known = self._packets.fresh
 
     async def look(self) -> None:

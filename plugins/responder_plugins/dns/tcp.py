@@ -1,7 +1,7 @@
 """DNS over TCP (RFC 7766): queries one behind the other, answers as they are ready, each behind its length.
 
 Bounds: seconds without a query, seconds a connection may be, connections of one client, answers in flight.  A transfer
-runs beside other answers, and ends when its client takes nothing for the idle time.  This file refuses to know zones.
+runs beside other answers, and ends when its client takes nothing for the idle time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import trio
 
 from responder import Connection, IPAddress, PeerError
 
-from .answer.processor import Answering, Reply
+from .answer.processor import QueryProcessor, Response
 from .message import wire
 from .transfer import outgoing
 
@@ -23,10 +23,10 @@ IN_FLIGHT: Final = 16
 
 
 @attrs.define(eq=False)
-class Streaming:
+class TcpServer:
     """idle, total: seconds; per_peer: connections of one address at a time, 0: no bound."""
 
-    answering: Answering
+    processor: QueryProcessor
     idle: float = 10.0
     total: float = 300.0
     per_peer: int = 10
@@ -35,21 +35,21 @@ class Streaming:
     async def converse(self, connection: Connection) -> None:
         peer = connection.peer.address
         if self.per_peer and self._open[peer] >= self.per_peer:
-            self.answering.counts["connections-refused"] += 1
+            self.processor.counts["connections-refused"] += 1
             return
         self._open[peer] += 1
         try:
-            await _Conversation(self, connection).serve()
+            await _Session(self, connection).serve()
         finally:
             self._open[peer] -= 1
             if not self._open[peer]:
                 del self._open[peer]
 
 
-class _Conversation:
+class _Session:
     """One connection."""
 
-    def __init__(self, bounds: Streaming, connection: Connection) -> None:
+    def __init__(self, bounds: TcpServer, connection: Connection) -> None:
         self._bounds = bounds
         self._connection = connection
         self._held = bytearray()
@@ -64,7 +64,7 @@ class _Conversation:
                     if data is None:
                         break
                     try:
-                        query = self._bounds.answering.read(data)
+                        query = self._bounds.processor.read(data)
                     except PeerError:
                         # What follows can't be trusted to be a query either.
                         nursery.cancel_scope.cancel()
@@ -95,19 +95,19 @@ class _Conversation:
 
     async def _answer(self, query: wire.Query, data: bytes, whole: trio.CancelScope) -> None:
         try:
-            answering = self._bounds.answering
+            processor = self._bounds.processor
             if query.rdtype in (wire.AXFR, wire.IXFR) and not query.problem:
-                granted = answering.transfer(query, data, self._connection)
-                if isinstance(granted, Reply):
-                    answering.count(granted.rcode)
+                granted = processor.transfer(query, data, self._connection)
+                if isinstance(granted, Response):
+                    processor.count(granted.rcode)
                     await self._send(granted.data, whole)
                 else:
                     zone, signer = granted
                     for message in outgoing.messages(zone, query):
                         await self._send(message if signer is None else signer.sign(message, multi=True), whole)
             else:
-                reply = answering.answer(query, data, self._connection)
-                answering.count(reply.rcode)
+                reply = processor.answer(query, data, self._connection)
+                processor.count(reply.rcode)
                 await self._send(reply.data, whole)
         finally:
             self._in_flight.release()

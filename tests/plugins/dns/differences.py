@@ -1,7 +1,7 @@
 """Two servers' answers to one query, compared; and every way in which they may differ, with what decides it.
 
 Compared are rcode, flags, the question, EDNS' version and DO, and the sections as sets; decoded by dnspython, which has
-no part in making them.  This file refuses to ask.
+no part in making them.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 DECODED: Final = 101
-"""Each so many answers one is decoded and held against the long way too, which takes ten times as long as the rest."""
+"""Of so many answers one is decoded and compared with the processor's: that takes ten times as long as the rest."""
 
 
 def guided(options: list[str]) -> None:
@@ -62,7 +62,7 @@ def mutating(count: int, seed: int) -> None:
         took = []
         for _ in range(5):
             for handler in handlers:
-                handler.swap(handler.answering.catalog)
+                handler.swap(handler.processor.catalog)
                 start = time.thread_time()
                 answered(packet, handler=handler, decoded=False)
                 took.append(time.thread_time() - start)

@@ -1,6 +1,6 @@
 """NSD and Knot with a zone, in a namespace, for as long as a test needs them.
 
-This file refuses to sleep: a server is ready when it says so.
+A server is ready when it says so: nothing sleeps here.
 """
 
 from __future__ import annotations

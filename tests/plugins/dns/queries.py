@@ -1,7 +1,4 @@
-"""Queries about example.test.zone, generated: all types, odd names, combinations of EDNS; always the same ones.
-
-This file refuses to know answers.
-"""
+"""Queries about example.test.zone, generated: all types, odd names, combinations of EDNS; always the same ones."""
 
 from __future__ import annotations
 

@@ -47,16 +47,16 @@ def request(payload: bytes, destination: str = "10.71.0.2", *, peer: str = "10.7
     return Datagram(payload, Peer(peer, 40000), destination, more.pop("interface", LINK), port=53, **more)
 
 
-def ask_bytes(handler: DnsHandler, payload: bytes, destination: str = "10.71.0.2", **way: Any) -> bytes:
-    answer = handler.respond(request(payload, destination, **way))
+def ask_bytes(handler: DnsHandler, payload: bytes, destination: str = "10.71.0.2", **more: Any) -> bytes:
+    answer = handler.respond(request(payload, destination, **more))
     assert isinstance(answer, bytes)
     return answer
 
 
 def ask(
-    handler: DnsHandler, query: dns.message.Message, destination: str = "10.71.0.2", **way: Any
+    handler: DnsHandler, query: dns.message.Message, destination: str = "10.71.0.2", **more: Any
 ) -> dns.message.Message:
-    reply = dns.message.from_wire(ask_bytes(handler, query.to_wire(), destination, **way))
+    reply = dns.message.from_wire(ask_bytes(handler, query.to_wire(), destination, **more))
     assert query.is_response(reply)
     return reply
 

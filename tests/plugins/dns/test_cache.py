@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from responder_plugins.dns.cache import Recent
+from responder_plugins.dns.cache import BoundedCache
 
 
 def test_it_is_bounded_and_keeps_what_is_put_again() -> None:
-    table: Recent[int, str] = Recent(10)
+    table: BoundedCache[int, str] = BoundedCache(10)
     for number in range(1, 1000):
         table.put(0, "in use")
         table.put(number, "once")
@@ -17,7 +17,7 @@ def test_it_is_bounded_and_keeps_what_is_put_again() -> None:
 
 
 def test_what_is_there_is_renewed_without_a_turn() -> None:
-    table: Recent[int, str] = Recent(2)
+    table: BoundedCache[int, str] = BoundedCache(2)
     table.put(1, "a")
     table.put(2, "a")
     table.put(1, "b")
@@ -26,7 +26,7 @@ def test_what_is_there_is_renewed_without_a_turn() -> None:
 
 
 def test_bytes_count_too() -> None:
-    table: Recent[int, bytes] = Recent(1000, 100)
+    table: BoundedCache[int, bytes] = BoundedCache(1000, 100)
     for number in range(50):
         table.put(number, bytes(60), 60)
     assert len(table) <= 4

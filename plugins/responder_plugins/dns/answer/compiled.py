@@ -1,11 +1,11 @@
-"""The quick way: a lookup and a copy, for most datagrams that come.
+"""Compiled answers: most queries are answered by a lookup and a copy.
 
 All of a query but ID, name and type is its *shape* (flags, counts, class, OPT), of which honest clients have a handful.
-What a shape means for the reply is worked out by the long way once, and remembered.
+What a shape means for the reply is learnt once, when the processor has answered a query of that shape.
 
     a positive answer   name and type are in the catalog's table, or those of the wildcard that covers the name: ID,
                         flags, counts, the question as it came, the records that stand there, OPT
-    the long way's      aliases, MX and the like, of names that exist: remembered once they have been asked for
+    a learnt answer     aliases, MX and the like, of names that exist: remembered once the processor has answered them
     a pattern           referrals, and aliases, MX and the like of a wildcard: worked out by `lookup` once for a
                         cut or wildcard and a length of the name, on which alone the compression pointers depend
     a denial            the name is in a zone, but neither below a delegation or DNAME nor matched by a wildcard, and
@@ -13,8 +13,9 @@ What a shape means for the reply is worked out by the long way once, and remembe
                         name stands
     a refusal           the name is in no zone
 
-All else is None here: the long way's.  A name that holds a zero byte is cut there; what is left is then no whole name,
-so it is found neither in a table nor among the labels.  A test holds both ways against each other.
+All else is None here, and the processor answers it.  A name that holds a zero byte is cut there; what is left is then
+no whole name, so it is found neither in a table nor among the labels.  A test compares these answers with the
+processor's.
 """
 
 from __future__ import annotations
@@ -24,21 +25,22 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from ..cache import Recent
+from ..cache import BoundedCache
 from ..message import wire
 from ..message.wire import Query, Writer
+from ..zone.catalog import Catalog
 from ..zone.tables import Zone
 from . import lookup
-from .lookup import Catalog, Found
-from .processor import Reply
+from .lookup import Found
+from .processor import Response
 
 MAX_SHAPES: Final = 1024
-"""Shapes remembered: honest clients have some dozens, the rest is made up and goes the long way."""
+"""Shapes remembered: honest clients have some dozens, the rest is made up and goes to the processor."""
 
 REMEMBERED: Final = 10_000, 2**22
-"""Answers of the long way, and as many patterns, that are remembered: entries and bytes, each counting twice."""
+"""Answers of the processor, and as many patterns, that are remembered: entries and bytes, each counting twice."""
 
-_NOT_HERE: Final = frozenset(
+_PROCESSED: Final = frozenset(
     rdtype.to_bytes(2)
     for rdtype in (wire.OPT, wire.DS, wire.TKEY, wire.TSIG, wire.IXFR, wire.AXFR, 253, 254, wire.ANY, 46, 47)
 )
@@ -126,7 +128,7 @@ class _Parent:
     wildcard: bytes = b""
 
 
-class Quick:
+class CompiledAnswers:
     """Answers from one catalog; `reserved` are names in lower case that it must not deny, and no PTR with them."""
 
     def __init__(self, catalog: Catalog, reserved: Collection[bytes] = ()) -> None:
@@ -136,12 +138,12 @@ class Quick:
         self._zones = {origin: None if zone is None else _Denials(zone) for origin, zone in catalog.zones.items()}
         self._shapes: dict[bytes, _Shape] = {}
         # Counts and records.
-        self._remembered: Recent[bytes, bytes] = Recent(*REMEMBERED)
-        self._patterns: Recent[tuple[bytes, bytes, int], bytes] = Recent(*REMEMBERED)
-        self._parents: Recent[bytes, _Parent] = Recent(REMEMBERED[0])
+        self._remembered: BoundedCache[bytes, bytes] = BoundedCache(*REMEMBERED)
+        self._patterns: BoundedCache[tuple[bytes, bytes, int], bytes] = BoundedCache(*REMEMBERED)
+        self._parents: BoundedCache[bytes, _Parent] = BoundedCache(REMEMBERED[0])
 
     def answer(self, data: bytes) -> tuple[bytes, bytes] | None:
-        """The reply to a query, and what limits count it by (see `Reply.kind`); None: not by this way."""
+        """The reply to a query, and its `Response.kind`; None: the processor has to answer."""
         end = data.find(0, 12) + 3
         shape = self._shapes.get(data[2:12] + data[end:])
         if shape is None:
@@ -165,8 +167,8 @@ class Quick:
         return (reply, kind) if len(reply) <= shape.limit else None
 
     def _without_data(self, name: bytes, rdtype: bytes, shape: _Shape) -> _Part | None:
-        """A referral, a wildcard's answer, a denial or a refusal; None: the long way's."""
-        if rdtype in _NOT_HERE or not name or name[0] > 63 or len(name) > wire.MAX_NAME or self._is_reserved(name):
+        """A referral, a wildcard's answer, a denial or a refusal; None: the processor has to answer."""
+        if rdtype in _PROCESSED or not name or name[0] > 63 or len(name) > wire.MAX_NAME or self._is_reserved(name):
             return None
         if name in self._zones:  # maybe not delegated by the zone above
             return None
@@ -262,9 +264,9 @@ class Quick:
         reply = writer.finish(0, 0)
         return reply[6:12] + reply[wire.HEADER.size + len(name) + 4 :]
 
-    # What the long way has worked out
+    # What the processor has worked out
 
-    def learn(self, query: Query, data: bytes, size: int, reply: Reply) -> None:
+    def learn(self, query: Query, data: bytes, size: int, reply: Response) -> None:
         """Remember the shape of a query that was parsed from `data`, and its answer.
 
         `size` is the largest UDP answer.

@@ -14,7 +14,7 @@ from typing import Final
 
 from responder import IPAddress
 
-from ..cache import Recent
+from ..cache import BoundedCache
 
 CLIENT: Final = 8
 """Bytes of a client's part."""
@@ -26,7 +26,7 @@ RENEW: Final = 1800
 """Seconds: a secret's time; and (RFC 9018 section 4.3) how old a cookie may be, how far ahead, when it is renewed."""
 
 MAX_SEEN: Final = 10_000
-"""Good cookies remembered, counting twice (see `Recent`)."""
+"""Good cookies remembered, counting twice (see `BoundedCache`)."""
 
 _own: dict[int, bytes] = {}
 """The process's own secrets by their day (since 1970)."""
@@ -73,7 +73,7 @@ class Cookies:
         self._clock = clock
         self._own = _own if own is None else own
         # Hashes of cookies that were good: a client shows the same one for half an hour.
-        self._seen: Recent[bytes, bytes] = Recent(MAX_SEEN)
+        self._seen: BoundedCache[bytes, bytes] = BoundedCache(MAX_SEEN)
 
     def answer(self, cookie: bytes, address: IPAddress) -> tuple[bytes, bool]:
         """The cookie to send to who sent this one, and whether what came was good."""

@@ -1,11 +1,9 @@
-"""Names that mean "this host, as you reach it": their addresses are those of the way that the query came.
+"""Names that mean "this host, as you reach it": their addresses depend on how the query arrived.
 
-In the family that the client asked by it is the address that was asked, in the other one all addresses of the arrival
+In the family of the query the answer is the address that was asked, in the other family all addresses of the arrival
 interface; never an address of another link, unless the client asked by it.  An IPv6 link-local address means nothing to
 a client without a scope, which DNS can't carry: it is told only where the interface has nothing else.  The names of
 exactly these addresses (PTR) are answered as well.
-
-This file refuses to know messages.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ Told: TypeAlias = Literal["asked", "interface"]
 
 
 @attrs.frozen
-class Here:
+class HostNames:
     """`names` in lower case, the first being what PTR tells; `ttl` in seconds, short since clients move."""
 
     names: Sequence[bytes]
@@ -38,7 +36,7 @@ class Here:
         """The names, and those above them."""
         return frozenset(above for name in self.names for above in wire.suffixes(name))
 
-    def answer(self, way: Datagram | Connection, written: bytes, rdtype: int) -> tuple[list[RRset] | None, bool]:
+    def answer(self, request: Datagram | Connection, written: bytes, rdtype: int) -> tuple[list[RRset] | None, bool]:
         """The answer, empty where the family has no address; None: no question for this file.
 
         And whether another client may get another answer.
@@ -50,29 +48,29 @@ class Here:
                 return None, False
             rrsets = []
             for version in versions:
-                rdatas = tuple(address.packed for address in addresses(way, version, self.told))
+                rdatas = tuple(address.packed for address in addresses(request, version, self.told))
                 if rdatas:
                     rrsets.append(RRset(written, wire.A if version == 4 else wire.AAAA, self.ttl, rdatas))
             return rrsets, True
         if rdtype in (wire.PTR, wire.ANY) and self.names and name.endswith(b"\4arpa\0"):
-            own = [address for version in (4, 6) for address in addresses(way, version, "interface")]
-            if _by_unicast(way):
-                own.append(way.destination)
+            own = [address for version in (4, 6) for address in addresses(request, version, "interface")]
+            if _by_unicast(request):
+                own.append(request.destination)
             if name in map(reverse_name, own):
                 return [RRset(written, wire.PTR, self.ttl, (self.names[0],))], True
             return None, True
         return None, False
 
 
-def _by_unicast(way: Datagram | Connection) -> bool:
+def _by_unicast(request: Datagram | Connection) -> bool:
     """Is its destination an address of this host's, not a group?"""
-    return not isinstance(way, Datagram) or way.via is Via.UNICAST
+    return not isinstance(request, Datagram) or request.via is Via.UNICAST
 
 
-def addresses(way: Datagram | Connection, version: int, told: Told) -> list[IPAddress]:
+def addresses(request: Datagram | Connection, version: int, told: Told) -> list[IPAddress]:
     """The host's addresses of a family, as the client of this query should use them."""
-    own = [entry.address for entry in way.interface.addresses if entry.address.version == version]
-    asked = way.destination if _by_unicast(way) and way.destination.version == version else None
+    own = [entry.address for entry in request.interface.addresses if entry.address.version == version]
+    asked = request.destination if _by_unicast(request) and request.destination.version == version else None
     if asked is not None and not asked.is_unspecified and not (version == 6 and asked.is_link_local):
         if told == "asked":
             return [asked]

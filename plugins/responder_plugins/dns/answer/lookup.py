@@ -4,18 +4,19 @@ With wildcards (RFC 4592), DNAME (RFC 6672), negative answers (RFC 2308), the rc
 glue (RFC 9471) and one RRset for ANY (RFC 8482 section 4.1).  Every answer comes from here, unless `Zone.answers` has
 it as it is; a test holds the two against each other.
 
-This file refuses to know messages, clients and DNSSEC: signatures in a zone are data like any other.
+Signatures in a zone are data like any other here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
 import attrs
 
 from ..message import wire
 from ..message.wire import RRset
+from ..zone.catalog import Catalog
 from ..zone.tables import Zone
 
 MAX_CHAIN: Final = 16
@@ -51,8 +52,8 @@ class Found:
 
 
 @attrs.frozen
-class Ours:
-    """Names that have other data than the zones say; see `here`.
+class LocalData:
+    """Data of our own that comes before what the zones say; see `host_names`.
 
     existing  they and the names above them, in lower case
     answer    the RRsets of a name as it is written and a type, and whether another client may get others; no RRsets
@@ -63,44 +64,10 @@ class Ours:
     answer: Callable[[bytes, int], tuple[list[RRset] | None, bool]] = lambda _name, _rdtype: (None, False)
 
 
-NONE: Final = Ours()
+NONE: Final = LocalData()
 
 
-@attrs.frozen(eq=False)
-class Catalog:
-    """All zones of an instance by their origin; None is one that could not be read.
-
-    answers  those of all zones in one table
-    """
-
-    zones: Mapping[bytes, Zone | None]
-    answers: Mapping[bytes, bytes]
-
-    @classmethod
-    def of(cls, zones: Mapping[bytes, Zone | None], without: Iterable[bytes] = ()) -> Catalog:
-        """`without` are keys that `answers` must not have."""
-        whole = [zone.answers for zone in zones.values() if zone is not None]
-        without = tuple(without)
-        if len(whole) == 1 and not without:
-            return cls(zones, whole[0])  # no copy of millions
-        answers = {key: packed for table in whole for key, packed in table.items()}
-        for key in without:
-            answers.pop(key, None)
-        return cls(zones, answers)
-
-    def covers(self, name: bytes) -> bytes | None:
-        """The origin of the nearest zone above a name in lower case, or at it."""
-        return next((suffix for suffix in wire.suffixes(name) if suffix in self.zones), None)
-
-    def origin_for(self, name: bytes, rdtype: int) -> bytes | None:
-        """The zone to be asked: for DS at a cut the one above, where it is here (RFC 4035 section 3.1.4.1)."""
-        origin = self.covers(name)
-        if rdtype == wire.DS and origin == name and name != wire.ROOT:
-            return self.covers(wire.parent(name)) or origin
-        return origin
-
-
-def look_up(catalog: Catalog, written: bytes, rdtype: int, ours: Ours = NONE) -> Found:
+def look_up(catalog: Catalog, written: bytes, rdtype: int, local: LocalData = NONE) -> Found:
     """The answer to a question of class IN; `written` is the name as the client wrote it."""
     found = Found()
     seen: set[bytes] = set()
@@ -109,7 +76,7 @@ def look_up(catalog: Catalog, written: bytes, rdtype: int, ours: Ours = NONE) ->
         name = following.lower()
         origin = catalog.origin_for(name, rdtype)
         zone = None if origin is None else catalog.zones[origin]
-        own, varies = ours.answer(following, rdtype)
+        own, varies = local.answer(following, rdtype)
         found.varies |= varies
         if own is not None:
             found.answer += own
@@ -126,8 +93,8 @@ def look_up(catalog: Catalog, written: bytes, rdtype: int, ours: Ours = NONE) ->
         if name in seen:
             break
         seen.add(name)
-        following = _in_zone(zone, following, name, rdtype, found, ours.existing)
-    _add_addresses(catalog, found, ours)
+        following = _in_zone(zone, following, name, rdtype, found, local.existing)
+    _add_addresses(catalog, found, local)
     return found
 
 
@@ -233,7 +200,7 @@ def _addresses(zone: Zone, target: bytes) -> Iterator[RRset]:
             yield rrset
 
 
-def _add_addresses(catalog: Catalog, found: Found, ours: Ours) -> None:
+def _add_addresses(catalog: Catalog, found: Found, local: LocalData) -> None:
     """Addresses that the answer's own names lead to (RFC 1034 section 4.3.2 step 6), each once.
 
     For SVCB and HTTPS the target's own records of the type too (RFC 9460 section 4.1).
@@ -251,7 +218,7 @@ def _add_addresses(catalog: Catalog, found: Found, ours: Ours) -> None:
                 if key in present:
                     continue
                 present.add(key)
-                own, varies = ours.answer(target, rdtype)
+                own, varies = local.answer(target, rdtype)
                 found.varies |= varies
                 if own is not None:
                     found.additional += own

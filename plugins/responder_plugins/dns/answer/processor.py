@@ -1,8 +1,7 @@
-"""From a query's bytes to the reply's, for what is not a mere lookup: EDNS, cookies, TSIG, CHAOS, errors, truncation.
+"""Answers any query, from its bytes to the reply's: EDNS, cookies, TSIG, CHAOS, errors, truncation.
 
-What can be answered by a lookup and a copy never comes here; see `handler`.  Every reply is bounded by what the client
-takes and by our own `edns_size`; what doesn't fit is cut at a whole RRset.  This file refuses to read zones, to send,
-and to know time but as it is given.
+What a lookup and a copy can answer never comes here; see `compiled`.  Every reply is bounded by what the client takes
+and by our own `edns_size`; what doesn't fit is cut at a whole RRset.
 """
 
 from __future__ import annotations
@@ -20,11 +19,12 @@ from responder import Connection, Datagram, IPNetwork, PeerError
 from ..message import wire
 from ..message.wire import Query, RRset, Writer
 from ..transfer import tsig
+from ..zone.catalog import Catalog
 from ..zone.tables import Zone
 from . import lookup
 from .cookies import Cookies
-from .host_names import Here
-from .lookup import Catalog, Found, Ours
+from .host_names import HostNames
+from .lookup import Found, LocalData
 
 PROHIBITED, NOT_SUPPORTED, OTHER = 18, 21, 0  # extended errors, RFC 8914 section 4
 
@@ -54,12 +54,12 @@ class Settings:
     allow_transfer: Sequence[IPNetwork] = ()
     keys: tsig.Keyring = attrs.field(factory=dict)
     cookies: Cookies | None = None
-    here: Here = attrs.field(factory=lambda: Here((), 0, "asked"))
+    here: HostNames = attrs.field(factory=lambda: HostNames((), 0, "asked"))
     clock: Callable[[], float] = time.time
 
 
 @attrs.define(eq=False)
-class Reply:
+class Response:
     """What is about to be sent.
 
     kind      what rate limiting counts it by, with the rcode
@@ -86,7 +86,7 @@ class _Extras:
     varies: bool = False
 
 
-class Answering:
+class QueryProcessor:
     """Answers queries from a catalog, which may be put in place of another at any time.
 
     `counts` has how many answers there were by their rcode, in lower case, for `handler` to tell; and what else there
@@ -106,23 +106,25 @@ class Answering:
             self.counts["dropped-short" if len(data) < wire.HEADER.size else "dropped-response"] += 1
             raise
 
-    def answer(self, query: Query, data: bytes, way: Datagram | Connection) -> Reply:
+    def answer(self, query: Query, data: bytes, request: Datagram | Connection) -> Response:
         """The reply to a parsed query; `data` is what it was parsed from."""
         extras = _Extras()
-        found = self._before_lookup(query, data, way, extras)
+        found = self._before_lookup(query, data, request, extras)
         if found is None:
-            found = self._find(query, way)
-        return self._write(query, found, way, extras)
+            found = self._find(query, request)
+        return self._write(query, found, request, extras)
 
     def count(self, rcode: int) -> None:
         """An answer goes out."""
         self.counts[RCODES[rcode]] += 1
 
-    def _before_lookup(self, query: Query, data: bytes, way: Datagram | Connection, extras: _Extras) -> Found | None:
+    def _before_lookup(
+        self, query: Query, data: bytes, request: Datagram | Connection, extras: _Extras
+    ) -> Found | None:
         """What is answered without looking at the question; None: go on."""
         edns = query.edns
         if edns is not None and edns.cookie is not None and self.settings.cookies is not None:
-            cookie, extras.exempt = self.settings.cookies.answer(edns.cookie, way.peer.address)
+            cookie, extras.exempt = self.settings.cookies.answer(edns.cookie, request.peer.address)
             extras.options += wire.option(wire.COOKIE, cookie)
             extras.varies = True
         if edns is not None and edns.nsid and self.settings.identity is not None:
@@ -143,7 +145,7 @@ class Answering:
             return Found(wire.NOERROR if self.settings.cookies else wire.FORMERR, aa=False)
         return None
 
-    def _find(self, query: Query, way: Datagram | Connection) -> Found:
+    def _find(self, query: Query, request: Datagram | Connection) -> Found:
         written = query.question[:-4]
         if query.rdclass == wire.CH:
             return self._chaos(query, written)
@@ -152,12 +154,14 @@ class Answering:
         if query.rdtype in (wire.AXFR, wire.OPT, wire.TKEY, wire.TSIG):
             return Found(wire.NOTIMP, aa=False)  # AXFR: not by UDP (RFC 5936 section 4.2); the others hold no data
         if query.rdtype == wire.IXFR:
-            return self._newest(query, way)
+            return self._newest(query, request)
         here = self.settings.here
         if not here.names:
             found = lookup.look_up(self.catalog, written, query.rdtype)
         else:
-            found = lookup.look_up(self.catalog, written, query.rdtype, Ours(here.existing, partial(here.answer, way)))
+            found = lookup.look_up(
+                self.catalog, written, query.rdtype, LocalData(here.existing, partial(here.answer, request))
+            )
             if found.rcode == wire.REFUSED and query.name in here.names:
                 found = Found(kind=query.name)  # it exists, and there is no zone around it to say more
         if query.rdclass == wire.CLASS_ANY:
@@ -177,7 +181,7 @@ class Answering:
         packed = text.encode()
         return Found(answer=[RRset(written, wire.TXT, 0, (bytes((len(packed),)) + packed,))], kind=query.name)
 
-    def _newest(self, query: Query, way: Datagram | Connection) -> Found:
+    def _newest(self, query: Query, request: Datagram | Connection) -> Found:
         """IXFR by UDP: the SOA record alone says whether to come by TCP (RFC 1995 section 2)."""
         zone = self.catalog.zones.get(query.name)
         if query.serial is None:
@@ -188,16 +192,16 @@ class Answering:
 
     # Transfers
 
-    def transfer(self, query: Query, data: bytes, way: Connection) -> tuple[Zone, tsig.Signer | None] | Reply:
+    def transfer(self, query: Query, data: bytes, request: Connection) -> tuple[Zone, tsig.Signer | None] | Response:
         """The zone that an AXFR or IXFR query may have, and who signs it; or the reply that refuses it."""
         extras = _Extras()
-        found = self._before_lookup(query, data, way, extras)
+        found = self._before_lookup(query, data, request, extras)
         if found is None:
             zone = self.catalog.zones.get(query.name)
             signed = extras.signer is not None
             if query.rdclass != wire.IN or (query.rdtype == wire.IXFR and query.serial is None):
                 found = Found(wire.FORMERR, aa=False)
-            elif not signed and not any(way.peer.address in prefix for prefix in self.settings.allow_transfer):
+            elif not signed and not any(request.peer.address in prefix for prefix in self.settings.allow_transfer):
                 found = Found(wire.REFUSED, aa=False, error=PROHIBITED)
             elif query.name not in self.catalog.zones:
                 found = Found(wire.NOTAUTH, aa=False)  # RFC 5936 section 2.2.1
@@ -206,14 +210,14 @@ class Answering:
             else:
                 self.counts["transfer"] += 1
                 return zone, extras.signer
-        return self._write(query, found, way, extras)
+        return self._write(query, found, request, extras)
 
     # Writing
 
-    def _write(self, query: Query, found: Found, way: Datagram | Connection, extras: _Extras) -> Reply:
+    def _write(self, query: Query, found: Found, request: Datagram | Connection, extras: _Extras) -> Response:
         edns = query.edns
         limit = wire.STREAM
-        if not isinstance(way, Connection):
+        if not isinstance(request, Connection):
             limit = wire.PLAIN_UDP if edns is None else min(edns.size, self.settings.edns_size)
         chaos = query.rdclass == wire.CH
         opt = b""
@@ -233,10 +237,10 @@ class Answering:
             whole = complete = True
         else:
             whole, complete = fill(writer, found)
-        if not whole and isinstance(way, Connection):
+        if not whole and isinstance(request, Connection):
             # RFC 7766 section 8: no message is longer, so there is nowhere to send the client on to.
             failed = Found(wire.SERVFAIL, aa=False, error=OTHER, kind=found.kind)
-            return self._write(query, failed, way, extras)
+            return self._write(query, failed, request, extras)
         if opt:
             writer.add_raw(2, opt)
         flags = wire.QR | query.flags & wire.ECHOED | found.rcode & 0xF
@@ -245,9 +249,9 @@ class Answering:
         if signer is not None:
             data = signer.sign(data)
             if len(data) > limit:  # names of 255 bytes in question and signature: nothing can be said about them
-                return self._write(Query(query.ident, query.flags), Found(wire.FORMERR, aa=False), way, _Extras())
+                return self._write(Query(query.ident, query.flags), Found(wire.FORMERR, aa=False), request, _Extras())
         varies = found.varies or extras.varies or bool(query.problem)
-        return Reply(data, found.rcode, found.kind, extras.exempt, complete, varies)
+        return Response(data, found.rcode, found.kind, extras.exempt, complete, varies)
 
 
 def fill(writer: Writer, found: Found) -> tuple[bool, bool]:

@@ -5,7 +5,7 @@ negative answers; one kind for all errors), since a victim gets the same answers
 does not ask twice.  Each `slip`-th answer over the limit is sent empty with TC, so that an honest client in the prefix
 of a victim gets through by TCP.
 
-The table is bounded: what was not counted for longest is forgotten.  This file refuses to know messages.
+The table is bounded: what was not counted for longest is forgotten.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Final
 
 from responder import IPAddress
 
-from ..cache import Recent
+from ..cache import BoundedCache
 
 MAX_KINDS: Final = 50_000
-"""Counts kept, once in use and once from before (see `Recent`)."""
+"""Counts kept, once in use and once from before (see `BoundedCache`)."""
 
 _PREFIX: Final = {4: 3, 6: 7}
 """Bytes of an address that count: /24 and /56."""
@@ -38,7 +38,7 @@ class RateLimit:
         self._burst = max(rate, 1.0)
         self._slip = slip
         # Tokens left, seconds when that was, answers held back.
-        self._kinds: Recent[tuple[bytes, int, bytes], tuple[float, float, int]] = Recent(MAX_KINDS)
+        self._kinds: BoundedCache[tuple[bytes, int, bytes], tuple[float, float, int]] = BoundedCache(MAX_KINDS)
 
     def judge(self, address: IPAddress, rcode: int, kind: bytes, now: float) -> Verdict:
         key = (address.packed[: _PREFIX[address.version]], rcode, kind)

@@ -5,7 +5,7 @@ are bytes, and nothing is raised but PeerError, for what gets no answer at all. 
 error, becomes a `Query` that says so in `problem`.
 
 Names are bytes in wire form, without compression; those to compare or to look up are in lower case (RFC 4343), which
-`bytes.lower` does: a label's length (0..63) is no letter.  This file refuses to know zones, peers and time.
+`bytes.lower` does: a label's length (0..63) is no letter.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """A whole zone as messages: AXFR (RFC 5936), and IXFR (RFC 1995) answered by the whole or by "you have it already".
 
-The zone is one that doesn't change, so a transfer is consistent however long it takes.  This file refuses to decide who
-may have it, and to sign.
+A zone in memory doesn't change, so a transfer is consistent however long it takes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Signed queries and their answers (TSIG, RFC 8945); the digests are dnspython's.
 
-A query whose signature doesn't hold is answered with the reason and gets nothing else.  This file refuses to decide
-what a good one may have.
+A query whose signature doesn't hold is answered with the reason and gets nothing else.
 """
 
 from __future__ import annotations

@@ -8,8 +8,7 @@ told.
     no SOA, no NS at apex    data below a DNAME (RFC 6672 section 2.4)          NS or DNAME of a wildcard (RFC 4592)
     unknown type or class    TTL above 2**31 - 1 (RFC 2181 section 8)           an RRset that no message can hold
 
-A zone whose files are as they were is not read again: reloads and several instances share it.  This file refuses to
-answer anything, and the $GENERATE of BIND.
+A zone whose files are as they were is not read again: reloads and several instances share it.
 """
 
 from __future__ import annotations
@@ -33,8 +32,7 @@ import dns.rdatatype
 import dns.tokenizer
 import dns.ttl
 
-from responder import ConfigError, ConfigErrors, Context
-from responder.plugin import stamp_of
+from responder import ConfigError, ConfigErrors, Context, stamp_of
 
 from ..message import wire
 from . import plain_lines

@@ -1,7 +1,7 @@
-"""Lines of master files that need no tokenizer: one record with plain names, of the types that large zones are made of.
+"""Reads plain lines of master files: one record with plain names, of the types that large zones are made of.
 
-Such a line costs a fifth of what dnspython's tokenizer takes for it.  This file refuses all else, mistakes too: what it
-gives None for is the tokenizer's, which says what is wrong.  A test holds both against each other.
+Such a line costs a fifth of what dnspython's tokenizer takes for it.  Every other line, mistakes included, is None here
+and is read by the tokenizer, which says what is wrong.  A test compares both.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TYPES: Final = {"A": wire.A, "AAAA": wire.AAAA, "NS": wire.NS, "CNAME": wire.CN
 
 
 def read(line: str, owner: bytes | None, origin: bytes) -> tuple[bytes, int | None, int, bytes] | None:
-    """Name as written, TTL where it is stated, type and rdata; None: not by this way.
+    """Name as written, TTL where it is stated, type and rdata; None: the tokenizer has to read the line.
 
     `owner` is the name of the line before, `origin` what follows names without a dot at their end; both in wire form.
     """

@@ -8,7 +8,7 @@ Names are in wire form and lower case.  Records are in wire form with a pointer 
 so that those of `answers` are the compiled answer: a reply is header, question, and these bytes.  Tables of bytes also
 cost the garbage collector nothing, however many records there are.
 
-A zone doesn't change once it is made.  This file refuses to read files and to decide what is answered.
+A zone doesn't change once it is made.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Final
 
 import attrs
 
-from responder.plugin import Stamp
+from responder import Stamp
 
 from ..message import wire
 from ..message.wire import RRset

@@ -1,4 +1,4 @@
-"""The quick way says what the long way says, over the generated queries and over what clients send most."""
+"""Compiled answers are those of the processor, over the generated queries and over what clients send most."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import dns.tsigkeyring
 import pytest
 from responder_plugins.dns import TransferKey
 from responder_plugins.dns.answer.cookies import Cookies
-from responder_plugins.dns.answer.processor import Reply
+from responder_plugins.dns.answer.processor import Response
 from responder_plugins.dns.handler import DnsHandler
 from responder_plugins.dns.message import wire
 
@@ -25,8 +25,8 @@ from tests.plugins.dns.support import SMALL, ask, ask_bytes, handler_of, request
 USUAL = [b"", b"\0\0\x29\x04\xd0\0\0\x80\0\0\0"]
 
 
-def long_way(handler: DnsHandler, query: bytes) -> Reply:
-    return handler.answering.answer(wire.parse(query), query, request(query))
+def processed(handler: DnsHandler, query: bytes) -> Response:
+    return handler.processor.answer(wire.parse(query), query, request(query))
 
 
 def plain_queries() -> list[bytes]:
@@ -45,26 +45,26 @@ def plain_queries() -> list[bytes]:
 
 
 @pytest.mark.parametrize("source", ["plain", "generated"])
-def test_both_ways_say_the_same(source: str) -> None:
+def test_compiled_answers_are_the_processors(source: str) -> None:
     handler = handler_of()
     every = plain_queries() if source == "plain" else list(queries.queries())
-    quick = 0
+    compiled = 0
     for query in every:
         handler.respond(request(query))  # so that its shape is known
-        found = handler.quick.answer(query)
+        found = handler.compiled.answer(query)
         if found is not None:
-            quick += 1
+            compiled += 1
             answer, kind = found
-            longer = long_way(handler, query)
+            longer = processed(handler, query)
             assert answer[:2] == longer.data[:2]
             assert differing(answer, longer.data) == ()
             assert kind == longer.kind or longer.rcode == wire.REFUSED
         remembered = handler.respond(request(b"\xff\xff" + query[2:]))
         assert isinstance(remembered, bytes)
         assert remembered[:2] == b"\xff\xff"
-        assert differing(query[:2] + remembered[2:], long_way(handler, query).data) == ()
+        assert differing(query[:2] + remembered[2:], processed(handler, query).data) == ()
     # All but DNAME, ANY, DS, and what is asked of other types in odd shapes.
-    assert quick > len(every) * (0.8 if source == "plain" else 0.3)
+    assert compiled > len(every) * (0.8 if source == "plain" else 0.3)
 
 
 def test_the_question_comes_back_as_it_was_sent() -> None:
@@ -76,7 +76,7 @@ def test_the_question_comes_back_as_it_was_sent() -> None:
                 assert ask_bytes(handler, query)[12 : len(query)] == query[12:]
 
 
-def test_an_answer_too_long_for_its_shape_is_cut_by_the_long_way(tmp_path: Path) -> None:
+def test_an_answer_too_long_for_its_shape_is_cut_by_the_process(tmp_path: Path) -> None:
     many = "".join(f"many A 192.0.2.{number}\n" for number in range(60))
     (tmp_path / "a.zone").write_text(SMALL + many)
     handler = handler_of(tmp_path, zones={"example.test": Path("a.zone")})
@@ -93,7 +93,7 @@ def test_shapes_are_bounded() -> None:
     handler = handler_of()
     for size in range(3000):
         ask(handler, dns.message.make_query("www.example.test", "A", use_edns=0, payload=size))
-    assert len(handler.quick._shapes) <= 1024
+    assert len(handler.compiled._shapes) <= 1024
 
 
 def test_a_child_zone_beside_its_parent(tmp_path: Path) -> None:
@@ -177,15 +177,15 @@ def test_patterns_hold_for_names_of_one_length_only(tmp_path: Path) -> None:
                 query = b"\0\7\1\0\0\1\0\0\0\0\0\0" + name + kind + b"\0\1"
                 for _ in range(2):
                     answer = ask_bytes(handler, query)
-                assert differing(answer, long_way(handler, query).data) == ()
+                assert differing(answer, processed(handler, query).data) == ()
 
 
-async def test_a_cookie_behind_a_quick_answer() -> None:
+async def test_a_cookie_behind_a_compiled_answer() -> None:
     """Of both ways the same, whatever the cookie and the room."""
     handler, counted = handler_of(), handler_of(rate_limit=1e9)
     cookies = Cookies((bytes(16),), lambda: 1e9)
     for each in (handler, counted):
-        each.answering.settings = attrs.evolve(each.answering.settings, cookies=cookies)
+        each.processor.settings = attrs.evolve(each.processor.settings, cookies=cookies)
     good, _ = cookies.answer(b"12345678", ip_address("10.71.0.9"))
     rng = random.Random(7873)  # noqa: S311 - the same ones each time
     for plain in rng.sample([query for query in plain_queries() if query[-11:-8] == b"\0\0\x29"], 2000):
@@ -193,12 +193,12 @@ async def test_a_cookie_behind_a_quick_answer() -> None:
         size = rng.choice([0, 512, 1232, 4096])
         option = b"\0\x0a" + len(cookie).to_bytes(2) + cookie
         query = plain[:-8] + size.to_bytes(2) + plain[-6:-2] + len(option).to_bytes(2) + option
-        longer = long_way(handler, query)
+        longer = processed(handler, query)
         for asked in (handler, counted, handler):
             answer = ask_bytes(asked, query)
             assert differing(answer, longer.data) == ()
             assert dns.message.from_wire(answer).options == dns.message.from_wire(longer.data).options
-        assert handler._long_way(request(query), query).exempt == longer.exempt == (cookie is good)
+        assert handler._process(request(query), query).exempt == longer.exempt == (cookie is good)
 
 
 def test_bytes_that_look_like_a_cookie_but_are_none() -> None:
@@ -214,4 +214,4 @@ def test_bytes_that_look_like_a_cookie_but_are_none() -> None:
         head + question + b"\0\0\x29" + cookie,
         head + question + opt + b"\0\xfa" + cookie[2:],
     ):
-        assert ask_bytes(handler, query) == long_way(handler, query).data
+        assert ask_bytes(handler, query) == processed(handler, query).data

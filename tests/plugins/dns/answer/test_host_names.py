@@ -15,9 +15,9 @@ from tests.plugins.dns.support import SMALL, ask, handler_of, texts
 OTHER = Interface(3, "link2", addresses=(InterfaceAddress("10.72.0.1", 24), InterfaceAddress("fd72::1", 64)))
 
 
-def told(handler: Any, name: str, kind: str, destination: str, **way: Any) -> list[str]:
+def told(handler: Any, name: str, kind: str, destination: str, **more: Any) -> list[str]:
     peer = "fd71::9" if ":" in destination else "10.71.0.9"
-    reply = ask(handler, dns.message.make_query(name, kind), destination, peer=peer, **way)
+    reply = ask(handler, dns.message.make_query(name, kind), destination, peer=peer, **more)
     assert reply.rcode() == 0
     return sorted(line.split()[-1] for line in texts(reply.answer))
 

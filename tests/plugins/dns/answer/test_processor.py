@@ -48,7 +48,7 @@ def option(reply: dns.message.Message, code: int) -> list[bytes]:
 def test_opt_only_if_asked_with_our_size_and_do_copied() -> None:
     handler = handler_of()
     for name in ("www.example.test", "no.example.test", "chain1.example.test"):
-        for _ in range(2):  # the long way, then the quick one
+        for _ in range(2):  # by the processor, then from memory
             assert ask(handler, query(name)).edns == -1
             reply = ask(handler, query(name, use_edns=0, payload=4096, want_dnssec=True))
             assert (reply.edns, reply.payload, reply.ednsflags & dns.flags.DO) == (0, 1232, dns.flags.DO)
@@ -232,7 +232,7 @@ def test_a_wrong_time_is_told_with_ours() -> None:
     asking = signed()
     late = time.time() + 1000
     handler = keyed()
-    handler.answering.settings = attrs.evolve(handler.answering.settings, clock=lambda: late)
+    handler.processor.settings = attrs.evolve(handler.processor.settings, clock=lambda: late)
     reply = dns.message.from_wire(ask_bytes(handler, asking.to_wire()), keyring=False)
     assert (reply.rcode(), reply.tsig_error) == (dns.rcode.NOTAUTH, 18)
     assert reply.tsig is not None
@@ -325,11 +325,11 @@ async def test_a_watched_zone_is_swapped_and_a_broken_one_is_not(
     file = tmp_path / "a.zone"
     file.write_text(SMALL)
     handler = handler_of(tmp_path, zones={"example.test": Path("a.zone")}, watch=True)
-    first = handler.answering.catalog
+    first = handler.processor.catalog
     for _ in range(2):
         assert texts(ask(handler, query()).answer) == ["www.example.test. 300 A 192.0.2.80"]
     await handler.look()
-    assert handler.answering.catalog is first
+    assert handler.processor.catalog is first
     file.write_text(SMALL.replace("192.0.2.80", "192.0.2.81"))
     await handler.look()
     assert texts(ask(handler, query()).answer) == ["www.example.test. 300 A 192.0.2.81"]

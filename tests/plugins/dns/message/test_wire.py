@@ -40,7 +40,7 @@ PLAIN = handler_of()
 def answered(payload: bytes, *, handler: DnsHandler = HANDLER, decoded: bool = True) -> bytes | None:
     """The answer, checked for what holds of all; None: silence.
 
-    `decoded`: by dnspython too, and held against the long way, which takes long.
+    `decoded`: decoded by dnspython and compared with the processor's answer too, which takes long.
     """
     try:
         reply = ask_bytes(handler, payload)
@@ -56,7 +56,7 @@ def answered(payload: bytes, *, handler: DnsHandler = HANDLER, decoded: bool = T
         dns.message.from_wire(reply, keyring=False)
         query = wire.parse(payload)
         if not query.tsig:  # dnspython's signature of another second
-            assert differing(reply, handler.answering.answer(query, payload, request(payload)).data) == ()
+            assert differing(reply, handler.processor.answer(query, payload, request(payload)).data) == ()
     return reply
 
 
@@ -240,7 +240,7 @@ def test_records_of_any_kind_beside_the_question_are_passed_over() -> None:
 
 
 def test_bytes_that_name_a_record_of_the_zone_only_by_accident() -> None:
-    """A label with a zero byte, behind which another name seems to end: the quick way must not be fooled."""
+    """A label with a zero byte, behind which another name seems to end: compiled answers must not be fooled."""
     inside = b"\x0fwww\7example\4te\0\7example\4test\0"
     reply = answered(header() + inside + b"\0\1\0\1")
     assert reply is not None

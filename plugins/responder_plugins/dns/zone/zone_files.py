@@ -1,0 +1,73 @@
+"""The zone files of an instance: read into a catalog, and read again where a file has changed.
+
+A zone with mistakes is not served, others are: each mistake is told with file and line, the version of the zone that
+is in use goes on being served, and where there is none its names are answered with SERVFAIL.  If that leaves an
+instance without any zone at all, the mistakes are the instance's own: `ConfigErrors`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import dns.name
+
+from responder import ConfigError, ConfigErrors, Context, stamp_of
+
+from ..message import wire
+from . import master_file
+from .catalog import Catalog
+from .tables import Zone
+
+_log = logging.getLogger(__name__)
+
+
+class ZoneFiles:
+    """The zones of an instance by name, each with its option's name and its file."""
+
+    def __init__(self, files: Mapping[dns.name.Name, tuple[str, Path]], here: tuple[bytes, ...]) -> None:
+        self._files = files
+        # What `here` answers must not be found before it.
+        self._without = [name + rdtype.to_bytes(2) for name in here for rdtype in (wire.A, wire.AAAA)]
+
+    def load(self, context: Context) -> Catalog:
+        zones: dict[bytes, Zone | None] = {}
+        mistakes: list[ConfigError] = []
+        for name, (text, file) in self._files.items():
+            key = name.to_digestable()
+            try:
+                zones[key] = master_file.load(name, file, context)
+            except ConfigErrors as broken:
+                zones[key] = master_file.last_good(name, context.path(file))
+                serving = "not served" if zones[key] is None else "still served as it was"
+                for error in broken.errors:
+                    message = f"zone {name} is {serving}: {error.message}"
+                    mistakes.append(ConfigError(message, path=f"zones.{text}", file=error.file, line=error.line))
+        if mistakes and not any(zones.values()):
+            raise ConfigErrors(mistakes)
+        for mistake in mistakes:
+            context.complain(mistake)
+        return Catalog.of(zones, self._without)
+
+    def reload_in(self, context: Context) -> Callable[[], Catalog | None]:
+        """What looks whether a file has changed since it was last looked at, and reads the zones again if so."""
+        seen = dict(context.files)
+
+        def reload() -> Catalog | None:
+            if all(stamp_of(path) == stamp for path, stamp in seen.items()):
+                return None
+            fresh = Context(context.instance, context.folder)
+            try:
+                catalog = self.load(fresh)
+            except ConfigErrors as broken:
+                fresh.complaints += broken.errors
+                return None
+            finally:
+                for complaint in fresh.complaints:
+                    _log.error("%s", complaint)
+                seen.clear()
+                seen.update(fresh.files)
+            return catalog
+
+        return reload
