@@ -14,6 +14,7 @@ from .datagram import (
     ChangeKind,
     Conversation,
     Datagram,
+    Group,
     Interface,
     InterfaceAddress,
     InterfaceChange,
@@ -51,13 +52,16 @@ from .plugin import (
     Service,
     Stamp,
     Stopping,
+    StopReason,
     stamp_of,
 )
 
 if TYPE_CHECKING:
-    from .config.instance import Instance
+    from .config.instance import Instance, InstanceKeys
     from .server.embedding import serve
     from .server.server import Server
+
+    __version__: str
 
 __all__ = [
     "API_VERSION",
@@ -72,10 +76,12 @@ __all__ = [
     "Conversation",
     "Datagram",
     "Duration",
+    "Group",
     "Handler",
     "IPAddress",
     "IPNetwork",
     "Instance",
+    "InstanceKeys",
     "Interface",
     "InterfaceAddress",
     "InterfaceChange",
@@ -97,24 +103,37 @@ __all__ = [
     "SourceGroup",
     "SourceUnavailable",
     "Stamp",
+    "StopReason",
     "Stopping",
     "Unreachable",
     "Via",
+    "__version__",
     "serve",
     "stamp_of",
 ]
 
-_WHEN_ASKED = {"serve": "server.embedding", "Instance": "config.instance", "Server": "server.server"}
+_WHEN_ASKED = {
+    "serve": "server.embedding",
+    "Instance": "config.instance",
+    "InstanceKeys": "config.instance",
+    "Server": "server.server",
+}
 """Names that are imported when they are first asked for, with their modules."""
 
 if not TYPE_CHECKING:  # a type checker would take any name for an attribute
 
     def __getattr__(name: str) -> Any:
-        if name not in _WHEN_ASKED:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from importlib import import_module  # noqa: PLC0415 - as these names are: when asked for
+        if name == "__version__":
+            from importlib.metadata import version  # noqa: PLC0415 - reading the metadata is slow
 
-        value = globals()[name] = getattr(import_module(f".{_WHEN_ASKED[name]}", __name__), name)
+            value = version("responderd")
+        elif name in _WHEN_ASKED:
+            from importlib import import_module  # noqa: PLC0415 - as these names are: when asked for
+
+            value = getattr(import_module(f".{_WHEN_ASKED[name]}", __name__), name)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
         return value
 
 

@@ -33,9 +33,6 @@ class Logger:
                 del fields["held_back"]
             self._logger.log(level, _Message(event, fields), exc_info=exc_info, extra={"fields": fields})
 
-    def debug(self, event: str, **fields: Any) -> None:
-        self.log(logging.DEBUG, event, **fields)
-
     def info(self, event: str, **fields: Any) -> None:
         self.log(logging.INFO, event, **fields)
 

@@ -1,6 +1,6 @@
-"""Imports go one way, plugins import only what is public, and only `responder.net` knows the platform.
+"""Imports go one way, plugins import only public names, and only `responder.net` knows the platform.
 
-Held by reading the sources (AST), so that imports within functions and those for type checkers count as well.
+The sources are read (AST), so that imports within functions and those for type checkers count as well.
 """
 
 from __future__ import annotations
@@ -11,12 +11,17 @@ from pathlib import Path
 
 import pytest
 
+import responder
+
 ROOT = Path(__file__).parent.parent
 FRAMEWORK = ROOT / "responder"
 PLUGINS = ROOT / "plugins" / "responder_plugins"
 
+MODULES = frozenset({"errors", "datagram", "plugin", "log", "bounded"})
+"""The modules that stand outside of the packages: what everything else is written in."""
+
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "datagram", "plugin", "log", "bounded"}),
+    MODULES,
     frozenset({"config", "net"}),
     frozenset({"dispatch"}),
     frozenset({"server"}),
@@ -26,9 +31,6 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"", "__main__", "testing"}),
 )
 """The parts of `responder`, "" being its `__init__`; each may import its own layer and those named before it."""
-
-PUBLIC = frozenset({"responder", "responder.datagram", "responder.errors", "responder.plugin"})
-"""What a plugin may import of the framework."""
 
 SOURCES = sorted(FRAMEWORK.rglob("*.py"))
 PLUGIN_SOURCES = sorted(PLUGINS.rglob("*.py"))
@@ -101,13 +103,26 @@ def test_no_parts_import_each_other() -> None:
     assert graph == {}, "these are on a cycle, or above one"
 
 
+def test_every_other_module_stands_in_a_package() -> None:
+    assert {path.stem for path in FRAMEWORK.glob("*.py")} == {*MODULES, "__init__", "__main__"}
+
+
 @pytest.mark.parametrize("path", PLUGIN_SOURCES, ids=ids)
 def test_plugins_import_only_public_names_and_their_own(path: Path) -> None:
+    """Public is what `responder` itself exports: where a name is defined may change, and its neighbours are ours."""
     own = ".".join(module_name(path).split(".")[:2])
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     wrong = [
+        f"line {node.lineno}: {alias.name}"
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and node.module == "responder" and not node.level
+        for alias in node.names
+        if alias.name not in responder.__all__
+    ]
+    wrong += [
         f"line {line}: {name}"
         for name, line in imports(path)
-        if (name.split(".")[0] == "responder" and name not in PUBLIC)
+        if name.startswith("responder.")
         or (name.split(".")[0] == "responder_plugins" and not f"{name}.".startswith(f"{own}."))
     ]
     assert wrong == []

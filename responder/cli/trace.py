@@ -49,7 +49,7 @@ def trace(
     from ..daemon.control import ask
 
     request = {"request": "trace", "peers": list(peers), "plugins": list(plugins), "payloads": write is not None}
-    seen = _Seen()
+    seen = _Summary()
     capture = None if write is None else _Capture(write)
     try:
         for answer in ask(control_path(control, config), request):
@@ -63,11 +63,11 @@ def trace(
             elif "lost" in answer:
                 click.echo(f"... {answer['lost']} lost: more than could be read")
     except KeyboardInterrupt:
-        click.echo(seen.summary(), err=True)
+        click.echo(str(seen), err=True)
         return
     except ResponderError as error:
         exit_with([error])
-    click.echo(f"the daemon has ended; {seen.summary()}", err=True)
+    click.echo(f"the daemon has ended; {seen}", err=True)
     raise SystemExit(SYSTEM_REFUSES)
 
 
@@ -95,7 +95,7 @@ def trace_line(datagram: Mapping[str, Any]) -> str:
     )
 
 
-class _Seen:
+class _Summary:
     """What a trace has shown so far."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -110,7 +110,7 @@ class _Seen:
             outcome = answer["datagram"]["outcome"]
             self._outcomes[outcome] = self._outcomes.get(outcome, 0) + 1
 
-    def summary(self) -> str:
+    def __str__(self) -> str:
         seen = counts({**self._outcomes, **({"lost": self._lost} if self._lost else {})})
         return f"{duration(self._clock() - self._began)}: {seen or 'nothing seen'}"
 

@@ -82,8 +82,6 @@ DARWIN = Abi("darwin", struct.Struct("=Iii"), 4)
 FREEBSD_64 = Abi("freebsd-64", struct.Struct("=Iii"), 8)
 FREEBSD_32 = Abi("freebsd-32", struct.Struct("=Iii"), 4)
 
-ABIS = (LINUX_64, LINUX_32, WINDOWS_64, WINDOWS_32, DARWIN, FREEBSD_64, FREEBSD_32)
-
 _IN_PKTINFO_POSIX = struct.Struct("=i4s4s")
 _IN_PKTINFO_WINDOWS = struct.Struct("<4sI")
 _IN6_PKTINFO = struct.Struct("=16sI")

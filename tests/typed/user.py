@@ -20,8 +20,10 @@ from responder import (
     Conversation,
     Datagram,
     Duration,
+    Group,
     Handler,
     Instance,
+    InstanceKeys,
     Interface,
     InterfaceChange,
     Network,
@@ -32,6 +34,8 @@ from responder import (
     Server,
     Service,
     Size,
+    SourceGroup,
+    StopReason,
     Via,
     serve,
 )
@@ -47,6 +51,9 @@ class Whole(Plugin):
     name: str | None = None
 
     services: ClassVar = (Service(port=7007, groups=["239.255.70.7"], tcp=True),)
+
+    def groups(self) -> list[Group]:
+        return [IPv4Address("239.255.70.7"), SourceGroup(IPv4Address("232.1.2.3"), IPv4Address("10.0.0.9"))]
 
     def prepare(self, context: Context) -> Handler:
         assert_type(context.read_text("file"), str)
@@ -84,6 +91,7 @@ class State(Handler):
     async def run(self, network: Network) -> None:
         async for change in network.changes():
             assert_type(change, InterfaceChange)
+            assert_type(network.stopping.reason, StopReason | None)
             await network.send(b"", to="239.255.70.7", interface=change.interface)
             await network.send("text", to="239.255.70.7")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
@@ -105,6 +113,8 @@ async def embeds() -> None:
     async with serve(Whole(name="x"), Instance.of(Whole(), port=1), grace=1.0) as server:
         assert_type(server, Server)
         assert_type(server.port(), int)
+    assert_type(responder.__version__, str)
+    assert_type(InstanceKeys(rate=5.0).rate, float | None)
     Whole(nmae="x")  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     _ = responder.sevre  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
 

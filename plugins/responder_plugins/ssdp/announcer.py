@@ -19,8 +19,7 @@ from typing import Final, TypeAlias
 import attrs
 import trio
 
-from responder import Interface, IPAddress, Network, SendError
-from responder.datagram import ChangeKind, InterfaceChange
+from responder import ChangeKind, Interface, InterfaceChange, IPAddress, Network, SendError
 
 from .identity import BootId
 from .targets import Match

@@ -113,20 +113,3 @@ async def test_goodbyes_end_with_the_grace_period(host: FakeHost, autojump_clock
     async with host.serve(plugin, grace=0.5):
         await trio.testing.wait_all_tasks_blocked()
     assert (plugin.said, trio.current_time()) == (["hello"], 0.5)
-
-
-def test_importing_the_public_names_does_not_import_the_server() -> None:
-    """Plugins and commands import `responder`; only those who embed pay for the rest."""
-    import subprocess  # noqa: PLC0415 - used here only
-    import sys  # noqa: PLC0415 - as above
-
-    code = "import sys, responder; assert 'trio' not in sys.modules; responder.serve; assert 'trio' in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
-
-
-def test_other_names_are_missing_as_usual() -> None:
-    import responder  # noqa: PLC0415 - the module itself is looked at
-
-    with pytest.raises(AttributeError, match="has no attribute 'sevre'"):
-        _ = responder.sevre  # type: ignore[attr-defined]  # that is the point
-    assert set(responder.__all__) <= set(dir(responder))
