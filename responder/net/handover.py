@@ -25,6 +25,7 @@ import trio
 
 from ..datagram import IPAddress
 from ..errors import BindError, ConfigError
+from . import sockets
 from .inherited import Inherited
 from .types import Platform
 
@@ -125,12 +126,6 @@ class Handed(Inherited):
         super().close()
 
 
-def _close_one(sock: socket.socket) -> None:
-    if sock.fileno() != -1 and trio.lowlevel.in_trio_run():
-        trio.lowlevel.notify_closing(sock)
-    sock.close()
-
-
 def _close(sockets: Iterable[socket.socket]) -> None:
     for sock in sockets:
         sock.close()
@@ -195,7 +190,7 @@ class Giver:
             self._socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        _close_one(self._socket)
+        sockets.close(self._socket)
 
 
 class Taker:
@@ -247,7 +242,7 @@ class Taker:
         return b"", None  # no descriptor was free for it
 
     def close(self) -> None:
-        _close_one(self._socket)
+        sockets.close(self._socket)
 
     def end_with_parent(self, patience: Callable[[], float]) -> None:
         """From now on this process outlives the supervising one by `patience` seconds at most.

@@ -6,11 +6,10 @@ service that is `shared`.  Options are set before bind: a datagram that arrives 
 
     abi.py          what is said in options and control messages, pure
     udp.py          the UDP socket
-    tcp.py          the TCP listener
     interfaces.py   the interfaces and their changes
 
-Its pure parts are tested on any system; nothing of it has been run on macOS or FreeBSD yet.  This file refuses to read
-or write a datagram.
+Its pure parts are tested on any system; nothing of it has been run on macOS or FreeBSD yet.  This file reads and writes
+no datagram.
 """
 
 from __future__ import annotations
@@ -20,22 +19,26 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
+import attrs
 import trio
 
-from ...datagram import Interface, IPAddress, unscoped
-from ...errors import BindError
+from ...datagram import Interface, IPAddress
+from ...errors import NetworkError
 from ...log import get_logger
+from ..inherited import Inherited
+from ..listeners import AddressHolders, Listener
+from ..place import Place
+from ..types import Platform
 
 if sys.platform == "win32":  # mypy leaves out what follows
     raise ImportError("POSIX only")
 
 
-from .abi import SO_RCVBUF, SO_REUSEADDR, SO_REUSEPORT, SO_SNDBUF, SOL_SOCKET, System, families
+from .abi import SO_RCVBUF, SO_REUSEADDR, SO_REUSEPORT, SO_SNDBUF, SOL_SOCKET, System, families, system_of
 from .interfaces import RouteWatch, enumerate_interfaces, watch_interfaces
-from .tcp import BsdListener
 from .udp import BsdSocket, FamilySocket
 
 log = get_logger(__name__)
@@ -62,17 +65,17 @@ class BsdPlatform:
         self, port: int, address: IPAddress | None = None, *, interface: int = 0, shared: bool = False
     ) -> BsdSocket:
         """Open, set up and bind.  Raises BindError."""
-        plain = None if address is None else unscoped(address)
-        socks = self._open(socket.SOCK_DGRAM, port, plain, interface, shared)
-        return BsdSocket([FamilySocket(self._system, sock, plain) for sock in socks], plain)
+        place = Place("UDP", port, address, interface)
+        socks = self._open(socket.SOCK_DGRAM, place, shared)
+        return BsdSocket([FamilySocket(self._system, sock, place.address) for sock in socks], place.address)
 
-    def open_tcp(self, port: int, address: IPAddress | None = None, *, interface: int = 0) -> BsdListener:
+    def open_tcp(self, port: int, address: IPAddress | None = None, *, interface: int = 0) -> Listener:
         """Open, set up, bind and listen.  Raises BindError."""
-        plain = None if address is None else unscoped(address)
-        socks = self._open(socket.SOCK_STREAM, port, plain, interface, shared=False)
+        place = Place("TCP", port, address, interface)
+        socks = self._open(socket.SOCK_STREAM, place, shared=False)
         for sock in socks:
             sock.listen(BACKLOG)
-        return BsdListener(socks, plain, self.interfaces)
+        return Listener(socks, place.address, AddressHolders(self.interfaces).interface_of)
 
     async def interfaces(self) -> Sequence[Interface]:
         return await trio.to_thread.run_sync(enumerate_interfaces)
@@ -80,25 +83,22 @@ class BsdPlatform:
     def watch_interfaces(self) -> AbstractAsyncContextManager[RouteWatch]:
         return watch_interfaces()
 
-    def _open(
-        self, kind: int, port: int, address: IPAddress | None, interface: int, shared: bool
-    ) -> list[socket.socket]:
-        versions = families(address, has_ipv4=_has(socket.AF_INET), has_ipv6=_has(socket.AF_INET6))
-        what = f"{'UDP' if kind == socket.SOCK_DGRAM else 'TCP'} port {port}" + (f" on {address}" if address else "")
-        if not versions:
-            raise BindError(errno.EAFNOSUPPORT, f"{what}: {os.strerror(errno.EAFNOSUPPORT)}", port=port)
+    def _open(self, kind: int, place: Place, shared: bool) -> list[socket.socket]:
+        versions = families(place.address, has_ipv4=_has(socket.AF_INET), has_ipv6=_has(socket.AF_INET6))
         for attempt in range(PORT_ATTEMPTS):
-            with _refused(what, port), contextlib.ExitStack() as on_failure:
-                number, socks = port, []
+            with place.refusals_told(), contextlib.ExitStack() as on_failure:
+                if not versions:
+                    raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+                chosen, socks = place, []
                 try:
                     for version in versions:
                         sock = on_failure.enter_context(self._new_socket(kind, version, shared))
-                        _bind(sock, version, number, address, interface)
-                        number = sock.getsockname()[1]
+                        sock.bind(chosen.name(sock.family))
+                        chosen = attrs.evolve(place, port=sock.getsockname()[1])
                         socks.append(sock)
                 except OSError as error:
                     # The second family's port of a number that the system chose for the first.
-                    if error.errno == errno.EADDRINUSE and not port and socks and attempt < PORT_ATTEMPTS - 1:
+                    if error.errno == errno.EADDRINUSE and not place.port and socks and attempt < PORT_ATTEMPTS - 1:
                         continue
                     raise
                 on_failure.pop_all()
@@ -127,6 +127,14 @@ class BsdPlatform:
         return sock
 
 
+def open_platform(_inherited: Inherited | None) -> Platform:
+    """See `responder.net.PlatformModule`.  No service manager there passes sockets on as systemd does."""
+    system = system_of(sys.platform)
+    if system is None:
+        raise NetworkError(errno.ENOSYS, f"{sys.platform}: not supported")
+    return BsdPlatform(system)
+
+
 def _has(family: int) -> bool:
     """Does the host have the family?"""
     try:
@@ -136,11 +144,6 @@ def _has(family: int) -> bool:
             return False
         raise
     return True
-
-
-def _bind(sock: socket.socket, version: int, port: int, address: IPAddress | None, interface: int) -> None:
-    host = "" if address is None else str(address)
-    sock.bind((host, port) if version == 4 else (host or "::", port, 0, interface))
 
 
 def _size_buffer(sock: socket.socket, option: int, size: int) -> None:
@@ -155,18 +158,3 @@ def _size_buffer(sock: socket.socket, option: int, size: int) -> None:
             break
     if wanted < size:
         log.info("socket buffer is smaller than asked", asked=size, given=wanted, raise_it_by="kern.ipc.maxsockbuf")
-
-
-@contextlib.contextmanager
-def _refused(what: str, port: int) -> Iterator[None]:
-    """The system's refusal becomes a BindError that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        code = error.errno or 0
-        reason = {
-            errno.EADDRINUSE: "is taken by another program",
-            errno.EACCES: "no right to bind a port below 1024: run as root",
-            errno.EADDRNOTAVAIL: "is not at an address of this host",
-        }.get(code, error.strerror or str(error))
-        raise BindError(code, f"{what}: {reason}", port=port) from error

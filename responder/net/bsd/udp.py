@@ -4,7 +4,7 @@ What is said of options and control messages in `abi` is done here.  Options tha
 IPv4, the interface of an IPv4 group) are set before it where they differ from the last one's: sending is synchronous,
 so nothing comes in between.
 
-This file refuses to choose a source, an interface or a hop limit: the `Route` says them (`responder.dispatch.port`).
+Source, interface and hop limit come with the `Route`: `responder.dispatch.addressing` chooses them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import trio
 from ...bounded import Memory
 from ...datagram import Interface, IPAddress
 from ...errors import NetworkError, Unreachable
-from .. import cmsg
+from .. import cmsg, sockets
 from ..types import Flow, Membership, Message, Received, Route
 
 if sys.platform == "win32":  # mypy leaves out what follows: there is no recvmsg
@@ -146,7 +146,7 @@ class BsdSocket:
         return min(member.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) for member in self._members.values())
 
     async def wait_readable(self) -> None:
-        await wait_readable([member.sock for member in self._members.values()])
+        await sockets.wait_readable([member.sock for member in self._members.values()])
 
     def receive(self, limit: int) -> Sequence[Received]:
         first, *others = self._members.values()
@@ -209,30 +209,4 @@ class BsdSocket:
 
     def close(self) -> None:
         for member in self._members.values():
-            if member.sock.fileno() != -1 and trio.lowlevel.in_trio_run():
-                trio.lowlevel.notify_closing(member.sock)
-            member.sock.close()
-
-
-async def wait_readable(socks: Sequence[socket.socket]) -> None:
-    """Return once one of them is.  A checkpoint.  Raises trio.ClosedResourceError where one is closed."""
-    if any(sock.fileno() == -1 for sock in socks):
-        raise trio.ClosedResourceError
-    if len(socks) == 1:
-        await trio.lowlevel.wait_readable(socks[0])
-        return
-    closed = False
-
-    async def wait(sock: socket.socket) -> None:
-        nonlocal closed
-        try:
-            await trio.lowlevel.wait_readable(sock)
-        except trio.ClosedResourceError:
-            closed = True
-        nursery.cancel_scope.cancel()
-
-    async with trio.open_nursery() as nursery:
-        for sock in socks:
-            nursery.start_soon(wait, sock)
-    if closed:
-        raise trio.ClosedResourceError
+            sockets.close(member.sock)

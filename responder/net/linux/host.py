@@ -1,7 +1,4 @@
-"""What Linux tells of the host's processes: who holds a port.
-
-This file refuses to remember anything.
-"""
+"""Which process holds a port, as Linux's /proc tells it."""
 
 from __future__ import annotations
 
@@ -13,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 from ...datagram import IPAddress
+from ..place import Place
 
 if sys.platform != "linux":  # what follows reads Linux's /proc
     raise ImportError("Linux only")
@@ -23,13 +21,12 @@ import pwd  # there is none on Windows
 _PROC_NET = Path("/proc/thread-self/net")
 
 
-def port_holder(transport: str, port: int, address: IPAddress | None) -> str | None:
-    """Who holds a port that `address` (None: the wildcard) would collide with: "name (pid 812)".
+def port_holder(place: Place) -> str | None:
+    """The program whose socket collides with a place that is to be bound: "name (pid 812)".
 
-    `transport` is "udp" or "tcp".  Without root, other users' processes are closed to us: then "a program of user x".
-    None where nobody is found.
+    Without root, other users' processes can't be looked into: then "a program of user x".  None where none is found.
     """
-    users = dict(_colliding(transport, port, address))
+    users = dict(_colliding(place.transport.lower(), place.port, place.address))
     wanted = {f"socket:[{inode}]" for inode in users}
     if not wanted:
         return None

@@ -5,13 +5,16 @@ Every option is set before bind: a datagram that arrives between the two would c
 socket that the service manager has bound they are set as soon as it is opened; what came before is answered from the
 address in its header, where the instance asks for no interface (systemd's PassPacketInfo=yes tells it from the start).
 
-    udp.py  the UDP socket: receive, send
-    memberships.py its multicast memberships
-    tcp.py  the TCP listener
-    host.py   who holds a port
-    interfaces.py      the interfaces, and their changes
+    udp.py          the UDP socket: receive, send
+    compiled.py     the same by the C module, where it was built
+    memberships.py  its multicast memberships
+    tcp.py          the interface that a TCP connection came in on
+    host.py         which process holds a port
+    interfaces.py   the interfaces, and their changes
+    capabilities.py the rights that a change of user gives up
+    constants.py    what Python's `socket` lacks
 
-This file refuses to read or write a datagram.
+This file reads and writes no datagram.
 """
 
 from __future__ import annotations
@@ -28,14 +31,12 @@ from typing import TypeAlias
 
 import trio
 
-from ...datagram import Interface, IPAddress, unscoped
-from ...errors import BindError
+from ...datagram import Interface, IPAddress
 from ...log import Repeated, get_logger
 
 if sys.platform != "linux":  # mypy leaves out what follows, whose names the other platforms' `socket` lacks
     raise ImportError("Linux only")
 
-from . import host
 from .constants import (
     IP_MTU_DISCOVER,
     IP_MULTICAST_ALL,
@@ -59,8 +60,12 @@ except ImportError:  # the module was not built
     compiled = None  # type: ignore[assignment, unused-ignore] # what stands for it
 from ..handover import Shares
 from ..inherited import Inherited
+from ..listeners import Listener
+from ..place import Place
+from ..types import Platform
+from .host import port_holder
 from .interfaces import NetlinkWatch, enumerate_interfaces, watch_interfaces
-from .tcp import LinuxListener
+from .tcp import arrival_interface
 from .udp import LinuxSocket
 
 log = get_logger(__name__)
@@ -126,19 +131,19 @@ class LinuxPlatform:
         self, port: int, address: IPAddress | None = None, *, interface: int = 0, shared: bool = False
     ) -> LinuxSocket:
         """Open, set up and bind.  Raises BindError."""
-        place = _Place("UDP", port, address, interface)
+        place = _place("UDP", port, address, interface)
         with _opened(socket.SOCK_DGRAM, place, self._inherited) as sock:
             _set_up_udp(sock)
             _bind_udp(sock, place, shared=shared)
             kind = self._dual_stack if sock.family == socket.AF_INET6 else LinuxSocket
             return kind(sock, place.address)
 
-    def open_tcp(self, port: int, address: IPAddress | None = None, *, interface: int = 0) -> LinuxListener:
+    def open_tcp(self, port: int, address: IPAddress | None = None, *, interface: int = 0) -> Listener:
         """Open, set up, bind and listen.  Raises BindError."""
-        place = _Place("TCP", port, address, interface)
+        place = _place("TCP", port, address, interface)
         with _opened(socket.SOCK_STREAM, place, self._inherited) as sock:
             _listen(sock, place)
-            return LinuxListener(sock, place.address)
+            return Listener([sock], place.address, arrival_interface)
 
     def open_shares(
         self,
@@ -151,7 +156,7 @@ class LinuxPlatform:
         beside_own: bool = False,
     ) -> Shares:
         """See `responder.net.handover.SharingPlatform`.  Raises BindError."""
-        place = _Place("UDP", port, address, interface)
+        place = _place("UDP", port, address, interface)
         with contextlib.ExitStack() as on_failure:
             sockets: list[socket.socket] = []
             for _ in range(count):
@@ -161,14 +166,14 @@ class LinuxPlatform:
                     # that: the check at another's bind reads the flag of both as it is then.
                     if sockets or beside_own:
                         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                    sock.bind(place.name(sock))
+                    sock.bind(place.name(sock.family))
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
                 on_failure.callback(sock.close)
                 sockets.append(sock)
                 place.port = sock.getsockname()[1]  # where the system chose it, the others take the same
             listener = None
             if tcp:
-                place = _Place("TCP", place.port, address, interface)
+                place = _place("TCP", place.port, address, interface)
                 with _opened(socket.SOCK_STREAM, place, Inherited()) as listener:
                     _listen(listener, place)
             on_failure.pop_all()
@@ -183,6 +188,16 @@ class LinuxPlatform:
         return watch_interfaces()
 
 
+def open_platform(inherited: Inherited | None) -> Platform:
+    """See `responder.net.PlatformModule`."""
+    return LinuxPlatform(inherited)
+
+
+def _place(transport: str, port: int, address: IPAddress | None, interface: int) -> Place:
+    low_ports = "run as root, give CAP_NET_BIND_SERVICE, or lower net.ipv4.ip_unprivileged_port_start"
+    return Place(transport, port, address, interface, port_holder, low_ports)
+
+
 def _dual_stack(batching: str) -> Callable[[socket.socket, IPAddress | None], LinuxSocket]:
     """What makes a dual-stack socket of a bound one."""
     if batching == "compiled" and compiled is not None:
@@ -190,68 +205,16 @@ def _dual_stack(batching: str) -> Callable[[socket.socket, IPAddress | None], Li
     return LinuxSocket
 
 
-class _Place:
-    """What is to be bound, in our words, the kernel's and a message's."""
-
-    def __init__(self, transport: str, port: int, address: IPAddress | None, interface: int) -> None:
-        self.transport = transport
-        self.port = port
-        self.address = None if address is None else unscoped(address)
-        self.interface = interface
-
-    def __str__(self) -> str:
-        where = "" if self.address is None else f" on {self.address}"
-        scope = f"%{self.interface}" if self.address is not None and self.interface else ""
-        return f"{self.transport} port {self.port}{where}{scope}"
-
-    def name(self, sock: socket.socket) -> tuple[str, int] | tuple[str, int, int, int]:
-        """The sockaddr to bind.  Raises OSError (EAFNOSUPPORT) for an IPv6 address where there is no IPv6."""
-        if sock.family == socket.AF_INET:
-            if self.address is not None and self.address.version == 6:
-                raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
-            return ("" if self.address is None else str(self.address), self.port)
-        if self.address is None:
-            return ("::", self.port, 0, 0)
-        host = f"::ffff:{self.address}" if self.address.version == 4 else str(self.address)
-        return (host, self.port, 0, self.interface)
-
-    def error(self, error: OSError) -> BindError:
-        """The system's refusal, told so that an operator knows what to do."""
-        code = error.errno or 0
-        holder = None
-        if code == errno.EADDRINUSE:
-            holder = host.port_holder(self.transport.lower(), self.port, self.address)
-            message = f"{self} is taken by {holder or 'another program'}"
-        elif code == errno.EACCES and 0 < self.port < 1024:
-            message = (
-                f"{self}: no right to bind a port below 1024 (net.ipv4.ip_unprivileged_port_start): "
-                "run as root, or give CAP_NET_BIND_SERVICE"
-            )
-        elif code == errno.EADDRNOTAVAIL:
-            message = f"{self}: {self.address} is not an address of this host"
-        elif code == errno.EAFNOSUPPORT and self.address is not None:
-            message = f"{self}: this host has no IPv{self.address.version}"
-        elif code == errno.EINVAL and self.address is not None and self.address.is_link_local and not self.interface:
-            message = f"{self}: a link-local address needs its interface"
-        else:
-            message = f"{self}: {error.strerror or error}"
-        return BindError(code, message, port=self.port, holder=holder)
-
-
 @contextlib.contextmanager
-def _opened(kind: int, place: _Place, inherited: Inherited) -> Iterator[socket.socket]:
+def _opened(kind: int, place: Place, inherited: Inherited) -> Iterator[socket.socket]:
     """An inherited socket, which is bound, or a new one.
 
     Where the block fails it is closed, and the system's refusal becomes a BindError.
     """
     given = inherited.claim(kind, place.port, place.address, place.interface)
-    with contextlib.ExitStack() as on_failure:
-        try:
-            # Python makes every socket close-on-exec.
-            sock = on_failure.enter_context(given or _new_socket(kind | socket.SOCK_NONBLOCK))
-            yield sock
-        except OSError as error:
-            raise place.error(error) from error
+    with contextlib.ExitStack() as on_failure, place.refusals_told():
+        # Python makes every socket close-on-exec.
+        yield on_failure.enter_context(given or _new_socket(kind | socket.SOCK_NONBLOCK))
         on_failure.pop_all()
 
 
@@ -278,11 +241,11 @@ def _set_up_udp(sock: socket.socket) -> None:
     _size_buffer(sock, SO_SNDBUFFORCE, socket.SO_SNDBUF, SEND_BUFFER, "wmem_max")
 
 
-def _listen(sock: socket.socket, place: _Place) -> None:
+def _listen(sock: socket.socket, place: Place) -> None:
     # Before listen: a connection takes its options from the listener when its SYN arrives.
     _set_options(sock, _TCP_OPTIONS, _TCP_OPTIONS_IPV4, _TCP_OPTIONS_IPV6)
     if not _is_bound(sock):
-        sock.bind(place.name(sock))
+        sock.bind(place.name(sock.family))
     sock.listen(BACKLOG)
 
 
@@ -316,16 +279,16 @@ def _size_buffer(sock: socket.socket, force: int, option: int, size: int, limit:
             )
 
 
-def _bind_udp(sock: socket.socket, place: _Place, *, shared: bool) -> None:
+def _bind_udp(sock: socket.socket, place: Place, *, shared: bool) -> None:
     """Bind alone where possible, since a unicast datagram reaches only the last of the sockets that share a port."""
-    name = place.name(sock)
+    name = place.name(sock.family)
     try:
         if not _is_bound(sock):
             sock.bind(name)
     except OSError as error:
         if error.errno != errno.EADDRINUSE or not shared:
             raise
-        holder = host.port_holder("udp", place.port, place.address)
+        holder = port_holder(place)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(name)
         log.warning("port is shared: of unicast datagrams one program gets all", port=place.port, holder=holder)

@@ -9,8 +9,8 @@
 - ICMP errors of earlier datagrams are kept out of the socket's calls by SIO_UDP_CONNRESET and SIO_UDP_NETRESET, the
   second of which a system may not know.
 
-The socket itself is in `udp`, TCP in `tcp`, interfaces in `interfaces`, the foreign
-functions in `winsock`.  This file refuses to send and receive.
+The socket itself is in `udp`, interfaces in `interfaces`, the foreign functions in `winsock`.  This file refuses to
+send and receive.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ import trio
 from ...datagram import Interface, IPAddress
 from ...errors import BindError
 from ...log import get_logger
+from ..inherited import Inherited
+from ..listeners import AddressHolders, Listener
+from ..types import Platform
 from .interfaces import InterfaceWatch, interfaces, watch_interfaces
-from .tcp import WindowsListener
 from .udp import SocketLike, WindowsSocket
 from .winsock import Winsock
 from .winsock_errors import (
@@ -109,7 +111,7 @@ class WindowsPlatform:
             sock.close()
             raise
 
-    def open_tcp(self, port: int, address: IPAddress | None = None, *, interface: int = 0) -> WindowsListener:
+    def open_tcp(self, port: int, address: IPAddress | None = None, *, interface: int = 0) -> Listener:
         what = f"TCP port {port}"
         sock, family = self._new_socket(socket.SOCK_STREAM, what, port, address)
         try:
@@ -118,7 +120,7 @@ class WindowsPlatform:
                 sock.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, 0)
             sock.bind(_name(family, port, address, interface))
             sock.listen(BACKLOG)
-            return WindowsListener(sock, address, self.interfaces)
+            return Listener([sock], address, AddressHolders(self.interfaces).interface_of)
         except OSError as error:
             sock.close()
             raise _bind_error(error, what, port, address) from error
@@ -192,6 +194,11 @@ class WindowsPlatform:
         finally:
             probe.close()
         return False
+
+
+def open_platform(_inherited: Inherited | None) -> Platform:
+    """See `responder.net.PlatformModule`.  Nothing on Windows passes sockets on."""
+    return WindowsPlatform()
 
 
 def _name(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import sys
 from contextlib import closing
 from ipaddress import ip_address
 from typing import Any
@@ -14,9 +13,12 @@ import pytest
 import trio
 import trio.testing
 
-from responder.datagram import Via
+from responder.datagram import Interface, Via
 from responder.errors import BindError, NetworkError
+from responder.net import listeners, sockets
+from responder.net.listeners import AddressHolders, Listener, holder
 from responder.net.types import Platform
+from tests.fakes import GUEST, LAN, LOOPBACK
 
 from .conftest import Links
 from .support import PATIENCE, loopback
@@ -98,24 +100,109 @@ class Failing(socket.socket):
         return super().accept()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Linux's own listener")
+async def nowhere(_connection: socket.socket) -> int:
+    return 0
+
+
 @pytest.mark.parametrize(
-    "code", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ECONNABORTED, errno.EAGAIN, errno.EPROTO]
+    "code",
+    [
+        *(errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM),
+        *(errno.ECONNABORTED, errno.ECONNRESET, errno.EAGAIN, errno.EPERM, errno.EPROTO),
+    ],
+    ids=errno.errorcode.get,
 )
 async def test_what_accept_outlives(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
-    from responder.net.linux import platform, tcp  # noqa: PLC0415 - Linux only
-
-    monkeypatch.setattr(tcp, "SHORTAGE_PAUSE", 0)
-    opened = platform.LinuxPlatform().open_tcp(0)
-    sock = Failing(fileno=opened._socket.detach())
+    monkeypatch.setattr(listeners, "SHORTAGE_PAUSE", 0)
+    sock = Failing()
+    sock.bind(("127.0.0.1", 0))
+    sock.listen()
     sock.codes = [code, code]
-    with closing(tcp.LinuxListener(sock, None)) as listener, trio.fail_after(PATIENCE):
+    with closing(Listener([sock], None, nowhere)) as listener, trio.fail_after(PATIENCE):
         async with await trio.open_tcp_stream("127.0.0.1", listener.port):
             await (await listener.accept()).stream.aclose()
             sock.codes = [errno.EINVAL]
             async with await trio.open_tcp_stream("127.0.0.1", listener.port):
                 with pytest.raises(NetworkError, match="can't accept"):
                     await listener.accept()
+
+
+async def test_a_connection_that_is_gone_before_it_is_described(caplog: pytest.LogCaptureFixture) -> None:
+    """It is passed over, and the next one is served."""
+    codes = [errno.ENOTCONN]
+    described: list[socket.socket] = []
+
+    async def failing_once(connection: socket.socket) -> int:
+        described.append(connection)
+        if codes:
+            raise OSError(codes.pop(), "gone")
+        return 3
+
+    sock = socket.create_server(("127.0.0.1", 0))
+    with closing(Listener([sock], None, failing_once)) as listener, trio.fail_after(PATIENCE):
+        async with (
+            await trio.open_tcp_stream("127.0.0.1", listener.port),
+            await trio.open_tcp_stream("127.0.0.1", listener.port) as second,
+        ):
+            accepted = await listener.accept()
+            async with accepted.stream:
+                assert accepted.port == second.socket.getsockname()[1]
+                assert accepted.flow.interface == 3
+    assert described[0].fileno() == -1
+    assert "a connection is lost" in caplog.text
+
+
+async def test_listeners_of_both_families_are_one_port() -> None:
+    socks = [socket.create_server(("127.0.0.1", 0)), socket.create_server(("::1", 0), family=socket.AF_INET6)]
+    with closing(Listener(socks, None, nowhere)) as both:
+        for sock in socks * 2:
+            host, port = sock.getsockname()[:2]
+            with trio.fail_after(PATIENCE), socket.create_connection((host, port)) as client:
+                accepted = await both.accept()
+                assert accepted.flow.destination == ip_address(host)
+                assert accepted.port == client.getsockname()[1]
+                await accepted.stream.aclose()
+
+
+class TestAddressHolders:
+    """Where the platform does not tell the arrival interface."""
+
+    def test_the_holder(self) -> None:
+        table = [LOOPBACK, LAN, GUEST]
+        assert holder(ip_address("10.72.0.1"), table) == GUEST.index
+        assert holder(ip_address("127.1.2.3"), table) == LOOPBACK.index
+        assert holder(ip_address("192.0.2.1"), table) == 0
+
+    async def test_an_unknown_address_is_looked_for_again(self) -> None:
+        tables = [[LAN], [LAN, LOOPBACK]]
+
+        async def enumerate_interfaces() -> list[Interface]:
+            return tables.pop(0)
+
+        holders = AddressHolders(enumerate_interfaces)
+        with socket.create_server(("127.0.0.1", 0)) as connection:
+            assert await holders.interface_of(connection) == 0
+            assert await holders.interface_of(connection) == LOOPBACK.index
+            assert await holders.interface_of(connection) == LOOPBACK.index  # known by now
+        assert tables == []
+
+
+async def test_waiting_for_one_of_several_sockets() -> None:
+    near, far = zip(*(socket.socketpair() for _ in range(2)), strict=True)
+    for sender in far:
+        sender.send(b"x")
+        with trio.fail_after(PATIENCE):
+            await sockets.wait_readable(near)
+        for sock in near:
+            sock.setblocking(False)
+            try:
+                sock.recv(1)
+            except BlockingIOError:
+                continue
+    for sock in (*near, *far):
+        sock.close()
+    with pytest.raises(trio.ClosedResourceError):
+        await sockets.wait_readable(near)
 
 
 @pytest.mark.lab

@@ -7,7 +7,6 @@ import os
 import socket
 import struct
 import sys
-from contextlib import closing
 from ipaddress import ip_address
 from typing import Any
 
@@ -17,7 +16,7 @@ import trio
 if sys.platform == "win32":
     pytest.skip("POSIX only", allow_module_level=True)
 
-from responder.datagram import Interface, InterfaceAddress, Via
+from responder.datagram import InterfaceAddress, Via
 from responder.errors import SendRefused, SourceUnavailable, Unreachable
 from responder.net import cmsg
 from responder.net.bsd import interfaces
@@ -36,10 +35,9 @@ from responder.net.bsd.abi import (
     system_of,
     without_embedded_scope,
 )
-from responder.net.bsd.tcp import BsdListener, holder
 from responder.net.bsd.udp import BsdSocket, FamilySocket
 from responder.net.types import Membership, Route, Transmit
-from tests.fakes import GUEST, LAN, LOOPBACK
+from tests.fakes import GUEST, LAN
 
 from ..support import PATIENCE
 
@@ -289,28 +287,6 @@ class TestPair:
         pair.socket.leave(Membership(GROUP, 2), None)
         assert pair.four.options[-1][:2] == (0, 13)
 
-    async def test_waiting_for_either(self) -> None:
-        near, far = zip(
-            socket.socketpair(type=socket.SOCK_DGRAM), socket.socketpair(type=socket.SOCK_DGRAM), strict=True
-        )
-        from responder.net.bsd.udp import wait_readable  # noqa: PLC0415 - of this test alone
-
-        for sender in far:
-            far[0].setblocking(False)
-            sender.send(b"x")
-            with trio.fail_after(PATIENCE):
-                await wait_readable(near)
-            for sock in near:
-                sock.setblocking(False)
-                try:
-                    sock.recv(1)
-                except BlockingIOError:
-                    continue
-        for sock in (*near, *far):
-            sock.close()
-        with pytest.raises(trio.ClosedResourceError):
-            await wait_readable(near)
-
 
 class TestInterfaces:
     def test_flags(self) -> None:
@@ -358,28 +334,3 @@ class TestInterfaces:
                 far.send(struct.pack("=HBB", 4, 5, 0x01))
                 far.send(struct.pack("=HBB", 4, 5, 0x0C))
                 assert await watch.changes() is None
-
-
-class TestTcp:
-    def test_the_arrival_interface(self) -> None:
-        table = [LOOPBACK, LAN, GUEST]
-        assert holder(ip_address("10.72.0.1"), table) == GUEST.index
-        assert holder(ip_address("127.1.2.3"), table) == LOOPBACK.index
-        assert holder(V4, table) == 0
-
-    async def test_connections_of_either_family(self) -> None:
-        listeners = [socket.create_server(("127.0.0.1", 0)), socket.create_server(("::1", 0), family=socket.AF_INET6)]
-        for listener in listeners:
-            listener.setblocking(False)
-
-        async def enumerate_interfaces() -> list[Interface]:
-            return [LOOPBACK]
-
-        with closing(BsdListener(listeners, None, enumerate_interfaces)) as both:
-            for listener in listeners * 2:
-                host, port = listener.getsockname()[:2]
-                with trio.fail_after(PATIENCE), socket.create_connection((host, port)) as client:
-                    accepted = await both.accept()
-                    assert (accepted.flow.destination, accepted.flow.interface) == (ip_address(host), LOOPBACK.index)
-                    assert accepted.port == client.getsockname()[1]
-                    await accepted.stream.aclose()

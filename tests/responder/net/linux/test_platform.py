@@ -25,6 +25,7 @@ from responder.net.linux import platform as linux_platform
 from responder.net.linux.constants import SO_RCVBUFFORCE, SO_SNDBUFFORCE
 from responder.net.linux.host import port_holder
 from responder.net.linux.platform import LinuxPlatform
+from responder.net.place import Place
 from tests.lab.namespaces import Lab
 
 from ..support import PlatformIn, answer, only, to
@@ -184,10 +185,10 @@ def test_a_socket_on_another_address_is_not_the_holder() -> None:
     with plain(host="::ffff:127.0.0.2") as port:
         with closing(LinuxPlatform().open_udp(port, ip_address("127.0.0.1"))):
             pass
-        assert port_holder("udp", port, ip_address("127.0.0.1")) is None
-        assert port_holder("udp", port, ip_address("127.0.0.2")) is not None
-        assert port_holder("udp", port, None) is not None
-        assert port_holder("tcp", port, None) is None
+        assert port_holder(Place("UDP", port, ip_address("127.0.0.1"))) is None
+        assert port_holder(Place("UDP", port, ip_address("127.0.0.2"))) is not None
+        assert port_holder(Place("UDP", port, None)) is not None
+        assert port_holder(Place("TCP", port, None)) is None
 
 
 def refusing(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
@@ -202,8 +203,8 @@ def test_no_right_to_a_low_port(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BindError) as caught:
         LinuxPlatform().open_udp(53)
     assert str(caught.value) == (
-        "UDP port 53: no right to bind a port below 1024 (net.ipv4.ip_unprivileged_port_start): "
-        "run as root, or give CAP_NET_BIND_SERVICE"
+        "UDP port 53: no right to bind a port below 1024: "
+        "run as root, give CAP_NET_BIND_SERVICE, or lower net.ipv4.ip_unprivileged_port_start"
     )
     # Above it is some other rule's doing.
     with pytest.raises(BindError, match="UDP port 5353: Permission denied"):
