@@ -58,8 +58,7 @@ from .plugin import (
 
 if TYPE_CHECKING:
     from .config.instance import Instance, InstanceKeys
-    from .server.embedding import serve
-    from .server.server import Server
+    from .server.embedding import Server, serve
 
     __version__: str
 
@@ -116,7 +115,7 @@ _WHEN_ASKED = {
     "serve": "server.embedding",
     "Instance": "config.instance",
     "InstanceKeys": "config.instance",
-    "Server": "server.server",
+    "Server": "server.embedding",
 }
 """Names that are imported when they are first asked for, with their modules."""
 

@@ -41,7 +41,7 @@ from ..errors import ConfigErrors, ResponderError
 from ..log import get_logger
 from ..net.inherited import inherited_sockets
 from ..net.privileges import become
-from ..server.server import Server, open_server
+from ..server.server import ServerCore, open_server
 from .logs import configure_logging, set_level
 from .query_log import QueryLog
 from .service_manager import Notifier
@@ -161,12 +161,12 @@ async def _serve(file: Path | None, orders: Orders) -> int:
     return exit_status(server)
 
 
-def exit_status(server: Server) -> int:
+def exit_status(server: ServerCore) -> int:
     """1 where something failed for good while serving."""
     return 1 if server.failed or any(each.state in ("restarting", "failed") for each in server.instances) else 0
 
 
-async def end_if_stuck(server: Server, everything_else: trio.CancelScope) -> None:
+async def end_if_stuck(server: ServerCore, everything_else: trio.CancelScope) -> None:
     """End the process where a task of a plugin shields itself from the end, which trio would wait for for ever."""
     await server.stuck.wait()
     everything_else.cancel()
@@ -182,7 +182,7 @@ class Daemon:
     """A server with the configuration it came from.  Implements `responder.daemon.control.Commands`."""
 
     config: Config
-    server: Server
+    server: ServerCore
     about: About
     notifier: Notifier
     _reloading: trio.Lock = attrs.field(factory=trio.Lock, init=False)

@@ -1,8 +1,7 @@
 """What a running server says of itself, as plain data: for `responderd status` and for metrics.
 
-`take` reads a `Server` at one moment; nothing of it is kept up between two calls, so that not being asked costs
-nothing.  This is the one place that knows where a server keeps all this.  It refuses to format, to send, and to change
-anything.
+`take` reads a `ServerCore` at one moment; nothing of it is kept up between two calls, so that not being asked costs
+nothing.  This is the one place that knows where a server keeps all this.
 """
 
 from __future__ import annotations
@@ -29,7 +28,8 @@ from ..errors import PluginError
 from ..log import Repeated, get_logger
 from ..net.memberships import claimed
 from ..net.types import Membership
-from ..server.server import LivePort, Server
+from ..server.live_ports import LivePort
+from ..server.server import ServerCore
 from ..server.supervisor import Supervised
 
 DISTRIBUTION = "responderd"
@@ -206,7 +206,7 @@ class About:
     started: float = attrs.field(factory=time.monotonic)
 
 
-def take(server: Server, about: About) -> Status:
+def take(server: ServerCore, about: About) -> Status:
     """The status now."""
     bindings = _bindings(server)
     return Status(
@@ -227,11 +227,11 @@ def take(server: Server, about: About) -> Status:
     )
 
 
-def _live_ports(server: Server) -> list[LivePort]:
-    return list(server.ports.values())
+def _live_ports(server: ServerCore) -> list[LivePort]:
+    return list(server.ports.serving.values())
 
 
-def _bindings(server: Server) -> tuple[Binding, ...]:
+def _bindings(server: ServerCore) -> tuple[Binding, ...]:
     """Each once, though a service with several addresses has one binding on several ports."""
     return tuple(dict.fromkeys(binding for live in _live_ports(server) for binding in live.port.bindings))
 
@@ -293,7 +293,7 @@ def _port(live: LivePort) -> PortStatus:
     )
 
 
-def _groups(server: Server) -> Iterator[GroupStatus]:
+def _groups(server: ServerCore) -> Iterator[GroupStatus]:
     for live in _live_ports(server):
         claims = [(binding.service.groups, binding.access.serves) for binding in live.port.bindings]
         most = len({group for groups, _ in claims for group in groups})

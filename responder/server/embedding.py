@@ -3,8 +3,7 @@
     async with serve(Greeter(), port=0) as server:
         print(server.port())
 
-It serves while the context is open.  This file refuses to configure logging, to handle signals and to read files: the
-program that embeds does what it likes about those.
+It serves while the context is open.  Logging, signals and files are left to the program that embeds.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import attrs
 import trio
 
 from .. import net
@@ -21,7 +21,54 @@ from ..config.instance import Instance, Prepared, prepare_all
 from ..net.types import Platform
 from ..plugin import Plugin
 from .interfaces import SETTLE
-from .server import Server, open_server
+from .server import ServerCore, open_server
+
+
+@attrs.frozen(eq=False)
+class Server:
+    """Plugins that serve.  `serve` yields it; its methods are for the task that is in the context, and its children."""
+
+    _core: ServerCore
+
+    @property
+    def ready(self) -> trio.Event:
+        """Set once every port answers and every group that can be joined is: from the start of the context on."""
+        return self._core.ready
+
+    def port(self, instance: str | None = None, service: str = "default") -> int:
+        """The number of a service's port, also where 0 was asked for; of the first instance unless one is named.
+
+        Raises ValueError where there is none.
+        """
+        return self._core.port(instance, service)
+
+    def numbers(self) -> dict[str, int]:
+        """The port of each service: of the instance, or "instance.service" where it has several."""
+        return self._core.numbers()
+
+    def counts(self) -> dict[str, dict[str, dict[str, int]]]:
+        """What became of datagrams so far: instance -> interface -> outcome -> count, without zeros.
+
+        Instance "-" has the datagrams that none of several instances on a port took.  `responder.dispatch.outcomes`
+        names the outcomes.
+        """
+        return self._core.counters.snapshot()
+
+    async def replace(self, *plugins: Plugin | Instance, **keys: Any) -> None:
+        """Serve these from now on, given as to `serve`; an instance that is the same goes on untouched.
+
+        Sockets that are still needed keep their queues, and what goes says its goodbyes.  Raises as `serve`; then
+        nothing has changed.
+        """
+        present = [runtime.prepared for runtime in self._core.instances]
+        await self._core.replace(await prepare_all(to_instances(plugins, keys), present))
+
+    def stop(self) -> None:
+        """Let the plugins say goodbye within the grace period, and end; called again, end at once.
+
+        Leaving the context does it too, and waits.
+        """
+        self._core.stop()
 
 
 @asynccontextmanager
@@ -33,7 +80,7 @@ async def serve(
     state: Path | None = None,
     **keys: Any,
 ) -> AsyncIterator[Server]:
-    """Serve plugins while the context is open; the `Server` tells ports and counters (`server.port()`).
+    """Serve plugins while the context is open; the `Server` tells ports and counts (`server.port()`).
 
     `keys` are those of an instance (port, groups, interfaces, allow, rate, ...) and `name`, for a single plugin;
     several are given as instances: `serve(Instance.of(Echo(), port=7), Instance.of(Whoami()))`.  `grace` and `settle`
@@ -65,16 +112,16 @@ async def serving(
     """The second half of `serve`, for instances that are prepared."""
     async with open_server(
         prepared, platform=platform, grace=grace, settle=settle, state_root=lambda: state or Path.cwd()
-    ) as server:
+    ) as core:
         raised: Exception | None = None
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(server.run)
-            await server.ready.wait()
+            nursery.start_soon(core.run)
+            await core.ready.wait()
             try:
-                yield server
+                yield Server(core)
             except Exception as error:
                 # Kept out of the nursery, which would cancel the goodbyes and wrap it in a group.
                 raised = error
-            server.stop()
+            core.stop()
         if raised is not None:
             raise raised

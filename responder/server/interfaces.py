@@ -53,7 +53,7 @@ _log = get_logger(__name__)
 
 
 @attrs.frozen
-class _Seen:
+class _Numbered:
     """An interface's state, with the number of the interface: another one of the same index has another number."""
 
     number: int
@@ -159,11 +159,11 @@ class Following:
         self._subscriptions.add(subscription)
         return subscription
 
-    def present(self) -> list[_Seen]:
+    def present(self) -> list[_Numbered]:
         """The interfaces as they are now."""
-        return [_Seen(self._numbers[interface.index], interface) for interface in self.table]
+        return [_Numbered(self._numbers[interface.index], interface) for interface in self.table]
 
-    def settled(self, index: int) -> _Seen | None:
+    def settled(self, index: int) -> _Numbered | None:
         """An interface as it last settled."""
         return self._settled.get(index)
 
@@ -289,7 +289,7 @@ class Following:
                 if interface is None:
                     self._settled.pop(index, None)
                 else:
-                    self._settled[index] = _Seen(self._numbers[index], interface)
+                    self._settled[index] = _Numbered(self._numbers[index], interface)
                 for subscription in self._subscriptions:
                     subscription.mark(index)
 

@@ -92,8 +92,12 @@ class Opened:
 
     def close(self) -> None:
         self.socket.close()
+        self.close_listener()
+
+    def close_listener(self) -> None:
         if self.listener is not None:
             self.listener.close()
+            self.listener = None
 
 
 def open_ports(

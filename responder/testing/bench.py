@@ -24,7 +24,7 @@ import trio
 import trio.testing
 
 from ..plugin import Plugin
-from ..server.server import Server
+from ..server.embedding import Server
 from .clients import FakeClient, Heard
 from .hosts import FakeHost
 from .interfaces import FakeInterface
@@ -91,7 +91,7 @@ class Bench:
     def outcomes(self) -> dict[str, int]:
         """What became of the datagrams, by outcome (`responder.dispatch.outcomes`)."""
         totals: dict[str, int] = {}
-        for interfaces in self.server.counters.snapshot().values():
+        for interfaces in self.server.counts().values():
             for counts in interfaces.values():
                 for outcome, count in counts.items():
                     totals[outcome] = totals.get(outcome, 0) + count

@@ -24,9 +24,8 @@ from ..dispatch.addressing import needs_interface
 from ..errors import BindError, SourceUnavailable, Unreachable
 from ..net.types import Changes, Flow, Transmit
 from ..plugin import Plugin
-from ..server.embedding import serving, to_instances
+from ..server.embedding import Server, serving, to_instances
 from ..server.interfaces import SETTLE
-from ..server.server import Server
 from .clients import FakeClient
 from .interfaces import FakeInterface
 from .routing import Hop, StaticRoute, next_hop, prefix_of

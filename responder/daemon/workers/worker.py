@@ -34,7 +34,7 @@ from ...dispatch.observers import Observers
 from ...errors import ConfigErrors
 from ...log import get_logger
 from ...net.handover import Handed, Taker
-from ...server.server import LINGER, Server, open_server
+from ...server.server import LINGER, ServerCore, open_server
 from ..control import BadRequest, ServerControl, write
 from ..daemon import Daemon, end_if_stuck, exit_status, state_root
 from ..logs import configure_logging
@@ -148,7 +148,7 @@ class Worker:
                     await self.told.wait()
         return exit_status(server)
 
-    async def _say_begun(self, server: Server) -> None:
+    async def _say_begun(self, server: ServerCore) -> None:
         await server.ready.wait()
         self._begun.set()
 

@@ -101,5 +101,5 @@ async def test_the_daemon_shows_them() -> None:
     async with bench(Dns(zones={"example.test": ZONE})) as at:
         for payload in KINDS.values():
             await at.exchange(payload)
-        status = take(at.server, About())
+        status = take(at.server._core, About())
     assert status.instances[0].events == dict.fromkeys(KINDS, 1)

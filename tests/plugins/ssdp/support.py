@@ -21,7 +21,7 @@ from responder_plugins.ssdp.message import Message, read_message
 from responder import Context, Datagram, Interface, Peer, Via
 from responder.config.instance import Instance, Prepared
 from responder.net.types import Transmit
-from responder.server.server import Server, open_server
+from responder.server.server import ServerCore, open_server
 from tests.fakes import LAN, FakePlatform, FakeReceived, FakeSocket, flow
 
 ROOT_UUID = "2fac1234-31f8-11b4-a222-08002b34c003"
@@ -118,7 +118,7 @@ class WatchedPlatform(FakePlatform):
 class Host:
     """A server that runs, with what it sent."""
 
-    server: Server
+    server: ServerCore
     platform: WatchedPlatform
     handler: SsdpHandler
     started: float

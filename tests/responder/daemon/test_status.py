@@ -29,7 +29,7 @@ from responder.daemon.status import (
     take,
 )
 from responder.log import Repeated, get_logger
-from responder.server.server import Server, open_server
+from responder.server.server import ServerCore, open_server
 from tests.fakes import FakePlatform, FakeReceived, flow
 
 
@@ -53,7 +53,7 @@ class Answering(Plugin):
 
 
 @asynccontextmanager
-async def opened(platform: FakePlatform, *instances: Instance) -> AsyncIterator[Server]:
+async def opened(platform: FakePlatform, *instances: Instance) -> AsyncIterator[ServerCore]:
     async with (
         open_server(await prepare_all(instances), platform=platform) as server,
         trio.open_nursery() as nursery,
@@ -106,7 +106,7 @@ async def test_a_group_that_cannot_be_joined_is_missing(
 async def test_what_is_not_ready_is_named(autojump_clock: MockClock) -> None:
     async with opened(FakePlatform(), Instance.of(Answering(), "a")) as server:
         server.instances[0].state = "restarting"
-        server.failed = True
+        server.ports.failed = True
         assert take(server, About()).not_ready() == ["a port can no longer receive", "a is restarting"]
 
 

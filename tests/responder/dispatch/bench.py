@@ -12,7 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from responder import Answer, Datagram, Plugin, Service
 from responder.config.instance import Instance, Prepared
-from responder.server.server import Server, open_server
+from responder.server.server import ServerCore, open_server
 from tests.fakes import FakePlatform, FakeReceived, FakeSocket
 
 Respond = Callable[[Datagram], Any]
@@ -43,7 +43,7 @@ class Twofold(Probe):
 class Bench:
     """A server on a fake platform."""
 
-    server: Server
+    server: ServerCore
     platform: FakePlatform
 
     @property

@@ -147,7 +147,7 @@ class TestBounds:
             await trio.sleep(0.5)  # at most a tenth of it later
             assert it.count(outcomes.TIMEOUT) == 50
             assert it.count(outcomes.ANSWERED) == 50
-            (binding,) = next(iter(it.server.ports.values())).port.bindings
+            (binding,) = next(iter(it.server.ports.serving.values())).port.bindings
             assert binding.pending == 0
 
     async def test_many_async_answers_to_a_full_queue(self, autojump_clock: MockClock) -> None:
@@ -167,7 +167,7 @@ class TestBounds:
             sources = [FakeReceived(b"x", flow(str(ip_address(0x0A470100 + n)))) for n in range(MAX_FLOWS + 500)]
             for start in range(0, len(sources), 500):
                 await it.deliver(*sources[start : start + 500])
-            assert len(next(iter(it.server.ports.values())).port.decisions) == MAX_FLOWS
+            assert len(next(iter(it.server.ports.serving.values())).port.decisions) == MAX_FLOWS
             assert it.count(outcomes.ANSWERED) == len(sources)
 
     async def test_a_blocking_service_runs_in_threads(self) -> None:
@@ -335,7 +335,7 @@ async def test_a_respond_that_holds_the_loop_is_named(
 
     async with bench(slow) as it:
         await it.deliver(FakeReceived(b"x", flow()), FakeReceived(b"x", flow()))
-        (binding,) = next(iter(it.server.ports.values())).port.bindings
+        (binding,) = next(iter(it.server.ports.serving.values())).port.bindings
         assert binding.slowest == 0.5
     assert "respond held the loop up plugin=probe seconds=0.5" in caplog.text
 
@@ -355,7 +355,7 @@ async def test_a_generator_that_holds_the_loop_is_named(
     async with bench(lazily, Instance.of(Probe(echo), "innocent")) as it:
         await it.deliver(FakeReceived(b"slow", flow()), FakeReceived(b"x", flow()))
         assert it.replies() == [b"slow", b"x"]
-        slowest = {str(each): each.slowest for each in next(iter(it.server.ports.values())).port.bindings}
+        slowest = {str(each): each.slowest for each in next(iter(it.server.ports.serving.values())).port.bindings}
         assert slowest["lazy"] == 0.5 > slowest["innocent"]
     assert "plugin=lazy seconds=0.5" in caplog.text
     assert "plugin=innocent" not in caplog.text

@@ -24,7 +24,7 @@ SEEN: contextvars.ContextVar[str] = contextvars.ContextVar("seen", default="noth
 
 
 def pending(it: Bench) -> int:
-    (binding,) = next(iter(it.server.ports.values())).port.bindings
+    (binding,) = next(iter(it.server.ports.serving.values())).port.bindings
     return binding.pending
 
 

@@ -41,6 +41,30 @@ async def test_several_plugins_are_given_as_instances(host: FakeHost) -> None:
             pass
 
 
+async def test_the_server_shows_ports_and_counts(host: FakeHost) -> None:
+    async with serve(Echo(), port=7, platform=host) as server:
+        assert server.ready.is_set()
+        assert server.numbers() == {"echo": 7}
+        assert server.counts() == {}
+        await host.client().ask(b"x", "192.0.2.1", 7)
+        assert server.counts() == {"echo": {"lo": {"answered": 1}}}
+
+
+async def test_plugins_are_replaced(host: FakeHost) -> None:
+    async with serve(Echo(), port=7, platform=host) as server:
+        with pytest.raises(ConfigErrors):
+            await server.replace(Echo(), prot=8)
+        await server.replace(Instance.of(Echo(), port=7), Instance.of(Echo(), "other", port=8))
+        assert server.numbers() == {"echo": 7, "other": 8}
+        assert (await host.client().ask(b"x", "192.0.2.1", 8)).payload == b"x"
+
+
+async def test_stopping_ends_the_service_and_the_context_waits_for_it(host: FakeHost) -> None:
+    async with serve(Echo(), port=7, platform=host) as server:
+        server.stop()
+    host.open_udp(7)
+
+
 async def test_mistakes_are_told_by_their_path(host: FakeHost) -> None:
     with pytest.raises(ConfigErrors, match=r"plugins\.echo\.prot: unknown key"):
         async with serve(Echo(), prot=7, platform=host):

@@ -14,7 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from responder import Answer, BindError, Datagram, Network, Plugin, Service
 from responder.config.instance import Instance, Prepared
 from responder.net.types import Membership
-from responder.server.server import LINGER, Server, open_server
+from responder.server.server import LINGER, ServerCore, open_server
 from tests.fakes import FakePlatform, FakeReceived, FakeSocket, flow
 
 
@@ -50,7 +50,7 @@ def prepared(plugin: Plugin, name: str = "a", **keys: object) -> Prepared:
 
 
 @asynccontextmanager
-async def serving(platform: FakePlatform, *instances: Prepared, grace: float = 2.0) -> AsyncIterator[Server]:
+async def serving(platform: FakePlatform, *instances: Prepared, grace: float = 2.0) -> AsyncIterator[ServerCore]:
     async with open_server(instances, platform=platform, grace=grace) as server, trio.open_nursery() as nursery:
         nursery.start_soon(server.run)
         await server.ready.wait()
@@ -257,6 +257,47 @@ async def test_tcp_comes_and_goes() -> None:
         await server.replace([prepared(Counting())])
         assert listener.closed
         assert not platform.sockets[0].closed
+
+
+class TestAbandoned:
+    async def test_what_was_opened_is_closed_and_nothing_has_changed(self) -> None:
+        platform = FakePlatform()
+        old = prepared(Counting("old"))
+        async with serving(platform, old) as server:
+            server.abandon(server.prepare([prepared(Tcp("new")), prepared(Counting("more"), "b", port=7008)]))
+            kept, new = platform.sockets
+            assert (kept.closed, new.closed, platform.listeners[0].closed) == (False, True, True)
+            assert await ask(kept) == ["old 1"]
+            # It can be had after all.
+            await server.replace([prepared(Tcp("new"))])
+            assert not platform.listeners[1].closed
+            assert await ask(kept) == ["new 1"]
+
+    async def test_a_port_that_gave_way_comes_back(self) -> None:
+        platform = FakePlatform(exclusive=True)
+        async with serving(platform, prepared(Counting("wide"))) as server:
+            server.abandon(server.prepare([prepared(Counting("narrow"), listen=["10.71.0.2"])]))
+            assert [socket.closed for socket in platform.sockets] == [True, True, False]
+            assert await ask(platform.sockets[2]) == ["wide 1"]
+
+    @pytest.mark.parametrize("wanted", [True, False])
+    async def test_a_port_is_not_closed_while_it_may_be_wanted_again(
+        self, wanted: bool, autojump_clock: MockClock
+    ) -> None:
+        platform = FakePlatform()
+        stays = prepared(Counting("stays"), "b", port=7008)
+        async with serving(platform, prepared(Counting("one")), stays) as server:
+            await server.replace([stays])
+            coming = server.prepare([stays, prepared(Counting("two"))])
+            await trio.sleep(10)
+            assert not platform.sockets[0].closed
+            if wanted:
+                server.commit(coming)
+                assert await ask(platform.sockets[0]) == ["two 1"]
+            else:
+                server.abandon(coming)
+                await trio.sleep(10)
+                assert platform.sockets[0].closed
 
 
 class TestFromTheWildcardToAddresses:

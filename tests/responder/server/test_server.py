@@ -18,7 +18,8 @@ from responder.config.instance import Instance, Prepared
 from responder.dispatch import outcomes
 from responder.net.types import Accepted, Flow, Membership
 from responder.server.interfaces import RESCAN_INTERVAL
-from responder.server.server import Server, open_server, plan
+from responder.server.ports import plan
+from responder.server.server import ServerCore, open_server
 from tests.fakes import GUEST, LAN, LOOPBACK, FakePlatform, flow
 
 
@@ -78,7 +79,7 @@ class TestPlan:
 
 
 @asynccontextmanager
-async def opened(platform: FakePlatform, *instances: Instance) -> AsyncIterator[Server]:
+async def opened(platform: FakePlatform, *instances: Instance) -> AsyncIterator[ServerCore]:
     async with (
         open_server([Prepared(instance, instance.plugin) for instance in instances], platform=platform) as server,
         trio.open_nursery() as nursery,

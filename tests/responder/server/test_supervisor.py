@@ -18,7 +18,7 @@ from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 from responder import ConfigError, Network, Peer, Plugin, Service, SourceUnavailable
 from responder.config.instance import Instance, Prepared
 from responder.dispatch import outcomes
-from responder.server.server import Server, open_server
+from responder.server.server import ServerCore, open_server
 from responder.server.supervisor import FIRST_DELAY, LAST_DELAY
 from tests.fakes import GUEST, LAN, FakePlatform
 
@@ -43,7 +43,7 @@ class Runner(Plugin):
 @asynccontextmanager
 async def serving(
     *instances: Instance, grace: float = 2.0, state_root: Path = Path(), platform: FakePlatform | None = None
-) -> AsyncIterator[tuple[Server, FakePlatform]]:
+) -> AsyncIterator[tuple[ServerCore, FakePlatform]]:
     platform = platform or FakePlatform()
     handlers = [Prepared(instance, instance.plugin) for instance in instances]
     async with (

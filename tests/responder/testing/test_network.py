@@ -251,7 +251,7 @@ async def test_an_interface_that_goes_takes_its_memberships_with_it(
 ) -> None:
     network = multihomed_network
     async with network.server.serve(Late(), groups=["239.255.70.7"]) as server:
-        (live,) = server.ports.values()
+        (live,) = server._core.ports.serving.values()
         assert {each.interface for each in live.memberships.joined} == {2, 3}
         network.numbered[2].interfaces[0].disappear()
         await trio.sleep(1)
@@ -261,7 +261,7 @@ async def test_an_interface_that_goes_takes_its_memberships_with_it(
         assert {each.interface for each in live.memberships.joined} == {2, 4}
         network.server.interface(4).rename("other")  # type: ignore[union-attr]  # it was attached just now
         await trio.sleep(1)
-        assert server.table.named("other") is not None
+        assert server._core.table.named("other") is not None
         assert (await network.clients[2].client().ask(b"x", "239.255.70.7", PORT)).payload == b"late"
 
 
