@@ -94,7 +94,7 @@ def test_a_line_of_json_a_record(pipe: Stream) -> None:
 def written_at(stream: Stream, level: str) -> list[str]:
     set_level(level)
     for name in ("debug", "info", "warning", "error"):
-        getattr(log, name)(name)
+        log.log(logging.getLevelNamesMapping()[name.upper()], name)
     get_logger("responder.queries").info("query")
     return [json.loads(line)["event"] for line in stream.getvalue().splitlines()]
 
