@@ -1,7 +1,6 @@
 """Whoami: tells a DNS client which address it asked, and how (see README.md).
 
-The class stands here and what answers in `handler`, because that imports dnspython: a command that only lists plugins
-need not pay for it.
+The class stands here and what answers in `handler`, so that a command that only lists plugins need not pay for it.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ class Whoami(Plugin):
     services: ClassVar[tuple[Service, ...]] = (Service(port=5300, tcp=True),)
 
     def prepare(self, context: Context) -> Handler:
-        """The handler; importing dnspython happens here, in a thread, and not while the first client waits."""
+        """The handler, imported in a thread and not while the first client waits."""
         from .handler import WhoamiHandler  # noqa: PLC0415 - see the module's docstring
 
         return WhoamiHandler()

@@ -10,8 +10,9 @@ from typing import Final
 import trio
 
 from responder import Answer, Connection, Datagram, Handler, PeerError, Via
+from responder_plugins.shared.dns_message import STREAM
 
-from .message import TCP, Facts, answer
+from .message import Facts, answer
 
 IDLE: Final = 10.0
 """Seconds within which a TCP client must have sent its next query and taken the answer (RFC 7766 section 6.2.3)."""
@@ -72,7 +73,7 @@ class _Reader:
     async def exactly(self, size: int) -> bytes:
         """The next `size` bytes, or fewer where the stream has ended."""
         while len(self._held) < size and not self.ended:
-            data = await self._stream.receive_some(TCP)
+            data = await self._stream.receive_some(STREAM)
             self.ended = not data
             self._held += data
         taken = bytes(self._held[:size])

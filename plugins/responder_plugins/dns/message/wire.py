@@ -4,63 +4,38 @@ A query is read by hand and in one pass: no compression pointer is followed, a c
 are bytes, and nothing is raised but PeerError, for what gets no answer at all.  What can be answered, if only by an
 error, becomes a `Query` that says so in `problem`.
 
+Why it is not the reader that other plugins share, see `responder_plugins.shared.dns_message`; all else about messages
+comes from there, whole, so that this plugin finds it in one place.
+
 Names are bytes in wire form, without compression; those to compare or to look up are in lower case (RFC 4343), which
 `bytes.lower` does: a label's length (0..63) is no letter.
 """
 
+# ruff: noqa: F405 - names of the shared module
+
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 from typing import Final
 
 import attrs
 
 from responder import PeerError
+from responder_plugins.shared.dns_message import *  # noqa: F403 - see above
 
-HEADER: Final = struct.Struct("!HHHHHH")
-"""ID, flags, and the counts of question, answer, authority and additional records (RFC 1035 section 4.1.1)."""
-
-RECORD: Final = struct.Struct("!HHIH")
-"""Type, class, TTL and rdata length, behind a record's name (RFC 1035 section 4.1.3)."""
-
-QR: Final = 0x8000
-OPCODE: Final = 0x7800
-AA: Final = 0x0400
-TC: Final = 0x0200
-RD: Final = 0x0100
 ECHOED: Final = OPCODE | RD
 """What a reply repeats of the query's flags (RFC 1035 section 4.1.1); CD and AD are cleared (RFC 4035 3.1.6)."""
 
-NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, YXDOMAIN, NOTAUTH = 0, 1, 2, 3, 4, 5, 6, 9
-BADVERS: Final = 16
-
-A, NS, CNAME, SOA, PTR, MX, TXT, AAAA, SRV, DNAME, OPT, DS = 1, 2, 5, 6, 12, 15, 16, 28, 33, 39, 41, 43
-SVCB, HTTPS = 64, 65
-TKEY, TSIG, IXFR, AXFR, ANY = 249, 250, 251, 252, 255
-IN, CH, CLASS_ANY = 1, 3, 255
-
 NSID, COOKIE, EDE = 3, 10, 15
 
-PLAIN_UDP: Final = 512
-"""Bytes that a client without EDNS takes (RFC 1035 section 4.2.1)."""
-
-STREAM: Final = 65535
-"""Bytes that the length prefix of TCP can say (RFC 1035 section 4.2.2)."""
-
-MAX_NAME: Final = 255
 MAX_RECORDS: Final = 16
 """Records beside the question that a query is read with.  An honest one has three: SOA (IXFR), OPT and TSIG."""
 
 MAX_OPTIONS: Final = 32
 """Options of EDNS that a query is read with, so that no datagram takes long."""
 
-ROOT: Final = b"\0"
 FIRST_NAME: Final = b"\xc0\x0c"
 """A compression pointer to the question's name."""
-
-COMPRESSED: Final = {NS: (0, 1), CNAME: (0, 1), SOA: (0, 2), PTR: (0, 1), MX: (2, 1)}
-"""Types whose rdata may hold compressed names (RFC 3597 section 4): bytes in front of the names, and how many."""
 
 
 @attrs.define(eq=False)
@@ -224,112 +199,3 @@ def _read_options(rdata: bytes, edns: Edns) -> None:
 
 def option(code: int, value: bytes) -> bytes:
     return struct.pack("!HH", code, len(value)) + value
-
-
-def opt_record(size: int, rcode: int, dnssec_ok: bool, options: bytes = b"") -> bytes:
-    """An OPT record: `size` is what we take, `rcode` the whole one, of which it holds the upper bits."""
-    return ROOT + RECORD.pack(OPT, size, (rcode >> 4) << 24 | (0x8000 if dnssec_ok else 0), len(options)) + options
-
-
-@attrs.frozen
-class RRset:
-    """Records of one name and type: the name as it is to be written, the TTL in seconds, each rdata uncompressed."""
-
-    name: bytes
-    rdtype: int
-    ttl: int
-    rdatas: tuple[bytes, ...]
-
-
-class Writer:
-    """A reply in the making: sections of RRsets behind a question, with compressed names, in at most `limit` bytes."""
-
-    def __init__(self, question: bytes, limit: int) -> None:
-        self._limit = limit
-        self._data = bytearray(HEADER.size)
-        self._places: dict[bytes, int] = {}
-        self._counts = [0, 0, 0]
-        self._questions = bool(question)
-        if question:
-            self._put_name(question[:-4])
-            self._data += question[-4:]
-
-    def add(self, section: int, rrset: RRset) -> bool:
-        """Add a whole RRset to the answer (0), authority (1) or additional (2) section; False where it doesn't fit."""
-        start = len(self._data)
-        for rdata in rrset.rdatas:
-            self._put_name(rrset.name)
-            self._data += RECORD.pack(rrset.rdtype, IN, rrset.ttl, 0)
-            begin = len(self._data)
-            self._put_rdata(rrset.rdtype, rdata)
-            if len(self._data) > self._limit:
-                self._take_back(start)
-                return False
-            self._data[begin - 2 : begin] = (len(self._data) - begin).to_bytes(2)
-        self._counts[section] += len(rrset.rdatas)
-        return True
-
-    def add_raw(self, section: int, records: bytes, count: int = 1) -> None:
-        """Add what is in wire form already; the limit is the caller's matter."""
-        self._data += records
-        self._counts[section] += count
-
-    def _take_back(self, start: int) -> None:
-        del self._data[start:]
-        self._places = {name: place for name, place in self._places.items() if place < start}
-
-    def _put_rdata(self, rdtype: int, rdata: bytes) -> None:
-        if rdtype not in COMPRESSED:
-            self._data += rdata
-            return
-        at, names = COMPRESSED[rdtype]
-        self._data += rdata[:at]
-        for _ in range(names):
-            end = name_end(rdata, at)
-            self._put_name(rdata[at:end])
-            at = end
-        self._data += rdata[at:]
-
-    def _put_name(self, name: bytes) -> None:
-        lower, at = name.lower(), 0
-        while name[at]:
-            place = self._places.get(lower[at:])
-            if place is not None:
-                self._data += (0xC000 | place).to_bytes(2)
-                return
-            if len(self._data) < 0x4000:  # what a pointer can say
-                self._places[lower[at:]] = len(self._data)
-            end = at + name[at] + 1
-            self._data += name[at:end]
-            at = end
-        self._data += ROOT
-
-    def finish(self, ident: int, flags: int) -> bytes:
-        HEADER.pack_into(self._data, 0, ident, flags, self._questions, *self._counts)
-        return bytes(self._data)
-
-
-def name_end(data: bytes, at: int = 0) -> int:
-    """Where the name at `at` ends, in data of our own: whole and uncompressed."""
-    while data[at]:
-        at += data[at] + 1
-    return at + 1
-
-
-def suffixes(name: bytes) -> Iterable[bytes]:
-    """The name, its parent, ... and the root."""
-    at = 0
-    while name[at]:
-        yield name[at:]
-        at += name[at] + 1
-    yield ROOT
-
-
-def parent(name: bytes) -> bytes:
-    """The name without its first label; the root has none."""
-    return name[name[0] + 1 :]
-
-
-def is_below(name: bytes, ancestor: bytes) -> bool:
-    """Is it the same name or one below?  Both in lower case.  Labels count: `xample` is not below `example`."""
-    return name.endswith(ancestor) and any(suffix == ancestor for suffix in suffixes(name))
