@@ -24,6 +24,7 @@ from .datagram import (
     Reply,
     SourceGroup,
     Via,
+    is_link_scope_group,
 )
 from .errors import (
     BindError,
@@ -39,6 +40,7 @@ from .errors import (
     SourceUnavailable,
     Unreachable,
 )
+from .log import Repeated, get_logger
 from .plugin import (
     API_VERSION,
     PASS,
@@ -92,6 +94,7 @@ __all__ = [
     "PeerError",
     "Plugin",
     "PluginError",
+    "Repeated",
     "Reply",
     "ResponderError",
     "SendError",
@@ -107,6 +110,8 @@ __all__ = [
     "Unreachable",
     "Via",
     "__version__",
+    "get_logger",
+    "is_link_scope_group",
     "serve",
     "stamp_of",
 ]

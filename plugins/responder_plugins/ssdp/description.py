@@ -1,7 +1,7 @@
 """The documents that LOCATION leads to: device and service descriptions (UDA 2.0 sections 2.3 and 2.5).
 
-Made from the options, or read from files that the config names, and looked over then.  This file refuses to serve them,
-and to read XML that a peer sends.
+They are made from the options, or read from files that the config names and checked.  Only the operator's XML is read
+here, never a peer's.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
 import attrs
 
 from responder import ConfigError, Context, IPAddress
 
+from ..shared.http import url_host
 from .options import ADDRESS, Device, ServiceType, walk
-from .writer import literal
+from .writer import device_path
 
 DEVICE: Final = "urn:schemas-upnp-org:device-1-0"
 SERVICE: Final = "urn:schemas-upnp-org:service-1-0"
@@ -37,7 +39,7 @@ class Description:
 
 def seen_by(document: bytes, address: IPAddress) -> bytes:
     """The document for who asks by that address of this host."""
-    return document.replace(ADDRESS.encode(), literal(address).encode())
+    return document.replace(ADDRESS.encode(), url_host(address).encode())
 
 
 def describe(root: Device, key: str, context: Context) -> Description:
@@ -56,7 +58,7 @@ def describe(root: Device, key: str, context: Context) -> Description:
     config_id = None
     if root.description is not None:
         content, element = _read(root.description, f"{key}.description", context)
-        files[device_path(root)] = content
+        files[device_path(root.uuid)] = content
         try:
             config_id = _own_config_id(element, root)
         except ValueError as error:
@@ -64,7 +66,7 @@ def describe(root: Device, key: str, context: Context) -> Description:
             raise ConfigError(str(error), path=f"{key}.description", file=file) from error
     if config_id is None:
         config_id = _checksum(root, files.values())
-    made = {device_path(root): _device_description(root, config_id)}
+    made = {device_path(root.uuid): _device_description(root, config_id)}
     for device in root.tree():
         for number in range(len(device.services)):
             made[_scpd_path(device, number)] = _service_description(config_id)
@@ -99,12 +101,8 @@ def _own_config_id(document: ET.Element, root: Device) -> int | None:
     return int(own)
 
 
-def device_path(root: Device) -> str:
-    return f"/{root.uuid}/device.xml"
-
-
 def _scpd_path(device: Device, number: int) -> str:
-    return f"/{device.uuid}/service-{number}.xml"
+    return f"/{quote(device.uuid, safe='')}/service-{number}.xml"
 
 
 def _device_description(root: Device, config_id: int) -> bytes:

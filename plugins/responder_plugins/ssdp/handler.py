@@ -1,7 +1,6 @@
-"""What answers for SSDP: searches by datagram, descriptions by HTTP; what announces is `announcer`.
+"""Answers searches by datagram, and serves the descriptions by HTTP; `announcer` announces.
 
 Nothing is ever sent to an address that a message names: an answer goes to the peer, an announcement to the groups.
-This file refuses to know the bytes of messages (`message`, `writer`) and who goes first in a rush (`admission`).
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from operator import itemgetter
 from random import Random
 from typing import TYPE_CHECKING, Final, Self
@@ -16,29 +16,38 @@ from typing import TYPE_CHECKING, Final, Self
 import attrs
 import trio
 
-from responder import PASS, Answer, Connection, Context, Datagram, Handler, IPAddress, Network, Pass, Via
+from responder import PASS, Answer, ConfigError, Connection, Context, Datagram, Handler, IPAddress, Network, Pass, Via
 
-from . import web
-from .admission import MAX_CONNECTIONS, Admission, Place, Places
+from ..shared import http
+from ..shared.admission import MAX_CONNECTIONS, MIN_WINDOW, Admission, Place, Places
+from ..shared.boot_number import BootNumber
 from .announcer import Announcer, Uniform
 from .description import describe, seen_by
-from .identity import BootId
 from .message import Malformed, Search, read_search
+from .options import UUID, walk
 from .targets import Index, Match, Root, matches_of
 from .writer import Writer
 
 if TYPE_CHECKING:
     from . import Ssdp
 
-UNICAST_WINDOW: Final = 0.1
-"""Seconds that the answers to a unicast search are spread over; it wants them within 1 s (UDA 2.0 section 1.3.3)."""
+AT_ONCE: Final = MIN_WINDOW
+"""Seconds that answers are spread over where a search has no MX, being unicast, which is to be answered within 1 s
+(UDA 2.0 section 1.3.3), or an MX of 0.  Not less: the spread is what bounds the answers to a storm."""
+
+METHODS: Final = ("GET", "HEAD")
+"""Not SUBSCRIBE: a peer could name an address to send events to (CallStranger, CVE-2020-12695)."""
+
+MEDIA_TYPE: Final = 'text/xml; charset="utf-8"'
+"""UDA 2.0 section 2.11."""
 
 
 @attrs.define(eq=False)
 class SsdpHandler(Handler):
     """Answers and announces the devices of one instance.
 
-    `uniform` chooses the delays, `clock` tells the seconds since 1970.
+    uniform  chooses a delay between two bounds (seconds)
+    clock    tells the seconds since 1970
     """
 
     index: Index
@@ -50,7 +59,7 @@ class SsdpHandler(Handler):
     admission: Admission = attrs.field(factory=Admission, init=False)
     connections: Places = attrs.field(factory=lambda: Places(MAX_CONNECTIONS), init=False)
     writer: Writer | None = attrs.field(default=None, init=False)
-    """None until there is something to announce, and from byebye on: then nothing is answered."""
+    """None before the first announcement and from byebye on: then nothing is answered."""
     counted: Counter[str] = attrs.field(factory=Counter, init=False)
     silenced: trio.Event = attrs.field(factory=trio.Event, init=False)
     """Set when it is time for byebye."""
@@ -63,11 +72,16 @@ class SsdpHandler(Handler):
         for number, device in enumerate(options.devices):
             description = describe(device, f"devices[{number}]", context)
             documents.update(description.documents)
-            matches.extend(matches_of(device, Root(device.uuid, device.location, description.config_id)))
+            root = Root(device.uuid, device.location, description.config_id, device.headers)
+            matches.extend(matches_of(device, root))
+        for path, device in walk(options.devices):
+            if not UUID.fullmatch(device.uuid):
+                odd = f"{device.uuid!r} is no UUID: control points of UPnP 1.1 and later may ignore the device"
+                context.warn(ConfigError(odd, path=f"devices{path}.uuid"))
         return cls(Index(matches), documents, options.server, options.max_age)
 
     def respond(self, request: Datagram) -> Answer:
-        """Answer a search.  Raises PeerError for what is no readable message, or a multicast search without MX."""
+        """Answer a search.  Raises PeerError for an unreadable message, or a multicast search without MX."""
         try:
             return self._respond(request, read_search(request.payload))
         except Malformed as error:
@@ -78,13 +92,13 @@ class SsdpHandler(Handler):
         if search is None:
             return PASS
         address: IPAddress | None = request.destination
-        window = UNICAST_WINDOW
+        window = AT_ONCE
         if request.via is not Via.UNICAST:
             if search.mx is None:
                 # UDA 2.0 section 1.3.3: silently discard.
                 raise Malformed("a multicast search without MX", "no-mx")
             address = request.interface.source_for(request.peer.address)
-            window = float(search.mx)
+            window = max(float(search.mx), AT_ONCE)
         matches = self.index.find(search.target)
         if not matches:
             self.counted["not-here"] += 1
@@ -100,7 +114,7 @@ class SsdpHandler(Handler):
         return _Answers(self, matches, address, place)
 
     def counts(self) -> Mapping[str, int]:
-        """Searches by what they got, and connections beyond the bound."""
+        """Searches by what became of them, and connections beyond the bound."""
         return self.counted
 
     async def converse(self, connection: Connection) -> Pass | None:
@@ -112,20 +126,22 @@ class SsdpHandler(Handler):
             self.counted["connections-refused"] += 1
             return None
 
-        def find(path: str) -> bytes | None:
-            document = self.documents.get(path)
-            return None if document is None else seen_by(document, connection.destination)
+        def find(request: http.Request) -> http.Document | HTTPStatus:
+            document = self.documents.get(request.path)
+            if document is None:
+                return HTTPStatus.NOT_FOUND
+            return http.Document(seen_by(document, connection.destination), MEDIA_TYPE)
 
         self.connections.take(link, peer)
         try:
-            await web.serve(connection.stream, find, self.server)
+            await http.serve(connection.stream, find, server=self.server, methods=METHODS)
         finally:
             self.connections.give_back(link, peer)
         return None
 
     async def run(self, network: Network) -> None:
         """Announce until it is time for byebye."""
-        boot = BootId(lambda: network.state_dir, self.clock)
+        boot = BootNumber("boot-id", lambda: network.state_dir, self.clock)
         writer = self.writer = Writer(
             self.server, self.max_age, network.port("discovery"), network.port("device"), boot.value
         )
@@ -135,7 +151,7 @@ class SsdpHandler(Handler):
             await announcer.run()
 
     async def _fall_silent(self, network: Network) -> None:
-        """A device that says goodbye answers no search any more, not even one that it has begun to answer."""
+        """Stop answering when it is time for byebye, searches that are half answered included."""
         await network.stopping.wait()
         self.writer = None
         self.silenced.set()
@@ -167,7 +183,7 @@ class _Answers:
         return writer.answer(match, self._address)
 
     def close(self) -> None:
-        """The framework had no room for it."""
+        """The framework had no room for these answers."""
         self._place.release()
 
     async def aclose(self) -> None:

@@ -1,8 +1,8 @@
 """HTTPU, the HTTP of datagrams that SSDP speaks (UPnP Device Architecture 2.0, "UDA", section 1.1): bytes and values.
 
-Tolerant of what real control points send: any case, spaces around names and values, LF for CRLF, headers in any order,
-a body.  Strict about what is answered: one whole, bounded, readable message, or PeerError.  This file refuses to know
-devices, addresses and time.
+The reader accepts what real control points send: names in any case, spaces around names and values, LF for CRLF, empty
+lines first, any bytes in a value, header fields in any order, a body.  It raises PeerError for anything but one whole,
+bounded message.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ import attrs
 from responder import PeerError
 
 MAX_MESSAGE: Final = 4096
-"""Bytes of a message that is read; searches take some 100 to 500."""
+"""Bytes of a message that is read; searches have some 100 to 500."""
 
 MAX_HEADERS: Final = 64
 
 MAX_TARGET: Final = 256
-"""Characters of ST; a domain, a type of 64 characters (UDA section 2.3) and the rest take less."""
+"""Characters of ST; the longest type has a domain name and a name of 64 characters (UDA section 2.3)."""
 
-MAX_MX: Final = 120
-"""Seconds; the most that UDA 1.0 (section 1.2.2) lets a control point ask for."""
+MAX_MX: Final = 5
+"""Seconds; a larger MX is taken as this (section 1.3.3)."""
 
 DISCOVER: Final = "ssdp:discover"
 
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token, RFC 9110 section 5.6.2
-_MX: Final = re.compile(r"0*([1-9][0-9]{0,2})", re.ASCII)
+_MX: Final = re.compile(r"[0-9]+", re.ASCII)
+_EMPTY_LINES: Final = re.compile(rb"(?:\r?\n)*")  # before the first line, a server ignores them (RFC 9112 section 2.2)
 _UNREADABLE: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # control characters but for tab and LF
 _ONCE: Final = frozenset({"man", "mx", "st"})
 _STARTS: Final = (["M-SEARCH", "*", "HTTP/1.1"], ["M-SEARCH", "*", "HTTP/1.0"])
@@ -45,7 +46,10 @@ class Malformed(PeerError):
 
 @attrs.frozen
 class Message:
-    """A message: its first line, and its headers by name in small letters."""
+    """A message: its first line, and its header fields by name in small letters.
+
+    Bytes of a value that are no UTF-8 (RFC 9110 section 5.5 allows them) are surrogate escapes.
+    """
 
     start: str
     headers: Mapping[str, str]
@@ -53,7 +57,7 @@ class Message:
 
 @attrs.frozen
 class Search:
-    """An M-SEARCH: the search target (ST), and MX in seconds, which a unicast search has not."""
+    """An M-SEARCH: the search target (ST) as it was asked, and MX, 0 to 5 seconds, which a unicast search lacks."""
 
     target: str
     mx: int | None
@@ -63,24 +67,21 @@ def read_message(payload: bytes) -> Message:
     """Raises Malformed."""
     if len(payload) > MAX_MESSAGE:
         raise Malformed(f"{len(payload)} bytes, more than {MAX_MESSAGE}")
-    try:
-        text = payload.decode().replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise Malformed("not UTF-8") from error
+    text = _without_empty_lines(payload).decode(errors="surrogateescape").replace("\r\n", "\n")
     head, blank, _body = text.partition("\n\n")
     if not blank:
-        raise Malformed("no blank line after the headers")
+        raise Malformed("no empty line after the header fields")
     if _UNREADABLE.search(head):
         raise Malformed("control characters")
     start, *lines = head.split("\n")
     if len(lines) > MAX_HEADERS:
-        raise Malformed(f"more than {MAX_HEADERS} headers")
+        raise Malformed(f"more than {MAX_HEADERS} header fields")
     headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")
         name = name.strip().lower()
         if not colon or not _NAME.fullmatch(name):
-            raise Malformed("a line that is no header")
+            raise Malformed("a line that is no header field")
         if name in headers and name in _ONCE:
             raise Malformed(f"{name.upper()} is there twice", f"bad-{name}")
         headers.setdefault(name, value.strip())
@@ -88,10 +89,8 @@ def read_message(payload: bytes) -> Message:
 
 
 def read_search(payload: bytes) -> Search | None:
-    """The search, or None for the other messages that are seen on the groups: announcements, and answers to others.
-
-    Raises Malformed.
-    """
+    """The search, or None for an announcement or an answer, which the groups carry too.  Raises Malformed."""
+    payload = _without_empty_lines(payload)
     kind = payload[:9].upper()
     if kind.startswith((b"NOTIFY ", b"HTTP/1.")):
         return None
@@ -108,8 +107,17 @@ def read_search(payload: bytes) -> Search | None:
     return Search(target, _read_mx(message.headers.get("mx")))
 
 
+def _without_empty_lines(payload: bytes) -> bytes:
+    """The payload from its first line on."""
+    found = _EMPTY_LINES.match(payload, 0, MAX_MESSAGE)
+    return payload[found.end() :] if found else payload
+
+
 def _unquoted(message: Message, name: str) -> str:
-    """A header without its quotes, which some leave out of MAN and some put around ST.  Raises Malformed for one."""
+    """A value without quotes: some control points leave MAN's out, some put them around ST.
+
+    Raises Malformed for a quote without its other one.
+    """
     value = message.headers.get(name, "")
     if len(value) >= 2 and value[0] == value[-1] == '"':
         value = value[1:-1]
@@ -119,17 +127,16 @@ def _unquoted(message: Message, name: str) -> str:
 
 
 def _read_mx(value: str | None) -> int | None:
-    """Raises Malformed for what is no number of seconds from 1 to `MAX_MX` (UDA section 1.3.2)."""
+    """Raises Malformed for what is no number of seconds (UDA section 1.3.2)."""
     if value is None:
         return None
-    found = _MX.fullmatch(value)
-    if found is None or int(found[1]) > MAX_MX:
+    if not _MX.fullmatch(value):
         raise Malformed("MX is no number of seconds", "bad-mx")
-    return int(found[1])
+    return min(int(value), MAX_MX)  # a message has fewer digits than `int` refuses
 
 
 def write_message(start: str, headers: Mapping[str, object]) -> bytes:
-    """A message; a header whose value is None is left out, and one that is empty has no space behind its colon."""
+    """A message; a field whose value is None is left out, and one that is empty has no space behind its colon."""
     lines = [f"{name}: {value}".rstrip() for name, value in headers.items() if value is not None]
     return "\r\n".join([start, *lines, "", ""]).encode()
 

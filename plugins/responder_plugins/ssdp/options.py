@@ -1,13 +1,12 @@
 """What the config says about devices: `Device` and `ServiceType`, with the rules that UPnP has for their values.
 
-Every text that ends up in a header is checked here, so that nothing in the config can make a header of its own.  This
-file refuses to read files and to know addresses.
+Every text that ends up in a header field is checked here, so that no value can add a field of its own.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +20,18 @@ ADDRESS: Final = "{address}"
 UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 """UDA 2.0 section 1.1.4."""
 
+UDN: Final = re.compile(r"[!#-9;-z|~]{1,64}", re.ASCII)
+"""UDA 1.0 took any string behind "uuid:", and devices have such.  A colon would end it in a USN."""
+
+HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}", re.ASCII)
+"""The name of a header field (RFC 9110 section 5.6.2)."""
+
+OWN_HEADERS: Final = frozenset(
+    {"host", "cache-control", "date", "ext", "location", "server", "st", "usn", "nt", "nts", "opt", "01-nls"}
+    | {f"{name}.upnp.org" for name in ("bootid", "nextbootid", "configid", "searchport", "securelocation")}
+)
+"""What messages say already."""
+
 TYPE: Final = re.compile(r"urn:[A-Za-z0-9.-]+:(device|service):[A-Za-z0-9._-]{1,64}:[1-9][0-9]{0,8}")
 """UDA 2.0 sections 2.3 and 2.5."""
 
@@ -31,7 +42,7 @@ MAX_MAX_AGE: Final = 86400
 
 
 def is_header_value(_instance: object, attribute: attrs.Attribute[Any], value: str) -> None:
-    """An attrs validator: text that can stand in a header, and is some."""
+    """An attrs validator: text, not empty, that can be a header field's value."""
     if not value or not value.isprintable() or value != value.strip():
         raise ValueError(f"{attribute.name}: expected printable text without spaces around it, got {value!r}")
 
@@ -54,10 +65,29 @@ def is_max_age(_instance: object, attribute: attrs.Attribute[int], value: int) -
         raise ValueError(f"{attribute.name}: expected {MIN_MAX_AGE}..{MAX_MAX_AGE} seconds, got {value}")
 
 
-def _is_uuid(_instance: object, attribute: attrs.Attribute[str], value: str) -> None:
-    if not UUID.fullmatch(value):
+def _is_udn(_instance: object, attribute: attrs.Attribute[str], value: str) -> None:
+    if not UDN.fullmatch(value):
         example = "2fac1234-31f8-11b4-a222-08002b34c003"
-        raise ValueError(f"{attribute.name}: expected a UUID such as {example}, got {value!r}")
+        raise ValueError(
+            f"{attribute.name}: expected a UUID such as {example} (or, as UPnP 1.0 had it, 1 to 64 ASCII "
+            f"characters but spaces, colons, quotes and braces), got {value!r}"
+        )
+
+
+def _are_headers(_instance: object, attribute: attrs.Attribute[Any], value: Mapping[str, str]) -> None:
+    seen: set[str] = set()
+    for name, text in value.items():
+        if not HEADER.fullmatch(name):
+            raise ValueError(f"{attribute.name}: {name!r} can't be the name of a header field")
+        if name.lower() in OWN_HEADERS:
+            raise ValueError(f"{attribute.name}: {name} is said by the plugin itself")
+        if name.lower() in seen:
+            raise ValueError(f"{attribute.name}: {name} is there twice")
+        seen.add(name.lower())
+        if not text.isprintable() or text != text.strip():
+            raise ValueError(
+                f"{attribute.name}: {name}: expected printable text without spaces around it, got {text!r}"
+            )
 
 
 def _is_type(kind: str) -> Any:
@@ -123,17 +153,20 @@ def _are_services(_instance: object, attribute: attrs.Attribute[Any], value: Seq
 class Device:
     """A device; the texts are those of UDA 2.0 section 2.3.
 
+    uuid         what its UDN has behind "uuid:"
     location     the URL of the description, `{address}` put in for the asker's link; None: it is served here
     description  a file with the device description that is served here, `{address}` put in; None: it is made from these
+    headers      header fields of the vendor for all messages of the tree (section 1.1.3)
     services     types, or tables of `ServiceType`
-    devices      embedded devices, which have no location and no description of their own
+    devices      embedded devices, which have no location, description and headers of their own
     """
 
-    uuid: str = attrs.field(validator=_is_uuid)
+    uuid: str = attrs.field(validator=_is_udn)
     type: str = attrs.field(validator=_is_type("device"))
     friendly_name: str = attrs.field(validator=_is_name)
     location: str | None = attrs.field(default=None, validator=_is_location)
     description: Path | None = None
+    headers: dict[str, str] = attrs.field(factory=dict, validator=_are_headers)
     manufacturer: str = attrs.field(default="responderd", validator=_is_name)
     model_name: str = attrs.field(default="responderd", validator=_is_name)
     model_number: str = attrs.field(default="", validator=is_text)
@@ -167,7 +200,7 @@ def walk(devices: Sequence[Device], path: str = "") -> Iterator[tuple[str, Devic
 
 
 def are_devices(_instance: object, attribute: attrs.Attribute[Any], value: Sequence[Device]) -> None:
-    """An attrs validator: root devices, at least one, and no UUID twice.  Raises ConfigErrors, with each one's path."""
+    """An attrs validator: at least one root device, and no UUID twice.  Raises ConfigErrors with each device's path."""
     if not value:
         raise ValueError(f"{attribute.name}: expected at least one device")
     seen: dict[str, str] = {}
@@ -178,8 +211,8 @@ def are_devices(_instance: object, attribute: attrs.Attribute[Any], value: Seque
             errors.append(ConfigError(f"{device.uuid} is there twice: {attribute.name}{first}", path=f"{path}.uuid"))
         errors += [
             ConfigError("an embedded device has none but its root device's", path=f"{path}.{key}")
-            for key in ("location", "description")
-            if "." in path and getattr(device, key) is not None
+            for key in ("location", "description", "headers")
+            if "." in path and getattr(device, key)
         ]
     if errors:
         raise ConfigErrors(errors)

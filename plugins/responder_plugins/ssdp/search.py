@@ -19,10 +19,10 @@ import trio
 
 from responder import Answer, Datagram, Network, Peer, PeerError, Plugin, ResponderError, SendError, Service, serve
 
+from ..shared.http import url_host
 from .announcer import places_of
 from .message import read_message, write_search
 from .targets import ALL
-from .writer import literal
 
 PORT: Final = 1900
 
@@ -84,7 +84,7 @@ class Searcher(Plugin):
         for _ in range(SEARCHES):
             for interface in network.interfaces:
                 for index, group in places_of(interface):
-                    payload = write_search(f"{literal(group).upper()}:{PORT}", self.target, self.mx, NAME)
+                    payload = write_search(f"{url_host(group).upper()}:{PORT}", self.target, self.mx, NAME)
                     # A link that can't be asked has nothing to show; the others do.
                     with contextlib.suppress(SendError, ValueError):
                         await network.send(payload, to=Peer(group, PORT), interface=index)

@@ -1,16 +1,15 @@
 """What a device tree is found as: the notification types of UDA 2.0 section 1.2.2, and which of them a search matches.
 
-For a root device with d embedded devices and k services that is 3+2d+k.  This file refuses to know messages, addresses
-and time.
+A root device with d embedded devices and k services is found as 3+2d+k things.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
-from .options import TYPE, Device
+from .options import TYPE, UUID, Device
 
 ALL = "ssdp:all"
 ROOT_DEVICE = "upnp:rootdevice"
@@ -18,11 +17,14 @@ ROOT_DEVICE = "upnp:rootdevice"
 
 @attrs.frozen
 class Root:
-    """A root device as messages need it: its own location or None, and its CONFIGID (UDA section 1.2.2)."""
+    """What messages say of a root device: its own location or None, its CONFIGID (UDA section 1.2.2), and the header
+    fields of its vendor (section 1.1.3).
+    """
 
     uuid: str
     location: str | None
     config_id: int
+    headers: Mapping[str, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -57,19 +59,19 @@ class Index:
             if version:
                 self._versioned.setdefault(name, []).append((version, match))
             else:
-                self._exact.setdefault(match.type.lower(), []).append(match)
+                self._exact.setdefault(_comparable(match.type), []).append(match)
 
     def find(self, target: str) -> Sequence[Match]:
-        """What answers a search target; empty where nothing does.
+        """What answers a search target, each with the target as it was asked for; empty where nothing does.
 
-        A device answers for the older versions of its types too, and then names the version that was asked for
-        (section 1.3.2).  UUIDs match in any case (RFC 9562 section 4).
+        Types match case by case (field values are case-sensitive, section 1.2.2), and a device answers for the older
+        versions of its types too (section 1.3.2).  A UUID matches in any case (RFC 9562 section 4).
         """
         if target.lower() == ALL:
             return self.all
         name, version = _split(target)
         if not version:
-            return self._exact.get(target.lower(), ())
+            return [attrs.evolve(match, type=target) for match in self._exact.get(_comparable(target), ())]
         return [
             attrs.evolve(match, type=target, usn=match.usn.removesuffix(match.type) + target)
             for own, match in self._versioned.get(name, ())
@@ -83,3 +85,10 @@ def _split(target: str) -> tuple[str, int]:
         return target, 0
     name, _, version = target.rpartition(":")
     return name, int(version)
+
+
+def _comparable(target: str) -> str:
+    """The same for all targets that mean the same."""
+    lower = target.lower()
+    prefix, _, uuid = lower.partition(":")
+    return lower if lower == ROOT_DEVICE or (prefix == "uuid" and UUID.fullmatch(uuid)) else target

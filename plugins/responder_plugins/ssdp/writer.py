@@ -1,19 +1,19 @@
 """The messages that a device sends: answers to searches, and its announcements (UDA 2.0 sections 1.2 and 1.3.3).
 
-What differs between addresses is LOCATION: it names the address by which this very message comes, so that it can be
-reached on the link where it is heard.  This file refuses to decide what is sent, when, and where.
+LOCATION names the address that the message itself is sent from, so that whoever hears the message can reach it.
 """
 
 from __future__ import annotations
 
 from email.utils import formatdate
-from ipaddress import IPv6Address
 from typing import Final
+from urllib.parse import quote
 
 import attrs
 
 from responder import IPAddress
 
+from ..shared.http import url_host
 from .message import write_message
 from .options import ADDRESS
 from .targets import Match, Root
@@ -25,9 +25,9 @@ SEARCH_PORTS: Final = range(49152, 65536)
 """What SEARCHPORT.UPNP.ORG may say (section 1.2.2)."""
 
 
-def literal(address: IPAddress) -> str:
-    """An address as URLs have it (RFC 3986 section 3.2.2).  Without a scope, which only its own host would know."""
-    return f"[{address}]" if isinstance(address, IPv6Address) else str(address)
+def device_path(uuid: str) -> str:
+    """The path of a root device's description; what stands in the config as its UUID need not be one."""
+    return f"/{quote(uuid, safe='')}/device.xml"
 
 
 @attrs.define
@@ -62,6 +62,7 @@ class Writer:
                 "CONFIGID.UPNP.ORG": match.root.config_id,
                 "SEARCHPORT.UPNP.ORG": self._search_port,
                 **self._location_signature(address),
+                **match.root.headers,
             },
         )
 
@@ -100,8 +101,8 @@ class Writer:
     def location(self, root: Root, address: IPAddress) -> str:
         """The URL of a root device's description, by that address of this host."""
         if root.location is not None:
-            return root.location.replace(ADDRESS, literal(address))
-        return f"http://{literal(address)}:{self.device_port}/{root.uuid}/device.xml"
+            return root.location.replace(ADDRESS, url_host(address))
+        return f"http://{url_host(address)}:{self.device_port}{device_path(root.uuid)}"
 
     def _location_signature(self, address: IPAddress) -> dict[str, object]:
         """What BOOTID.UPNP.ORG was before there was one, for IPv6 control points of UDA 1.0 (annex A of UDA 1.1)."""
@@ -117,12 +118,13 @@ class Writer:
         return write_message(
             "NOTIFY * HTTP/1.1",
             {
-                "HOST": f"{literal(group).upper()}:{self.port}",
+                "HOST": f"{url_host(group).upper()}:{self.port}",
                 "NT": match.type,
                 "NTS": kind,
                 "USN": match.usn,
                 "BOOTID.UPNP.ORG": self.boot_id,
                 "CONFIGID.UPNP.ORG": match.root.config_id,
                 **headers,
+                **match.root.headers,
             },
         )

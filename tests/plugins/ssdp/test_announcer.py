@@ -11,12 +11,12 @@ from random import Random
 import attrs
 import pytest
 import trio
+from responder_plugins.shared.http import url_host
 from responder_plugins.ssdp import Ssdp
 from responder_plugins.ssdp.announcer import FIRST_WAIT, places_of
-from responder_plugins.ssdp.writer import literal
 from trio.testing import MockClock
 
-from responder import Interface, InterfaceAddress, SendRefused
+from responder import Interface, InterfaceAddress, SendError, SendRefused, SourceUnavailable, Unreachable
 from responder.config.instance import Instance, Prepared
 from tests.fakes import GUEST, LAN, LOOPBACK
 
@@ -347,7 +347,7 @@ async def test_whatever_happened_what_is_there_is_known_and_leaves_politely(
         for each in host.sent(lambda each: each.kind in {"ssdp:alive", "ssdp:update"})
     }
     for key, address in there.items():
-        assert f"//{literal(address)}:" in latest[key]["location"]
+        assert f"//{url_host(address)}:" in latest[key]["location"]
         assert latest[key].message.headers.get("nextbootid.upnp.org", latest[key]["bootid.upnp.org"]) == str(boot)
     goodbyes = Counter(
         (each.interface, ip_address(each.to), each["usn"])
@@ -358,16 +358,49 @@ async def test_whatever_happened_what_is_there_is_known_and_leaves_politely(
     assert caplog.text == ""
 
 
+ONE_PLACE = (LOOPBACK, attrs.evolve(GUEST, addresses=GUEST.addresses[:1]))
+
+
 async def test_a_link_that_refuses_is_named_once(
     autojump_clock: MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with serving(
-        LAMP, state=tmp_path, interfaces=(LOOPBACK, attrs.evolve(GUEST, addresses=GUEST.addresses[:1]))
-    ) as host:
+    async with serving(LAMP, state=tmp_path, interfaces=ONE_PLACE) as host:
         host.discovery.refusals += [SendRefused(1, "EPERM") for _ in range(10)]
         await trio.sleep(SETTLED)
         assert host.announced("ssdp:alive")
-    assert caplog.text.count("can't announce to") == 1
+    (warning,) = caplog.messages
+    assert warning == "can't announce plugin=ssdp group=239.255.255.250 interface=guest0 error=EPERM"
+
+
+async def test_a_link_that_refuses_at_times_is_named_once_a_minute(
+    autojump_clock: MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(LAMP, state=tmp_path, interfaces=ONE_PLACE, max_age=60) as host:
+        for _ in range(50):
+            host.discovery.refusals.append(SendRefused(1, "EPERM"))
+            await trio.sleep(20)
+    warnings = [message for message in caplog.messages if "can't announce" in message]
+    assert 1000 / 60 / 3 < len(warnings) <= 1000 / 60 + 1
+    assert "held_back=" in warnings[-1]
+
+
+@pytest.mark.parametrize(
+    "error", [SendRefused(1, "EPERM"), SourceUnavailable(99, "EADDRNOTAVAIL"), Unreachable(101, "")]
+)
+async def test_a_link_that_refuses_everything_for_ever_ends_nothing(
+    autojump_clock: MockClock, tmp_path: Path, error: SendError, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(LAMP, state=tmp_path, max_age=60) as host:
+        host.discovery.refusals += [error] * 100_000
+        await trio.sleep(600)
+        host.platform.watch.set(attrs.evolve(GUEST, addresses=[InterfaceAddress("10.72.0.5", 24)]))
+        await trio.sleep(SETTLED)
+        assert host.handler.writer is not None
+        assert host.handler.writer.boot_id == 1
+        host.discovery.refusals.clear()
+        await trio.sleep(60)
+        assert places(host.announced("ssdp:alive")) == {*PLACES} - {("ff02::c", 3), ("ff05::c", 3)}
+    assert "crashed" not in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from responder_plugins.ssdp.admission import MAX_CONNECTIONS
+from responder_plugins.shared.admission import MAX_CONNECTIONS
 from responder_plugins.ssdp.handler import SsdpHandler
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 

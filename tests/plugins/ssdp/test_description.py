@@ -15,8 +15,9 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from responder_plugins.ssdp import Device, ServiceType, Ssdp, web
-from responder_plugins.ssdp.admission import MAX_CONNECTIONS
+from responder_plugins.shared import http
+from responder_plugins.shared.admission import MAX_CONNECTIONS
+from responder_plugins.ssdp import Device, ServiceType, Ssdp
 from responder_plugins.ssdp.description import DEVICE, SERVICE, Description, describe, seen_by
 from responder_plugins.ssdp.handler import SsdpHandler
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
@@ -253,18 +254,33 @@ class TestServing:
 
     async def test_a_connection_serves_so_many_requests(self, autojump_clock: MockClock) -> None:
         async with talking() as client:
-            closing = [(await client.ask())[1].get("connection") for _ in range(web.MAX_REQUESTS)]
-            assert closing == [None] * (web.MAX_REQUESTS - 1) + ["close"]
+            closing = [(await client.ask())[1].get("connection") for _ in range(http.MAX_REQUESTS)]
+            assert closing == [None] * (http.MAX_REQUESTS - 1) + ["close"]
             assert await client.stream.receive_some() == b""
 
-    @pytest.mark.parametrize("sent", [b"", b"GET / HT", f"GET {PATH} HTTP/1.1\r\n".encode()])
+    @pytest.mark.parametrize("between", [b"\r\n", b"\n\r\n", b"\r\n" * 50])
+    async def test_empty_lines_before_a_request_are_ignored(self, autojump_clock: MockClock, between: bytes) -> None:
+        """RFC 9112 section 2.2; SSDP's searches have them too."""
+        async with talking() as client:
+            await client.stream.send_all(between)
+            assert (await client.ask())[0] == 200
+            await client.stream.send_all(between)
+            assert (await client.ask())[0] == 200
+
+    async def test_a_field_value_may_have_any_bytes(self, autojump_clock: MockClock) -> None:
+        async with talking() as client:
+            ask = f"GET {PATH} HTTP/1.1\r\nHost: x\r\nUser-Agent: ".encode() + b"T\x84\xff\r\n\r\n"
+            await client.stream.send_all(ask)
+            assert (await client.stream.receive_some()).startswith(b"HTTP/1.1 200 ")
+
+    @pytest.mark.parametrize("sent", [b"", b"\r\n", b"GET / HT", f"GET {PATH} HTTP/1.1\r\n".encode()])
     async def test_who_says_nothing_is_hung_up_on(self, autojump_clock: MockClock, sent: bytes) -> None:
         async with talking() as client:
             began = trio.current_time()
             if sent:
                 await client.stream.send_all(sent)
             assert await client.stream.receive_some() == b""
-            assert trio.current_time() - began == pytest.approx(web.IDLE)
+            assert trio.current_time() - began == pytest.approx(http.IDLE)
 
     @pytest.mark.parametrize(
         ("sent", "status"),
@@ -311,5 +327,5 @@ class TestServing:
             for peer in ("10.72.0.9", "fd71::9"):
                 client = await stack.enter_async_context(talking(peer=peer, handler=handler))
                 assert (await client.ask())[0] == 200
-            await trio.sleep(web.IDLE + 1)
+            await trio.sleep(http.IDLE + 1)
             assert handler.connections.held == 0

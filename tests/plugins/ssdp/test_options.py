@@ -20,14 +20,15 @@ DEVICE = {
     "services": [f"{SWITCH}:1"],
 }
 
+INNER = {"uuid": EMBEDDED_UUID, "type": f"{BASIC}:1", "friendly_name": "Inner"}
+
 
 def read(**options: object) -> Ssdp:
     return structure(options, Ssdp, folder=Path("/etc/responderd"))
 
 
 def test_a_device_with_all_there_is() -> None:
-    embedded = {"uuid": EMBEDDED_UUID, "type": f"{BASIC}:1", "friendly_name": "Inner"}
-    plugin = read(max_age=900, devices=[{**DEVICE, "devices": [embedded]}])
+    plugin = read(max_age=900, devices=[{**DEVICE, "devices": [INNER]}])
     (device,) = plugin.devices
     assert [each.uuid for each in device.tree()] == [ROOT_UUID, EMBEDDED_UUID]
     assert device.service_types == (ServiceType(f"{SWITCH}:1"),)
@@ -43,7 +44,18 @@ def test_a_service_may_be_a_table() -> None:
 @pytest.mark.parametrize(
     ("changes", "path", "message"),
     [
-        ({"uuid": "lamp"}, "devices[0].uuid", "expected a UUID"),
+        ({"uuid": ""}, "devices[0].uuid", "expected a UUID"),
+        ({"uuid": "lamp::x"}, "devices[0].uuid", "expected a UUID"),
+        ({"uuid": "x" * 65}, "devices[0].uuid", "expected a UUID"),
+        ({"headers": {"a b": "c"}}, "devices[0].headers", "'a b' can't be the name"),
+        ({"headers": {"USN": "c"}}, "devices[0].headers", "said by the plugin itself"),
+        ({"headers": {"a": "c\r\nd: e"}}, "devices[0].headers", "a: expected printable text"),
+        ({"headers": {"a": "b", "A": "c"}}, "devices[0].headers", "A is there twice"),
+        (
+            {"devices": [{**INNER, "headers": {"a": "b"}}]},
+            "devices[0].devices[0].headers",
+            "has none but its root",
+        ),
         ({"uuid": f"{ROOT_UUID}\r\nX: y"}, "devices[0].uuid", "expected a UUID"),
         ({"type": f"{SWITCH}:1"}, "devices[0].type", "expected a type such as urn:schemas-upnp-org:device"),
         ({"type": f"{BASIC}"}, "devices[0].type", "expected a type"),

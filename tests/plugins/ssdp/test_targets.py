@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 from responder_plugins.ssdp.targets import Index, Match, Root, matches_of
 
@@ -41,7 +42,12 @@ def test_a_lone_root_device_is_found_as_three_things() -> None:
     [
         ("upnp:rootdevice", [ALL[0]]),
         (f"uuid:{ROOT_UUID}", [ALL[1]]),
-        (f"uuid:{EMBEDDED_UUID.upper()}", [ALL[4]]),
+        # Compared without case where UPnP or RFC 9562 allow it, and answered as it was asked for.
+        (f"uuid:{EMBEDDED_UUID.upper()}", [(f"uuid:{EMBEDDED_UUID.upper()}", f"uuid:{EMBEDDED_UUID}")]),
+        ("UPnP:RootDevice", [("UPnP:RootDevice", f"uuid:{ROOT_UUID}::upnp:rootdevice")]),
+        # Types are compared with it.
+        (f"{BASIC}:2".replace("Basic", "basic"), []),
+        (f"{BASIC}:2".upper(), []),
         (f"{BASIC}:2", [ALL[2]]),
         # An older version is matched, and the answer carries the version that was asked for.
         (f"{BASIC}:1", [(f"{BASIC}:1", f"uuid:{ROOT_UUID}::{BASIC}:1")]),
@@ -68,3 +74,10 @@ def test_several_roots_all_answer() -> None:
         [*matches_of(SINGLE, ROOT), Match("upnp:rootdevice", f"uuid:{EMBEDDED_UUID}::upnp:rootdevice", other)]
     )
     assert [match.root for match in index.find("upnp:rootdevice")] == [ROOT, other]
+
+
+def test_a_udn_that_is_no_uuid_is_compared_with_its_case() -> None:
+    udn = "Socket-1_0-EXAMPLE0001"
+    index = Index(matches_of(attrs.evolve(SINGLE, uuid=udn), Root(udn, None, 7)))
+    assert shown(f"uuid:{udn}", index) == [(f"uuid:{udn}", f"uuid:{udn}")]
+    assert shown(f"uuid:{udn.lower()}", index) == []

@@ -1,19 +1,19 @@
-"""The boot id grows over restarts, whatever is found where it was kept, and whatever the clock says."""
+"""The number grows over restarts, whatever is found where it was kept, and whatever the clock says."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from responder_plugins.ssdp.identity import MAX_BOOT_ID, BootId
+from responder_plugins.shared.boot_number import MAX, BootNumber
 
 from responder import ConfigError
 
 NOW = 1_800_000_000
 
 
-def boot_at(folder: Path, now: float = NOW) -> BootId:
-    return BootId(lambda: folder, lambda: now)
+def boot_at(folder: Path, now: float = NOW) -> BootNumber:
+    return BootNumber("boot-id", lambda: folder, lambda: now)
 
 
 def no_folder() -> Path:
@@ -35,7 +35,7 @@ def test_a_clock_that_went_back(tmp_path: Path) -> None:
     assert values == [NOW, NOW + 1, NOW + 2, NOW + 3, NOW + 4]
 
 
-@pytest.mark.parametrize("content", ["", "x", "-3", str(MAX_BOOT_ID + 1), None])
+@pytest.mark.parametrize("content", ["", "x", "-3", str(MAX + 1), None])
 def test_what_was_kept_is_lost(tmp_path: Path, content: str | None) -> None:
     """Such as by a power cut, or in a container whose state folder is new each time."""
     before = boot_at(tmp_path).value
@@ -46,7 +46,7 @@ def test_what_was_kept_is_lost(tmp_path: Path, content: str | None) -> None:
 
 
 def test_after_the_largest_comes_a_small_one(tmp_path: Path) -> None:
-    (tmp_path / "boot-id").write_text(str(MAX_BOOT_ID))
+    (tmp_path / "boot-id").write_text(str(MAX))
     assert boot_at(tmp_path, 0).value == 1
 
 
@@ -56,7 +56,7 @@ def test_after_2038_it_still_grows(tmp_path: Path) -> None:
 
 
 def test_without_a_folder_the_clock_tells_restarts_apart(caplog: pytest.LogCaptureFixture) -> None:
-    boot = BootId(no_folder, clock=lambda: 1_800_000_000.5)
+    boot = BootNumber("boot-id", no_folder, clock=lambda: 1_800_000_000.5)
     assert boot.value == 1_800_000_000
     boot.advance()
     assert boot.value == 1_800_000_001

@@ -6,23 +6,30 @@ import heapq
 from ipaddress import ip_address
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from responder_plugins.ssdp.admission import MAX_PENDING, MAX_REMEMBERED, MAX_WINDOW, MIN_WINDOW, TURN, Admission, Place
+from responder_plugins.shared.admission import (
+    MAX_PENDING,
+    MAX_REMEMBERED,
+    MIN_WINDOW,
+    TURN,
+    Admission,
+    Place,
+)
 
 LINK, OTHER = 2, 3
 
 
 def fill(
-    admission: Admission, address: str, count: int = 1, *, link: int = LINK, mx: float = 5, now: float = 0
+    admission: Admission, address: str, count: int = 1, *, link: int = LINK, window: float = 5, now: float = 0
 ) -> list[Place]:
-    places = [admission.ask(link, ip_address(address), mx, now) for _ in range(count)]
+    places = [admission.ask(link, ip_address(address), window, now) for _ in range(count)]
     return [place for place in places if place is not None]
 
 
-def test_mx_is_the_window_up_to_five_seconds() -> None:
-    windows = [place.window for mx in (1, 5, 120) for place in fill(Admission(), "10.71.0.9", mx=mx)]
-    assert windows == [1, 5, MAX_WINDOW]
+def test_the_window_is_the_one_asked_for_where_there_is_room() -> None:
+    assert [place.window for window in (1, 5) for place in fill(Admission(), "10.71.0.9", window=window)] == [1, 5]
 
 
 def test_a_flooding_host_leaves_room() -> None:
@@ -68,7 +75,7 @@ def test_a_storm_from_every_address_of_a_network_leaves_a_place_in_it() -> None:
         now = number / 20_000
         while held and held[0][0] <= now:
             heapq.heappop(held)[2].release()
-        for place in fill(admission, f"10.71.0.{50 + number % 200}", mx=1, now=now):
+        for place in fill(admission, f"10.71.0.{50 + number % 200}", window=1, now=now):
             heapq.heappush(held, (now + place.window, number, place))
         if number % 2000 == 0 and now >= 2:
             newcomer = fill(admission, f"10.71.0.{number // 2000 - 20}", now=now)
@@ -78,8 +85,14 @@ def test_a_storm_from_every_address_of_a_network_leaves_a_place_in_it() -> None:
     assert refused == []
 
 
-def test_a_storm_of_strangers_leaves_places_to_who_was_served_before() -> None:
-    """10,000 a second, each from another address of a /56; a host that asked before asks every five seconds."""
+def forged(number: int, networks: int) -> str:
+    network = number % networks
+    return f"fd{network >> 16:02x}:{network & 0xFFFF:x}::1:{number >> 16:x}:{number & 0xFFFF:x}"
+
+
+@pytest.mark.parametrize("networks", [1, 100_000])
+def test_a_storm_of_strangers_leaves_places_to_who_was_served_before(networks: int) -> None:
+    """10,000 a second, each from another address of a /56, or of many; a host that asked before asks at times."""
     admission = Admission()
     (place,) = fill(admission, "fd71::9")
     place.release()
@@ -89,10 +102,10 @@ def test_a_storm_of_strangers_leaves_places_to_who_was_served_before() -> None:
         now = 10 + number / 10_000
         while held and held[0][0] <= now:
             heapq.heappop(held)[2].release()
-        for place in fill(admission, f"fd71::1:{number >> 16:x}:{number & 0xFFFF:x}", mx=1, now=now):
+        for place in fill(admission, forged(number, networks), window=1, now=now):
             heapq.heappush(held, (now + place.window, number, place))
         if number % 50_000 == 49_999:
-            place_of_known = fill(admission, "fd71::9", mx=1, now=now)
+            place_of_known = fill(admission, "fd71::9", window=1, now=now)
             served.append(len(place_of_known))
             for place in place_of_known:
                 place.release()
@@ -104,9 +117,9 @@ def test_the_window_shrinks_as_room_gets_scarce() -> None:
     admission = Admission()
     windows = [place.window for host in range(1, 255) for place in fill(admission, f"10.71.0.{host}")]
     assert windows == sorted(windows, reverse=True)
-    assert windows[0] == MAX_WINDOW
-    assert MIN_WINDOW <= windows[-1] <= MAX_WINDOW / 10
-    assert fill(admission, "10.71.0.9", mx=0.01, link=OTHER)[0].window <= 0.01
+    assert windows[0] == 5
+    assert MIN_WINDOW <= windows[-1] <= 5 / 10
+    assert fill(admission, "10.71.0.9", window=0.01, link=OTHER)[0].window <= 0.01
 
 
 def test_a_place_is_given_back_once() -> None:

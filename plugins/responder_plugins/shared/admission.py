@@ -1,20 +1,17 @@
-"""Who is served while many ask: bounded, and fair between links, networks and hosts.
+"""Who is served while many ask: places, bounded in number, and fair between links, networks and hosts.
 
-A multicast search is held for up to MX seconds before it is answered (UDA 2.0 section 1.3.3), so searches that wait are
-what a storm could pile up; and connections that say nothing would keep others from the descriptions.  These rules
-keep room, each a comparison; connections have the first only:
+A search that a group hears is held for a random time before it is answered, so a storm could pile up searches; and
+connections that say nothing would keep others out.  These rules keep room, each of them a comparison; connections
+follow only the first:
 
 - A link may hold as many places as all leave free, a network (/24, /56) on it as many as that leaves, and a host in it
-  as many as that leaves.  So a link that floods gets half of the places, two a third each; there is always one left for
-  a link, a network on a calm link, or a host in a calm network.
-- As room gets scarce the time that answers are spread over shrinks (a device may assume a smaller MX, section 1.3.3),
-  and a host has to wait its turn, the longer the fewer places there are.  So hosts that ask again and again leave the
-  last places to those who did not.
-- In a network that takes all it can, its last place is for hosts that were served in calm times.  A storm that
-  forges a new source for each search is made of strangers; to those who are strangers too it is a lottery, since
-  nothing tells an honest one apart.
-
-This file refuses to know searches, messages and connections.
+  as many as that leaves.  So a link that floods gets half of the places, two such links a third each; there is always
+  a place left for a link, for a network on a calm link, and for a host in a calm network.
+- As room gets scarce, the time that answers are spread over shrinks, and a host waits longer for its next turn.  So
+  hosts that ask again and again leave the last places to those that did not.
+- On a link that takes all it can, the last places are for hosts that were served in calm times.  A storm that forges a
+  new source for each search consists of strangers; an honest stranger then shares their lottery, since nothing tells
+  it apart.
 """
 
 from __future__ import annotations
@@ -34,29 +31,25 @@ Host: TypeAlias = tuple[int, IPAddress]
 """A link (an interface's index) and an address on it."""
 
 MAX_PENDING: Final = 240
-"""Searches that wait; under the framework's default of `max_pending`, which takes no account of who asks."""
+"""Searches that wait; fewer than the framework's default of `max_pending`, which is blind to who asks."""
 
 MAX_CONNECTIONS: Final = 96
-"""HTTP connections; under the framework's default of `max_connections`, which takes no account of who asks."""
-
-MAX_WINDOW: Final = 5.0
-"""Seconds; a larger MX counts as this (UDA section 1.3.3)."""
+"""HTTP connections; fewer than the framework's default of `max_connections`, which is blind to who asks."""
 
 MIN_WINDOW: Final = 0.1
-"""Seconds that answers are spread over when there is no room left: that bounds what is answered in a second."""
+"""Seconds that answers are spread over when no room is left: this bounds the answers of a second."""
 
 SCARCE: Final = MAX_PENDING // 4
-"""Places that a host can see free, from which on they count as scarce."""
+"""Places are scarce for a host that can have fewer than these."""
 
 RESERVED: Final = 4
-"""So few places that a host can see free are not for strangers, where its network holds as many itself."""
+"""A host that can have fewer places than these, on a link that holds as many, must not be a stranger."""
 
 TURN: Final = 1.0
-"""Seconds that a host waits after its last search was admitted when places begin to be scarce; with half of them twice
-as long, and so on."""
+"""Seconds from a host's last admission to its next while `SCARCE` places are left; twice as long with half of them."""
 
 MAX_TURN: Final = 5.0
-"""Seconds that a host waits at most which is no stranger."""
+"""Seconds that a host which is no stranger waits at most."""
 
 MAX_REMEMBERED: Final = 4096
 """Hosts whose last turn is remembered, and hosts that are no strangers; the oldest is forgotten first."""
@@ -78,13 +71,13 @@ class Places:
     _hosts: Counter[Host] = attrs.field(factory=Counter, init=False)
 
     def room(self, link: int, address: IPAddress) -> int:
-        """How many that host may hold now; none if it is not more than it holds."""
+        """How many places that host may hold now; 0 where it holds as many already."""
         room = self.total - self.held - self._links[link] - self._networks[link, *network_of(address)]
         return room if self._hosts[link, address] < room else 0
 
-    def of_network(self, link: int, address: IPAddress) -> int:
-        """How many that host's network holds."""
-        return self._networks[link, *network_of(address)]
+    def of_link(self, link: int) -> int:
+        """How many places the hosts of that link hold."""
+        return self._links[link]
 
     def take(self, link: int, address: IPAddress) -> None:
         self.held += 1
@@ -110,7 +103,7 @@ class Place:
     _held: bool = True
 
     def release(self) -> None:
-        """Give the place back; again does nothing."""
+        """Give the place back; a second call does nothing."""
         if self._held:
             self._held = False
             self._places.give_back(self._link, self._address)
@@ -124,8 +117,11 @@ class Admission:
     _turns: OrderedDict[Host, float] = attrs.field(factory=OrderedDict, init=False)
     _known: OrderedDict[Host, None] = attrs.field(factory=OrderedDict, init=False)
 
-    def ask(self, link: int, address: IPAddress, mx: float, now: float) -> Place | None:
-        """A place for a search from that host of that link (an index), or None; `mx` and `now` in seconds."""
+    def ask(self, link: int, address: IPAddress, window: float, now: float) -> Place | None:
+        """A place for a search from that host of that link (an index), or None.
+
+        `window` is the time to spread its answers over where there is room; both it and `now` are seconds.
+        """
         host = link, address
         room = self.places.room(link, address)
         if not room:
@@ -134,16 +130,16 @@ class Admission:
             _remember(self._known, host, None)
         else:
             is_known = host in self._known
-            if room < RESERVED <= self.places.of_network(link, address) and not is_known:
+            if room < RESERVED <= self.places.of_link(link) and not is_known:
                 return None
-            # The last places are for those who had none for long.
+            # The last places are for hosts that had none for long.
             turn = TURN * SCARCE / room
             if now - self._turns.get(host, -inf) < (min(turn, MAX_TURN) if is_known else turn):
                 return None
         self.places.take(link, address)
         _remember(self._turns, host, now)
-        window = min(mx, MAX_WINDOW)
-        return Place(max(min(window, MIN_WINDOW), window * min(1.0, room / SCARCE)), self.places, link, address)
+        spread = max(min(window, MIN_WINDOW), window * min(1.0, room / SCARCE))
+        return Place(spread, self.places, link, address)
 
 
 def _remember(table: OrderedDict[Host, Value], host: Host, value: Value) -> None:

@@ -1,8 +1,7 @@
-"""BOOTID.UPNP.ORG: a number that grows with each start and with each change of addresses, also over restarts.
+"""A number that grows with each start, also over restarts: SSDP's BOOTID.UPNP.ORG, WS-Discovery's InstanceId.
 
-UDA 2.0 section 1.2.2: 31 bits, the same in all messages until the device says otherwise (NEXTBOOTID, section 1.2.4).
-It starts as the seconds since 1970, which that section proposes, or as one more than the last where that is larger: so
-it grows where the clock went back, by what is kept, and where that was lost, by the clock.  This file refuses to send.
+It starts as the seconds since 1970, or as one more than the last one where that is larger.  So it grows by the kept
+number where the clock went back, and by the clock where the kept number was lost.
 """
 
 from __future__ import annotations
@@ -15,27 +14,31 @@ from typing import Final
 
 from responder import ConfigError
 
-MAX_BOOT_ID: Final = 2**31 - 1
+MAX: Final = 2**31 - 1
+"""UDA 2.0 section 1.2.2 has 31 bits; DPWS has 32."""
 
 _log = logging.getLogger(__name__)
 
 
-class BootId:
+class BootNumber:
     """The number, larger than any that this instance had before.
 
-    `folder` gives the folder to keep it in; where that can't be, a warning says so.  `clock`: seconds since 1970.
+    name    the file that keeps it
+    folder  gives the folder of that file; where there can't be one, a warning says so
+    clock   tells the seconds since 1970
     """
 
-    def __init__(self, folder: Callable[[], Path], clock: Callable[[], float]) -> None:
+    def __init__(self, name: str, folder: Callable[[], Path], clock: Callable[[], float]) -> None:
+        self._name = name
         self._file: Path | None = None
         last = -1
         try:
-            self._file = folder() / "boot-id"
+            self._file = folder() / name
             last = _read(self._file)
         except (ConfigError, OSError) as error:
             self._give_up(error)
-        # The mask: after 2038 what is kept is all there is to go by.
-        self.value = max(_after(last), int(clock()) & MAX_BOOT_ID)
+        # The mask: after 2038 the kept number is all there is to go by.
+        self.value = max(_after(last), int(clock()) & MAX)
         self._keep()
 
     def advance(self) -> None:
@@ -45,7 +48,7 @@ class BootId:
 
     @property
     def next(self) -> int:
-        """What `advance` will make it."""
+        """The value after `advance`."""
         return _after(self.value)
 
     def _keep(self) -> None:
@@ -60,17 +63,17 @@ class BootId:
 
     def _give_up(self, error: Exception) -> None:
         self._file = None
-        _log.warning("the boot id can't be kept, so restarts are told apart by the clock alone: %s", error)
+        _log.warning("the %s can't be kept, so restarts are told apart by the clock alone: %s", self._name, error)
 
 
 def _after(value: int) -> int:
-    return value + 1 if value < MAX_BOOT_ID else 1
+    return value + 1 if value < MAX else 1
 
 
 def _read(file: Path) -> int:
-    """The number that was last in use; -1 where there is none, or something else.  Raises OSError."""
+    """The number that was last in use; -1 where there is none.  Raises OSError."""
     try:
         value = int(file.read_text(encoding="ascii"))
     except (FileNotFoundError, ValueError):
         return -1
-    return value if 0 <= value <= MAX_BOOT_ID else -1
+    return value if 0 <= value <= MAX else -1

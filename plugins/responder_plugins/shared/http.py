@@ -1,0 +1,194 @@
+"""HTTP for small documents: one connection, read and written by h11, bounded in time and size.
+
+Who may connect is the framework's business (`on_link`, `allow`, `deny`, `max_connections`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from email.utils import formatdate
+from http import HTTPStatus
+from ipaddress import IPv6Address
+from typing import Final
+from urllib.parse import urlsplit
+
+import attrs
+import h11
+import trio
+
+from responder import IPAddress
+
+IDLE: Final = 10.0
+"""Seconds for a request to come and its answer to be taken."""
+
+MAX_HEAD: Final = 8192
+"""Bytes of a request's head."""
+
+MAX_BODY: Final = 65536
+"""Bytes of a request's body."""
+
+MAX_REQUESTS: Final = 32
+"""Requests on one connection."""
+
+CHUNK: Final = 4096
+"""Bytes read at a time."""
+
+
+@attrs.frozen
+class Request:
+    """A request: its method, its path without a query, its media type in small letters, and its body."""
+
+    method: str
+    path: str
+    media_type: str
+    body: bytes
+
+
+@attrs.frozen
+class Document:
+    """A body with its Content-Type."""
+
+    body: bytes
+    content_type: str
+
+
+Respond = Callable[[Request], Document | HTTPStatus]
+"""A request with one of the allowed methods -> the document, or the error's status."""
+
+
+def url_host(address: IPAddress) -> str:
+    """An address as URLs have it (RFC 3986 section 3.2.2), without a scope, which only its own host would know."""
+    return f"[{address}]" if isinstance(address, IPv6Address) else str(address)
+
+
+async def serve(stream: trio.abc.Stream, respond: Respond, *, server: str, methods: Collection[str]) -> None:
+    """Answer requests until the client ends, idles, or sends what is no HTTP.
+
+    `server` is the Server field's value.  Where "POST" is among `methods`, bodies are read; others end the connection.
+    """
+    session = _Session(stream, respond, server, methods)
+    for number in range(MAX_REQUESTS):
+        with trio.move_on_after(IDLE) as idle:
+            if not await session.once(last=number == MAX_REQUESTS - 1):
+                return
+        if idle.cancelled_caught:
+            return
+
+
+class _Refused(Exception):
+    """A request that gets an error instead of an answer."""
+
+    def __init__(self, status: HTTPStatus) -> None:
+        super().__init__(status.phrase)
+        self.status = status
+
+
+class _Session:
+    """One connection.  Each request has an h11 object of its own, since h11 can't skip the empty lines before one."""
+
+    def __init__(self, stream: trio.abc.Stream, respond: Respond, server: str, methods: Collection[str]) -> None:
+        self._stream = stream
+        self._respond = respond
+        self._server = server
+        self._methods = methods
+        self._pending = b""
+
+    async def once(self, *, last: bool) -> bool:
+        """Answer one request; False: there can be no other."""
+        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+        # RFC 9112 section 2.2: empty lines before a request are ignored.
+        while not (start := self._pending.lstrip(b"\r\n")):
+            self._pending = await self._receive()
+            if not self._pending:
+                return False
+        connection.receive_data(start)
+        try:
+            await self._answer(connection, last=last)
+        except _Refused as error:
+            await self._send(connection, error.status, close=True)
+        except h11.RemoteProtocolError as error:
+            if connection.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+                await self._send(connection, HTTPStatus(error.error_status_hint), close=True)
+        self._pending = connection.trailing_data[0]
+        return connection.our_state is h11.DONE and connection.their_state is h11.DONE
+
+    async def _answer(self, connection: h11.Connection, *, last: bool) -> None:
+        """Raises _Refused and h11.RemoteProtocolError."""
+        head = await self._event(connection)
+        if not isinstance(head, h11.Request):
+            return
+        method = head.method.decode("ascii")
+        has_body = any(name in (b"content-length", b"transfer-encoding") for name, _ in head.headers)
+        # A body that nobody wants is not waited for: the connection ends instead.
+        wants_body = method == "POST" and method in self._methods
+        body = b"" if has_body and not wants_body else await self._body(connection)
+        close = last or (has_body and not wants_body)
+        if method not in self._methods:
+            await self._send(connection, HTTPStatus.METHOD_NOT_ALLOWED, close=close)
+            return
+        answer = self._respond(Request(method, _path(head), _media_type(head), body))
+        if isinstance(answer, HTTPStatus):
+            await self._send(connection, answer, close=close)
+        else:
+            await self._send(connection, HTTPStatus.OK, answer, head=method == "HEAD", close=close)
+
+    async def _body(self, connection: h11.Connection) -> bytes:
+        """Raises _Refused for one that is too long."""
+        body = bytearray()
+        if connection.they_are_waiting_for_100_continue:
+            await self._stream.send_all(connection.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
+        while isinstance(event := await self._event(connection), h11.Data):
+            body += event.data
+            if len(body) > MAX_BODY:
+                raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        return bytes(body)
+
+    async def _event(self, connection: h11.Connection) -> object:
+        while (event := connection.next_event()) is h11.NEED_DATA:
+            connection.receive_data(await self._receive())
+        return event
+
+    async def _receive(self) -> bytes:
+        return bytes(await self._stream.receive_some(CHUNK))
+
+    async def _send(
+        self,
+        connection: h11.Connection,
+        status: HTTPStatus,
+        document: Document | None = None,
+        *,
+        head: bool = False,
+        close: bool,
+    ) -> None:
+        fields = self._fields(status, document, close=close)
+        response = h11.Response(status_code=status, reason=status.phrase, headers=list(fields))
+        body = [h11.Data(data=document.body)] if document is not None and document.body and not head else []
+        pieces = [response, *body, h11.EndOfMessage()]
+        await self._stream.send_all(b"".join(connection.send(piece) or b"" for piece in pieces))
+
+    def _fields(self, status: HTTPStatus, document: Document | None, *, close: bool) -> Iterator[tuple[str, str]]:
+        yield "Content-Length", str(0 if document is None else len(document.body))
+        yield "Date", formatdate(usegmt=True)
+        yield "Server", self._server
+        if document is not None:
+            yield "Content-Type", document.content_type
+        if status is HTTPStatus.METHOD_NOT_ALLOWED:
+            yield "Allow", ", ".join(self._methods)
+        if close:
+            yield "Connection", "close"
+
+
+def _path(request: h11.Request) -> str:
+    """The path that is asked for; the target may be a whole URL (RFC 9112 section 3.2.2).  "" for what is none."""
+    try:
+        return urlsplit(request.target.decode("ascii")).path
+    except ValueError:
+        return ""
+
+
+def _media_type(request: h11.Request) -> str:
+    """The Content-Type without its parameters (RFC 9110 section 8.3.1)."""
+    for name, value in request.headers:
+        if name == b"content-type":
+            return value.decode("latin-1").partition(";")[0].strip().lower()
+    return ""
