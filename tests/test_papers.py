@@ -11,7 +11,11 @@ from responder.config.reading import parse
 from responder.datagram import Datagram, Interface, Peer
 
 ROOT = Path(__file__).parent.parent
-PLUGINS = sorted(path.parent for path in (ROOT / "plugins" / "responder_plugins").glob("*/__init__.py"))
+PLUGINS = sorted(
+    path.parent
+    for path in (ROOT / "plugins" / "responder_plugins").glob("*/__init__.py")
+    if path.parent.name != "shared"  # what plugins have in common is no plugin
+)
 READMES = [ROOT / "README.md", *(folder / "README.md" for folder in PLUGINS)]
 SECTIONS = ["Name", "Description", "Configuration", "Examples", "Standards", "Security"]
 
