@@ -16,24 +16,8 @@ from typing import Protocol, TypeAlias
 from ...datagram import Interface
 from ...errors import NetworkError
 from ..types import Membership
+from . import winsock_types as ws
 from .winsock_errors import WSAEADDRNOTAVAIL, WSAEINVAL, WSAENOPROTOOPT, error_code
-from .winsock_types import (
-    IP_ADD_MEMBERSHIP,
-    IP_ADD_SOURCE_MEMBERSHIP,
-    IP_DROP_MEMBERSHIP,
-    IP_DROP_SOURCE_MEMBERSHIP,
-    IPPROTO_IP,
-    IPPROTO_IPV6,
-    IPV6_ADD_MEMBERSHIP,
-    IPV6_DROP_MEMBERSHIP,
-    MCAST_JOIN_GROUP,
-    MCAST_JOIN_SOURCE_GROUP,
-    MCAST_LEAVE_GROUP,
-    MCAST_LEAVE_SOURCE_GROUP,
-    pack_group_req,
-    pack_ip_mreq,
-    pack_ipv6_mreq,
-)
 
 _Request: TypeAlias = tuple[int, int, int, bytes]
 """(level, option to join, option to leave, their argument)"""
@@ -90,19 +74,19 @@ def _requests(membership: Membership, interface: Interface) -> list[_Request]:
     group, source, index = membership.group, membership.source, membership.interface
     if isinstance(group, IPv6Address):
         if source is None:
-            return [(IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP, IPV6_DROP_MEMBERSHIP, pack_ipv6_mreq(group, index))]
-        request = pack_group_req(index, group, source)
-        return [(IPPROTO_IPV6, MCAST_JOIN_SOURCE_GROUP, MCAST_LEAVE_SOURCE_GROUP, request)]
+            return [(ws.IPPROTO_IPV6, ws.IPV6_ADD_MEMBERSHIP, ws.IPV6_DROP_MEMBERSHIP, ws.pack_ipv6_mreq(group, index))]
+        request = ws.pack_group_req(index, group, source)
+        return [(ws.IPPROTO_IPV6, ws.MCAST_JOIN_SOURCE_GROUP, ws.MCAST_LEAVE_SOURCE_GROUP, request)]
     own = next((entry.address for entry in interface.addresses if isinstance(entry.address, IPv4Address)), None)
     if own is None:
         raise NetworkError(errno.EADDRNOTAVAIL, f"{interface.name} has no IPv4 address to join {group} with")
     if isinstance(source, IPv4Address):
-        by_index, by_address = pack_group_req(index, group, source), pack_ip_mreq(group, own, source)
+        by_index, by_address = ws.pack_group_req(index, group, source), ws.pack_ip_mreq(group, own, source)
         return [
-            (IPPROTO_IP, MCAST_JOIN_SOURCE_GROUP, MCAST_LEAVE_SOURCE_GROUP, by_index),
-            (IPPROTO_IP, IP_ADD_SOURCE_MEMBERSHIP, IP_DROP_SOURCE_MEMBERSHIP, by_address),
+            (ws.IPPROTO_IP, ws.MCAST_JOIN_SOURCE_GROUP, ws.MCAST_LEAVE_SOURCE_GROUP, by_index),
+            (ws.IPPROTO_IP, ws.IP_ADD_SOURCE_MEMBERSHIP, ws.IP_DROP_SOURCE_MEMBERSHIP, by_address),
         ]
     return [
-        (IPPROTO_IP, MCAST_JOIN_GROUP, MCAST_LEAVE_GROUP, pack_group_req(index, group)),
-        (IPPROTO_IP, IP_ADD_MEMBERSHIP, IP_DROP_MEMBERSHIP, pack_ip_mreq(group, own)),
+        (ws.IPPROTO_IP, ws.MCAST_JOIN_GROUP, ws.MCAST_LEAVE_GROUP, ws.pack_group_req(index, group)),
+        (ws.IPPROTO_IP, ws.IP_ADD_MEMBERSHIP, ws.IP_DROP_MEMBERSHIP, ws.pack_ip_mreq(group, own)),
     ]

@@ -29,7 +29,8 @@ from ...log import get_logger
 from ..inherited import Inherited
 from ..listeners import AddressHolders, Listener
 from ..types import Platform
-from .interfaces import InterfaceWatch, interfaces, watch_interfaces
+from . import winsock_types as ws
+from .interfaces import SignalledWatch, interfaces, watch_interfaces
 from .udp import SocketLike, WindowsSocket
 from .winsock import Winsock
 from .winsock_errors import (
@@ -40,25 +41,6 @@ from .winsock_errors import (
     WSAEINVAL,
     call_error,
     error_code,
-)
-from .winsock_types import (
-    AF_INET,
-    AF_INET6,
-    IP_HOPLIMIT,
-    IP_PKTINFO,
-    IPPROTO_IP,
-    IPPROTO_IPV6,
-    IPV6_HOPLIMIT,
-    IPV6_PKTINFO,
-    IPV6_V6ONLY,
-    SIO_UDP_CONNRESET,
-    SIO_UDP_NETRESET,
-    SO_BROADCAST,
-    SO_EXCLUSIVEADDRUSE,
-    SO_RCVBUF,
-    SO_REUSEADDR,
-    SO_SNDBUF,
-    SOL_SOCKET,
 )
 
 _log = get_logger(__name__)
@@ -115,9 +97,9 @@ class WindowsPlatform:
         what = f"TCP port {port}"
         sock, family = self._new_socket(socket.SOCK_STREAM, what, port, address)
         try:
-            sock.setsockopt(SOL_SOCKET, SO_EXCLUSIVEADDRUSE, 1)
-            if family == AF_INET6:
-                sock.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, 0)
+            sock.setsockopt(ws.SOL_SOCKET, ws.SO_EXCLUSIVEADDRUSE, 1)
+            if family == ws.AF_INET6:
+                sock.setsockopt(ws.IPPROTO_IPV6, ws.IPV6_V6ONLY, 0)
             sock.bind(_name(family, port, address, interface))
             sock.listen(BACKLOG)
             return Listener([sock], address, AddressHolders(self.interfaces).interface_of)
@@ -128,7 +110,7 @@ class WindowsPlatform:
     async def interfaces(self) -> Sequence[Interface]:
         return await trio.to_thread.run_sync(self._enumerate)
 
-    def watch_interfaces(self) -> AbstractAsyncContextManager[InterfaceWatch]:
+    def watch_interfaces(self) -> AbstractAsyncContextManager[SignalledWatch]:
         return watch_interfaces(self._enumerate, self._open_winsock)
 
     def _source_on(self, index: int, to: IPAddress) -> IPAddress | None:
@@ -136,7 +118,7 @@ class WindowsPlatform:
 
     def _new_socket(self, kind: int, what: str, port: int, address: IPAddress | None) -> tuple[Any, int]:
         """(socket, family).  Raises BindError."""
-        families = (AF_INET6,) if address is not None and address.version == 6 else (AF_INET6, AF_INET)
+        families = (ws.AF_INET6,) if address is not None and address.version == 6 else (ws.AF_INET6, ws.AF_INET)
         for family in families:
             try:
                 return self._open_socket(family, kind), family
@@ -148,35 +130,35 @@ class WindowsPlatform:
     def _set_up(self, sock: SocketLike, family: int, shared: bool) -> Winsock:
         winsock = self._open_winsock(sock.fileno())
         sock.setblocking(False)
-        sock.setsockopt(SOL_SOCKET, SO_REUSEADDR if shared else SO_EXCLUSIVEADDRUSE, 1)
-        sock.setsockopt(SOL_SOCKET, SO_BROADCAST, 1)
-        if family == AF_INET6:
-            sock.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, 0)
-            sock.setsockopt(IPPROTO_IPV6, IPV6_PKTINFO, 1)
+        sock.setsockopt(ws.SOL_SOCKET, ws.SO_REUSEADDR if shared else ws.SO_EXCLUSIVEADDRUSE, 1)
+        sock.setsockopt(ws.SOL_SOCKET, ws.SO_BROADCAST, 1)
+        if family == ws.AF_INET6:
+            sock.setsockopt(ws.IPPROTO_IPV6, ws.IPV6_V6ONLY, 0)
+            sock.setsockopt(ws.IPPROTO_IPV6, ws.IPV6_PKTINFO, 1)
             with suppress(OSError):  # newer than Windows 10 1809; without it there is no hop limit to tell
-                sock.setsockopt(IPPROTO_IPV6, IPV6_HOPLIMIT, 1)
+                sock.setsockopt(ws.IPPROTO_IPV6, ws.IPV6_HOPLIMIT, 1)
         try:
-            sock.setsockopt(IPPROTO_IP, IP_PKTINFO, 1)
+            sock.setsockopt(ws.IPPROTO_IP, ws.IP_PKTINFO, 1)
             with suppress(OSError):  # the same
-                sock.setsockopt(IPPROTO_IP, IP_HOPLIMIT, 1)
+                sock.setsockopt(ws.IPPROTO_IP, ws.IP_HOPLIMIT, 1)
         except OSError as error:
             if error_code(error) != WSAEINVAL or not self._ipv4_is_off():
                 raise
-        for option, wanted in ((SO_RCVBUF, RECEIVE_BUFFER), (SO_SNDBUF, SEND_BUFFER)):
-            sock.setsockopt(SOL_SOCKET, option, wanted)
-            got = sock.getsockopt(SOL_SOCKET, option)
+        for option, wanted in ((ws.SO_RCVBUF, RECEIVE_BUFFER), (ws.SO_SNDBUF, SEND_BUFFER)):
+            sock.setsockopt(ws.SOL_SOCKET, option, wanted)
+            got = sock.getsockopt(ws.SOL_SOCKET, option)
             if got < wanted:
-                name = "receive" if option == SO_RCVBUF else "send"
+                name = "receive" if option == ws.SO_RCVBUF else "send"
                 _log.info(f"the {name} buffer is smaller than asked", asked=wanted, got=got)
-        for control in (SIO_UDP_CONNRESET, SIO_UDP_NETRESET):
+        for control in (ws.SIO_UDP_CONNRESET, ws.SIO_UDP_NETRESET):
             code = winsock.ioctl(control, bytes(4), 0)  # a BOOL: FALSE
-            if code and control == SIO_UDP_CONNRESET:
+            if code and control == ws.SIO_UDP_CONNRESET:
                 raise call_error(code, "WSAIoctl(SIO_UDP_CONNRESET)")
         return winsock
 
     def _ipv4_is_off(self) -> bool:
         try:
-            self._open_socket(AF_INET, socket.SOCK_DGRAM).close()
+            self._open_socket(ws.AF_INET, socket.SOCK_DGRAM).close()
         except OSError as error:
             return error_code(error) == WSAEAFNOSUPPORT
         return False
@@ -185,9 +167,9 @@ class WindowsPlatform:
         """Has another socket this port?  With SO_REUSEADDR the bind itself wouldn't tell."""
         probe = self._open_socket(family, socket.SOCK_DGRAM)
         try:
-            probe.setsockopt(SOL_SOCKET, SO_EXCLUSIVEADDRUSE, 1)
-            if family == AF_INET6:
-                probe.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, 0)
+            probe.setsockopt(ws.SOL_SOCKET, ws.SO_EXCLUSIVEADDRUSE, 1)
+            if family == ws.AF_INET6:
+                probe.setsockopt(ws.IPPROTO_IPV6, ws.IPV6_V6ONLY, 0)
             probe.bind(_name(family, port, address, interface))
         except OSError as error:
             return error_code(error) in (WSAEADDRINUSE, WSAEACCES)
@@ -205,7 +187,7 @@ def _name(
     family: int, port: int, address: IPAddress | None, interface: int
 ) -> tuple[str, int] | tuple[str, int, int, int]:
     """What Python's `bind` wants."""
-    if family == AF_INET:
+    if family == ws.AF_INET:
         return ("0.0.0.0" if address is None else str(address)), port  # noqa: S104 - every address, on purpose
     if address is None:
         return "::", port, 0, 0

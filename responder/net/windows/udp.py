@@ -7,14 +7,12 @@ What the system wants, and what is done about it:
 - The destination decides the form of the source: `in_pktinfo` for an IPv4 one, `in6_pktinfo` for any other, while the
   name is always a SOCKADDR_IN6.  `in_pktinfo` without an address would send from 0.0.0.0, so it is always filled.
 - An earlier datagram's ICMP error (WSAECONNRESET, WSAENETRESET) may come out of any call: it is passed over.
-- There is no control message for the hop limit of a send, so it is a socket option, set when it changes.  (An
-  overlapped send that waits takes the value of the moment when it goes.)
+- There is no control message for the hop limit of a send, so it is a socket option, set when it changes.
 
-A send is tried at once, and is overlapped only where it would block: what is refused is refused before there is an
-operation, for which some systems (Wine 8) would queue a completion packet all the same.
+A send is not overlapped: where there is no room, it waits until the socket is writable, and is tried again.
 
-This file refuses to choose source addresses, save the one that `in_pktinfo` must have where only an interface was
-given, and to open or bind.
+This file opens and binds nothing, and chooses no source address, save the one that `in_pktinfo` must have where only an
+interface was given.
 """
 
 from __future__ import annotations
@@ -23,17 +21,18 @@ import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-import attrs
 import trio
 
+from ...bounded import Memory
 from ...datagram import Interface, IPAddress, Peer, Via, unscoped
-from ...errors import NetworkError
+from ...errors import SendError
 from .. import cmsg
 from ..types import Flow, Membership, Message, Received, Route
+from . import winsock_types as ws
 from .memberships import WindowsMemberships
-from .winsock import Incoming, Operations, Outgoing, Winsock, receive_into
+from .winsock import ReceiveMemory, RouteMessage, SendMemory, Winsock
 from .winsock_errors import (
     STALE,
     WSAEADDRNOTAVAIL,
@@ -43,39 +42,15 @@ from .winsock_errors import (
     WSAENETUNREACH,
     WSAENOTSOCK,
     WSAEWOULDBLOCK,
-    NotASocket,
-    WinsockError,
     call_error,
     error_code,
-    error_for,
-)
-from .winsock_types import (
-    AF_INET6,
-    IP_HOPLIMIT,
-    IP_MULTICAST_TTL,
-    IP_PKTINFO,
-    IP_TTL,
-    IPPROTO_IP,
-    IPPROTO_IPV6,
-    IPV6_HOPLIMIT,
-    IPV6_MULTICAST_HOPS,
-    IPV6_PKTINFO,
-    IPV6_UNICAST_HOPS,
-    NATIVE,
-    SO_MAX_MSG_SIZE,
-    SOL_SOCKET,
-    pack_sockaddr,
-    unpack_sockaddr,
+    send_error,
 )
 
-ABI = cmsg.WINDOWS_64 if NATIVE.pointer == 8 else cmsg.WINDOWS_32
+ABI = cmsg.WINDOWS_64 if ws.NATIVE.pointer == 8 else cmsg.WINDOWS_32
 
 _TABLE_LIMIT = 4096  # flows and routes remembered by a socket: spoofed senders must not grow memory
 _STALE_TRIES = 4  # at most so many earlier errors are passed over in one send
-
-
-_K = TypeVar("_K")
-_V = TypeVar("_V")
 
 
 class SocketLike(Protocol):
@@ -101,46 +76,43 @@ class WindowsReceived(Received):
         return self.told_hop_limit
 
 
-@attrs.frozen
-class _Encoded:
-    """A route as WSASendMsg wants it: the name before and after its port, and the control messages."""
-
-    head: bytes
-    tail: bytes
-    control: bytes
-
-    def name(self, port: int) -> bytes:
-        return self.head + port.to_bytes(2, "big") + self.tail
+_HOP_LIMITS = frozenset(
+    {(ws.IPPROTO_IP, ws.IP_TTL), (ws.IPPROTO_IP, ws.IP_HOPLIMIT), (ws.IPPROTO_IPV6, ws.IPV6_HOPLIMIT)}
+)
 
 
-def decode_flow(name: bytes, control: bytes) -> tuple[Flow, int | None]:
-    """(flow, hop limit) of a datagram by its sender's socket address and its control messages.
+def decode_control(control: bytes) -> tuple[bytes, int | None]:
+    """(pktinfo, hop limit) of a datagram's control messages.
 
-    Raises ValueError where the socket address is none.
+    Whichever form or forms of pktinfo came, here it is one `in6_pktinfo`, mapped for IPv4; empty where none came.
     """
-    address, _, scope_id = unpack_sockaddr(name)
-    destination: IPAddress | None = None
-    interface, hop_limit = 0, None
+    pktinfo, hop_limit = b"", None
     for level, kind, data in ABI.parse(control):
         with suppress(struct.error):  # of another size than it must have: as if it weren't there
-            if (level, kind) == (IPPROTO_IP, IP_PKTINFO):
+            if (level, kind) == (ws.IPPROTO_IP, ws.IP_PKTINFO):
                 interface, destination = cmsg.unpack_in_pktinfo_windows(data)
-            elif (level, kind) == (IPPROTO_IPV6, IPV6_PKTINFO):
-                interface, in6_address = cmsg.unpack_in6_pktinfo(data)
-                destination = unscoped(in6_address)
+                pktinfo = cmsg.pack_in6_pktinfo(IPv6Address(f"::ffff:{destination}"), interface)
+            elif (level, kind) == (ws.IPPROTO_IPV6, ws.IPV6_PKTINFO):
+                cmsg.unpack_in6_pktinfo(data)
+                pktinfo = data
             elif (level, kind) in _HOP_LIMITS:
                 hop_limit = cmsg.unpack_int(data)
-    peer = unscoped(address)
-    scope_id = scope_id if peer.version == 6 and peer.is_link_local else 0
-    return Flow(peer, scope_id, destination, interface, via=_via(destination)), hop_limit
+    return pktinfo, hop_limit
 
 
-_HOP_LIMITS = frozenset({(IPPROTO_IP, IP_TTL), (IPPROTO_IP, IP_HOPLIMIT), (IPPROTO_IPV6, IPV6_HOPLIMIT)})
+def decode_flow(key: bytes) -> Flow:
+    """The flow of a sender's address, as `winsock.Taken` has it, with the pktinfo of `decode_control` behind it."""
+    address, pktinfo = (key[:4], key[4:]) if len(key) in (4, 24) else (key[:20], key[20:])
+    peer = unscoped(IPv4Address(address) if len(address) == 4 else IPv6Address(address[:16]))
+    scope_id = int.from_bytes(address[16:], "little") if peer.version == 6 and peer.is_link_local else 0
+    if not pktinfo:
+        return Flow(peer, scope_id, None, 0)
+    interface, told = cmsg.unpack_in6_pktinfo(pktinfo)
+    destination = unscoped(told)
+    return Flow(peer, scope_id, destination, interface, via=_via(destination))
 
 
-def _via(destination: IPAddress | None) -> Via | None:
-    if destination is None:
-        return None
+def _via(destination: IPAddress) -> Via | None:
     if destination.is_multicast:
         return Via.MULTICAST
     if destination.version == 6:
@@ -152,7 +124,7 @@ def _via(destination: IPAddress | None) -> Via | None:
 class WindowsSocket:
     """One bound UDP socket: a `responder.net.types.DatagramSocket`.
 
-    It takes a socket that is non-blocking, set up and bound.  `family` is Windows' AF_INET6 (dual-stack) or AF_INET;
+    It takes a socket that is non-blocking, set up and bound.  `family` is Windows' ws.AF_INET6 (dual-stack) or AF_INET;
     `source_on` gives an interface's own address to speak to another from.
     """
 
@@ -173,11 +145,11 @@ class WindowsSocket:
         self.kernel_drops = 0  # Windows doesn't tell
         self.receive_buffer = None  # what SO_RCVBUF tells there is what was asked for, not what there is
         self._handle = sock.fileno()
-        self._operations = Operations(winsock, sock.close)
-        self._incoming = Incoming()
-        self._outgoing = Outgoing([b""])
-        self._flows: dict[tuple[bytes, bytes], tuple[Flow, int | None]] = {}
-        self._routes: dict[Route, _Encoded] = {}
+        self._received = ReceiveMemory(family)
+        self._sent = SendMemory()
+        self._control = Memory(decode_control, _TABLE_LIMIT)
+        self._flows = Memory(decode_flow, _TABLE_LIMIT)
+        self._routes = Memory(self._encode, _TABLE_LIMIT)
         self._hop_limits: dict[tuple[int, int], tuple[int, int]] = {}
         self._groups = WindowsMemberships(sock)
         self._writable_turn = trio.Lock()  # trio allows one waiter a direction
@@ -191,32 +163,29 @@ class WindowsSocket:
         await trio.lowlevel.wait_readable(self._handle)
 
     def receive(self, limit: int) -> Sequence[WindowsReceived]:
-        self._check_open()
+        self._check_open("WSARecvMsg")
+        take, receive_message = self._received.take, self._winsock.receive_message
         found: list[WindowsReceived] = []
         passed_over = 0
         while len(found) < limit and passed_over < limit:
-            code, message = receive_into(self._winsock, self._incoming)
-            if message is None:
-                if code == WSAEWOULDBLOCK:
+            taken = take(receive_message)
+            if isinstance(taken, int):
+                if taken == WSAEWOULDBLOCK:
                     break
-                if code in STALE or code in (WSAENETUNREACH, WSAEHOSTUNREACH):
+                if taken in STALE or taken in (WSAENETUNREACH, WSAEHOSTUNREACH):
                     passed_over += 1
                     continue
                 if found:
                     break  # it will be met again by the next call
-                raise call_error(code, "WSARecvMsg")
-            key = (message.name[:2] + message.name[4:], message.control)  # all of the name but the port
-            known = self._flows.get(key)
-            if known is None:
-                try:
-                    known = decode_flow(message.name, message.control)
-                except ValueError:
-                    passed_over += 1
-                    continue
-                _remember(self._flows, key, known)
-            flow, hop_limit = known
-            port = int.from_bytes(message.name[2:4], "big")
-            one = WindowsReceived.of(message.payload, flow, port, truncated=message.truncated)
+                raise call_error(taken, "WSARecvMsg")
+            payload, address, port, control, truncated = taken
+            if not address:
+                passed_over += 1
+                continue
+            pktinfo, hop_limit = self._control.find(control)
+            # By pktinfo alone: the control messages have the hop limit and padding too.
+            flow = self._flows.find(address + pktinfo)
+            one = WindowsReceived.of(payload, flow, port, truncated=truncated)
             one.told_hop_limit = hop_limit
             found.append(one)
         return found
@@ -224,11 +193,10 @@ class WindowsSocket:
     # Sending
 
     def send(self, batch: Sequence[Message]) -> int:
-        self._check_open()
         for sent, message in enumerate(batch):
             try:
                 code = self._send_now(message)
-            except NetworkError:
+            except SendError:
                 if sent:
                     return sent
                 raise
@@ -239,121 +207,102 @@ class WindowsSocket:
         return len(batch)
 
     def _send_now(self, message: Message) -> int:
+        """The code of a send that does not wait.  Raises SendError where it can't be tried."""
+        if self._closed:  # a closed handle may be another socket's by now
+            return WSAENOTSOCK
         payload, route, port = message
-        encoded, outgoing = self._prepare(route), self._outgoing
-        outgoing.fill((payload,), encoded.name(port), encoded.control)
-        code = 0
-        for _ in range(_STALE_TRIES):
-            code = self._winsock.send_message(outgoing.address, 0, outgoing.sent_address, 0, 0)
-            if code not in STALE:
-                break
+        encoded = self._routes.find(route)
+        if route.hop_limit is not None or self._hop_limits:
+            self._set_hop_limit(route)
+        send_message = self._winsock.send_message
+        code = self._sent.send(send_message, encoded, payload, port)
+        if code in STALE:
+            for _ in range(_STALE_TRIES - 1):
+                code = self._sent.send(send_message, encoded, payload, port)
+                if code not in STALE:
+                    break
         return code
 
     async def send_when_ready(self, message: Message) -> None:
-        stale = 0
-        payload, route, port = message
         while True:
             await trio.lowlevel.checkpoint()
-            if self._closed:
-                raise trio.ClosedResourceError("this socket is closed")
             code = self._send_now(message)
-            if code == WSAEWOULDBLOCK:
-                encoded = self._prepare(route)
-                code, _ = await self._operations.send((payload,), encoded.name(port), encoded.control)
             if code == 0:
                 return
-            if code == WSAEWOULDBLOCK:  # too many overlapped operations, or a provider that doesn't let them wait
-                async with self._writable_turn:
-                    if not self._closed:
-                        await trio.lowlevel.wait_writable(self._handle)
-            elif code in STALE and stale < _STALE_TRIES:
-                stale += 1
-            else:
+            if code != WSAEWOULDBLOCK:
+                if self._closed:
+                    raise trio.ClosedResourceError("this socket is closed")
                 raise self._refused(code, message)
+            async with self._writable_turn:
+                if not self._closed:
+                    await trio.lowlevel.wait_writable(self._handle)
 
-    def _prepare(self, route: Route) -> _Encoded:
-        """The route's encoded form, with the socket's hop limit set to what it asks.  Raises SendError."""
-        encoded = self._routes.get(route)
-        if encoded is None:
-            encoded = self._encode(route)
-            _remember(self._routes, route, encoded)
-        if route.hop_limit is not None or self._hop_limits:
-            self._set_hop_limit(route)
-        return encoded
-
-    def _encode(self, route: Route) -> _Encoded:
+    def _encode(self, route: Route) -> RouteMessage:
         to, source = route.to, route.source
-        if isinstance(to, IPv6Address) and self._family != AF_INET6:
-            raise error_for(WSAEAFNOSUPPORT, f"a datagram to {to} by an IPv4 socket")
+        if isinstance(to, IPv6Address) and self._family != ws.AF_INET6:
+            raise send_error(WSAEAFNOSUPPORT, f"a datagram to {to} by an IPv4 socket")
         if to.version == 4 and source is None and route.interface:
             source = self._source_on(route.interface, to)
             if source is None:
-                raise error_for(
+                raise send_error(
                     WSAEADDRNOTAVAIL,
                     f"a datagram to {to} on interface {route.interface}, which has no IPv4 address",
                     source_given=True,
                 )
         if source is not None and source.version != to.version:
-            raise error_for(WSAEADDRNOTAVAIL, f"a datagram to {to} from {source}", source_given=True)
-        name = pack_sockaddr(to, 0, route.scope_id, family=self._family)
+            raise send_error(WSAEADDRNOTAVAIL, f"a datagram to {to} from {source}", source_given=True)
+        name = ws.pack_sockaddr(to, 0, route.scope_id, family=self._family)
         messages: list[cmsg.ControlMessage] = []
         if isinstance(source, IPv4Address):
-            messages.append((IPPROTO_IP, IP_PKTINFO, cmsg.pack_in_pktinfo_windows(source, route.interface)))
+            messages.append((ws.IPPROTO_IP, ws.IP_PKTINFO, cmsg.pack_in_pktinfo_windows(source, route.interface)))
         elif source is not None or (to.version == 6 and route.interface):
-            messages.append((IPPROTO_IPV6, IPV6_PKTINFO, cmsg.pack_in6_pktinfo(source, route.interface)))
-        return _Encoded(name[:2], name[4:], ABI.encode(messages))
+            messages.append((ws.IPPROTO_IPV6, ws.IPV6_PKTINFO, cmsg.pack_in6_pktinfo(source, route.interface)))
+        return RouteMessage(self._sent, name, ABI.encode(messages))
 
     def _set_hop_limit(self, route: Route) -> None:
         multicast = route.to.is_multicast
         if route.to.version == 4:
-            option = IPPROTO_IP, IP_MULTICAST_TTL if multicast else IP_TTL
+            option = ws.IPPROTO_IP, ws.IP_MULTICAST_TTL if multicast else ws.IP_TTL
         else:
-            option = IPPROTO_IPV6, IPV6_MULTICAST_HOPS if multicast else IPV6_UNICAST_HOPS
+            option = ws.IPPROTO_IPV6, ws.IPV6_MULTICAST_HOPS if multicast else ws.IPV6_UNICAST_HOPS
         try:
             default, current = self._hop_limits.get(option) or (self._socket.getsockopt(*option),) * 2
             wanted = default if route.hop_limit is None else route.hop_limit
             if wanted != current:
                 self._socket.setsockopt(*option, wanted)
         except OSError as error:
-            raise error_for(error_code(error), f"a datagram to {route.to} with hop limit {route.hop_limit}") from error
+            raise send_error(error_code(error), f"a datagram to {route.to} with hop limit {route.hop_limit}") from error
         self._hop_limits[option] = default, wanted
 
-    def _refused(self, code: int, message: Message) -> WinsockError:
+    def _refused(self, code: int, message: Message) -> SendError:
         payload, route, port = message
         source = f" from {route.source}" if route.source is not None else ""
         what = f"{len(payload)} bytes to {Peer(route.to, port, route.scope_id)}{source}"
         if code == WSAEMSGSIZE:
-            what += f" (the longest is {self._socket.getsockopt(SOL_SOCKET, SO_MAX_MSG_SIZE)} bytes)"
-        return error_for(code, what, source_given=route.source is not None)
+            what += f" (the longest is {self._socket.getsockopt(ws.SOL_SOCKET, ws.SO_MAX_MSG_SIZE)} bytes)"
+        return send_error(code, what, source_given=route.source is not None)
 
-    # WindowsMemberships
+    # Memberships
 
     def join(self, membership: Membership, interface: Interface) -> None:
-        self._check_open()
+        self._check_open("setsockopt")
         self._groups.join(membership, interface)
 
     def leave(self, membership: Membership, interface: Interface | None) -> None:
-        self._check_open()
+        self._check_open("setsockopt")
         self._groups.leave(membership)
 
     # The end
 
     def close(self) -> None:
-        """What is under key is cancelled, and the handle closed when the system has answered to that."""
         if self._closed:
             return
         self._closed = True
         with suppress(RuntimeError):  # outside of trio's run, where nobody waits
             trio.lowlevel.notify_closing(self._handle)
-        self._operations.close()
+        self._socket.close()
 
-    def _check_open(self) -> None:
-        """Raises what WSASendMsg itself would: a closed handle may be another socket's by now."""
+    def _check_open(self, function: str) -> None:
+        """Raises what the system itself would: a closed handle may be another socket's by now."""
         if self._closed:
-            raise NotASocket(WSAENOTSOCK, "this socket is closed")
-
-
-def _remember(table: dict[_K, _V], key: _K, value: _V) -> None:
-    while len(table) >= _TABLE_LIMIT:
-        del table[next(iter(table))]
-    table[key] = value
+            raise call_error(WSAENOTSOCK, f"{function} of a closed socket")

@@ -1,57 +1,35 @@
-"""WSASendMsg and WSARecvMsg with all that their pages offer, over a border that a test can stand in for.
+"""WSASendMsg and WSARecvMsg: the border to the foreign functions, and the memory that their calls point at.
 
-`Winsock` is the border: the foreign functions of one socket, each taking plain addresses and returning 0 or the error
-code.  `responder.net.windows.winsock_native` is the real one; what it can't be made to do on a test machine, a fake
-does. On this side of it stand three ways to call, with gather buffers, flags, connected (no name) or not, and control
-data in each:
+`Winsock` is the border: the foreign functions of one socket.  `responder.net.windows.winsock_native` has the real ones;
+in tests a fake stands there, for what no test machine can be made to do.
 
-    send_message, receive_message     at once; on a blocking socket they wait, else would-block is an error code
-    Operations.send / .receive        overlapped, on trio's completion port
-    send_with_routine                 overlapped, with a completion routine
+The memory is laid out once.  A socket has one `ReceiveMemory`, filled by one WSARecvMsg after another, and one
+`SendMemory` for the payload that goes next; a `RouteMessage`, kept with its route, is the WSAMSG with the name (all but
+the port) and the control messages of that route.  So a datagram costs two copies of its payload and a few numbers.
 
-The rules of overlapped calls, and how they are kept:
-
-- Everything that a call points at stays alive and unchanged until its completion (the page promises capture of the
-  WSABUF array only).  `wait_overlapped` cancels with CancelIoEx and still waits for the completion, so the awaiting
-  frame can't end before; were trio itself to die, `_in_flight` keeps the memory.
-- Each operation in flight has its own OVERLAPPED.  After a late cancellation trio has a packet of its own under way
-  that names the address, and nothing keeps the address from being used again: see `_Quarantine`.
-- 0 and WSA_IO_PENDING both lead to a completion packet, every other code to none; and a packet that nobody awaits ends
-  trio's run.  So between the call and the wait there is no checkpoint.
-- A handle is not closed while operations are under way, for cancelling one on a closed handle ends trio's run too:
-  `Operations.close` cancels them all, and closes when the last has completed.
-- The byte count pointer is NULL (row 11 of the page); the count, like the code, comes from WSAGetOverlappedResult.
-
-A completion routine runs only in an alertable wait of the thread that started the operation.  Trio's loop never enters
-one, and on a socket that is tied to a completion port a routine is WSAEINVAL.  So `send_with_routine` is for callers
-that have such a wait and a socket of their own; they must not make a blocking Winsock call inside a routine.
-
-This file refuses to choose addresses and knows no interfaces.
+These calls are not overlapped: the system has read or written the memory when they return.  Overlapped operations are
+in `responder.net.windows.overlapped`.  This file chooses no addresses and knows no interfaces.
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Protocol
+import struct
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
 
-import attrs
-import trio
-
-from .winsock_errors import WSA_IO_PENDING, WSAEMSGSIZE, call_error, error_for
-from .winsock_types import MSG_CTRUNC, MSG_TRUNC, NATIVE
+from .winsock_errors import WSAEMSGSIZE
+from .winsock_types import AF_INET6, MSG_CTRUNC, MSG_TRUNC, NATIVE, SOCKADDR_IN6_SIZE, SOCKADDR_IN_SIZE
 
 
 class Winsock(Protocol):
     """The foreign functions of one socket.  Addresses are integers, 0 for NULL; results are 0 or the error code."""
 
-    def send_message(self, message: int, flags: int, sent: int, overlapped: int, routine: int) -> int:
-        """WSASendMsg."""
+    def send_message(self, message: int, sent: int) -> int:
+        """WSASendMsg of a WSAMSG, without flags and not overlapped; the byte count is written at `sent`."""
 
-    def receive_message(self, message: int, received: int, overlapped: int, routine: int) -> int:
-        """WSARecvMsg."""
+    def receive_message(self, message: int, received: int) -> int:
+        """WSARecvMsg into a WSAMSG, not overlapped; the byte count is written at `received`."""
 
     def ioctl(self, code: int, data: bytes, overlapped: int) -> int:
         """WSAIoctl with an input and no output."""
@@ -68,296 +46,151 @@ class Winsock(Protocol):
     async def wait(self, overlapped: int) -> None:
         """trio's `wait_overlapped`: returns, or raises, when the completion packet has come."""
 
-    def routine(self, callback: Callable[[int, int, int, int], None]) -> tuple[int, object]:
-        """A LPWSAOVERLAPPED_COMPLETION_ROUTINE: (its address, what keeps it alive).
 
-        `callback` gets (error code, bytes transferred, address of the OVERLAPPED, flags).
-        """
+class Block:
+    """Zeroed bytes that don't move: the system has the `address`, we have the `view`."""
 
-
-@attrs.frozen
-class WinsockMessage:
-    """A received datagram: `name` is the sender's socket address, `control` the control messages, `flags` the MSG_*
-    set.
-
-    `truncated` says that the payload is not whole; with MSG_CTRUNC alone it is, and only control messages are missing.
-    """
-
-    payload: bytes
-    name: bytes
-    control: bytes
-    flags: int
-    truncated: bool
+    def __init__(self, size: int) -> None:
+        owner = (ctypes.c_uint64 * -(-size // 8))()  # of these, so that it is aligned for every structure
+        self.address = ctypes.addressof(owner)
+        self.view = memoryview(owner).cast("B")  # keeps the owner alive
 
 
-class Outgoing:
-    """The memory of one WSASendMsg call, which it may be used for again once that has completed.
+Taken: TypeAlias = tuple[bytes, bytes, int, bytes, bool]
+"""A received datagram: (payload, address, port, control, truncated).
 
-    `buffers` are joined to one datagram; `name` is a packed socket address, empty for a connected socket; `control` the
-    packed control messages.
-    """
-
-    def __init__(self, buffers: Sequence[bytes], name: bytes = b"", control: bytes = b"") -> None:
-        self._array = (NATIVE.WSABUF * max(1, len(buffers)))()
-        self._sent = ctypes.c_uint32()
-        self.message = NATIVE.WSAMSG(lpBuffers=ctypes.addressof(self._array), dwBufferCount=len(buffers))
-        self.address = ctypes.addressof(self.message)
-        self.sent_address = ctypes.addressof(self._sent)
-        self.fill(buffers, name, control)
-
-    def fill(self, buffers: Sequence[bytes], name: bytes, control: bytes) -> None:
-        """Point at another datagram of as many buffers."""
-        self._keep = (tuple(buffers), name, control)
-        for index, data in enumerate(buffers):
-            entry = self._array[index]
-            entry.len, entry.buf = len(data), _address_of(data)
-        message = self.message
-        # NULL goes with 0 and 0 with NULL: a pointer to nothing is refused for the name, and disliked for the control.
-        message.name, message.namelen = (_address_of(name), len(name)) if name else (0, 0)
-        message.Control.buf, message.Control.len = (_address_of(control), len(control)) if control else (0, 0)
-
-    @property
-    def sent(self) -> int:
-        """Bytes, after a call that was given `sent_address`."""
-        return self._sent.value
-
-    @property
-    def has_control(self) -> bool:
-        return bool(self._keep[2])
-
-    def __str__(self) -> str:
-        buffers, name, control = self._keep
-        to = f" to {name.hex()}" if name else ""
-        return f"{sum(map(len, buffers))} bytes{to} with {len(control)} bytes of control data"
+`address` is the sender's: 16 bytes and a scope id (4, little-endian), or on an AF_INET socket 4 bytes; empty where the
+system told none.  `truncated`: the payload is not whole; where only control messages are missing, it is.
+"""
 
 
-class Incoming:
-    """The memory of one WSARecvMsg call, for one datagram after another: `size` bytes of payload, `control` of
-    messages.
-    """
+_WSAMSG_SIZE = ctypes.sizeof(NATIVE.WSAMSG)
+_COUNT = _WSAMSG_SIZE  # the byte count stands behind the WSAMSG, so that one copy resets both
+_NO_COUNT = 0xFFFFFFFF
 
-    def __init__(self, size: int = 0x10000, control: int = 512) -> None:
-        self._payload = ctypes.create_string_buffer(size)
-        self._name = ctypes.create_string_buffer(128)  # a SOCKADDR_STORAGE
-        self._control = ctypes.create_string_buffer(control)
-        self._buffer = NATIVE.WSABUF(len=size, buf=ctypes.addressof(self._payload))
-        self._received = ctypes.c_uint32()
-        self.message = NATIVE.WSAMSG(
-            name=ctypes.addressof(self._name), lpBuffers=ctypes.addressof(self._buffer), dwBufferCount=1
-        )
-        self.message.Control.buf = ctypes.addressof(self._control)
-        self.address = ctypes.addressof(self.message)
-        self.received_address = ctypes.addressof(self._received)
 
-    def prepare(self, flags: int = 0) -> None:
-        """Before each call, for the last one has written into the lengths; `flags` is 0 or MSG_PEEK."""
-        self.message.namelen = len(self._name)
-        self.message.Control.len = len(self._control)
-        self.message.dwFlags = flags
-        # More than fits, so that a count that is left unwritten (as some do with WSAEMSGSIZE) reads as "all".
-        self._received.value = 0xFFFFFFFF
+class ReceiveMemory:
+    """The memory of one socket's WSARecvMsg calls, for `size` bytes of payload and `control` of control messages."""
 
-    def result(self, code: int, size: int | None = None) -> WinsockMessage:
-        """The datagram of a call that returned 0 or WSAEMSGSIZE; `size` in bytes where the call told no count."""
-        flags = self.message.dwFlags
-        room = len(self._payload)
-        told = self._received.value if size is None else size
-        return WinsockMessage(
-            payload=ctypes.string_at(self._payload, min(told, room)),
-            name=ctypes.string_at(self._name, min(max(self.message.namelen, 0), len(self._name))),
-            control=ctypes.string_at(self._control, min(self.message.Control.len, len(self._control))),
-            flags=flags,
+    def __init__(self, family: int, size: int = 0x10000, control: int = 512) -> None:
+        buffer = -(-(_COUNT + 4) // 8) * 8
+        # The name ends where the control messages begin, which are aligned to 8 bytes.
+        self._control = buffer + ctypes.sizeof(NATIVE.WSABUF) + 32
+        self._name_size = SOCKADDR_IN6_SIZE if family == AF_INET6 else SOCKADDR_IN_SIZE
+        self._name = self._control - self._name_size
+        # The name is family (2 bytes), port (2), then for AF_INET6 a flow label (4), the address and a scope id; for
+        # AF_INET the address and 8 bytes of nothing.
+        own = (8, 28) if family == AF_INET6 else (4, 8)
+        self._address = slice(self._name + own[0], self._name + own[1])
+        self._payload = payload = self._control + control
+        memory = Block(payload + size)
+        self._view = memory.view[: payload + size]
+        self.message = memory.address
+        self.received = memory.address + _COUNT
+        message = NATIVE.WSAMSG.from_address(self.message)
+        message.name, message.namelen = memory.address + self._name, self._name_size
+        message.lpBuffers, message.dwBufferCount = memory.address + buffer, 1
+        message.Control.buf, message.Control.len = memory.address + self._control, control
+        wsabuf = NATIVE.WSABUF.from_address(memory.address + buffer)
+        wsabuf.buf, wsabuf.len = memory.address + payload, size
+        self._head = self._view[: _COUNT + 4]
+        # More than fits, so that a count that is left unwritten (as Wine does with WSAEMSGSIZE) reads as "all".
+        self._view[_COUNT : _COUNT + 4] = _NO_COUNT.to_bytes(4, "little")
+        self._ready = bytes(self._head)
+        self._written = _reader(self._name + 2)
+
+    def reset(self) -> None:
+        """Before each call, for the last one has written into the lengths and the flags."""
+        self._head[:] = self._ready
+
+    def take(self, receive_message: Callable[[int, int], int]) -> Taken | int:
+        """The next datagram by the border's `receive_message`, or the code of its failure."""
+        self.reset()
+        code = receive_message(self.message, self.received)
+        if code and code != WSAEMSGSIZE:
+            return code
+        return self.taken(code)
+
+    def taken(self, code: int) -> Taken:
+        """The datagram of a call that returned 0 or WSAEMSGSIZE."""
+        view = self._view
+        name_size, control_size, flags, count, high, low = self._written.unpack_from(view)
+        payload, control = self._payload, self._control
+        return (
+            view[payload : payload + count].tobytes(),  # no more than there is room for, since it stands at the end
+            view[self._address].tobytes() if name_size == self._name_size else b"",
+            high << 8 | low,
+            view[control : control + control_size if control_size < payload - control else payload].tobytes(),
             # Both kinds of truncation come as WSAEMSGSIZE, and the flags tell them apart; not every system sets them.
-            truncated=bool(flags & MSG_TRUNC) or (code == WSAEMSGSIZE and not flags & MSG_CTRUNC),
+            flags & MSG_TRUNC != 0 or (code != 0 and not flags & MSG_CTRUNC),
         )
 
 
-def _address_of(data: bytes) -> int:
-    return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
+def _reader(port: int) -> struct.Struct:
+    """Reads what a call has written: lengths of name and control messages, flags, count, the two bytes of the port."""
+    message = NATIVE.WSAMSG
+    text, end = "<", 0
+    for offset in (
+        message.namelen.offset,
+        message.Control.offset + NATIVE.WSABUF.len.offset,
+        message.dwFlags.offset,
+        _COUNT,
+    ):
+        text += f"{offset - end}xI"
+        end = offset + 4
+    return struct.Struct(f"{text}{port - end}xBB")
 
 
-def send_message(
-    winsock: Winsock, buffers: Sequence[bytes], name: bytes = b"", control: bytes = b"", flags: int = 0
-) -> int:
-    """Send one datagram, not overlapped, and return its bytes.  Raises the class of `_winsock_errors` for the code."""
-    outgoing = Outgoing(buffers, name, control)
-    code = winsock.send_message(outgoing.address, flags, outgoing.sent_address, 0, 0)
-    if code:
-        raise error_for(code, str(outgoing), source_given=bool(control))
-    return outgoing.sent
+class SendMemory:
+    """The memory of one socket's WSASendMsg calls, for one payload after another of at most `size` bytes."""
+
+    def __init__(self, size: int = 0x10000) -> None:
+        start = ctypes.sizeof(NATIVE.WSABUF) + 8
+        memory = Block(start + size)
+        self.buffer = memory.address
+        self.sent = memory.address + start - 8
+        self._size = size
+        self._payload = memory.view[start : start + size]
+        wsabuf = NATIVE.WSABUF.from_address(self.buffer)
+        wsabuf.buf = memory.address + start
+        offset = NATIVE.WSABUF.len.offset
+        self._length = memory.view[offset : offset + 4].cast("I")
+
+    def send(self, send_message: Callable[[int, int], int], message: RouteMessage, payload: bytes, port: int) -> int:
+        """Send a datagram by the border's `send_message`, and return its code."""
+        size = len(payload)
+        if size > self._size:
+            return WSAEMSGSIZE
+        if message.port != port:
+            message.set_port(port)
+        self._payload[:size] = payload
+        self._length[0] = size
+        return send_message(message.address, self.sent)
 
 
-def receive_into(winsock: Winsock, incoming: Incoming, flags: int = 0) -> tuple[int, WinsockMessage | None]:
-    """Receive one datagram, not overlapped: (code, the datagram or None).  Truncation is no failure: its code is 0."""
-    incoming.prepare(flags)
-    code = winsock.receive_message(incoming.address, incoming.received_address, 0, 0)
-    if code in (0, WSAEMSGSIZE):
-        return 0, incoming.result(code)
-    return code, None
+class RouteMessage:
+    """A WSAMSG that sends by one route: the packed socket address `name`, whatever its port, and `control` messages.
 
-
-def receive_message(winsock: Winsock, size: int = 0x10000, control: int = 512, flags: int = 0) -> WinsockMessage:
-    """Receive one datagram, not overlapped, of at most `size` bytes.  Raises WinsockError."""
-    code, message = receive_into(winsock, Incoming(size, control), flags)
-    if message is None:
-        raise call_error(code, "WSARecvMsg")
-    return message
-
-
-# What the system may still write to or read from; see the rules above.
-_in_flight: set[_Operation] = set()
-
-
-@attrs.frozen(eq=False)
-class _Operation:
-    overlapped: ctypes.Structure
-    memory: object
-
-
-class _Quarantine:
-    """Keeps OVERLAPPEDs alive for as long as a packet in one run's completion port may name their addresses.
-
-    Packets come in the order in which they were queued.  trio queues its own, if at all, before the wait returns; so
-    once an operation that was *started* later has completed, that packet is through.  What is kept is bounded by the
-    most operations that were ever under way together.
+    Its payload is what stands in `memory` when it is sent.
     """
 
-    def __init__(self) -> None:
-        self._started = 0
-        self._kept: deque[tuple[int, ctypes.Structure]] = deque()
+    __slots__ = ("_port", "address", "port")
 
-    def start(self) -> int:
-        """The number of an operation that is being started."""
-        self._started += 1
-        return self._started
+    def __init__(self, memory: SendMemory, name: bytes, control: bytes) -> None:
+        start = -(-_WSAMSG_SIZE // 8) * 8
+        place = start + len(control)
+        own = Block(place + len(name))
+        own.view[start:place] = control
+        own.view[place : place + len(name)] = name
+        self.address = own.address
+        self._port = own.view[place + 2 : place + 4]
+        self.port = int.from_bytes(name[2:4], "big")
+        message = NATIVE.WSAMSG.from_address(self.address)
+        message.name, message.namelen = own.address + place, len(name)
+        message.lpBuffers, message.dwBufferCount = memory.buffer, 1
+        if control:  # else NULL, since a pointer to nothing is disliked
+            message.Control.buf, message.Control.len = own.address + start, len(control)
 
-    def release(self, number: int, overlapped: ctypes.Structure) -> None:
-        """Operation `number` has completed: free what was released before its start, and keep its own."""
-        while self._kept and self._kept[0][0] < number:
-            self._kept.popleft()
-        self._kept.append((self._started, overlapped))
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-
-_quarantine_of_run: trio.lowlevel.RunVar[_Quarantine] = trio.lowlevel.RunVar("responder.net.windows.winsock.quarantine")
-
-
-def _quarantine() -> _Quarantine:
-    try:
-        return _quarantine_of_run.get()
-    except LookupError:
-        _quarantine_of_run.set(quarantine := _Quarantine())
-        return quarantine
-
-
-class Operations:
-    """The overlapped operations of one socket on trio's completion port, and the socket's end.
-
-    `close` is called once, when nothing is under way any more.
-    """
-
-    def __init__(self, winsock: Winsock, close: Callable[[], None]) -> None:
-        self._winsock = winsock
-        self._close = close
-        self._registered = False
-        self._pending = 0
-        self._closed = False
-
-    @property
-    def pending(self) -> int:
-        """How many are under way."""
-        return self._pending
-
-    async def perform(self, start: Callable[[int], int], memory: object) -> tuple[int, int]:
-        """Start an operation by `start(address of an OVERLAPPED)` and wait for its end: (code, bytes transferred).
-
-        `memory` is kept alive until then.  A checkpoint unless it raises; a cancelled operation may have been done all
-        the same.  Raises trio.ClosedResourceError where the socket is closed before or meanwhile.
-        """
-        await trio.lowlevel.checkpoint_if_cancelled()
-        if self._closed:
-            raise trio.ClosedResourceError("this socket is closed")
-        if not self._registered:
-            self._winsock.register()
-            self._registered = True
-        operation = _Operation(NATIVE.WSAOVERLAPPED(), memory)
-        address = ctypes.addressof(operation.overlapped)
-        code = start(address)
-        if code not in (0, WSA_IO_PENDING):
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            return code, 0
-        quarantine = _quarantine()
-        number = quarantine.start()
-        _in_flight.add(operation)
-        self._pending += 1
-        completed = True
-        try:
-            with suppress(OSError):  # a Win32 code that several Winsock codes map to: the result has the right one
-                await self._winsock.wait(address)
-            return self._winsock.overlapped_result(address)
-        except GeneratorExit:
-            completed = False  # trio died and destroys its tasks: no completion was seen, so the memory stays
-            raise
-        finally:
-            if completed:
-                _in_flight.discard(operation)
-                quarantine.release(number, operation.overlapped)
-                self._pending -= 1
-                self._close_if_due()
-
-    async def send(
-        self, buffers: Sequence[bytes], name: bytes = b"", control: bytes = b"", flags: int = 0
-    ) -> tuple[int, int]:
-        """WSASendMsg: (code, bytes sent).  See `perform`."""
-        outgoing = Outgoing(buffers, name, control)
-        return await self.perform(
-            lambda overlapped: self._winsock.send_message(outgoing.address, flags, 0, overlapped, 0), outgoing
-        )
-
-    async def receive(self, incoming: Incoming, flags: int = 0) -> tuple[int, WinsockMessage | None]:
-        """WSARecvMsg: (code, the datagram or None), truncation as in `receive_into`.  See `perform`."""
-        incoming.prepare(flags)
-        code, size = await self.perform(
-            lambda overlapped: self._winsock.receive_message(incoming.address, 0, overlapped, 0), incoming
-        )
-        if code == WSAEMSGSIZE:
-            return 0, incoming.result(code, size or None)
-        return (code, None) if code else (0, incoming.result(0, size))
-
-    def close(self) -> None:
-        """Cancel what is under way, and close the socket once that has ended: at once where nothing is."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._pending:
-            self._winsock.cancel_all()
-        self._close_if_due()
-
-    def _close_if_due(self) -> None:
-        if self._closed and not self._pending:
-            self._close()
-
-
-def send_with_routine(
-    winsock: Winsock, outgoing: Outgoing, routine: Callable[[int, int], None], flags: int = 0
-) -> None:
-    """Start an overlapped send; `routine(code, bytes)` runs in this thread's next alertable wait, also if done at once.
-
-    The socket must not be registered with trio.  Raises the class of `_winsock_errors` for the code; the routine does
-    not run then.
-    """
-    operation: _Operation
-
-    def completed(code: int, transferred: int, _overlapped: int, _flags: int) -> None:
-        _in_flight.discard(operation)
-        routine(code, transferred)
-
-    address, keep = winsock.routine(completed)
-    operation = _Operation(NATIVE.WSAOVERLAPPED(), (outgoing, keep))
-    _in_flight.add(operation)
-    code = winsock.send_message(outgoing.address, flags, 0, ctypes.addressof(operation.overlapped), address)
-    if code not in (0, WSA_IO_PENDING):
-        _in_flight.discard(operation)
-        raise error_for(code, str(outgoing), source_given=outgoing.has_control)
+    def set_port(self, port: int) -> None:
+        self._port[:] = port.to_bytes(2, "big")
+        self.port = port

@@ -1,212 +1,88 @@
-"""What WSASendMsg's error codes mean: one exception class a code of its reference page, and who may try again.
+"""What Winsock's error codes mean.
 
-Every class is an OSError with `winerror` (the code) and, as Python does it, `errno`; `retry` says whether the same
-datagram may go through if it is sent again.  `error_for` chooses.  A code that the page doesn't list, and they do
-come, makes an `UnlistedSendError`; one that other functions return makes a plain `WinsockError`.
+`send_error` makes the exception of a WSASendMsg that failed: one of the framework's kinds of `SendError`, with Windows'
+code as `winerror` and, as Python does it, an `errno`.  `call_error` does that for other functions.
 
-This file refuses to call anything: it can be read, and tested, on any platform.
+This file calls nothing: it can be read, and tested, on any platform.
 """
 
 from __future__ import annotations
 
 import errno
-from typing import ClassVar
+from typing import TypeVar
 
 from ...errors import MessageTooLong, NetworkError, SendError, SendRefused, SourceUnavailable, Unreachable
 
-WSA_IO_PENDING, WSA_OPERATION_ABORTED = 997, 995
-WSAEMFILE, WSAEWOULDBLOCK, WSAENOTSOCK, WSAEMSGSIZE, WSAENETRESET, WSAECONNRESET = (
-    10024,
-    10035,
-    10038,
-    10040,
-    10052,
-    10054,
-)
-WSAEINVAL, WSAENOPROTOOPT, WSAEAFNOSUPPORT, WSAEADDRINUSE, WSAENOBUFS = 10022, 10042, 10047, 10048, 10055
-WSAECONNREFUSED, WSAENETUNREACH, WSAEHOSTUNREACH, WSAEADDRNOTAVAIL, WSAEACCES = 10061, 10051, 10065, 10049, 10013
+WSA_OPERATION_ABORTED, WSA_IO_PENDING = 995, 997
+WSAEINTR, WSAEACCES, WSAEFAULT, WSAEINVAL, WSAEMFILE = 10004, 10013, 10014, 10022, 10024
+WSAEWOULDBLOCK, WSAEINPROGRESS, WSAENOTSOCK, WSAEMSGSIZE, WSAENOPROTOOPT = 10035, 10036, 10038, 10040, 10042
+WSAEOPNOTSUPP, WSAEAFNOSUPPORT, WSAEADDRINUSE, WSAEADDRNOTAVAIL = 10045, 10047, 10048, 10049
+WSAENETDOWN, WSAENETUNREACH, WSAENETRESET, WSAECONNRESET, WSAENOBUFS = 10050, 10051, 10052, 10054, 10055
+WSAENOTCONN, WSAESHUTDOWN, WSAETIMEDOUT, WSAECONNREFUSED, WSAEHOSTUNREACH = 10057, 10058, 10060, 10061, 10065
+WSANOTINITIALISED = 10093
 
 STALE = frozenset({WSAENETRESET, WSAECONNRESET, WSAECONNREFUSED})
 """What an earlier datagram's ICMP error says on a UDP socket: news of that one, not of the call that returned it."""
 
-# The codes that have a C errno of another number; the rest keep theirs (as Python's own table has it).
-_ERRNO = {10004: errno.EINTR, 10009: errno.EBADF, 10013: errno.EACCES, 10014: errno.EFAULT, 10022: errno.EINVAL}
-
-
-class WinsockError(NetworkError):
-    """A Winsock function failed; `winerror` is its code."""
-
-    retry: ClassVar[bool] = False
-    winerror: int
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(_ERRNO.get(code, code), message)
-        self.winerror = code
-
-
-class UnlistedSendError(WinsockError, SendError):
-    """A code that WSASendMsg's page doesn't list (10047, 10049 and 10065 were seen).
-
-    Don't retry: the cause is unknown.
-    """
-
-
-class SourceNotAvailable(WinsockError, SourceUnavailable):
-    """10022, 10049 or 10051 when a source was given: it is no address of this host, or the interface is another's.
-
-    No code is documented for it; these three were seen.  Don't retry: the peer must ask again,
-    at an address that exists.
-    """
-
-
-class SendInterrupted(WinsockError, SendError):
-    """10004 WSAEINTR: a blocking call was cancelled (WSACancelBlockingCall).  Nothing was sent; retry."""
-
-    retry = True
-
-
-class BroadcastForbidden(WinsockError, SendError):
-    """10013 WSAEACCES: a broadcast address without SO_BROADCAST.  Don't retry: set the option first."""
-
-
-class BadPointer(WinsockError, SendError):
-    """10014 WSAEFAULT: a bad pointer; NULL with a length; a name that is not the socket's family.
-
-    Don't retry: it is our mistake.
-    """
-
-
-class InvalidArgument(WinsockError, SendError):
-    """10022 WSAEINVAL: the socket is not bound, a stream, or not created overlapped; or malformed control data.
-
-    Don't retry.
-    """
-
-
-class SendWouldBlock(WinsockError, SendError):
-    """10035 WSAEWOULDBLOCK: no room now, or too many overlapped operations outstanding.  Wait for room, then retry."""
-
-    retry = True
-
-
-class CallInProgress(WinsockError, SendError):
-    """10036 WSAEINPROGRESS: a blocking Winsock 1.1 call is under way, or the provider is in a callback.
-
-    Retry after it.
-    """
-
-    retry = True
-
-
-class NotASocket(WinsockError, SendError):
-    """10038 WSAENOTSOCK: the handle is no socket, or no longer.  Don't retry."""
-
-
-class DatagramTooLong(WinsockError, MessageTooLong):
-    """10040 WSAEMSGSIZE: longer than SO_MAX_MSG_SIZE; nothing was sent.  Don't retry: send less."""
-
-
-class FlagNotSupported(WinsockError, SendError):
-    """10045 WSAEOPNOTSUPP: a flag that is not valid here (MSG_OOB and MSG_PARTIAL on UDP).  Don't retry."""
-
-
-class NetworkDown(WinsockError, SendRefused):
-    """10050 WSAENETDOWN: the network subsystem failed.  Retry later: it may come back."""
-
-    retry = True
-
-
-class NetworkUnreachable(WinsockError, Unreachable):
-    """10051 WSAENETUNREACH: no route from here.  Don't retry before the routes change."""
-
-
-class TimeToLiveExpired(WinsockError, SendError):
-    """10052 WSAENETRESET: an *earlier* datagram's time to live ran out on the way.  This one was not sent; retry."""
-
-    retry = True
-
-
-class PortUnreachable(WinsockError, SendError):
-    """10054 WSAECONNRESET: an *earlier* datagram met "port unreachable".  This one was not sent; retry."""
-
-    retry = True
-
-
-class NoBuffers(WinsockError, SendRefused):
-    """10055 WSAENOBUFS: the provider reports a buffer deadlock.  Retry later."""
-
-    retry = True
-
-
-class NotConnected(WinsockError, SendError):
-    """10057 WSAENOTCONN: no destination was given, and the socket is not connected.  Don't retry: name one."""
-
-
-class SendingShutDown(WinsockError, SendError):
-    """10058 WSAESHUTDOWN: `shutdown(SD_SEND)` was called.  Don't retry: this socket sends no more."""
-
-
-class SendTimedOut(WinsockError, SendRefused):
-    """10060 WSAETIMEDOUT: a blocking socket had no room for SO_SNDTIMEO.  Nothing was sent; retry."""
-
-    retry = True
-
-
-class NotInitialised(WinsockError, SendError):
-    """10093 WSANOTINITIALISED: no WSAStartup (Python's `socket` module calls it).  Don't retry before that."""
-
-
-class SendPending(WinsockError, SendError):
-    """997 WSA_IO_PENDING: an overlapped operation was started.  Not a failure: wait for its completion, don't retry."""
-
-
-class SendAborted(WinsockError, SendError):
-    """995 WSA_OPERATION_ABORTED: the socket was closed (or SIO_FLUSH) before the datagram went.
-
-    Don't retry on this socket.
-    """
-
-
-SEND_ERRORS: dict[int, type[WinsockError]] = {
-    10004: SendInterrupted,
-    10013: BroadcastForbidden,
-    10014: BadPointer,
-    10022: InvalidArgument,
-    10035: SendWouldBlock,
-    10036: CallInProgress,
-    10038: NotASocket,
-    10040: DatagramTooLong,
-    10045: FlagNotSupported,
-    10050: NetworkDown,
-    10051: NetworkUnreachable,
-    10052: TimeToLiveExpired,
-    10054: PortUnreachable,
-    10055: NoBuffers,
-    10057: NotConnected,
-    10058: SendingShutDown,
-    10060: SendTimedOut,
-    10093: NotInitialised,
-    WSA_IO_PENDING: SendPending,
-    WSA_OPERATION_ABORTED: SendAborted,
+SEND_CODES: dict[int, tuple[type[SendError], str]] = {
+    WSA_OPERATION_ABORTED: (SendError, "WSA_OPERATION_ABORTED: the socket was closed before the datagram went"),
+    WSA_IO_PENDING: (SendError, "WSA_IO_PENDING: an overlapped operation was started"),
+    WSAEINTR: (SendError, "WSAEINTR: a blocking call was cancelled"),
+    WSAEACCES: (SendError, "WSAEACCES: a broadcast address, and the socket lacks SO_BROADCAST"),
+    WSAEFAULT: (SendError, "WSAEFAULT: a bad pointer, or a name of another family than the socket's"),
+    WSAEINVAL: (SendError, "WSAEINVAL: the socket is not bound, or is a stream, or the control data is malformed"),
+    WSAEWOULDBLOCK: (SendError, "WSAEWOULDBLOCK: no room now"),
+    WSAEINPROGRESS: (SendError, "WSAEINPROGRESS: a blocking Winsock 1.1 call is under way"),
+    WSAENOTSOCK: (SendError, "WSAENOTSOCK: the handle is no socket, or no longer"),
+    WSAEMSGSIZE: (MessageTooLong, "WSAEMSGSIZE: longer than SO_MAX_MSG_SIZE"),
+    WSAEOPNOTSUPP: (SendError, "WSAEOPNOTSUPP: a flag that is not valid here"),
+    WSAENETDOWN: (SendRefused, "WSAENETDOWN: the network subsystem failed"),
+    WSAENETUNREACH: (Unreachable, "WSAENETUNREACH: no route from here"),
+    WSAENETRESET: (SendError, "WSAENETRESET: an earlier datagram's time to live ran out on the way"),
+    WSAECONNRESET: (SendError, "WSAECONNRESET: an earlier datagram met a closed port"),
+    WSAENOBUFS: (SendRefused, "WSAENOBUFS: the provider reports a buffer deadlock"),
+    WSAENOTCONN: (SendError, "WSAENOTCONN: no destination was given, and the socket is not connected"),
+    WSAESHUTDOWN: (SendError, "WSAESHUTDOWN: sending was shut down"),
+    WSAETIMEDOUT: (SendRefused, "WSAETIMEDOUT: a blocking socket had no room for as long as SO_SNDTIMEO"),
+    WSANOTINITIALISED: (SendError, "WSANOTINITIALISED: no WSAStartup"),
 }
-"""The table of WSASendMsg's page."""
+"""The table of WSASendMsg's page.  Other codes come too (10047, 10049 and 10065 were seen)."""
 
 _SOURCE_CODES = frozenset({WSAEINVAL, WSAEADDRNOTAVAIL, WSAENETUNREACH})
+"""What was seen where the source is no address of this host, or another interface's; no code is documented for it."""
+
+# The codes that have a C errno of another number; the rest keep theirs (as Python's own table has it).
+_ERRNO = {
+    10004: errno.EINTR,
+    10009: errno.EBADF,
+    10013: errno.EACCES,
+    10014: errno.EFAULT,
+    10022: errno.EINVAL,
+    10024: errno.EMFILE,
+}
+
+_E = TypeVar("_E", bound=NetworkError)
 
 
-def error_for(code: int, what: str, *, source_given: bool = False) -> WinsockError:
+def send_error(code: int, what: str, *, source_given: bool = False) -> SendError:
     """The exception for a WSASendMsg that returned `code`; `what` names sizes and addresses: "5 bytes to [::1]:53"."""
-    kind = SEND_ERRORS.get(code, UnlistedSendError)
+    kind, meaning = SEND_CODES.get(code, (SendError, "a code that the function's page does not list"))
     if source_given and code in _SOURCE_CODES:
-        kind = SourceNotAvailable
-    return kind(code, f"WSASendMsg of {what}: error {code} ({kind.__name__})")
+        kind, meaning = SourceUnavailable, "the source is no address of this host, or another interface's"
+    return _make(kind, code, f"WSASendMsg of {what}: error {code} ({meaning})")
 
 
-def call_error(code: int, function: str) -> WinsockError:
+def call_error(code: int, function: str) -> NetworkError:
     """The exception for another function that returned `code`."""
-    return WinsockError(code, f"{function}: error {code}")
+    return _make(NetworkError, code, f"{function}: error {code}")
+
+
+def _make(kind: type[_E], code: int, message: str) -> _E:
+    error = kind(_ERRNO.get(code, code), message)
+    error.winerror = code  # type: ignore[attr-defined, unused-ignore]  # a field of OSError on Windows, an attribute here
+    return error
 
 
 def error_code(error: OSError) -> int:
-    """Winsock's code of an exception from Python's `socket`."""
+    """Winsock's code of an exception, whether Python's `socket` raised it or we did."""
     return getattr(error, "winerror", None) or error.errno or 0

@@ -1,11 +1,12 @@
-"""The foreign functions of Winsock, for one socket each: the real `responder.net.windows.winsock.Winsock`.  Windows
-only.
+"""The foreign functions of Winsock, for one socket each: the real `responder.net.windows.winsock.Winsock`.
+
+This module can be imported on Windows only.
 
 WSASendMsg and WSARecvMsg are not taken for exports: each pointer is asked of the socket's own provider through
 WSAIoctl, as their pages say.  The error code is read by ctypes within the call (`use_last_error`), before anything
 else can change it.
 
-This file refuses to interpret: integers go in, integers come out.
+It interprets nothing: integers go in, integers come out.
 """
 
 from __future__ import annotations
@@ -17,15 +18,14 @@ assert sys.platform == "win32"  # noqa: S101 - see above
 
 # ruff: noqa: E402 - the imports stand below the assertion, so that only Windows needs them
 import ctypes
-from collections.abc import Callable
 from ctypes import wintypes
 from typing import Any
 from uuid import UUID
 
 import trio
 
+from . import winsock_types as ws
 from .winsock_errors import call_error
-from .winsock_types import SIO_GET_EXTENSION_FUNCTION_POINTER, WSAID_WSARECVMSG, WSAID_WSASENDMSG
 
 _PTR = ctypes.c_void_p
 _DWORD = wintypes.DWORD
@@ -42,7 +42,6 @@ _CancelIoEx.argtypes = [_PTR, _PTR]
 
 _SendMessage = ctypes.WINFUNCTYPE(ctypes.c_int, _PTR, _PTR, _DWORD, _PTR, _PTR, _PTR, use_last_error=True)
 _ReceiveMessage = ctypes.WINFUNCTYPE(ctypes.c_int, _PTR, _PTR, _PTR, _PTR, _PTR, use_last_error=True)
-_Routine = ctypes.WINFUNCTYPE(None, _DWORD, _DWORD, _PTR, _DWORD)
 
 
 class NativeWinsock:
@@ -52,8 +51,8 @@ class NativeWinsock:
         self._handle = handle
         # WSAIoctl's byte count: Wine wants it for overlapped calls too, so it lives as long as any of them.
         self._returned = ctypes.pointer(_DWORD())
-        self._send: Any = _SendMessage(self._extension(WSAID_WSASENDMSG))
-        self._receive: Any = _ReceiveMessage(self._extension(WSAID_WSARECVMSG))
+        self._send: Any = _SendMessage(self._extension(ws.WSAID_WSASENDMSG))
+        self._receive: Any = _ReceiveMessage(self._extension(ws.WSAID_WSARECVMSG))
 
     def _extension(self, identifier: UUID) -> int:
         guid = identifier.bytes_le
@@ -61,7 +60,7 @@ class NativeWinsock:
         returned = _DWORD()
         if _WSAIoctl(
             self._handle,
-            SIO_GET_EXTENSION_FUNCTION_POINTER,
+            ws.SIO_GET_EXTENSION_FUNCTION_POINTER,
             guid,
             len(guid),
             ctypes.byref(pointer),
@@ -73,15 +72,11 @@ class NativeWinsock:
             raise call_error(ctypes.get_last_error(), "WSAIoctl(SIO_GET_EXTENSION_FUNCTION_POINTER)")
         return pointer.value or 0
 
-    def send_message(self, message: int, flags: int, sent: int, overlapped: int, routine: int) -> int:
-        if self._send(self._handle, message, flags, sent, overlapped, routine):
-            return ctypes.get_last_error()
-        return 0
+    def send_message(self, message: int, sent: int) -> int:
+        return ctypes.get_last_error() if self._send(self._handle, message, 0, sent, None, None) else 0
 
-    def receive_message(self, message: int, received: int, overlapped: int, routine: int) -> int:
-        if self._receive(self._handle, message, received, overlapped, routine):
-            return ctypes.get_last_error()
-        return 0
+    def receive_message(self, message: int, received: int) -> int:
+        return ctypes.get_last_error() if self._receive(self._handle, message, received, None, None) else 0
 
     def ioctl(self, code: int, data: bytes, overlapped: int) -> int:
         if _WSAIoctl(self._handle, code, data or None, len(data), None, 0, self._returned, overlapped, None):
@@ -101,7 +96,3 @@ class NativeWinsock:
 
     async def wait(self, overlapped: int) -> None:
         await trio.lowlevel.wait_overlapped(self._handle, overlapped)
-
-    def routine(self, callback: Callable[[int, int, int, int], None]) -> tuple[int, object]:
-        function = _Routine(callback)
-        return ctypes.cast(function, _PTR).value or 0, function

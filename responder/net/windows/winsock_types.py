@@ -1,22 +1,19 @@
 """Winsock's numbers and structures, as winsock2.h, mswsock.h, ws2ipdef.h and iptypes.h give them.
 
-A structure's layout depends on the size of a pointer and on nothing else, so `Layout.of(8)` and `Layout.of(4)` can be
-made, and compared with the headers, on any machine.  A pointer is an integer here: who fills a structure keeps what
-it points at alive.  The constants are Windows' own, also where Python's `socket` on this machine has others of the
-same name.
+A structure's layout depends on the size of a pointer and on nothing else, so `Layout(8)` and `Layout(4)` can be made,
+and compared with the headers, on any machine.  A pointer is an integer here: who fills a structure keeps what it points
+at alive.  The constants are Windows' own, also where Python's `socket` on this machine has others of the same name.
 
-This file refuses to call anything.
+This file calls nothing.
 """
 
 from __future__ import annotations
 
 import ctypes
-import functools
 import struct
 import uuid
 from ipaddress import IPv4Address, IPv6Address
-
-import attrs
+from typing import Any
 
 from ...datagram import IPAddress
 
@@ -33,7 +30,7 @@ IPV6_UNICAST_HOPS, IPV6_MULTICAST_HOPS, IPV6_ADD_MEMBERSHIP, IPV6_DROP_MEMBERSHI
 IPV6_PKTINFO, IPV6_HOPLIMIT, IPV6_V6ONLY = 19, 21, 27
 MCAST_JOIN_GROUP, MCAST_LEAVE_GROUP, MCAST_JOIN_SOURCE_GROUP, MCAST_LEAVE_SOURCE_GROUP = 41, 42, 45, 46
 
-MSG_OOB, MSG_PEEK, MSG_DONTROUTE, MSG_TRUNC, MSG_CTRUNC, MSG_PARTIAL = 0x1, 0x2, 0x4, 0x100, 0x200, 0x8000
+MSG_TRUNC, MSG_CTRUNC = 0x100, 0x200
 
 SIO_GET_EXTENSION_FUNCTION_POINTER = 0xC8000006
 SIO_ADDRESS_LIST_CHANGE = 0x28000017
@@ -44,95 +41,56 @@ WSAID_WSASENDMSG = uuid.UUID("a441e712-754f-43ca-84a7-0dee44cf606d")
 WSAID_WSARECVMSG = uuid.UUID("f689d7c8-6f1f-436b-8a53-e54fe351c322")
 
 
-@attrs.frozen
 class Layout:
-    """The structures for one pointer size (bytes)."""
+    """The structures for one pointer size (bytes); `NATIVE` has this machine's."""
 
-    pointer: int
-    WSABUF: type[ctypes.Structure]
-    WSAMSG: type[ctypes.Structure]
-    WSACMSGHDR: type[ctypes.Structure]
-    WSAOVERLAPPED: type[ctypes.Structure]
-    SOCKET_ADDRESS: type[ctypes.Structure]
-    IP_ADAPTER_UNICAST_ADDRESS: type[ctypes.Structure]
-    IP_ADAPTER_ADDRESSES: type[ctypes.Structure]
-
-    @staticmethod
-    @functools.cache
-    def of(pointer: int) -> Layout:
-        """The layout for pointers of 4 or 8 bytes."""
-        u8, u32, i32 = ctypes.c_uint8, ctypes.c_uint32, ctypes.c_int32
-        ptr = {4: ctypes.c_uint32, 8: ctypes.c_uint64}[pointer]
-
-        def structure(name: str, *fields: tuple[str, type]) -> type[ctypes.Structure]:
-            return type(name, (ctypes.Structure,), {"_fields_": list(fields), "__slots__": ()})
-
-        wsabuf = structure("WSABUF", ("len", u32), ("buf", ptr))
-        socket_address = structure("SOCKET_ADDRESS", ("lpSockaddr", ptr), ("iSockaddrLength", i32))
-        return Layout(
-            pointer=pointer,
-            WSABUF=wsabuf,
-            WSAMSG=structure(
-                "WSAMSG",
-                ("name", ptr),
-                ("namelen", i32),
-                ("lpBuffers", ptr),
-                ("dwBufferCount", u32),
-                ("Control", wsabuf),
-                ("dwFlags", u32),
-            ),
-            WSACMSGHDR=structure("WSACMSGHDR", ("cmsg_len", ptr), ("cmsg_level", i32), ("cmsg_type", i32)),
-            WSAOVERLAPPED=structure(
-                "WSAOVERLAPPED",
-                ("Internal", ptr),
-                ("InternalHigh", ptr),
-                ("Offset", u32),
-                ("OffsetHigh", u32),
-                ("hEvent", ptr),
-            ),
-            SOCKET_ADDRESS=socket_address,
-            # The two below end where our interest does: the system makes them, and links them by pointers.
-            IP_ADAPTER_UNICAST_ADDRESS=structure(
-                "IP_ADAPTER_UNICAST_ADDRESS",
-                ("Length", u32),
-                ("Flags", u32),
-                ("Next", ptr),
-                ("Address", socket_address),
-                ("PrefixOrigin", i32),
-                ("SuffixOrigin", i32),
-                ("DadState", i32),
-            ),
-            IP_ADAPTER_ADDRESSES=structure(
-                "IP_ADAPTER_ADDRESSES",
-                ("Length", u32),
-                ("IfIndex", u32),
-                ("Next", ptr),
-                ("AdapterName", ptr),
-                ("FirstUnicastAddress", ptr),
-                ("FirstAnycastAddress", ptr),
-                ("FirstMulticastAddress", ptr),
-                ("FirstDnsServerAddress", ptr),
-                ("DnsSuffix", ptr),
-                ("Description", ptr),
-                ("FriendlyName", ptr),
-                ("PhysicalAddress", u8 * 8),
-                ("PhysicalAddressLength", u32),
-                ("Flags", u32),
-                ("Mtu", u32),
-                ("IfType", u32),
-                ("OperStatus", i32),
-                ("Ipv6IfIndex", u32),
-            ),
+    def __init__(self, pointer: int) -> None:
+        self.pointer = pointer
+        self._types: dict[str, Any] = {
+            "ptr": {4: ctypes.c_uint32, 8: ctypes.c_uint64}[pointer],
+            "u32": ctypes.c_uint32,
+            "i32": ctypes.c_int32,
+            "u8": ctypes.c_uint8,
+            "u8[8]": ctypes.c_uint8 * 8,
+        }
+        self.WSABUF = self._structure("WSABUF", "u32 len; ptr buf")
+        self.WSAMSG = self._structure(
+            "WSAMSG", "ptr name; i32 namelen; ptr lpBuffers; u32 dwBufferCount; WSABUF Control; u32 dwFlags"
+        )
+        self.WSAOVERLAPPED = self._structure(
+            "WSAOVERLAPPED", "ptr Internal InternalHigh; u32 Offset OffsetHigh; ptr hEvent"
+        )
+        self.SOCKET_ADDRESS = self._structure("SOCKET_ADDRESS", "ptr lpSockaddr; i32 iSockaddrLength")
+        # The two below end where our interest does: the system makes them, and links them by pointers.
+        self.IP_ADAPTER_UNICAST_ADDRESS = self._structure(
+            "IP_ADAPTER_UNICAST_ADDRESS",
+            "u32 Length Flags; ptr Next; SOCKET_ADDRESS Address; i32 PrefixOrigin SuffixOrigin DadState;"
+            "u32 ValidLifetime PreferredLifetime LeaseLifetime; u8 OnLinkPrefixLength",
+        )
+        self.IP_ADAPTER_ADDRESSES = self._structure(
+            "IP_ADAPTER_ADDRESSES",
+            "u32 Length IfIndex; ptr Next AdapterName FirstUnicastAddress FirstAnycastAddress FirstMulticastAddress"
+            " FirstDnsServerAddress DnsSuffix Description FriendlyName; u8[8] PhysicalAddress;"
+            "u32 PhysicalAddressLength Flags Mtu IfType; i32 OperStatus; u32 Ipv6IfIndex",
         )
 
+    def _structure(self, name: str, declarations: str) -> type[ctypes.Structure]:
+        """As in C: "type field field; type field"."""
+        fields = [
+            (field, self._types[kind]) for kind, *names in map(str.split, declarations.split(";")) for field in names
+        ]
+        made = type(name, (ctypes.Structure,), {"_fields_": fields, "__slots__": ()})
+        self._types[name] = made
+        return made
 
-NATIVE = Layout.of(ctypes.sizeof(ctypes.c_void_p))
+
+NATIVE = Layout(ctypes.sizeof(ctypes.c_void_p))
 
 # The port is in network order, the rest in Windows', which is little-endian on every machine it runs on.
 _SOCKADDR_IN = struct.Struct("<H2s4s8x")
 _SOCKADDR_IN6 = struct.Struct("<H2sI16sI")
 
-SOCKADDR_SIZE = _SOCKADDR_IN6.size
+SOCKADDR_IN_SIZE, SOCKADDR_IN6_SIZE = _SOCKADDR_IN.size, _SOCKADDR_IN6.size
 
 
 def pack_sockaddr(address: IPAddress, port: int, scope_id: int = 0, *, family: int) -> bytes:

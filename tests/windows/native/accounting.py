@@ -8,17 +8,20 @@ import os
 import struct
 import sys
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from random import Random
+from typing import Any
 
 import attrs
 import trio
 
-from responder.net.windows import winsock
-from responder.net.windows.platform import native_winsock
-from responder.net.windows.winsock import Operations, Winsock
+from responder.net.windows import overlapped
+from responder.net.windows.overlapped import Operations
+from tests.responder.net.windows.whole_winsock import WholeWinsock
 
 assert sys.platform == "win32"  # type checkers elsewhere skip the rest
+
+from .whole_native import WholeNative  # noqa: E402 - exists there only
 
 SYSTEM_EXTENDED_HANDLE_INFORMATION = 64
 ENTRY = struct.Struct("<QQQIHHII")  # SYSTEM_HANDLE_TABLE_ENTRY_INFO_EX, 64 bit
@@ -40,7 +43,7 @@ def handles() -> int:
 class Counted:
     """A Winsock that counts operations: `started`, so that a completion packet must come, and `completed`."""
 
-    real: Winsock
+    real: WholeWinsock
     started: int = 0
     waiting: int = 0
     completed: int = 0
@@ -54,11 +57,11 @@ class Counted:
         self.started += code in (0, 997)
         return code
 
-    def send_message(self, *arguments: int) -> int:
-        return self._count(self.real.send_message(*arguments))
+    def send_message_with(self, message: int, flags: int, sent: int, overlapped: int, routine: int) -> int:
+        return self._count(self.real.send_message_with(message, flags, sent, overlapped, routine))
 
-    def receive_message(self, *arguments: int) -> int:
-        return self._count(self.real.receive_message(*arguments))
+    def receive_message_with(self, message: int, received: int, overlapped: int) -> int:
+        return self._count(self.real.receive_message_with(message, received, overlapped))
 
     async def wait(self, overlapped: int) -> None:
         try:
@@ -68,18 +71,23 @@ class Counted:
 
 
 async def storm(
-    handle: int, operate: Callable[[Operations], object], rounds: int, rng: Random, *, together: int = 100
+    handle: int,
+    operate: Callable[[Any, Operations], Awaitable[object]],
+    rounds: int,
+    rng: Random,
+    *,
+    together: int = 100,
 ) -> Counted:
     """`rounds` times `together` operations at once, each cancelled at a random moment: before, while or after it runs.
 
     Checks that nothing is left under way.
     """
-    counted = Counted(native_winsock(handle))
+    counted = Counted(WholeNative(handle))
     operations = Operations(counted, lambda: None)  # type: ignore[arg-type]  # Counted has the rest by __getattr__
 
     async def one(scope: trio.CancelScope) -> None:
         with scope:
-            await operate(operations)  # type: ignore[misc]  # an awaitable
+            await operate(counted, operations)
 
     async def cancel(scope: trio.CancelScope, after: int) -> None:
         for _ in range(after):
@@ -116,5 +124,5 @@ class Flat:
         if error[0] is None:
             assert handles() <= self.handles
             assert grown < self.allowed_bytes
-            assert not winsock._in_flight
+            assert not overlapped.in_flight
             assert trio.lowlevel.current_statistics().io_statistics.tasks_waiting_overlapped == 0

@@ -7,9 +7,8 @@ import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from responder.net import cmsg
-from responder.net.windows.platform import native_winsock
-from responder.net.windows.udp import ABI, decode_flow
-from responder.net.windows.winsock import Incoming, Message, receive_into
+from responder.net.windows.udp import ABI, decode_control, decode_flow
+from responder.net.windows.winsock import Taken
 from responder.net.windows.winsock_types import (
     AF_INET,
     AF_INET6,
@@ -20,6 +19,9 @@ from responder.net.windows.winsock_types import (
     IPV6_V6ONLY,
     pack_sockaddr,
 )
+from tests.responder.net.windows.whole_winsock import receive_message
+
+from .whole_native import WholeNative
 
 WSAEWOULDBLOCK = 10035
 
@@ -37,7 +39,7 @@ class Socket:
         self.socket.setsockopt(IPPROTO_IP, IP_PKTINFO, 1)
         if bind is not None:
             self.socket.bind((bind, 0))
-        self.winsock = native_winsock(self.socket.fileno())
+        self.winsock = WholeNative(self.socket.fileno())
 
     @property
     def port(self) -> int:
@@ -47,18 +49,16 @@ class Socket:
         """Another socket, at one of its addresses, as a destination for this one."""
         return pack_sockaddr(ip_address(address), other.port, family=self.family)
 
-    def message(self) -> Message:
+    def taken(self) -> Taken:
         """The next datagram, waited for at most five seconds."""
         assert select.select([self.socket], [], [], 5)[0], "nothing came"
-        code, message = receive_into(self.winsock, Incoming())
-        assert message is not None, code
-        return message
+        return receive_message(self.winsock, family=self.family)
 
     def received(self) -> tuple[bytes, str, str]:
         """(payload, the sender's address, the destination) of the next datagram."""
-        message = self.message()
-        flow, _ = decode_flow(message.name, message.control)
-        return message.payload, str(flow.peer), str(flow.destination)
+        payload, address, _, control, _ = self.taken()
+        flow = decode_flow(address + decode_control(control)[0])
+        return payload, str(flow.peer), str(flow.destination)
 
     def has_nothing(self) -> bool:
         return not select.select([self.socket], [], [], 0)[0]

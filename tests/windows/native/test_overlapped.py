@@ -9,7 +9,10 @@ import pytest
 import trio
 import trio.testing
 
-from responder.net.windows.winsock import Incoming, Operations
+from responder.net.windows.overlapped import Operations
+from responder.net.windows.winsock import ReceiveMemory
+from responder.net.windows.winsock_types import AF_INET6
+from tests.responder.net.windows.whole_winsock import WholeWinsock, receive, send
 
 from .accounting import Flat, storm
 from .support import Socket, from_v4, from_v6
@@ -23,7 +26,10 @@ async def test_a_send(open_socket: Open, control: bytes) -> None:
     operations = Operations(one.winsock, one.close)
     for text in (b"first", b"second"):
         with trio.fail_after(10), trio.testing.assert_checkpoints():
-            assert await operations.send([text, b"!"], one.name_of(other, "::1"), control) == (0, len(text) + 1)
+            assert await send(one.winsock, operations, [text, b"!"], one.name_of(other, "::1"), control) == (
+                0,
+                len(text) + 1,
+            )
         assert other.received()[0] == text + b"!"
     operations.close()
 
@@ -32,12 +38,17 @@ async def test_a_refused_send_has_no_completion(open_socket: Open) -> None:
     one, other = open_socket(blocking=False), open_socket()
     operations = Operations(one.winsock, one.close)
     with trio.fail_after(10):
-        assert await operations.send([b"x"], one.name_of(other, "::1"), from_v4("127.0.0.1")) == (10022, 0)
-        assert await operations.send([bytes(65508)], one.name_of(other, "127.0.0.1"), from_v4("127.0.0.1")) == (
+        assert await send(one.winsock, operations, [b"x"], one.name_of(other, "::1"), from_v4("127.0.0.1")) == (
+            10022,
+            0,
+        )
+        assert await send(
+            one.winsock, operations, [bytes(65508)], one.name_of(other, "127.0.0.1"), from_v4("127.0.0.1")
+        ) == (
             10040,
             0,
         )
-        assert await operations.send([b"works"], one.name_of(other, "::1"), from_v6("::1")) == (0, 5)
+        assert await send(one.winsock, operations, [b"works"], one.name_of(other, "::1"), from_v6("::1")) == (0, 5)
     operations.close()
 
 
@@ -46,21 +57,21 @@ async def test_a_receive_that_waits(open_socket: Open) -> None:
     sending, receiving = Operations(one.winsock, one.close), Operations(other.winsock, other.close)
     got = []
 
-    async def receive() -> None:
+    async def receive_one() -> None:
         with trio.testing.assert_checkpoints():
-            got.append(await receiving.receive(Incoming()))
+            taken = await receive(other.winsock, receiving, ReceiveMemory(AF_INET6))
+            assert not isinstance(taken, int)
+            got.append(taken)
 
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(receive)
+            nursery.start_soon(receive_one)
             await trio.testing.wait_all_tasks_blocked()
             assert receiving.pending == 1
-            await sending.send([b"hello"], one.name_of(other, "127.0.0.1"), from_v4("127.0.0.8"))
-    ((code, message),) = got
-    assert code == 0
-    assert message is not None
-    assert message.payload == b"hello"
-    assert message.control
+            await send(one.winsock, sending, [b"hello"], one.name_of(other, "127.0.0.1"), from_v4("127.0.0.8"))
+    ((payload, _, _, control, _),) = got
+    assert payload == b"hello"
+    assert control
     sending.close()
     receiving.close()
 
@@ -71,15 +82,15 @@ async def test_a_truncated_receive(open_socket: Open) -> None:
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
 
-            async def receive() -> None:
-                code, message = await receiving.receive(Incoming(4))
-                assert code == 0
-                assert message is not None
-                assert message.truncated
+            async def receive_one() -> None:
+                taken = await receive(other.winsock, receiving, ReceiveMemory(AF_INET6, 4))
+                assert not isinstance(taken, int)
+                assert taken[0] == b"0123"
+                assert taken[-1]
 
-            nursery.start_soon(receive)
+            nursery.start_soon(receive_one)
             await trio.testing.wait_all_tasks_blocked()
-            await sending.send([b"0123456789"], one.name_of(other, "::1"))
+            await send(one.winsock, sending, [b"0123456789"], one.name_of(other, "::1"))
     sending.close()
     receiving.close()
 
@@ -88,14 +99,14 @@ async def test_closing_ends_what_waits(open_socket: Open) -> None:
     one = open_socket(blocking=False)
     operations = Operations(one.winsock, one.close)
 
-    async def receive() -> None:
+    async def receive_one() -> None:
         with pytest.raises(trio.ClosedResourceError):
-            await operations.receive(Incoming(16))
+            await receive(one.winsock, operations, ReceiveMemory(AF_INET6, 16))
 
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             for _ in range(10):
-                nursery.start_soon(receive)
+                nursery.start_soon(receive_one)
             await trio.testing.wait_all_tasks_blocked()
             operations.close()
             assert one.socket.fileno() != -1  # not before the completions
@@ -109,7 +120,7 @@ async def test_closing_and_cancelling_in_one_step(open_socket: Open) -> None:
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             for _ in range(10):
-                nursery.start_soon(operations.receive, Incoming(16))
+                nursery.start_soon(receive, one.winsock, operations, ReceiveMemory(AF_INET6, 16))
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
             operations.close()
@@ -123,15 +134,15 @@ async def test_ten_thousand_sends_with_control_data(open_socket: Open) -> None:
     control = from_v4("127.0.0.7")
     handle = one.socket.fileno()
 
-    async def send(operations: Operations) -> None:
-        code, size = await operations.send([b"0123456789" * 10], name, control)
+    async def send_one(winsock: WholeWinsock, operations: Operations) -> None:
+        code, size = await send(winsock, operations, [b"0123456789" * 10], name, control)
         assert (code, size) in ((0, 100), (10035, 0))
 
     with trio.fail_after(200):
-        counted = await storm(handle, send, 1, rng)
+        counted = await storm(handle, send_one, 1, rng)
         with Flat():
             again = open_socket(blocking=False)
-            counted = await storm(again.socket.fileno(), send, 100, rng)
+            counted = await storm(again.socket.fileno(), send_one, 100, rng)
             again.close()
     assert counted.codes.get(0, 0) > 5000
     assert set(counted.codes) <= {0, 10035}
@@ -140,15 +151,15 @@ async def test_ten_thousand_sends_with_control_data(open_socket: Open) -> None:
 async def test_ten_thousand_receives_that_wait(open_socket: Open) -> None:
     rng = random.Random(2)  # noqa: S311 - a test's, and the same each time
 
-    async def receive(operations: Operations) -> None:
-        await operations.receive(Incoming(64, 64))
+    async def receive_one(winsock: WholeWinsock, operations: Operations) -> None:
+        await receive(winsock, operations, ReceiveMemory(AF_INET6, 64, 64))
 
     with trio.fail_after(200):
         first = open_socket(blocking=False)
-        await storm(first.socket.fileno(), receive, 1, rng)
+        await storm(first.socket.fileno(), receive_one, 1, rng)
         with Flat():
             again = open_socket(blocking=False)
-            counted = await storm(again.socket.fileno(), receive, 100, rng)
+            counted = await storm(again.socket.fileno(), receive_one, 100, rng)
             again.close()
     assert counted.codes.get(997, 0) > 5000
 
@@ -165,9 +176,9 @@ async def test_no_address_is_used_again_while_trio_may_still_name_it(open_socket
 
     async def send_again(scope: trio.CancelScope) -> None:
         with scope:
-            await operations.send([b"x"], name, control)
+            await send(one.winsock, operations, [b"x"], name, control)
         for _ in range(3):
-            await operations.send([b"x"], name, control)
+            await send(one.winsock, operations, [b"x"], name, control)
 
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:

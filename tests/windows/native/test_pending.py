@@ -11,11 +11,12 @@ import pytest
 import trio
 import trio.testing
 
+from responder.errors import SendError, SendRefused
 from responder.net.types import Route, Transmit
+from responder.net.windows.overlapped import Operations
 from responder.net.windows.platform import WindowsPlatform
-from responder.net.windows.winsock import Operations, send_message
-from responder.net.windows.winsock_errors import SendTimedOut, SendWouldBlock
 from responder.net.windows.winsock_types import AF_INET6, SO_SNDBUF, SOL_SOCKET, pack_sockaddr
+from tests.responder.net.windows.whole_winsock import WholeWinsock, send, send_message
 
 from .accounting import Flat, storm
 from .support import Socket
@@ -31,7 +32,7 @@ def full(sock: Socket) -> Socket:
     """Fill it until it would block."""
     sock.socket.setsockopt(SOL_SOCKET, SO_SNDBUF, 8000)
     sock.socket.setblocking(False)
-    with pytest.raises(SendWouldBlock):
+    with pytest.raises(SendError, match="WSAEWOULDBLOCK"):
         send_many(sock, 10_000)
     return sock
 
@@ -49,7 +50,7 @@ def test_row_13_a_blocking_socket_waits_for_so_sndtimeo(open_socket: Open) -> No
     one = full(open_socket())
     one.socket.setblocking(True)
     one.socket.setsockopt(SOL_SOCKET, SO_SNDTIMEO, 100)  # milliseconds
-    with pytest.raises(SendTimedOut):
+    with pytest.raises(SendRefused, match="WSAETIMEDOUT"):
         send_many(one, 100)
 
 
@@ -59,7 +60,7 @@ async def test_row_10_a_send_that_waits_is_cancelled(open_socket: Open) -> None:
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             for _ in range(5):
-                nursery.start_soon(operations.send, [PAYLOAD], NAME)
+                nursery.start_soon(send, one.winsock, operations, [PAYLOAD], NAME)
             await trio.testing.wait_all_tasks_blocked()
             assert operations.pending == 5
             nursery.cancel_scope.cancel()
@@ -71,13 +72,13 @@ async def test_row_15_closing_ends_a_send_that_waits(open_socket: Open) -> None:
     one = full(open_socket())
     operations = Operations(one.winsock, one.close)
 
-    async def send() -> None:
+    async def send_one() -> None:
         with pytest.raises(trio.ClosedResourceError):
-            await operations.send([PAYLOAD], NAME)
+            await send(one.winsock, operations, [PAYLOAD], NAME)
 
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(send)
+            nursery.start_soon(send_one)
             await trio.testing.wait_all_tasks_blocked()
             operations.close()
     assert one.socket.fileno() == -1
@@ -86,15 +87,15 @@ async def test_row_15_closing_ends_a_send_that_waits(open_socket: Open) -> None:
 async def test_ten_thousand_sends_that_wait(open_socket: Open) -> None:
     rng = random.Random(3)  # noqa: S311 - a test's, and the same each time
 
-    async def send(operations: Operations) -> None:
-        await operations.send([PAYLOAD], NAME)
+    async def send_one(winsock: WholeWinsock, operations: Operations) -> None:
+        await send(winsock, operations, [PAYLOAD], NAME)
 
     with trio.fail_after(250):
         first = full(open_socket())
-        await storm(first.socket.fileno(), send, 1, rng)
+        await storm(first.socket.fileno(), send_one, 1, rng)
         with Flat():
             again = full(open_socket())
-            counted = await storm(again.socket.fileno(), send, 100, rng)
+            counted = await storm(again.socket.fileno(), send_one, 100, rng)
             again.close()
     assert counted.codes.get(997, 0) > 5000
 

@@ -68,7 +68,15 @@ class FakeWinsock:
     addresses: list[int] = attrs.field(factory=list)
     callbacks: dict[int, Callable[[int, int, int, int], None]] = attrs.field(factory=dict)
 
-    def send_message(self, message: int, flags: int, sent: int, overlapped: int, routine: int) -> int:
+    def send_message(self, message: int, sent: int) -> int:
+        return self.send_message_with(message, 0, sent, 0, 0)
+
+    def receive_message(self, message: int, received: int) -> int:
+        return self.receive_message_with(message, received, 0)
+
+    # With all of their parameters: see `whole_winsock`.
+
+    def send_message_with(self, message: int, flags: int, sent: int, overlapped: int, routine: int) -> int:
         wsamsg = NATIVE.WSAMSG.from_address(message)
         # Rows 4 of WSASendMsg's page, which the real one checks too.
         if (not wsamsg.name) != (not wsamsg.namelen) or (not wsamsg.Control.buf) != (not wsamsg.Control.len):
@@ -88,7 +96,7 @@ class FakeWinsock:
             self.callbacks[routine](0, len(payload), overlapped, 0)
         return code
 
-    def receive_message(self, message: int, received: int, overlapped: int, routine: int) -> int:
+    def receive_message_with(self, message: int, received: int, overlapped: int) -> int:
         arrived = self.arrivals.popleft() if self.arrivals else WSAEWOULDBLOCK
         if isinstance(arrived, int):
             self._start(arrived, overlapped, 0)

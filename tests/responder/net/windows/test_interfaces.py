@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-from collections import deque
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_interface
 
 import pytest
 import trio
 
+from responder.datagram import InterfaceAddress
 from responder.net.windows import interfaces as windows_interfaces
 from responder.net.windows.winsock_types import AF_INET, AF_INET6, NATIVE, SIO_ADDRESS_LIST_CHANGE
 
@@ -30,53 +30,49 @@ class Memory:
     def _text(self, data: bytes) -> int:
         return self._place(ctypes.create_string_buffer(data, len(data) + 2))
 
-    def adapter(self, name: str, guid: str, addresses: list[tuple[str, int]], **fields: int) -> None:
-        """In front of the others; `addresses` are (address, DadState)."""
+    def adapter(self, name: str, addresses: list[tuple[str, int]], **fields: int) -> None:
+        """In front of the others; `addresses` are ("address/length", DadState)."""
         unicast = 0
         for text, dad_state in reversed(addresses):
-            address = ip_address(text)
-            packed = sender(address, 0, family=AF_INET6 if address.version == 6 else AF_INET)
-            entry = NATIVE.IP_ADAPTER_UNICAST_ADDRESS(Next=unicast, DadState=dad_state)
+            own = ip_interface(text)
+            packed = sender(own.ip, 0, family=AF_INET6 if own.version == 6 else AF_INET)
+            length = own.network.prefixlen
+            entry = NATIVE.IP_ADAPTER_UNICAST_ADDRESS(Next=unicast, DadState=dad_state, OnLinkPrefixLength=length)
             entry.Address.lpSockaddr, entry.Address.iSockaddrLength = self._text(packed), len(packed)
             unicast = self._place(entry)
         self.first = self._place(
             NATIVE.IP_ADAPTER_ADDRESSES(
                 Next=self.first,
                 FriendlyName=self._text(name.encode("utf-16-le")),
-                AdapterName=self._text(guid.encode()),
                 FirstUnicastAddress=unicast,
                 **fields,
             )
         )
 
 
-def test_the_table_has_what_ifaddr_lacks() -> None:
+def test_the_table_is_what_the_system_tells() -> None:
     memory = Memory()
+    memory.adapter("Loopback", [("127.0.0.1/8", 4)], IfIndex=1, Ipv6IfIndex=1, IfType=24, OperStatus=1, Mtu=0xFFFFFFFF)
+    memory.adapter("nur v6 ü", [("fd00::1/64", 4)], Ipv6IfIndex=9, IfType=131, OperStatus=2, Flags=0x10)
     memory.adapter(
-        "Loopback", "{L}", [("127.0.0.1", 4)], IfIndex=1, Ipv6IfIndex=1, IfType=24, OperStatus=1, Mtu=0xFFFFFFFF
-    )
-    memory.adapter("nur v6 ü", "{6}", [("fd00::1", 4)], Ipv6IfIndex=9, IfType=131, OperStatus=2, Flags=0x10)
-    memory.adapter(
-        "Ethernet 2", "{E}", [("10.1.0.1", 4), ("10.1.0.2", 3), ("10.1.0.3", 1), ("fe80::1", 2)],
+        "Ethernet 2", [("10.1.0.1/24", 4), ("10.1.0.2/31", 3), ("10.1.0.3/24", 1), ("fe80::1/64", 2)],
         IfIndex=4, IfType=6, OperStatus=1, Mtu=1500,
     )  # fmt: skip
-    memory.adapter("leaving", "{X}", [("10.9.0.1", 4)], IfIndex=5, IfType=6, OperStatus=1)
-    known = {
-        "{L}": [(ip_address("127.0.0.1"), 8)],
-        "{6}": [(ip_address("fd00::1"), 64)],
-        "{E}": [(ip_address(f"10.1.0.{n}"), 24) for n in (1, 2, 3)] + [(ip_address("fe80::1"), 64)],
-        "{coming}": [(ip_address("10.8.0.1"), 24)],
-    }
-    lo, ethernet, only6 = windows_interfaces.merge(windows_interfaces.parse_adapters(memory.first), known)
+    lo, ethernet, only6 = windows_interfaces.parse_adapters(memory.first)
     assert (lo.index, lo.name, lo.mtu) == (1, "Loopback", 0xFFFFFFFF)
     assert lo.flags == {"up", "running", "loopback", "multicast"}
+    assert lo.addresses == (InterfaceAddress("127.0.0.1", 8),)
     assert (only6.index, only6.name) == (9, "nur v6 ü")
     assert only6.flags == {"point-to-point"}
+    assert only6.addresses == (InterfaceAddress("fd00::1", 64),)
     assert (ethernet.index, ethernet.name, ethernet.mtu) == (4, "Ethernet 2", 1500)
     assert ethernet.flags == {"up", "running", "broadcast", "multicast"}
-    # The others are not usable yet (tentative), or never (duplicate).
-    assert [str(entry.address) for entry in ethernet.addresses] == ["10.1.0.1", "10.1.0.2"]
-    assert str(ethernet.addresses[0].broadcast) == "10.1.0.255"
+    # The others are not usable yet (tentative), or never (duplicate); a /31 has no broadcast address (RFC 3021).
+    broadcast = IPv4Address("10.1.0.255")
+    assert ethernet.addresses == (
+        InterfaceAddress("10.1.0.1", 24, broadcast=broadcast),
+        InterfaceAddress("10.1.0.2", 31),
+    )
 
 
 async def test_a_change_is_told_when_the_signal_is_armed_again(autojump_clock: trio.testing.MockClock) -> None:
@@ -104,4 +100,4 @@ async def test_without_the_signal_the_table_can_still_be_read(
 
 
 def test_a_missing_answer_is_no_table() -> None:
-    assert deque(windows_interfaces.parse_adapters(0)) == deque()
+    assert windows_interfaces.parse_adapters(0) == []

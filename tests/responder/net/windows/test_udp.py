@@ -22,7 +22,7 @@ from responder.net.windows.winsock_types import (
     unpack_sockaddr,
 )
 
-from .fake_winsock import WSA_IO_PENDING, WSAEMSGSIZE, WSAEWOULDBLOCK, Arrived, sender
+from .fake_winsock import WSAEMSGSIZE, WSAEWOULDBLOCK, Arrived, sender
 from .windows_host import PEER4, PEER6, Host, pktinfo4, pktinfo6
 
 # Receiving
@@ -114,7 +114,17 @@ def test_a_broken_socket_is_told_after_what_was_received() -> None:
     assert not isinstance(caught.value, SendError)
 
 
-def test_one_way_is_one_path_and_the_table_is_bounded() -> None:
+def test_a_flow_is_told_by_pktinfo_and_not_by_hop_limit_or_padding() -> None:
+    sock, fake = Host().open()
+    for hop_limit, padding in ((7, b"\0\0\0\0"), (7, b"rest"), (8, b"\0\0\0\0")):
+        control = ABI.encode([pktinfo4("10.71.0.1", 3), (IPPROTO_IP, IP_HOPLIMIT, cmsg.pack_int(hop_limit))])
+        fake.arrivals.append(Arrived(b"x", sender(PEER4), control[:-4] + padding))
+    first, second, third = sock.receive(8)
+    assert first.flow is second.flow is third.flow
+    assert [received.read_hop_limit() for received in (first, second, third)] == [7, 7, 8]
+
+
+def test_one_flow_is_one_object_and_the_table_is_bounded() -> None:
     sock, fake = Host().open()
     fake.arrivals.extend(Arrived(b"x", sender(PEER4, port=port)) for port in (1, 2))
     first, second = sock.receive(8)
@@ -240,54 +250,86 @@ def test_hop_limits_are_set_when_they_change_and_set_back() -> None:
     assert host.sockets[0].option(IPPROTO_IP, IP_MULTICAST_TTL) == [255]
 
 
-async def test_a_send_that_waits_is_overlapped() -> None:
+@pytest.fixture
+def writable(monkeypatch: pytest.MonkeyPatch) -> list[trio.Event]:
+    """Stands for the system's answer to "tell me when it is writable": an event for each that waits."""
+    waiting: list[trio.Event] = []
+
+    async def wait_writable(_handle: int) -> None:
+        waiting.append(trio.Event())
+        await waiting[-1].wait()
+
+    monkeypatch.setattr(trio.lowlevel, "wait_writable", wait_writable)
+    return waiting
+
+
+async def test_a_send_without_room_waits_until_the_socket_is_writable(writable: list[trio.Event]) -> None:
     sock, fake = Host().open()
-    fake.answers.extend([WSAEWOULDBLOCK, WSA_IO_PENDING])
+    fake.answers.extend([WSAEWOULDBLOCK, WSAEWOULDBLOCK])
     async with trio.open_nursery() as nursery:
         nursery.start_soon(sock.send_when_ready, batch(1)[0])
-        await trio.testing.wait_all_tasks_blocked()
-        fake.complete(fake.addresses[0], 0, 1)
-    assert [(bool(sent.overlapped), sent.counted) for sent in fake.sent] == [(False, True), (True, False)]
+        for tried in (1, 2):
+            await trio.testing.wait_all_tasks_blocked()
+            assert len(fake.sent) == tried
+            writable[-1].set()
+    assert [sent.payload for sent in fake.sent] == [b"\0"] * 3
+    assert not any(sent.overlapped for sent in fake.sent)
 
 
-async def test_a_send_that_finds_room_by_now_is_not_overlapped() -> None:
+async def test_several_that_wait_take_turns(writable: list[trio.Event]) -> None:
+    sock, fake = Host().open()
+    fake.answers.extend([WSAEWOULDBLOCK] * 3)
+    async with trio.open_nursery() as nursery:
+        for message in batch(3):
+            nursery.start_soon(sock.send_when_ready, message)
+        for turn in range(3):
+            await trio.testing.wait_all_tasks_blocked()
+            assert len(writable) == turn + 1  # trio allows one waiter a direction
+            writable[-1].set()
+    assert {sent.payload for sent in fake.sent[3:]} == {b"\0", b"\1", b"\2"}
+
+
+async def test_a_send_that_finds_room_by_now_does_not_wait() -> None:
     sock, fake = Host().open()
     with trio.testing.assert_checkpoints():
         await sock.send_when_ready(batch(1)[0])
-    assert [bool(sent.overlapped) for sent in fake.sent] == [False]
+    assert len(fake.sent) == 1
 
 
-async def test_an_overlapped_send_may_bring_an_earlier_error_too() -> None:
+async def test_a_send_that_waits_may_be_refused_and_is_then_typed(writable: list[trio.Event]) -> None:
     sock, fake = Host().open()
-    fake.answers.extend([WSAEWOULDBLOCK, 10054, 0])
-    await sock.send_when_ready(batch(1)[0])
-    assert [bool(sent.overlapped) for sent in fake.sent] == [False, True, False]
-
-
-async def test_a_send_that_waits_may_be_refused_and_is_then_typed() -> None:
-    sock, fake = Host().open()
-    for answers in ([10051], [WSAEWOULDBLOCK, 10051]):
-        fake.answers.extend(answers)
-        with pytest.raises(SourceUnavailable):
-            await sock.send_when_ready(batch(1)[0])
-
-
-async def test_closing_ends_a_waiting_send_and_everything_after() -> None:
-    host = Host(handle=-1)
-    sock, fake = host.open()
-    fake.answers.extend([WSAEWOULDBLOCK, WSA_IO_PENDING])
+    fake.answers.append(10051)
+    with pytest.raises(SourceUnavailable):
+        await sock.send_when_ready(batch(1)[0])
+    fake.answers.extend([WSAEWOULDBLOCK, 10051])
 
     async def send() -> None:
-        with pytest.raises(trio.ClosedResourceError):
+        with pytest.raises(SourceUnavailable):
             await sock.send_when_ready(batch(1)[0])
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(send)
         await trio.testing.wait_all_tasks_blocked()
-        sock._operations.close()
-    sock._closed = True
-    assert host.sockets[0].closed == 1
+        writable[-1].set()
+
+
+async def test_closing_ends_a_waiting_send_and_everything_after(writable: list[trio.Event]) -> None:
+    host = Host(handle=-1)
+    sock, fake = host.open()
+    fake.answers.extend([WSAEWOULDBLOCK] * 2)
+
+    async def send(message: Transmit) -> None:
+        with pytest.raises(trio.ClosedResourceError):
+            await sock.send_when_ready(message)
+
+    async with trio.open_nursery() as nursery:
+        for message in batch(2):
+            nursery.start_soon(send, message)
+        await trio.testing.wait_all_tasks_blocked()
+        sock._closed = True  # not by `close`: there is no such handle to tell trio of
+        writable[-1].set()
+    assert len(fake.sent) == 2
     calls: list[Callable[[], object]] = [lambda: sock.receive(1), lambda: sock.send(batch(1))]
     for call in calls:
-        with pytest.raises(SendError, match="closed"):
+        with pytest.raises(NetworkError, match=r"closed|10038"):
             call()
