@@ -61,11 +61,7 @@ class OwnDatagrams:
     def sent(self, port: int, message: Message, now: float) -> None:
         """A datagram has left by `port`; it is remembered if it may come back."""
         payload, route, to_port = message
-        if (
-            port in self.shared
-            and to_port in self.numbers
-            and self._comes_back(route.to, route.interface or route.scope_id)
-        ):
+        if port in self.shared and to_port in self.numbers and self._comes_back(route):
             key = port, route.to, hash(payload)
             self._sent_at.pop(key, None)  # so that it is the youngest
             self._sent_at[key] = now
