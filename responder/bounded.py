@@ -1,4 +1,4 @@
-"""Tables that peers can fill: bounded, the oldest entries going first, so that a flood costs time and not memory."""
+"""Tables that peers can fill: bounded, so that a flood costs time and not memory."""
 
 from __future__ import annotations
 
@@ -29,20 +29,24 @@ class BoundedTable(OrderedDict[Key, Value]):
 class Memory(Generic[Key, Value]):
     """What `make` gives for a key, kept for the hot path: a look-up that finds costs a plain dict's.
 
-    `known` is that dict, always the same one; where a new entry would be more than `limit`, the oldest is forgotten.
-    The order stands beside it, since a dict looks ever longer for its oldest entry once the oldest are deleted.
+    `known` is that dict, always the same one.  It has the entries that were asked for at least twice.  A new entry waits
+    beside it, and is known from the second time on.  Where a table is full its oldest entry goes: a waiting one is
+    forgotten, a known one waits again, and if it is asked for while it waits it is known again.  So a flood of keys that
+    come once drives out nothing that is in use.  Half of `limit` may be known, half may wait.
     """
 
-    __slots__ = ("_limit", "_make", "_order", "known")
+    __slots__ = ("_half", "_make", "_order", "_waiting", "known")
 
     def __init__(self, make: Callable[[Key], Value], limit: int) -> None:
         self.known: dict[Key, Value] = {}
+        # The order stands beside the dict, which looks ever longer for its oldest entry once the oldest are deleted.
         self._order: deque[Key] = deque()
+        self._waiting: BoundedTable[Key, Value] = BoundedTable(limit // 2)
         self._make = make
-        self._limit = limit
+        self._half = limit // 2
 
     def __len__(self) -> int:
-        return len(self.known)
+        return len(self.known) + len(self._waiting)
 
     def find(self, key: Key) -> Value:
         """The value, made where there is none yet.  Raises what `make` raises."""
@@ -51,9 +55,13 @@ class Memory(Generic[Key, Value]):
 
     def missed(self, key: Key) -> Value:
         """The same, for a key that is not in `known`."""
-        value = self._make(key)
-        if len(self.known) >= self._limit:
-            del self.known[self._order.popleft()]
+        value = self._waiting.pop(key, None)
+        if value is None:
+            value = self._waiting[key] = self._make(key)
+            return value
+        if len(self.known) >= self._half:
+            oldest = self._order.popleft()
+            self._waiting[oldest] = self.known.pop(oldest)
         self.known[key] = value
         self._order.append(key)
         return value
@@ -61,3 +69,4 @@ class Memory(Generic[Key, Value]):
     def clear(self) -> None:
         self.known.clear()
         self._order.clear()
+        self._waiting.clear()
