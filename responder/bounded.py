@@ -29,10 +29,10 @@ class BoundedTable(OrderedDict[Key, Value]):
 class Memory(Generic[Key, Value]):
     """What `make` gives for a key, kept for the hot path: a look-up that finds costs a plain dict's.
 
-    `known` is that dict, always the same one.  It has the entries that were asked for at least twice.  A new entry waits
-    beside it, and is known from the second time on.  Where a table is full its oldest entry goes: a waiting one is
-    forgotten, a known one waits again, and if it is asked for while it waits it is known again.  So a flood of keys that
-    come once drives out nothing that is in use.  Half of `limit` may be known, half may wait.
+    `known` is that dict, always the same one.  It has the entries that were asked for at least twice.  A new entry
+    waits beside it, and is known from the second time on.  Where a table is full its oldest entry goes: a waiting one
+    is forgotten, a known one waits again, and if it is asked for while it waits it is known again.  So a flood of keys
+    that come once drives out nothing that is in use.  Half of `limit` may be known, half may wait.
     """
 
     __slots__ = ("_half", "_make", "_order", "_waiting", "known")

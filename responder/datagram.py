@@ -42,6 +42,39 @@ def unscoped(address: IPAddress) -> IPAddress:
     return address
 
 
+class PrefixSet:
+    """Prefixes, to be looked up: a look-up costs one step for each distinct prefix length, however many there are."""
+
+    __slots__ = ("_by_length",)
+
+    def __init__(self, prefixes: Iterable[IPNetwork]) -> None:
+        lengths: dict[tuple[int, int], dict[int, int]] = {}
+        for position, prefix in enumerate(prefixes):
+            shift = prefix.max_prefixlen - prefix.prefixlen
+            numbers = lengths.setdefault((prefix.version, shift), {})
+            numbers.setdefault(int(prefix.network_address) >> shift, position)
+        self._by_length = tuple((version, shift, numbers) for (version, shift), numbers in lengths.items())
+
+    def __contains__(self, address: IPAddress) -> bool:
+        number, its_version = int(address), address.version
+        return any(version == its_version and number >> shift in numbers for version, shift, numbers in self._by_length)
+
+    def first(self, address: IPAddress) -> int | None:
+        """The position, in the order given, of the first prefix that the address is in."""
+        number, its_version = int(address), address.version
+        return min(
+            (
+                numbers[number >> shift]
+                for version, shift, numbers in self._by_length
+                if version == its_version and number >> shift in numbers
+            ),
+            default=None,
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self._by_length)
+
+
 def _to_address(value: IPAddress | str) -> IPAddress:
     return unscoped(ip_address(value))
 
@@ -135,15 +168,32 @@ class Interface:
         """Is it switched on, and has its link (a cable, a radio's association)?"""
         return {"up", "running"} <= self.flags
 
+    # What peers are looked up in: made once for an interface, so that none of its addresses is walked for a peer.
+
+    @functools.cached_property
+    def _own(self) -> frozenset[IPAddress]:
+        return frozenset(own.address for own in self.addresses)
+
+    @functools.cached_property
+    def _prefixes(self) -> PrefixSet:
+        return PrefixSet(own.network for own in self.addresses)
+
+    @functools.cached_property
+    def _first_of(self) -> dict[tuple[int, bool | None], IPAddress]:
+        """The first address of each IP version and scope (link-local or not), and of each version (None)."""
+        first: dict[tuple[int, bool | None], IPAddress] = {}
+        for address in (own.address for own in self.addresses):
+            first.setdefault((address.version, address.is_link_local), address)
+            first.setdefault((address.version, None), address)
+        return first
+
     def has(self, address: IPAddress) -> bool:
         """Is it one of this interface's own addresses?"""
-        return any(own.address == address for own in self.addresses)
+        return address in self._own
 
     def on_link(self, address: IPAddress) -> bool:
         """Is it link-local, or inside a prefix of this interface?"""
-        return address.is_link_local or any(
-            own.address.version == address.version and address in own.network for own in self.addresses
-        )
+        return address in self._prefixes or address.is_link_local
 
     def source_for(self, address: IPAddress) -> IPAddress | None:
         """This interface's own address to speak to `address` from, or None where it has none of that family.
@@ -151,15 +201,12 @@ class Interface:
         In this order (RFC 6724 rules 2 and 8, cut down to one interface): one whose prefix holds `address`; one of
         the same scope, link-local or not; the first.
         """
-        own = [entry for entry in self.addresses if entry.address.version == address.version]
-        for entry in own:
-            if address in entry.network and not address.is_multicast:
-                return entry.address
+        position = None if address.is_multicast else self._prefixes.first(address)
+        if position is not None:
+            return self.addresses[position].address
         link_local = address.is_link_local or is_link_scope_group(address)
-        for entry in own:
-            if entry.address.is_link_local == link_local:
-                return entry.address
-        return own[0].address if own else None
+        first = self._first_of
+        return first.get((address.version, link_local)) or first.get((address.version, None))
 
 
 def is_link_scope_group(address: IPAddress) -> bool:

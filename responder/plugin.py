@@ -123,7 +123,8 @@ class Service:
 
     The rest are defaults of instance keys, which an operator may set otherwise:
 
-    on_link            answer only peers on the arrival interface's own link, as link-scoped protocols do (VU#550620)
+    on_link            answer only peers on the arrival interface's own link, as link-scoped protocols do (VU#550620); a
+                       protocol that also demands a hop limit of 255 looks at `Datagram.hop_limit`
     rate               answers a second to a source prefix (/24, /56), with a burst of as many; None or 0: no bound
     amplification      bytes out to a source prefix for each byte in; None or 0: no bound
     max_answer         bytes of one answer; a longer one is dropped and counted

@@ -29,7 +29,7 @@ from typing import Any, Protocol
 import attrs
 import trio
 
-from ..dispatch.access import PrefixSet
+from ..datagram import PrefixSet
 from ..dispatch.observers import Observation, Observers
 from ..dispatch.outcomes import NOBODY
 from ..errors import NetworkError, ResponderError

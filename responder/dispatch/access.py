@@ -7,38 +7,16 @@ is not what a datagram costs.  This file refuses to count, log or send.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from ipaddress import IPv6Address
 
 import attrs
 
 from ..config.instance import Instance
-from ..datagram import Interface, IPAddress, IPNetwork, Via, group_and_source, unscoped
+from ..datagram import Interface, IPAddress, PrefixSet, Via, group_and_source, unscoped
 from ..plugin import Service
 from . import outcomes
-
-
-class PrefixSet:
-    """A set of prefixes: a look-up costs one step for each distinct prefix length, however many there are."""
-
-    __slots__ = ("_by_length",)
-
-    def __init__(self, prefixes: Iterable[IPNetwork]) -> None:
-        lengths: dict[tuple[int, int], set[int]] = {}
-        for prefix in prefixes:
-            shift = prefix.max_prefixlen - prefix.prefixlen
-            lengths.setdefault((prefix.version, shift), set()).add(int(prefix.network_address) >> shift)
-        self._by_length = tuple((version, shift, frozenset(values)) for (version, shift), values in lengths.items())
-
-    def __contains__(self, address: IPAddress) -> bool:
-        number = int(address)
-        return any(
-            version == address.version and number >> shift in values for version, shift, values in self._by_length
-        )
-
-    def __bool__(self) -> bool:
-        return bool(self._by_length)
+from .addressing import stays_on_link
 
 
 def interface_matches(name: str, patterns: tuple[str, ...]) -> bool:
@@ -117,12 +95,25 @@ class Access:
                     return outcomes.GROUP
             elif not self._listens(destination, interface):
                 return outcomes.LISTEN
-            # What comes in by the loopback interface is this host's own, whatever address it speaks from.
-            if self.on_link and not ("loopback" in interface.flags or interface.on_link(peer)):
+            if self.on_link and not _is_on_link(peer, destination, interface):
                 return outcomes.OFF_LINK
         if peer in self.deny or (self.allow and peer not in self.allow):
             return outcomes.DENIED
         return None
+
+
+def _is_on_link(peer: IPAddress, destination: IPAddress, interface: Interface) -> bool:
+    """Is the sender of a datagram on the arrival interface's own link?  The one place of the rule for `on_link`.
+
+    - What was sent to an address that no router passes on comes from the link, whatever its source says: several
+      subnets may share one link (RFC 6762 section 11).
+    - What comes in by the loopback interface is this host's own, whatever address it speaks from.
+    - Otherwise the source must be link-local, or in a prefix of the interface.
+
+    A hop limit of 255 proves the same (RFC 5082), but only of what was sent with it: a protocol that demands that of
+    its senders looks at `Datagram.hop_limit` itself.
+    """
+    return stays_on_link(destination) or "loopback" in interface.flags or interface.on_link(peer)
 
 
 def _scope(address: IPAddress) -> str | None:

@@ -7,8 +7,9 @@ means nothing without it:
 
 - either end is link-local (RFC 4291 section 2.5.6, RFC 3927): the same address may be on every link;
 - the request was a broadcast, so its peer is on the link;
-- the request went to a group and its peer is on the link.  One that came through a multicast router is answered by
-  the way that routing knows.
+- the request went to a group and its peer is on the link, since the group's datagrams stay there or since the peer is
+  in one of the interface's prefixes.  One that came through a multicast router is answered by the way that routing
+  knows.
 
 A group or a broadcast address can't be a source (RFC 1122 section 3.2.1.3, RFC 4291 section 2.7).  The reply to those
 speaks from an address of the arrival interface itself, so that the peer can reach what it heard from: the one that the
@@ -20,9 +21,9 @@ This file refuses to decide whether a reply may be sent; that is `responder.disp
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 
-from ..datagram import Interface, IPAddress, Peer, Via
+from ..datagram import Interface, IPAddress, Peer, Via, is_link_scope_group
 from ..net.types import Flow, Route
 
 LIMITED_BROADCAST = IPv4Address("255.255.255.255")
@@ -45,6 +46,18 @@ def is_broadcast(address: IPAddress, interface: Interface) -> bool:
     return address == LIMITED_BROADCAST or any(own.broadcast == address for own in interface.addresses)
 
 
+_LOCAL_CONTROL = IPv4Network("224.0.0.0/24")
+
+
+def stays_on_link(destination: IPAddress) -> bool:
+    """Does no router pass on what is sent to this address, so that its sender is on the link?
+
+    So it is with IPv4's Local Network Control Block (RFC 5771 section 4) and limited broadcast (RFC 1812 section
+    5.3.5.1), and with IPv6's groups of link-local scope or less (RFC 4291 section 2.7).
+    """
+    return is_link_scope_group(destination) or destination in _LOCAL_CONTROL or destination == LIMITED_BROADCAST
+
+
 def reply_route(flow: Flow, interface: Interface, via: Via, hop_limit: int | None = None) -> Route:
     """The way back to the peer of `path`, which arrived on `interface`."""
     if flow.destination is None:
@@ -54,7 +67,7 @@ def reply_route(flow: Flow, interface: Interface, via: Via, hop_limit: int | Non
         pinned = flow.peer.is_link_local or flow.destination.is_link_local
     else:
         source = own_address(interface, flow.peer, flow.local)
-        pinned = via is Via.BROADCAST or interface.on_link(flow.peer)
+        pinned = via is Via.BROADCAST or stays_on_link(flow.destination) or interface.on_link(flow.peer)
     # The scope in the name must agree with the interface given beside it (EINVAL otherwise).
     scope_id = interface.index if _is_scoped(flow.peer) else 0
     return Route(flow.peer, scope_id, source, interface.index if pinned else 0, hop_limit)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -177,6 +178,41 @@ def test_off_link_unicast_is_met_with_silence_and_trace_says_why(
                     sock.recv(100)
         shown = command(tmp_path, "status").stdout
         assert "off-link 2" in shown
+    assert child.status == 0
+
+
+def test_a_link_scope_group_is_on_link_whatever_the_source(hosts: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+    """RFC 6762 section 11: several subnets may share one link.  The answer leaves by that link."""
+    host, outside = hosts
+    source, group = "198.51.100.7", "224.0.0.251"
+    outside.ip("addr add 2001:db8::7/128 dev link1 nodad")
+    # IPv4's way back leads elsewhere: the routing table would choose it.  Linux lets IPv6 routes choose in any case
+    # where a source is given (ip6_route_output_flags).
+    host.ip(
+        "addr add fe80::1/64 dev link1 nodad",
+        "link add elsewhere type veth peer name far",
+        "link set elsewhere up",
+        "link set far up",
+        f"route add {VICTIM}.0/24 dev elsewhere",
+        "route add 2001:db8::/64 dev link1",
+    )
+    config = tmp_path / "config.toml"
+    config.write_text(f'{HEAD}\n[plugins.echo]\nport = 7007\non_link = true\ngroups = ["{group}", "ff02::fb"]\n')
+    with daemon(host, config, folder=tmp_path) as child:
+        for address, to in ((source, group), ("2001:db8::7", "ff02::fb")):
+            family = socket.AF_INET6 if ":" in to else socket.AF_INET
+            with outside.socket(family, socket.SOCK_DGRAM) as sock:
+                sock.settimeout(BOUND)
+                sock.bind((address, 0))
+                index = outside.ifindex("link1")
+                if family == socket.AF_INET:
+                    mreqn = bytes(8) + index.to_bytes(4, sys.byteorder)
+                    sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, mreqn)
+                    sock.sendto(b"from another subnet", (to, 7007))
+                else:
+                    sock.sendto(b"from another subnet", (to, 7007, 0, index))
+                assert sock.recv(100) == b"from another subnet"
+        assert outcomes(status(tmp_path), "echo") == {"answered": 2}
     assert child.status == 0
 
 

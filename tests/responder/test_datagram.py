@@ -4,9 +4,11 @@ from ipaddress import ip_address, ip_network
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from responder import Datagram, Interface, InterfaceAddress, Peer, Reply, Via
-from responder.datagram import SourceGroup, group_and_source, to_group
+from responder.datagram import IPAddress, IPNetwork, PrefixSet, SourceGroup, group_and_source, to_group
 from tests.fakes import LAN, FakeReceived, flow
 
 
@@ -59,6 +61,30 @@ def test_via_is_text_too() -> None:
     assert request().via is Via.UNICAST
     with pytest.raises(ValueError, match="anycast"):
         request(via="anycast")
+
+
+class TestPrefixSet:
+    @given(st.lists(st.ip_addresses().map(lambda a: ip_network((a, 12), strict=False))), st.ip_addresses())
+    def test_it_says_what_the_prefixes_say(self, prefixes: list[IPNetwork], address: IPAddress) -> None:
+        holding = [
+            position
+            for position, prefix in enumerate(prefixes)
+            if address.version == prefix.version and address in prefix
+        ]
+        assert (address in PrefixSet(prefixes)) is bool(holding)
+        assert PrefixSet(prefixes).first(address) == min(holding, default=None)
+
+    def test_the_first_of_several_that_hold_an_address(self) -> None:
+        prefixes = PrefixSet(map(ip_network, ["10.0.0.0/8", "10.1.0.0/16", "10.0.0.0/8"]))
+        assert prefixes.first(ip_address("10.1.2.3")) == 0
+        assert PrefixSet(map(ip_network, ["10.1.0.0/16", "10.0.0.0/8"])).first(ip_address("10.1.2.3")) == 0
+
+    def test_it_keeps_the_families_apart(self) -> None:
+        everything = PrefixSet([ip_network("0.0.0.0/0")])
+        assert ip_address("192.0.2.1") in everything
+        assert ip_address("::1") not in everything
+        assert not PrefixSet([])
+        assert everything
 
 
 class TestInterface:

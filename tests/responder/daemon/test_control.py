@@ -30,9 +30,8 @@ from responder.daemon.control import (
     ask,
     serve_control,
 )
-from responder.datagram import Peer, Via
+from responder.datagram import Peer, PrefixSet, Via
 from responder.dispatch import outcomes
-from responder.dispatch.access import PrefixSet
 from responder.dispatch.observers import Observation, Observers
 from responder.dispatch.outcomes import NOBODY
 from responder.errors import NetworkError, ResponderError

@@ -167,7 +167,7 @@ class TestBounds:
             sources = [FakeReceived(b"x", flow(str(ip_address(0x0A470100 + n)))) for n in range(MAX_FLOWS + 500)]
             for start in range(0, len(sources), 500):
                 await it.deliver(*sources[start : start + 500])
-            assert len(next(iter(it.server.ports.serving.values())).port.decisions) == MAX_FLOWS
+            assert len(next(iter(it.server.ports.serving.values())).port.decisions) <= MAX_FLOWS
             assert it.count(outcomes.ANSWERED) == len(sources)
 
     async def test_a_blocking_service_runs_in_threads(self) -> None:
