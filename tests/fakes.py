@@ -64,19 +64,7 @@ def flow(
     )
 
 
-class _Received(Received):
-    __slots__ = ("told",)
-
-    told: tuple[int | None, float | None]
-
-    def read_hop_limit(self) -> int | None:
-        return self.told[0]
-
-    def read_timestamp(self) -> float | None:
-        return self.told[1]
-
-
-def FakeReceived(  # noqa: N802 - reads as the class of what it makes, whose constructor is a Datagram's
+def FakeReceived(  # noqa: N802 - reads as the class of what it makes
     payload: bytes,
     flow: Flow,
     port: int = 40000,
@@ -84,9 +72,7 @@ def FakeReceived(  # noqa: N802 - reads as the class of what it makes, whose con
     hop_limit: int | None = 64,
     timestamp: float | None = None,
 ) -> Received:
-    received = _Received.of(payload, flow, port, truncated=truncated)
-    received.told = hop_limit, timestamp
-    return received
+    return Received(payload, flow, port, truncated, hop_limit, timestamp)
 
 
 @attrs.define(eq=False)

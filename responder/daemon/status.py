@@ -22,8 +22,8 @@ import trio
 
 from ..bounded import BoundedTable
 from ..datagram import IPAddress
+from ..dispatch.binding import Binding
 from ..dispatch.failures import described, plugin_failure
-from ..dispatch.flow import Binding
 from ..errors import PluginError
 from ..log import Repeated, get_logger
 from ..net.memberships import claimed

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable
 from functools import partial
 from time import perf_counter
+from typing import Literal
 
 import attrs
 import trio
@@ -17,13 +18,13 @@ import trio
 from ..datagram import Interface, Peer, Reply, Via
 from ..errors import PeerError, PluginError
 from ..log import Repeated, get_logger
-from ..net.interface_table import InterfaceTable
 from ..net.types import Message, Received, Transmit
 from . import outcomes
 from .addressing import needs_interface, route_to
+from .binding import Binding, SendingPort
 from .failures import described
-from .flow import Binding, Candidate, Decision, SendingPort
-from .observers import Observation, Observers
+from .flow import Candidate, Decision, Environment
+from .observers import Observation
 from .sender import Outgoing
 
 _log = get_logger(__name__)
@@ -34,13 +35,12 @@ class Answers:
     """Those of one port."""
 
     port: SendingPort
-    table: InterfaceTable
-    observers: Observers
+    environment: Environment
     repeated: Repeated = attrs.field(factory=Repeated, init=False)
 
     def settle(self, decision: Decision, received: Received, candidate: Candidate, answer: object) -> list[Outgoing]:
         """What an answer that is there sends by this port.  Raises PluginError or ValueError for what is none."""
-        if type(answer) is bytes and len(answer) <= candidate.plain and not self.observers.present:
+        if type(answer) is bytes and len(answer) <= candidate.plain_limit and not self.environment.observers.present:
             candidate.counts[outcomes.ANSWERED] += 1
             return [Outgoing((answer, candidate.route, received.peer_port), candidate.counts)]
         if answer is None:
@@ -58,7 +58,7 @@ class Answers:
         for port, message in messages:
             outcome = _bound_broken(decision, candidate, message) or outcomes.ANSWERED
             candidate.counts[outcome] += 1
-            if self.observers:
+            if self.environment.observers:
                 told = partial(self._tell_not_sent, decision, received, candidate, message.message)
                 message = attrs.evolve(message, on_lost=told)  # noqa: PLW2901 - the same, and what becomes of it
             if outcome != outcomes.ANSWERED:
@@ -71,7 +71,7 @@ class Answers:
                 port.sender.nursery.start_soon(port.sender.flush, [message])
         if not messages:
             candidate.counts[outcomes.SILENT] += 1
-        if self.observers and (mine or others or not messages):
+        if self.environment.observers and (mine or others or not messages):
             outcome = outcomes.ANSWERED if messages else outcomes.SILENT
             answers = tuple(Transmit(*each.message) for each in (*mine, *others))
             self.tell(decision, received, str(candidate.binding), outcome, answers=answers)
@@ -113,7 +113,7 @@ class Answers:
     def usable_interface(self, binding: Binding, which: Interface | int | str) -> Interface:
         """An interface by index or name, as it is now.  Raises ValueError where the instance may not use it."""
         index = which.index if isinstance(which, Interface) else which
-        interface = self.table.get(index) if isinstance(index, int) else self.table.named(index)
+        interface = self.environment.table.get(index) if isinstance(index, int) else self.environment.table.named(index)
         if interface is None:
             raise ValueError(f"{binding}: there is no interface {index!r}")
         if not binding.access.serves(interface):
@@ -128,20 +128,20 @@ class Answers:
     def refuse(self, decision: Decision, received: Received, outcome: str) -> None:
         """Nobody takes it, by the rule that the outcome names."""
         decision.counts[outcome] += 1
-        if self.observers:
+        if self.environment.observers:
             self.tell(decision, received, decision.owner, outcome)
 
     def lose(self, decision: Decision, received: Received, candidate: Candidate, outcome: str) -> None:
         """Its candidate does not answer, by the rule that the outcome names."""
         candidate.counts[outcome] += 1
-        if self.observers:
+        if self.environment.observers:
             self.tell(decision, received, str(candidate.binding), outcome)
 
     def fail(self, decision: Decision, received: Received, candidate: Candidate, error: BaseException) -> None:
         """A handler raised, or answered what is no answer: this datagram is lost, and nothing else."""
         outcome = outcomes.MALFORMED if isinstance(error, PeerError) else outcomes.CRASHED
         candidate.counts[outcome] += 1
-        if self.observers:
+        if self.environment.observers:
             self.tell(decision, received, str(candidate.binding), outcome, described(error))
         if outcome == outcomes.MALFORMED:
             return
@@ -158,23 +158,49 @@ class Answers:
         reason: str = "",
         answers: tuple[Transmit, ...] = (),
     ) -> None:
-        flow = decision.flow
-        self.observers.tell(
-            Observation(
-                time=time.time(),
+        self.environment.observers.tell(
+            observation(
+                decision,
+                received.peer_port,
                 transport="udp",
                 port=self.port.number,
-                peer=Peer(flow.peer, received.peer_port, flow.scope_id),
-                destination=flow.destination,
-                interface=decision.interface.name,
-                via=decision.via,
                 instance=instance,
                 outcome=outcome,
-                reason=reason or outcomes.REASONS.get(outcome, ""),
+                reason=reason,
                 request=received.payload,
                 answers=answers,
             )
         )
+
+
+def observation(
+    decision: Decision,
+    peer_port: int,
+    *,
+    transport: Literal["udp", "tcp"],
+    port: int,
+    instance: str,
+    outcome: str,
+    reason: str = "",
+    request: bytes = b"",
+    answers: tuple[Transmit, ...] = (),
+) -> Observation:
+    """What observers are told of a datagram, or of a connection, of that flow."""
+    flow = decision.flow
+    return Observation(
+        time=time.time(),
+        transport=transport,
+        port=port,
+        peer=Peer(flow.peer, peer_port, flow.scope_id),
+        destination=flow.destination,
+        interface=decision.interface.name,
+        via=decision.via,
+        instance=instance,
+        outcome=outcome,
+        reason=reason or outcomes.REASONS.get(outcome, ""),
+        request=request,
+        answers=answers,
+    )
 
 
 def _drawn(candidate: Candidate, answer: Iterable[object]) -> tuple[object, ...]:

@@ -17,11 +17,11 @@ from contextlib import asynccontextmanager
 import attrs
 import trio
 
-from ..datagram import Interface, Via
-from ..net.types import DatagramSocket, Flow, Platform, Received, Route, Transmit
+from ..net.types import DatagramSocket, Received, Route, Transmit
 from . import outcomes
 from .addressing import reply_route
-from .flow import Binding
+from .binding import Binding
+from .flow import Candidate
 from .outcomes import Counts
 
 BURST = 16
@@ -96,19 +96,13 @@ class OpenConversation:
 
 
 @asynccontextmanager
-async def open_conversation(
-    platform: Platform,
-    flow: Flow,
-    interface: Interface,
-    via: Via,
-    peer_port: int,
-    counts: Counts,
-    binding: Binding | None = None,
-    prefix: int = 0,
-) -> AsyncIterator[OpenConversation]:
-    """`binding` and `prefix` are as in `OpenConversation`.  Raises BindError where no socket can be had."""
-    socket = platform.open_udp(0)
+async def open_conversation(candidate: Candidate, peer_port: int) -> AsyncIterator[OpenConversation]:
+    """With the peer of the candidate's flow, at that port.  Raises BindError where no socket can be had."""
+    flow, interface, via = candidate.flow, candidate.interface, candidate.via
+    socket = candidate.platform.open_udp(0)
     try:
-        yield OpenConversation(socket, reply_route(flow, interface, via), peer_port, counts, binding, prefix)
+        yield OpenConversation(
+            socket, reply_route(flow, interface, via), peer_port, candidate.counts, candidate.binding, candidate.prefix
+        )
     finally:
         socket.close()

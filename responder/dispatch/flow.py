@@ -1,155 +1,93 @@
-"""What holds for all datagrams of one flow: who may take them, how replies go, and what is counted where.
+"""What is decided once for all datagrams of one flow: who may take them, how replies go, where each is counted.
 
-A `Flow` (peer address, destination, interface) is worked out once into a `Decision`, which dispatch keeps in a bounded
-table; that is why a datagram costs a look-up, however many interfaces, addresses and prefixes there are.  What depends
-on the interface table or the policy is decided here, so a change of either empties dispatch's table.
+`responder.dispatch.port` keeps a `Decision` for each flow in a bounded table.  That is why a datagram costs a look-up,
+however many interfaces, addresses and prefixes there are.  A decision rests on the interface table and on the bindings,
+so a change of either empties that table.
 
-This file refuses to look at payloads and ports: they differ from datagram to datagram.
+Payloads and source ports differ from datagram to datagram: this file does not look at them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable, Set
 
 import attrs
-import trio
 
 from ..datagram import Datagram, Interface, IPAddress, Via
-from ..log import Repeated, get_logger
 from ..net.interface_table import InterfaceTable
-from ..net.types import Flow, Origin, Route
-from ..plugin import Handler, Service
+from ..net.types import Flow, Platform, Route
 from . import outcomes
-from .access import Access, refused_source
+from .access import refused_source
 from .addressing import classify, reply_route
-from .budget import Budget, source_prefix
-from .outcomes import BOUNDS, Counters, Counts, Histogram
-from .sender import Sender
-
-MAX_THREADS = 8
-"""Threads of one blocking service at a time."""
-
-HOLD_LIMIT = 0.1
-"""Seconds that a `respond` may take before it is named as one that holds the loop up."""
-
-_log = get_logger(__name__)
+from .binding import Binding
+from .budget import source_prefix
+from .observers import Observers
+from .outcomes import Counters, Counts
 
 
-class SendingPort(Protocol):
-    """A port as an answer sees it that leaves by another one than it came in."""
+@attrs.frozen(eq=False)
+class Environment:
+    """What all ports of a server share.
 
-    @property
-    def number(self) -> int: ...
-    @property
-    def sender(self) -> Sender: ...
-
-
-class Runtime(Protocol):
-    """An instance as dispatch sees it: its bounds, its handler of the moment, and its other ports."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def handler(self) -> Handler: ...
-    @property
-    def max_pending(self) -> int: ...
-    @property
-    def answer_timeout(self) -> float: ...
-    @property
-    def max_connections(self) -> int: ...
-
-    def port_of(self, service: str, to: IPAddress) -> SendingPort | None:
-        """The port to send by from that service to that address; None: there is none."""
-
-
-@attrs.define(eq=False)
-class Binding:
-    """One service of one instance, with its work in flight and what it has been measured to take.
-
-    pending      async answers in flight
-    connections  TCP connections in flight
-    slowest      seconds that the slowest `respond` held the loop
-    notable      one that takes longer is the slowest so far, or not in the first bucket of `latency`
-    budget       None where neither `rate` nor `amplification` is set
-    latency      how long `respond` took, each time; None where nobody wants to know
+    own_numbers  the numbers of all its ports, as they are now
+    on_stale     called where something shows that the interface table is old
     """
 
-    runtime: Runtime
-    service: Service
-    access: Access
-    pending: int = attrs.field(default=0, init=False)
-    connections: int = attrs.field(default=0, init=False)
-    slowest: float = attrs.field(default=0.0, init=False)
-    notable: float = attrs.field(default=0.0, init=False)
-    repeated: Repeated = attrs.field(factory=Repeated, init=False)
-    budget: Budget | None = attrs.field(init=False)
-    latency: Histogram | None = None
-    threads: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(MAX_THREADS), init=False)
-
-    def __attrs_post_init__(self) -> None:
-        rate, amplification = self.service.rate or None, self.service.amplification or None
-        self.budget = Budget(rate, amplification) if rate or amplification else None
-
-    def __str__(self) -> str:
-        return self.runtime.name
-
-    def note(self, took: float) -> None:
-        """A `respond` took so many seconds."""
-        self.note_step(took)
-        if self.latency is not None:
-            self.latency.observe(took)
-
-    def note_short(self, count: int, took: float) -> None:
-        """So many took so many seconds together, and none of them more than `notable`."""
-        if self.latency is not None:
-            self.latency.observe_short(count, took)
-
-    def note_step(self, took: float) -> None:
-        """A step of it did; named where it held everything else up."""
-        if took > self.slowest:
-            self.slowest = took
-            self.notable = min(took, BOUNDS[0])
-        if took >= HOLD_LIMIT:
-            self._name_holding(took)
-
-    def _name_holding(self, took: float) -> None:
-        held_back = self.repeated.due("held")
-        if held_back is not None:
-            seconds = round(took, 3)
-            _log.warning("respond held the loop up", plugin=str(self), seconds=seconds, held_back=held_back)
+    platform: Platform
+    table: InterfaceTable
+    counters: Counters
+    observers: Observers
+    own_numbers: Set[int]
+    on_stale: Callable[[], None]
 
 
 @attrs.define(eq=False)
 class Candidate:
-    """A binding that may take the datagrams of a decision, with what its replies need.
+    """A binding that may take the datagrams of a flow, with what its requests and replies have in common.
 
-    respond  the handler's
-    origin   where the fields of its requests come from; whoever keeps the decision sets it
-    plain    answers up to so many bytes need no look at the bounds; -1: all do
+    flow, destination, interface, service, port, via   what its requests show (`responder.dispatch.request`)
+    platform     opens the socket of a conversation
+    prefix       the peer's network, as `responder.dispatch.budget` knows it
+    route        how replies go
+    counts       where its outcomes are counted
+    plain_limit  an answer of up to so many bytes breaks no bound; -1: each answer must be checked
+    respond      the handler's method
     """
 
     binding: Binding
+    flow: Flow
+    destination: IPAddress
+    interface: Interface
+    service: str
+    port: int
+    via: Via
+    platform: Platform
+    prefix: int
     route: Route
     counts: Counts
-    plain: int
-    respond: Callable[[Datagram], object] = attrs.field(init=False)
-    origin: Origin = attrs.field(init=False)
+    plain_limit: int
+    respond: Callable[[Datagram], object]
 
-    def __attrs_post_init__(self) -> None:
-        self.respond = self.binding.runtime.handler.respond
+    def count(self, asked: int, answered: int, took: float) -> None:
+        """Count datagrams of the usual case.
+
+        `asked` of them took `took` seconds together, none long enough to be told apart; `answered` got a plain answer.
+        """
+        self.binding.note_short(asked, took)
+        self.counts[outcomes.ANSWERED] += answered
 
 
 @attrs.frozen(eq=False)
 class Decision:
     """What holds for every datagram of a flow.
 
-    candidates    those that may be asked, in config order
-    refusal   where there are none: the outcome to count, by the rule of `owner`
-    owner     the instance that what nobody takes is counted for; "-" where several share the port
-    from_own  the peer's address is one of this host's
-    prefix    the peer's, as `responder.dispatch.budget` has it
-    plain     the only candidate, where its requests need no more than an answer: no thread, no budget; else None
+    candidates  those that may be asked, in config order
+    refusal     the outcome to count where there are none
+    owner       the instance that refused datagrams are counted for; "-" where several share the port
+    counts      of the owner
+    suspects    source ports that make a datagram one to look at: 0, and our own where the peer's address is this host's
+    prefix      the peer's network, as `responder.dispatch.budget` knows it
+    usual       the only candidate, where asking it takes no more than a call: no thread, no budget; else None
     """
 
     flow: Flow
@@ -159,43 +97,56 @@ class Decision:
     refusal: str
     owner: str
     counts: Counts
-    from_own: bool
+    suspects: Set[int]
     prefix: int
-    plain: Candidate | None = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        only = self.candidates[0] if len(self.candidates) == 1 else None
-        is_plain = only is not None and only.plain >= 0 and not only.binding.service.blocking
-        object.__setattr__(self, "plain", only if is_plain else None)
+    usual: Candidate | None
 
 
-def decide(
-    flow: Flow, table: InterfaceTable, bindings: Iterable[Binding], counters: Counters, on_stale: Callable[[], None]
-) -> Decision:
-    """Decide about a flow: who may take what comes by it.  `on_stale` is called for an interface that the table
-    lacks."""
+NO_PORT: frozenset[int] = frozenset({0})
+
+
+def decide(flow: Flow, port: int, bindings: Iterable[Binding], environment: Environment) -> Decision:
+    """Decide about a flow to `port`, on which `bindings` answer."""
+    table, counters = environment.table, environment.counters
     interface = table.get(flow.interface)
     if interface is None:
         interface = Interface(flow.interface, f"#{flow.interface}" if flow.interface else "unknown")
         if flow.interface:
-            on_stale()
+            environment.on_stale()
     via = classify(flow, interface)
+    prefix = source_prefix(flow.peer)
     candidates: list[Candidate] = []
     refusals: list[str] = []
     if refused_source(flow.peer, flow.destination) or table.is_broadcast(flow.peer):
         refusals.append(outcomes.BAD_SOURCE)
     else:
+        destination = type(flow.peer)(0) if flow.destination is None else flow.destination
         for binding in bindings:
             reason = binding.access.refusal(flow.peer, flow.destination, interface, via)
-            if reason is None:
-                route = reply_route(flow, interface, via, binding.service.hop_limit)
-                plain = binding.service.max_answer if binding.budget is None else -1
-                counts = counters.counts(str(binding), interface.name)
-                candidates.append(Candidate(binding, route, counts, plain))
-            else:
+            if reason is not None:
                 refusals.append(reason)
-    names = {str(binding) for binding in bindings}
-    owner = names.pop() if len(names) == 1 else outcomes.NOBODY
+                continue
+            service = binding.service
+            candidates.append(
+                Candidate(
+                    binding,
+                    flow,
+                    destination,
+                    interface,
+                    service.name,
+                    port,
+                    via,
+                    environment.platform,
+                    prefix,
+                    reply_route(flow, interface, via, service.hop_limit),
+                    counters.counts(str(binding), interface.name),
+                    service.max_answer if binding.budget is None else -1,
+                    binding.runtime.handler.respond,
+                )
+            )
+    only = candidates[0] if len(candidates) == 1 else None
+    is_usual = only is not None and only.plain_limit >= 0 and not only.binding.service.blocking
+    owner = owner_of(bindings)
     return Decision(
         flow,
         interface,
@@ -205,6 +156,13 @@ def decide(
         refusals[0] if refusals and not candidates else "",
         owner,
         counters.counts(owner, interface.name),
-        table.is_own(flow.peer, flow.interface),
-        source_prefix(flow.peer),
+        NO_PORT | environment.own_numbers if table.is_own(flow.peer, flow.interface) else NO_PORT,
+        prefix,
+        only if is_usual else None,
     )
+
+
+def owner_of(bindings: Iterable[Binding]) -> str:
+    """The instance that refused datagrams are counted for."""
+    names = {str(binding) for binding in bindings}
+    return names.pop() if len(names) == 1 else outcomes.NOBODY

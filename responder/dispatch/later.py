@@ -23,8 +23,9 @@ from ..net.types import Message, Received
 from ..plugin import PASS
 from . import outcomes
 from .answers import Answers
+from .binding import Binding
 from .failures import plugin_failure
-from .flow import Binding, Candidate, Decision
+from .flow import Candidate, Decision
 from .outcomes import Counts
 from .pool import Pool, Worker
 from .sender import Outgoing, Sender
@@ -92,7 +93,7 @@ class Later:
         watched: list[Outgoing] = []
         ended: list[Binding] = []
         rest: Coroutine[Any, Any, None] | None = None
-        observers = self.answers.observers
+        observers = self.answers.environment.observers
         now = perf_counter()
         turn_ends = now + TURN
         while jobs and now < turn_ends:
@@ -118,7 +119,12 @@ class Later:
                 binding.note_step(now - began)
             if rest is not None:
                 break
-            if type(result) is bytes and len(result) <= candidate.plain and not observers.present and worker.is_sound():
+            if (
+                type(result) is bytes
+                and len(result) <= candidate.plain_limit
+                and not observers.present
+                and worker.is_sound()
+            ):
                 # What `settle` does, for the usual case.
                 candidate.counts[outcomes.ANSWERED] += 1
                 messages.append((result, candidate.route, received.peer_port))

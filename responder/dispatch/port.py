@@ -1,43 +1,41 @@
-"""The hot flow: socket -> policy -> plugin -> socket, for one port.
+"""One port's loop: socket -> decision -> handler -> socket.
 
 One task a socket waits until datagrams are there, takes a bounded burst of them, asks the handlers, and sends what they
-answered at once in one batch.  Only what can't be done at once becomes a task of its own: an async answer, a retry of a
-send that the system refused for the moment.
+answered at once in one batch.  What can't be done at once becomes a task of its own: an answer that waits, and a send
+that the system refused for the moment.
 
-What is the same for all datagrams of a flow (peer address, destination, interface) is worked out once and kept
-in a bounded table as a `Decision`: who may take them, or why nobody may, the source address and route of replies, and
-the counters.  A change of the interface table empties it.  So a datagram costs a look-up, however many interfaces,
-addresses and prefixes there are.
+Almost every datagram is *usual*: its flow is known, one instance may take it, no bound has to be checked, and the
+answer is bytes.  Where the platform has compiled code it does just that case, by calling the same methods for all else
+(`responder.net.types.AnsweringSocket`); the rules stand here.
 
-This file refuses to open sockets, to know platforms, and to restart anything.
+This file opens no sockets, knows no platform, and restarts nothing.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from math import inf
 from time import perf_counter
 from types import CoroutineType
-from typing import Any, Final
+from typing import Any, ClassVar
 
 import attrs
 import trio
 
 from ..bounded import Memory
-from ..datagram import Datagram
+from ..datagram import Datagram, Peer
 from ..log import Repeated, get_logger
-from ..net.interface_table import InterfaceTable
-from ..net.types import DatagramSocket, Flow, Message, Platform, Received
+from ..net.types import AnsweringSocket, DatagramSocket, Flow, Message, Received
 from ..plugin import PASS
 from . import outcomes
 from .answers import Answers
+from .binding import Binding
 from .failures import plugin_failure
-from .flow import Binding, Candidate, Decision, decide
+from .flow import Candidate, Decision, Environment, decide
 from .later import Later
-from .observers import Observers
-from .outcomes import Counters, Counts
-from .request import Arrival
+from .outcomes import Counts
+from .request import Moment, Request, request_of
 from .sender import Outgoing, Sender
 
 BURST = 64
@@ -50,12 +48,9 @@ TURN = 0.001
 """Seconds after which other tasks have their turn, however much there is to answer."""
 
 MAX_FLOWS = 4096
-"""Ways remembered by a port; the oldest is forgotten first, so that spoofed sources cost time, not memory."""
+"""Flows remembered by a port, so that spoofed sources cost time, not memory."""
 
 _log = get_logger(__name__)
-
-_ANSWERED: Final = outcomes.ANSWERED
-_FAILED: Final = object()
 
 
 @attrs.define(eq=False)
@@ -64,46 +59,40 @@ class Port:
 
     socket: DatagramSocket
     bindings: tuple[Binding, ...]
-    platform: Platform
-    table: InterfaceTable
-    counters: Counters
+    environment: Environment
     sender: Sender
-    on_stale: Callable[[], None]
-    observers: Observers
-    own_numbers: Set[int]
-    """The numbers of all ports of this server: from one of them, at an address of this host, comes an answer."""
     repeated: Repeated = attrs.field(factory=Repeated)
     number: int = attrs.field(init=False)
-    _drops_told: int = attrs.field(default=0, init=False)
     decisions: Memory[Flow, Decision] = attrs.field(init=False)
     answers: Answers = attrs.field(init=False)
     later: Later = attrs.field(init=False)
+    _drops_told: int = attrs.field(default=0, init=False)
+    _answer: Callable[[], int] = attrs.field(init=False)
+    """Answer what is there, up to BURST, and say how much that was.  What could not be sent is in `_left`."""
+    _left: list[Outgoing] = attrs.field(factory=list, init=False)
+    _moment: Moment = attrs.field(factory=Moment.present, init=False)
+    """When the present burst was taken."""
 
     def __attrs_post_init__(self) -> None:
-        self.answers = Answers(self, self.table, self.observers)
+        self.answers = Answers(self, self.environment)
         self.later = Later(self.answers, self.sender, self._ask)
         self.decisions = Memory(self._decide, MAX_FLOWS)
         self.number = self.socket.port
+        self._answer = self._answer_compiled if isinstance(self.socket, AnsweringSocket) else self._answer_plainly
 
     async def serve(self) -> None:
         """Answer until cancelled.  Raises NetworkError where the socket can no longer receive."""
-        socket, sender, observers = self.socket, self.sender, self.observers
+        socket, sender, observers = self.socket, self.sender, self.environment.observers
         while True:
             await socket.wait_readable()
             turn_ends = inf
             while True:
-                burst = socket.receive(BURST)
-                if observers.present:
-                    await sender.flush(
-                        [each for one in burst for each in self._take(self.decisions.find(one.flow), one)]
-                    )
-                else:
-                    messages, counted = self._answers(burst)
-                    left = sender.send_now(messages, counted) if messages else ()
-                    if left:
-                        await sender.flush(left)
+                count = self._answer_watched() if observers.present else self._answer()
+                if self._left:
+                    left, self._left = self._left, []
+                    await sender.flush(left)
                 # After a long burst there are more by now, most likely: asking costs less than waiting.
-                if len(burst) < LONG_BURST:
+                if count < LONG_BURST:
                     break
                 now = perf_counter()
                 if now > turn_ends:
@@ -112,67 +101,93 @@ class Port:
             if socket.kernel_drops != self._drops_told:
                 self._tell_drops()
 
-    def _answers(self, burst: Sequence[Received]) -> tuple[list[Message], list[Counts]]:
-        """What is answered at once, with the counted that it is counted in; the rest has got tasks of its own."""
-        known, own_numbers = self.decisions.known, self.own_numbers
+    def _answer_watched(self) -> int:
+        """Each datagram the long way, on which observers are told of it."""
+        burst, self._moment = self.socket.receive(BURST), Moment.present()
+        for received in burst:
+            self._left += self._take(self.decisions.find(received.flow), received)
+        return len(burst)
+
+    def _answer_compiled(self) -> int:
+        socket = self.socket
+        assert isinstance(socket, AnsweringSocket)  # noqa: S101 - said when `_answer` was chosen
+        self._moment = Moment.present()
+        return socket.answer(BURST, self, self.decisions.known, self._moment)
+
+    def _answer_plainly(self) -> int:
+        burst = self.socket.receive(BURST)
+        known, moment = self.decisions.known, Moment.present()
+        self._moment = moment
         messages: list[Message] = []
         counted: list[Counts] = []
-        # A run: datagrams one after the other, of one instance, each too quick to be told apart from the others.
-        run: Binding | None = None
-        asked, spent = 0, 0.0
+        # A run: datagrams one after the other that are counted in one place.
+        run: Candidate | None = None
+        asked, answered, spent = 0, 0, 0.0
+        began = perf_counter()
         for received in burst:
-            decision = known.get(received.flow) or self._missed(received.flow)
-            candidate, port = decision.plain, received.peer_port
-            if candidate is None or received.truncated or not port or (decision.from_own and port in own_numbers):
-                self._unusual(decision, received, messages, counted)
+            decision = known.get(received.flow) or self.missed(received.flow)
+            candidate = decision.usual
+            if candidate is None or received.truncated or received.peer_port in decision.suspects:
+                self.unusual(decision, received)
+                began = perf_counter()
                 continue
             # What `_ask` does, for the usual case, without a call more than the handler's own.
-            received.origin = candidate.origin
-            binding = candidate.binding
-            began = perf_counter()
+            answer: object = None
+            error: BaseException | None = None
             try:
-                answer = candidate.respond(received)
-                took = perf_counter() - began
-            except BaseException as error:
-                took = perf_counter() - began
-                self._failed(decision, received, candidate, error)
-                answer = _FAILED
-            if took > binding.notable:
-                binding.note(took)
-            elif binding is run:
+                answer = candidate.respond(request_of(received, candidate, moment))
+            except BaseException as raised:
+                error = raised
+            ended = perf_counter()
+            took, began = ended - began, ended
+            if run is None or candidate.counts is not run.counts or candidate.binding is not run.binding:
+                if run is not None:
+                    run.count(asked, answered, spent)
+                run, asked, answered, spent = candidate, 0, 0, 0.0
+            if took > candidate.binding.notable:
+                candidate.binding.note(took)
+            else:
                 asked += 1
                 spent += took
-            else:
-                if run is not None:
-                    run.note_short(asked, spent)
-                run, asked, spent = binding, 1, took
-            if type(answer) is bytes and len(answer) <= candidate.plain:
-                candidate.counts[_ANSWERED] += 1
-                messages.append((answer, candidate.route, port))
+            if type(answer) is bytes and len(answer) <= candidate.plain_limit:
+                answered += 1
+                messages.append((answer, candidate.route, received.peer_port))
                 counted.append(candidate.counts)
-            elif answer is not _FAILED:
-                self._other(decision, received, answer, messages, counted)
+                continue
+            if error is not None:
+                self.failed(decision, received, error)
+            else:
+                self.other(decision, received, answer)
+            began = perf_counter()
         if run is not None:
-            run.note_short(asked, spent)
-        return messages, counted
+            run.count(asked, answered, spent)
+        if messages:
+            self._left += self.sender.send_now(messages, counted)
+        return len(burst)
 
-    def _missed(self, flow: Flow) -> Decision:
+    # Called by the loop, plain or compiled (`responder.net.types.Asking`).
+
+    shapes: ClassVar = (Request, Peer, Decision, Candidate, Binding)
+
+    def missed(self, flow: Flow) -> Decision:
+        """A flow about which nothing is decided yet."""
         return self.decisions.missed(flow)
 
-    def _failed(self, decision: Decision, received: Received, candidate: Candidate, error: BaseException) -> None:
-        self.answers.fail(decision, received, candidate, plugin_failure(error))
+    def unusual(self, decision: Decision, received: Received) -> None:
+        """A datagram that must be looked at, or whose candidates take more than a call."""
+        self._left += self._take(decision, received)
 
-    def _unusual(self, decision: Decision, received: Received, messages: list[Message], counted: list[Counts]) -> None:
-        for each in self._take(decision, received):
-            messages.append(each.message)
-            counted.append(each.counts)
+    def other(self, decision: Decision, received: Received, answer: object) -> None:
+        """An answer of the usual candidate that is not plain bytes within its limit."""
+        self._left += self._sorted(decision, received, decision.candidates, answer)
 
-    def _other(
-        self, decision: Decision, received: Received, answer: object, messages: list[Message], counted: list[Counts]
-    ) -> None:
-        for each in self._sorted(decision, received, decision.candidates, answer):
-            messages.append(each.message)
-            counted.append(each.counts)
+    def failed(self, decision: Decision, received: Received, error: BaseException) -> None:
+        """The usual candidate's handler raised."""
+        self.answers.fail(decision, received, decision.candidates[0], plugin_failure(error))
+
+    def unsent(self, answer: bytes, candidate: Candidate, peer_port: int) -> None:
+        """A plain answer, counted as answered, that is still to be sent."""
+        self._left.append(Outgoing((answer, candidate.route, peer_port), candidate.counts))
 
     def _tell_drops(self) -> None:
         held_back = self.repeated.due("drops")
@@ -181,17 +196,18 @@ class Port:
             _log.warning("the kernel dropped datagrams: the receive buffer was full", port=self.number, dropped=more)
 
     def forget_decisions(self) -> None:
-        """The interface table or the bindings changed."""
+        """Decide anew: the interface table, the bindings or our own ports changed."""
         self.decisions.clear()
 
     def _take(self, decision: Decision, received: Received) -> list[Outgoing]:
+        """Which datagrams are dropped: this rule stands here alone."""
         if not received.peer_port:
             refusal = outcomes.BAD_SOURCE
         elif decision.refusal:
             refusal = decision.refusal
         elif received.truncated:
             refusal = outcomes.TRUNCATED
-        elif decision.from_own and received.peer_port in self.own_numbers:
+        elif received.peer_port in decision.suspects:
             refusal = outcomes.OWN_SOURCE
         else:
             return self._ask(decision, received, decision.candidates)
@@ -199,26 +215,19 @@ class Port:
         return []
 
     def _decide(self, flow: Flow) -> Decision:
-        decision = decide(flow, self.table, self.bindings, self.counters, self.on_stale)
-        for candidate in decision.candidates:
-            candidate.origin = Arrival(
-                self, flow, decision.interface, decision.via, candidate.binding, candidate.counts, decision.prefix
-            )
-        return decision
+        return decide(flow, self.number, self.bindings, self.environment)
 
     def _ask(self, decision: Decision, received: Received, candidates: Sequence[Candidate]) -> list[Outgoing]:
         """Ask one candidate after the other until one does not PASS; what is ready at once is given back to be sent."""
         for position, candidate in enumerate(candidates):
             binding = candidate.binding
             # Each has a request of its own: one that passes may have kept it.
-            request = received.again() if candidate is not decision.candidates[0] else received
-            request.origin = candidate.origin
+            request = request_of(received, candidate, self._moment)
             if binding.budget is not None:
                 binding.budget.asked(decision.prefix, len(received.payload), trio.current_time())
             answer: Any
             try:
                 if binding.service.blocking:
-                    request.arrival  # noqa: B018 - decoded here: a thread has no trio clock
                     answer = _in_thread(candidate, request)
                 else:
                     began = perf_counter()

@@ -1,85 +1,80 @@
-"""Where the fields of a received datagram come from.
+"""A received datagram as its handler sees it.
 
-Most plugins read the payload and little else, so the rest is decoded when it is first read.  This file refuses to
-decide anything about the datagram: see `responder.dispatch.decision`.
+It is a `Datagram` whose fields are filled when it is made, so that a handler reads plain attributes.  The compiled
+module makes the same object (`responder.net.linux.compiled`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Any, NamedTuple
 
-import attrs
 import trio
 
-from ..datagram import Conversation, Interface, IPAddress, Peer, Via
-from ..net.types import Flow, Platform, Received
+from ..datagram import Conversation, Datagram, Peer
+from ..net.types import Received
 from .conversation import open_conversation
-from .flow import Binding
-from .outcomes import Counts
+from .flow import Candidate
 
 
-class ReceivingPort(Protocol):
-    """The port that received it."""
+class Request(Datagram):
+    """A datagram that a network delivered, for one candidate: another candidate gets another object."""
 
-    @property
-    def number(self) -> int: ...
-    @property
-    def platform(self) -> Platform: ...
+    __slots__ = ("_candidate",)
 
+    _candidate: Candidate
 
-@attrs.frozen(eq=False)
-class Arrival:
-    """What the datagrams of a flow have in common for one candidate: see `responder.net.types.Origin`.
+    def __eq__(self, other: object) -> bool:
+        """Equal to any datagram with the same fields, as a test would build it."""
+        if not isinstance(other, Datagram):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in _FIELDS)
 
-    It doesn't refer to the candidate, which refers to it: what is forgotten must go at once, not at a collection of
-    cycles.
-    """
+    __hash__ = Datagram.__hash__
 
-    port: ReceivingPort
-    flow: Flow
-    interface: Interface
-    via: Via
-    binding: Binding
-    counts: Counts
-    prefix: int
-
-    def field(self, name: str, received: Received) -> object:
-        return _DECODE[name](self, received)
-
-    def conversation(self, received: Received) -> AbstractAsyncContextManager[Conversation]:
-        return open_conversation(
-            self.port.platform,
-            self.flow,
-            self.interface,
-            self.via,
-            received.peer_port,
-            self.counts,
-            self.binding,
-            self.prefix,
-        )
+    def conversation(self) -> AbstractAsyncContextManager[Conversation]:
+        """See `Datagram.conversation`."""
+        candidate = getattr(self, "_candidate", None)
+        if candidate is None:  # a copy, by `attrs.evolve`
+            return super().conversation()
+        return open_conversation(candidate, self.peer.port)
 
 
-def _destination(arrival: Arrival, _: Received) -> IPAddress:
-    flow = arrival.flow
-    return type(flow.peer)(0) if flow.destination is None else flow.destination
+_FIELDS = ("payload", "peer", "destination", "interface", "service", "port", "via", "hop_limit", "arrival")
+
+# The slots themselves: a frozen class has no other way past its checks, and these cost the least.
+_SLOTS: dict[str, Any] = dict(vars(Datagram))
+_set_payload, _set_peer, _set_destination = (_SLOTS[name].__set__ for name in _FIELDS[:3])
+_set_interface, _set_service, _set_port = (_SLOTS[name].__set__ for name in _FIELDS[3:6])
+_set_via, _set_hop_limit, _set_arrival = (_SLOTS[name].__set__ for name in _FIELDS[6:])
+_set_candidate = vars(Request)["_candidate"].__set__
 
 
-def _time(_: Arrival, received: Received) -> float:
-    """A real-time timestamp on trio's clock; never later than now, should the real-time clock have been set back."""
-    now, timestamp = trio.current_time(), received.read_timestamp()
-    return now if timestamp is None else now - max(0.0, time.time() - timestamp)
+class Moment(NamedTuple):
+    """One moment on both clocks, in seconds: it puts a kernel's timestamp on trio's clock."""
+
+    now: float
+    wall: float
+
+    @classmethod
+    def present(cls) -> Moment:
+        return cls(trio.current_time(), time.time())
 
 
-_DECODE: dict[str, Callable[[Arrival, Received], object]] = {
-    "peer": lambda arrival, received: Peer.of(arrival.flow.peer, received.peer_port, arrival.flow.scope_id),
-    "destination": _destination,
-    "interface": lambda arrival, _: arrival.interface,
-    "service": lambda arrival, _: arrival.binding.service.name,
-    "port": lambda arrival, _: arrival.port.number,
-    "via": lambda arrival, _: arrival.via,
-    "hop_limit": lambda _, received: received.read_hop_limit(),
-    "arrival": _time,
-}
+def request_of(received: Received, candidate: Candidate, moment: Moment) -> Request:
+    """What the handler of `candidate` is asked with."""
+    request = object.__new__(Request)
+    flow, timestamp = candidate.flow, received.timestamp
+    _set_payload(request, received.payload)
+    _set_peer(request, Peer.of(flow.peer, received.peer_port, flow.scope_id))
+    _set_destination(request, candidate.destination)
+    _set_interface(request, candidate.interface)
+    _set_service(request, candidate.service)
+    _set_port(request, candidate.port)
+    _set_via(request, candidate.via)
+    _set_hop_limit(request, received.hop_limit)
+    # Never later than now, should the real-time clock have been set back since.
+    _set_arrival(request, moment.now if timestamp is None else moment.now - max(0.0, moment.wall - timestamp))
+    _set_candidate(request, candidate)
+    return request

@@ -5,22 +5,18 @@ This file refuses to read or write: what is spoken is the plugin's.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import attrs
 import trio
 
 from ..datagram import Peer
 from ..log import Repeated, get_logger
-from ..net.interface_table import InterfaceTable
 from ..net.types import Accepted, StreamListener
 from ..plugin import PASS, Connection
 from . import outcomes
+from .answers import observation
+from .binding import Binding
 from .failures import plugin_failure
-from .flow import Binding, Decision, decide
-from .observers import Observation, Observers
-from .outcomes import Counters
+from .flow import Decision, Environment, decide
 
 _log = get_logger(__name__)
 
@@ -31,10 +27,7 @@ class StreamPort:
 
     listener: StreamListener
     bindings: tuple[Binding, ...]
-    table: InterfaceTable
-    counters: Counters
-    on_stale: Callable[[], None]
-    observers: Observers
+    environment: Environment
     repeated: Repeated = attrs.field(factory=Repeated)
 
     async def serve(self, nursery: trio.Nursery) -> None:
@@ -44,7 +37,7 @@ class StreamPort:
             nursery.start_soon(self._converse, accepted)
 
     async def _converse(self, accepted: Accepted) -> None:
-        decision = decide(accepted.flow, self.table, self.bindings, self.counters, self.on_stale)
+        decision = decide(accepted.flow, self.listener.port, self.bindings, self.environment)
         try:
             if decision.refusal:
                 decision.counts[decision.refusal] += 1
@@ -75,24 +68,16 @@ class StreamPort:
         self._tell(accepted, decision, decision.owner, outcomes.PASSED)
 
     def _tell(self, accepted: Accepted, decision: Decision, instance: str, outcome: str) -> None:
-        if not self.observers:
-            return
-        flow = accepted.flow
-        self.observers.tell(
-            Observation(
-                time=time.time(),
+        if self.environment.observers:
+            told = observation(
+                decision,
+                accepted.port,
                 transport="tcp",
                 port=self.listener.port,
-                peer=Peer(flow.peer, accepted.port, flow.scope_id),
-                destination=flow.destination,
-                interface=decision.interface.name,
-                via=decision.via,
                 instance=instance,
                 outcome=outcome,
-                reason=outcomes.REASONS.get(outcome, ""),
-                request=b"",
             )
-        )
+            self.environment.observers.tell(told)
 
     async def _serve_one(self, binding: Binding, accepted: Accepted, decision: Decision) -> str:
         flow = accepted.flow

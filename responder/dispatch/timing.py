@@ -13,7 +13,7 @@ from time import perf_counter
 from types import CoroutineType
 from typing import Any, Final
 
-from .flow import Binding
+from .binding import Binding
 
 NOT_BEGUN: Final = object()
 """In place of what a coroutine waits for that nobody has let begin."""

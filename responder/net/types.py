@@ -1,8 +1,8 @@
 """What every platform module offers, and the neutral records that cross the border.
 
 The framework above never sees a file descriptor, a sockaddr or a control message: a platform takes and gives the
-records below, and a fake network does the same.  Records are made by the thousand a second, so the parts that many
-datagrams share are objects of their own: a `Flow` (who sent to which address on which interface) comes from a bounded
+records below, and a fake network does the same.  Records are made by the thousand a second, so what many datagrams
+share is an object of its own: a `Flow` (who sent to which address on which interface) comes from a bounded
 table of the socket, one object for all datagrams of that flow, and is compared by identity.
 
 This file refuses to decide anything: source addresses are chosen in `responder.dispatch.port`, options in the
@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 
-from ..datagram import Conversation, Datagram, Interface, InterfaceAddress, IPAddress, Via
+from ..datagram import Interface, InterfaceAddress, IPAddress, Via
 
 if TYPE_CHECKING:
     import trio
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen(eq=False)
 class Flow:
-    """Whence and how datagrams came.
+    """Where datagrams came from and how they were addressed: one peer address, one destination, one interface.
 
     peer         the sender's address, never mapped, without scope
     scope_id     its scope (an interface index) where it is a link-local IPv6 address, else 0
@@ -44,82 +44,23 @@ class Flow:
     via: Via | None = None
 
 
-class Origin(Protocol):
-    """Where the fields of received datagrams come from (dispatch says it for each candidate of a flow)."""
+@attrs.define(eq=False)
+class Received:
+    """One datagram as a platform received it.
 
-    def field(self, name: str, received: Received) -> object:
-        """The value of the `Datagram` field `name`."""
-
-    def conversation(self, received: Received) -> AbstractAsyncContextManager[Conversation]: ...
-
-
-class Received(Datagram):
-    """One datagram as received: a platform sets the slots and the payload, and gives it to whoever asked for it.
-
-    It is also what a plugin sees of it, so that one object is made for each datagram and not two.  The other fields
-    of `Datagram` are decoded when they are first read, from `origin`.
-
+    payload    its bytes; not all of them where it is `truncated` (MSG_TRUNC, WSAEMSGSIZE)
+    flow       the same object for all datagrams of a flow, for as long as the socket remembers it
     peer_port  the sender's port
-    truncated  the payload is not whole (MSG_TRUNC, WSAEMSGSIZE)
+    hop_limit  IPv4's TTL or IPv6's hop limit on arrival; None where the platform does not tell
+    timestamp  when the kernel got it: seconds of the real-time clock, as `time.time()`; None where it does not tell
     """
 
-    __slots__ = ("flow", "origin", "peer_port", "truncated")
-
+    payload: bytes
     flow: Flow
     peer_port: int
-    truncated: bool
-    origin: Origin
-
-    # Not attrs' own, each of which would cost more than the whole of a plain answer.  It is frozen to a type checker,
-    # and to `attrs.evolve`, `repr` and comparisons it is the Datagram that it stands for.
-    __setattr__ = object.__setattr__
-    __delattr__ = object.__delattr__  # CPython keeps the two in one slot
-    if not TYPE_CHECKING:
-        __init__ = object.__init__  # the platforms set the slots
-        __class__ = property(lambda _: Datagram)
-
-    @classmethod
-    def of(cls, payload: bytes, flow: Flow, peer_port: int, *, truncated: bool = False) -> Self:
-        self = object.__new__(cls)
-        self.payload = payload  # type: ignore[misc] # see above
-        self.flow = flow
-        self.peer_port = peer_port
-        self.truncated = truncated
-        return self
-
-    def read_hop_limit(self) -> int | None:
-        """IPv4's TTL or IPv6's hop limit, where the platform tells it."""
-        return None
-
-    def read_timestamp(self) -> float | None:
-        """When the kernel got it, where the platform tells it: seconds of the real-time clock, as `time.time()`."""
-        return None
-
-    def again(self) -> Self:
-        """The same datagram for another origin."""
-        other = object.__new__(type(self))
-        for kind in type(self).__mro__:
-            for name in () if kind is Datagram else getattr(kind, "__slots__", ()):
-                if hasattr(self, name):
-                    setattr(other, name, getattr(self, name))
-        other.payload = self.payload  # type: ignore[misc] # see above
-        return other
-
-    if not TYPE_CHECKING:  # a type checker would take any name for an attribute
-
-        def __getattr__(self, name: str) -> object:
-            if name not in _LAZY:
-                raise AttributeError(f"'Datagram' object has no attribute {name!r}")
-            value = self.origin.field(name, self)
-            setattr(self, name, value)
-            return value
-
-    def conversation(self) -> AbstractAsyncContextManager[Conversation]:
-        """See `Datagram.conversation`."""
-        return self.origin.conversation(self)
-
-
-_LAZY = frozenset(attribute.name for attribute in attrs.fields(Datagram)) - {"payload"}
+    truncated: bool = False
+    hop_limit: int | None = None
+    timestamp: float | None = None
 
 
 @attrs.frozen(eq=False)
@@ -216,6 +157,35 @@ class DatagramSocket(Protocol):
         """Tasks in `wait_readable` and `send_when_ready` get trio.ClosedResourceError.  Twice is no error."""
 
 
+class Asking(Protocol):
+    """What an `AnsweringSocket` calls for all that is not the usual case: see `responder.dispatch.port.Port`.
+
+    `decision` is what `decisions` hold for a flow; its `usual` is None, or the candidate whose `respond` is called.
+    """
+
+    @property
+    def shapes(self) -> tuple[type, type, type, type, type]:
+        """The classes of requests, peers, decisions, candidates and bindings."""
+
+    def missed(self, flow: Flow, /) -> Any: ...
+    def unusual(self, decision: Any, received: Received, /) -> None: ...
+    def other(self, decision: Any, received: Received, answer: object, /) -> None: ...
+    def failed(self, decision: Any, received: Received, error: BaseException, /) -> None: ...
+    def unsent(self, answer: bytes, candidate: Any, peer_port: int, /) -> None: ...
+
+
+@runtime_checkable
+class AnsweringSocket(Protocol):
+    """A `DatagramSocket` that also receives, asks and sends by itself where that is the usual case."""
+
+    def answer(self, limit: int, port: Asking, decisions: dict[Flow, Any], moment: tuple[float, float], /) -> int:
+        """Answer up to `limit` datagrams that are there now, and say how many there were.
+
+        `moment` is now: seconds on trio's clock and on the real-time clock.  Raises NetworkError as `receive`, and what
+        `port` raises.
+        """
+
+
 @attrs.frozen
 class Accepted:
     """A TCP connection with what the platform tells of its way in; `interface` is 0 where it does not tell."""
@@ -283,6 +253,8 @@ class Platform(Protocol):
 
 __all__ = [
     "Accepted",
+    "AnsweringSocket",
+    "Asking",
     "Changes",
     "DatagramSocket",
     "Flow",
@@ -291,7 +263,6 @@ __all__ = [
     "InterfaceWatch",
     "Membership",
     "Message",
-    "Origin",
     "Platform",
     "Received",
     "Route",

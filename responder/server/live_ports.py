@@ -13,7 +13,8 @@ import attrs
 import trio
 
 from ..dispatch.access import Access
-from ..dispatch.flow import Binding
+from ..dispatch.binding import Binding
+from ..dispatch.flow import Environment
 from ..dispatch.observers import Observers
 from ..dispatch.outcomes import Counters, Histogram
 from ..dispatch.port import Port
@@ -89,7 +90,13 @@ class LivePorts:
     _leaving: dict[Key, LivePort] = attrs.field(factory=dict, init=False)
     """Ports that nobody answers on any more, open until the goodbyes are said."""
     _numbers: set[int] = attrs.field(factory=set, init=False)
+    _environment: Environment = attrs.field(init=False)
     _stopped: bool = attrs.field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._environment = Environment(
+            self.platform, self.table, self.counters, self.observers, self._numbers, self.following.stale
+        )
 
     @property
     def table(self) -> InterfaceTable:
@@ -218,17 +225,7 @@ class LivePorts:
 
     def _start(self, opened: Opened) -> LivePort:
         sender = Sender(opened.socket, self.work, self.following.stale)
-        port = Port(
-            opened.socket,
-            (),
-            self.platform,
-            self.table,
-            self.counters,
-            sender,
-            self.following.stale,
-            self.observers,
-            self._numbers,
-        )
+        port = Port(opened.socket, (), self._environment, sender)
         live = LivePort(opened, port, Memberships(opened.socket))
         self._receive_on(live)
         return live
@@ -247,7 +244,7 @@ class LivePorts:
             return
         assert listener is not None  # noqa: S101 - the plan has TCP
         if live.stream is None:
-            live.stream = StreamPort(listener, (), self.table, self.counters, self.following.stale, self.observers)
+            live.stream = StreamPort(listener, (), self._environment)
             live.accepting = trio.CancelScope()
             self.background.start_soon(self._accept, live.stream, live.accepting)
         live.stream.bindings = users

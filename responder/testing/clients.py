@@ -149,7 +149,7 @@ class FakeClient:
             Peer(flow.peer, received.peer_port, flow.scope_id),
             flow.destination,
             Interface(flow.interface, "gone") if interface is None else interface.snapshot(),
-            received.read_hop_limit(),
+            received.hop_limit,
             received.arrived,
         )
 

@@ -303,8 +303,7 @@ class FakeHost:
             # One socket gets it: the one bound to the address, of several the last bound (Linux, SO_REUSEADDR).
             hearing = [max(hearing, key=lambda socket: (socket.address is not None, self._sockets.index(socket)))]
         for socket in hearing:
-            received = FakeReceived.of(packet.payload, flow, packet.source_port)
-            received.told_hop_limit, received.arrived = packet.hop_limit, now()
+            received = FakeReceived(packet.payload, flow, packet.source_port, hop_limit=packet.hop_limit, arrived=now())
             socket.deliver(received)
 
     def _check_bind(self, port: int, address: IPAddress | None) -> None:

@@ -56,17 +56,14 @@ class Packet:
         return self.destination.is_multicast or is_broadcast(self.destination, interface)
 
 
+@attrs.define(eq=False)
 class FakeReceived(Received):
-    """See `responder.net.types.Received`.  It has no timestamp: dispatch then takes trio's clock, which may be fake."""
+    """A datagram on a fake socket.  It has no timestamp: dispatch then takes trio's clock, which may be fake.
 
-    __slots__ = ("arrived", "told_hop_limit")
+    arrived  seconds of trio's clock
+    """
 
-    told_hop_limit: int
-    arrived: float
-    """Seconds of trio's clock."""
-
-    def read_hop_limit(self) -> int | None:
-        return self.told_hop_limit
+    arrived: float = 0.0
 
 
 @attrs.define(eq=False)

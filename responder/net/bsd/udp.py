@@ -42,18 +42,6 @@ from .abi import (
 )
 
 
-class BsdReceived(Received):
-    """See `responder.net.types.Received`."""
-
-    __slots__ = ("control", "system")
-
-    system: System
-    control: Sequence[cmsg.ControlMessage]
-
-    def read_hop_limit(self) -> int | None:
-        return hop_limit(self.system, self.control)
-
-
 class FamilySocket:
     """A bound UDP socket of one family.  Closes it."""
 
@@ -73,9 +61,9 @@ class FamilySocket:
         self._ttl = dict(self._default_ttl)
         self._group_interface = 0
 
-    def receive(self, limit: int) -> list[BsdReceived]:
+    def receive(self, limit: int) -> list[Received]:
         """See `DatagramSocket.receive`."""
-        received: list[BsdReceived] = []
+        received: list[Received] = []
         for _ in range(limit):
             try:
                 payload, control, flags, name = self.sock.recvmsg(PAYLOAD_SIZE, CONTROL_SIZE)
@@ -89,9 +77,8 @@ class FamilySocket:
                 raise NetworkError(error.errno, f"UDP can't receive: {error.strerror}") from error
             scope_id = name[3] if self.version == 6 else 0
             flow = self._flows.find((name[0], scope_id, without_hop_limit(self._system, control)))
-            one = BsdReceived.of(payload, flow, name[1], truncated=flags & socket.MSG_TRUNC != 0)
-            one.system, one.control = self._system, control
-            received.append(one)
+            truncated = flags & socket.MSG_TRUNC != 0
+            received.append(Received(payload, flow, name[1], truncated, hop_limit(self._system, control)))
         return received
 
     def send(self, message: Message) -> bool:

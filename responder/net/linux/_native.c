@@ -1,21 +1,31 @@
-/* recvmmsg and sendmmsg without Python between the system call and the objects: optional, see compiled.py.
+/* The usual case of a burst of datagrams, without Python between one handler's call and the next: optional.
 
-   What it does is what batched.py does, and the same tests hold both.  It refuses to know what a way or a route
-   means: `decode` gives the flow for the raw bytes of one, `encode` the raw bytes for the other.  It also refuses a call
-   while another of the same direction works in its memory (of a thread, of `decode`, of `encode`): payloads would go to
-   others' peers. */
+   It decides nothing: a decision says whether the datagrams of its flow are usual, and whatever is not is the port's
+   (`Asking` in net/types.py).  Without it dispatch/port.py does the same in Python, and the same tests hold both.
+
+   A handler may do anything while it is asked: forget decisions, delete slots, call `answer` again.  So a burst is taken
+   out of the memory before the first handler is asked, put into it after the last, and what is used after a call into
+   Python is held by a reference of its own. */
 
 #define _GNU_SOURCE
-#include "_slots.h"
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
 
 #include <errno.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <time.h>
 
-#define SLOTS 64
+#ifdef Py_GIL_DISABLED
+#error "not for a free-threaded Python: between two calls into Python, nothing but the GIL keeps others out"
+#endif
+
+#define BURST 64
 #define PAYLOAD_SIZE 65536
 /* No power of two: the first bytes of all payloads would otherwise share a few places of the processor's caches. */
 #define PAYLOAD_STRIDE (PAYLOAD_SIZE + 192)
@@ -23,127 +33,226 @@
 #define SENDER_SIZE 20 /* sin6_addr and sin6_scope_id */
 #define NAME_REST_AT offsetof(struct sockaddr_in6, sin6_flowinfo)
 #define NAME_REST 24 /* sin6_flowinfo and those */
-#define WAY_SIZE (SENDER_SIZE + sizeof(struct in6_pktinfo))
+#define FLOW_SIZE (SENDER_SIZE + sizeof(struct in6_pktinfo))
 #define REPLY_CONTROL 64
-#define KNOWN 4096 /* remembered; a power of two */
+#define KNOWN 4096 /* flows remembered; a power of two */
 
 _Static_assert(NAME_REST_AT + NAME_REST == sizeof(struct sockaddr_in6), "a sockaddr_in6 ends with sin6_scope_id");
 
+/* Python's classes with `__slots__` that this module makes and reads, and the slots of each. */
+
+enum { RECEIVED, FLOW, REQUEST, PEER, DECISION, CANDIDATE, BINDING, CLASSES };
+
+#define PLACES_OF(X)                                                                                                   \
+    X(RECEIVED, payload) X(RECEIVED, flow) X(RECEIVED, peer_port) X(RECEIVED, truncated) X(RECEIVED, hop_limit)        \
+    X(RECEIVED, timestamp) X(FLOW, peer) X(FLOW, scope_id) X(REQUEST, payload) X(REQUEST, peer)                        \
+    X(REQUEST, destination) X(REQUEST, interface) X(REQUEST, service) X(REQUEST, port) X(REQUEST, via)                 \
+    X(REQUEST, hop_limit) X(REQUEST, arrival) X(REQUEST, _candidate) X(PEER, address) X(PEER, port) X(PEER, scope_id)  \
+    X(DECISION, usual) X(DECISION, suspects) X(CANDIDATE, binding) X(CANDIDATE, destination)                           \
+    X(CANDIDATE, interface) X(CANDIDATE, service) X(CANDIDATE, port) X(CANDIDATE, via) X(CANDIDATE, route)             \
+    X(CANDIDATE, counts) X(CANDIDATE, plain_limit) X(CANDIDATE, respond) X(BINDING, notable)
+
+#define PLACE(kind, name) kind##_##name,
+enum { PLACES_OF(PLACE) PLACES };
+#define DESCRIBED(kind, name) {kind, #name},
+static const struct {
+    int kind;
+    const char *name;
+} places[PLACES] = {PLACES_OF(DESCRIBED)};
+
 typedef struct {
     size_t size;
-    unsigned char raw[WAY_SIZE];
+    unsigned char raw[FLOW_SIZE];
     PyObject *flow;
 } Known;
 
 typedef struct {
-    Py_ssize_t payload, flow, peer_port, truncated, control;
-} Places;
-
-typedef struct {
     PyObject_HEAD
-    PyTypeObject *kind;
-    Places at; /* where the slots are in an object of that kind */
-    PyObject *decode;
+    PyObject *classes, *decode;
+    Py_ssize_t at[PLACES]; /* where the slots are in an object */
     long long drops;
-    int receiving, sending; /* a call is under way */
+    int busy; /* the buffers are in use: by another thread, or by whom `decode` or `encode` has called */
     size_t control_size;
     unsigned char *payloads;
     Known *known;
-    struct mmsghdr in[SLOTS], out[SLOTS];
-    struct iovec iov_in[SLOTS], iov_out[SLOTS];
-    struct sockaddr_in6 names_in[SLOTS], names_out[SLOTS];
-    _Alignas(struct cmsghdr) unsigned char controls_in[SLOTS][CONTROL_SIZE], controls_out[SLOTS][REPLY_CONTROL];
-} Native;
+    struct mmsghdr in[BURST], out[BURST];
+    struct iovec iov_in[BURST], iov_out[BURST];
+    struct sockaddr_in6 names_in[BURST], names_out[BURST];
+    _Alignas(struct cmsghdr) unsigned char controls_in[BURST][CONTROL_SIZE], controls_out[BURST][REPLY_CONTROL];
+} Memory;
 
-/* No tp_clear beside it: a cycle through `decode` has a function or the like, which has one. */
-static int native_traverse(Native *self, visitproc visit, void *arg)
+/* A datagram, out of the memory. */
+typedef struct {
+    PyObject *payload, *flow; /* references of its own */
+    int truncated, hop_limit; /* -1: not told */
+    unsigned short port;
+    double timestamp; /* 0: not told */
+} Arrived;
+
+/* A plain answer that is to be sent. */
+typedef struct {
+    PyObject *answer, *candidate; /* references of its own */
+    unsigned short port;
+} Queued;
+
+/* What one `answer` has at hand. */
+typedef struct {
+    PyObject *port, *decisions, *routes, *encode; /* its arguments' */
+    double now, wall;
+    PyObject *spare; /* a request that nobody kept */
+    /* A run: datagrams one after the other that are counted in one place.  `asked` are those too quick to be told apart. */
+    PyObject *candidate; /* the first one's */
+    long asked, answered;
+    double spent, began;
+    int queued;
+    Queued queue[BURST];
+} Burst;
+
+#define CLASS(kind) ((PyTypeObject *)PyTuple_GET_ITEM(self->classes, kind))
+#define SLOT(object, place) (*(PyObject **)((char *)(object) + self->at[place]))
+
+/* Find the slots in the classes; -1 with an exception. */
+static int learn(Memory *self)
 {
-    Py_VISIT(self->kind);
-    Py_VISIT(self->decode);
-    if (self->known != NULL)
-        for (size_t i = 0; i < KNOWN; i++)
-            Py_VISIT(self->known[i].flow);
+    for (int i = 0; i < CLASSES; i++)
+        if (!PyType_Check(PyTuple_GET_ITEM(self->classes, i))) {
+            PyErr_SetString(PyExc_TypeError, "expected classes");
+            return -1;
+        }
+    for (int i = 0; i < PLACES; i++) {
+        PyTypeObject *kind = CLASS(places[i].kind);
+        PyObject *found = PyObject_GetAttrString((PyObject *)kind, places[i].name);
+        if (found == NULL)
+            return -1;
+        /* Not any descriptor: one that another class lent says where something is in that class's objects. */
+        int is_slot = Py_IS_TYPE(found, &PyMemberDescr_Type) && PyType_IsSubtype(kind, PyDescr_TYPE(found)) &&
+                      ((PyMemberDescrObject *)found)->d_member->type == T_OBJECT_EX;
+        if (is_slot)
+            self->at[i] = ((PyMemberDescrObject *)found)->d_member->offset;
+        else
+            PyErr_Format(PyExc_TypeError, "%s.%s is no slot", kind->tp_name, places[i].name);
+        Py_DECREF(found);
+        if (!is_slot)
+            return -1;
+    }
     return 0;
 }
 
-static void native_dealloc(Native *self)
+/* A new reference to what a slot holds; NULL with an exception where it is empty. */
+static PyObject *held(Memory *self, PyObject *object, int place)
+{
+    PyObject *value = SLOT(object, place);
+    if (value == NULL)
+        PyErr_Format(PyExc_AttributeError, "%s.%s is empty", Py_TYPE(object)->tp_name, places[place].name);
+    Py_XINCREF(value);
+    return value;
+}
+
+/* Have a slot hold `owned`, whose reference it takes; -1, with the exception that made it NULL. */
+static int put(Memory *self, PyObject *object, int place, PyObject *owned)
+{
+    if (owned == NULL)
+        return -1;
+    Py_XSETREF(SLOT(object, place), owned);
+    return 0;
+}
+
+/* Whether its slots are where we look for them; an exception where not. */
+static int is_a(Memory *self, PyObject *object, int kind)
+{
+    if (PyObject_TypeCheck(object, CLASS(kind)))
+        return 1;
+    PyErr_Format(PyExc_TypeError, "expected %s, got %s", CLASS(kind)->tp_name, Py_TYPE(object)->tp_name);
+    return 0;
+}
+
+/* 0 where the call gave something, which is dropped; -1 with an exception. */
+static int done(PyObject *result)
+{
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+/* No tp_clear beside it: a cycle through `decode` has a function or the like, which has one. */
+static int memory_traverse(Memory *self, visitproc visit, void *arg)
+{
+    Py_VISIT(self->classes);
+    Py_VISIT(self->decode);
+    for (size_t i = 0; self->known != NULL && i < KNOWN; i++)
+        Py_VISIT(self->known[i].flow);
+    return 0;
+}
+
+static void memory_dealloc(Memory *self)
 {
     PyObject_GC_UnTrack(self);
-    if (self->known != NULL)
-        for (size_t i = 0; i < KNOWN; i++)
-            Py_XDECREF(self->known[i].flow);
+    for (size_t i = 0; self->known != NULL && i < KNOWN; i++)
+        Py_XDECREF(self->known[i].flow);
     PyMem_Free(self->known);
     if (self->payloads != NULL)
-        munmap(self->payloads, (size_t)SLOTS * PAYLOAD_STRIDE);
-    Py_XDECREF(self->kind);
+        munmap(self->payloads, (size_t)BURST * PAYLOAD_STRIDE);
+    Py_XDECREF(self->classes);
     Py_XDECREF(self->decode);
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
 
-static void lay_out(Native *self, size_t payload_size)
-{
-    for (int i = 0; i < SLOTS; i++) {
-        self->iov_in[i].iov_base = self->payloads + (size_t)i * PAYLOAD_STRIDE;
-        self->iov_in[i].iov_len = payload_size;
-        self->in[i].msg_hdr.msg_name = &self->names_in[i];
-        self->in[i].msg_hdr.msg_iov = &self->iov_in[i];
-        self->in[i].msg_hdr.msg_iovlen = 1;
-        self->in[i].msg_hdr.msg_control = self->controls_in[i];
-        self->in[i].msg_hdr.msg_controllen = self->control_size;
-        self->in[i].msg_hdr.msg_namelen = sizeof(struct sockaddr_in6);
-        self->names_out[i].sin6_family = AF_INET6;
-        self->out[i].msg_hdr.msg_name = &self->names_out[i];
-        self->out[i].msg_hdr.msg_namelen = sizeof(struct sockaddr_in6);
-        self->out[i].msg_hdr.msg_iov = &self->iov_out[i];
-        self->out[i].msg_hdr.msg_iovlen = 1;
-        self->out[i].msg_hdr.msg_control = self->controls_out[i];
-    }
-}
-
 /* All in one, so that there is none whose memory is not laid out. */
-static PyObject *native_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
+static PyObject *memory_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 {
-    static char *names[] = {"kind", "decode", "payload_size", "control_size", NULL};
-    PyTypeObject *kind;
-    PyObject *decode;
+    static char *names[] = {"classes", "decode", "payload_size", "control_size", NULL};
+    PyObject *classes, *decode;
     Py_ssize_t payload_size = PAYLOAD_SIZE, control_size = CONTROL_SIZE;
-    Places at;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O!O|nn", names, &PyType_Type, &kind, &decode,
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O!O|nn", names, &PyTuple_Type, &classes, &decode,
                                      &payload_size, &control_size))
         return NULL;
-    if (payload_size < 0 || payload_size > PAYLOAD_SIZE || control_size < 0 || control_size > CONTROL_SIZE)
-        return PyErr_Format(PyExc_ValueError, "payload_size: 0-%d, control_size: 0-%d", PAYLOAD_SIZE, CONTROL_SIZE);
-    if (slot_offset(kind, "payload", &at.payload) || slot_offset(kind, "flow", &at.flow) ||
-        slot_offset(kind, "peer_port", &at.peer_port) || slot_offset(kind, "truncated", &at.truncated) ||
-        slot_offset(kind, "control", &at.control))
-        return NULL;
-    Native *self = (Native *)type->tp_alloc(type, 0);
+    if (PyTuple_GET_SIZE(classes) != CLASSES || payload_size < 0 || payload_size > PAYLOAD_SIZE || control_size < 0 ||
+        control_size > CONTROL_SIZE)
+        return PyErr_Format(PyExc_ValueError, "%d classes; payload_size: 0-%d, control_size: 0-%d", CLASSES,
+                            PAYLOAD_SIZE, CONTROL_SIZE);
+    Memory *self = (Memory *)type->tp_alloc(type, 0);
     if (self == NULL)
         return NULL;
-    Py_INCREF(kind);
-    self->kind = kind;
-    Py_INCREF(decode);
-    self->decode = decode;
-    self->at = at;
+    self->classes = Py_NewRef(classes);
+    self->decode = Py_NewRef(decode);
     self->control_size = (size_t)control_size;
     self->drops = -1;
-    void *payloads = mmap(NULL, (size_t)SLOTS * PAYLOAD_STRIDE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    self->known = PyMem_Calloc(KNOWN, sizeof(Known));
+    void *payloads = mmap(NULL, (size_t)BURST * PAYLOAD_STRIDE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     self->payloads = payloads == MAP_FAILED ? NULL : payloads;
-    if (self->payloads == NULL || self->known == NULL) {
-        Py_DECREF(self);
-        return PyErr_NoMemory();
+    self->known = PyMem_Calloc(KNOWN, sizeof(Known));
+    if (self->payloads == NULL || self->known == NULL)
+        PyErr_NoMemory();
+    else if (learn(self) == 0) {
+        for (int i = 0; i < BURST; i++) {
+            self->iov_in[i] = (struct iovec){self->payloads + (size_t)i * PAYLOAD_STRIDE, (size_t)payload_size};
+            self->in[i].msg_hdr = (struct msghdr){.msg_name = &self->names_in[i],
+                                                  .msg_namelen = sizeof(struct sockaddr_in6),
+                                                  .msg_iov = &self->iov_in[i],
+                                                  .msg_iovlen = 1,
+                                                  .msg_control = self->controls_in[i],
+                                                  .msg_controllen = self->control_size};
+            self->names_out[i].sin6_family = AF_INET6;
+            self->out[i].msg_hdr = (struct msghdr){.msg_name = &self->names_out[i],
+                                                   .msg_namelen = sizeof(struct sockaddr_in6),
+                                                   .msg_iov = &self->iov_out[i],
+                                                   .msg_iovlen = 1,
+                                                   .msg_control = self->controls_out[i]};
+        }
+        return (PyObject *)self;
     }
-    lay_out(self, (size_t)payload_size);
-    return (PyObject *)self;
+    Py_DECREF(self);
+    return NULL;
 }
 
-/* The sender and the pktinfo of a datagram: IPv4's where there are both.  The size of what is written. */
-static size_t way_of(Native *self, struct msghdr *header, unsigned char *raw)
+/* Receiving */
+
+/* Read a datagram's sender and control messages; `raw` gets the sender and its pktinfo, IPv4's where there are both.
+   The size of what is written there. */
+static size_t read_header(Memory *self, struct msghdr *header, unsigned char *raw, Arrived *one)
 {
     const struct sockaddr_in6 *sender = header->msg_name;
-    const unsigned char *pktinfo = NULL, *end = (unsigned char *)header->msg_control + header->msg_controllen;
+    const unsigned char *end = (unsigned char *)header->msg_control + header->msg_controllen;
     size_t size = 0;
+    *one = (Arrived){.truncated = (header->msg_flags & MSG_TRUNC) != 0, .hop_limit = -1, .port = ntohs(sender->sin6_port)};
     memcpy(raw, &sender->sin6_addr, 16);
     memcpy(raw + 16, &sender->sin6_scope_id, 4);
     for (struct cmsghdr *message = CMSG_FIRSTHDR(header); message != NULL; message = CMSG_NXTHDR(header, message)) {
@@ -151,250 +260,416 @@ static size_t way_of(Native *self, struct msghdr *header, unsigned char *raw)
         if (message->cmsg_len < CMSG_LEN(0) || message->cmsg_len > (size_t)(end - (unsigned char *)message))
             break;
         size_t told = message->cmsg_len - CMSG_LEN(0); /* less than it should be where there was no room */
-        if (message->cmsg_level == IPPROTO_IP && message->cmsg_type == IP_PKTINFO &&
-            told >= sizeof(struct in_pktinfo)) {
-            pktinfo = CMSG_DATA(message);
-            size = sizeof(struct in_pktinfo);
-        } else if (message->cmsg_level == IPPROTO_IPV6 && message->cmsg_type == IPV6_PKTINFO && size == 0 &&
-                   told >= sizeof(struct in6_pktinfo)) {
-            pktinfo = CMSG_DATA(message);
-            size = sizeof(struct in6_pktinfo);
-        } else if (message->cmsg_level == SOL_SOCKET && message->cmsg_type == SO_RXQ_OVFL && told >= 4) {
+        const unsigned char *data = CMSG_DATA(message);
+        int level = message->cmsg_level, kind = message->cmsg_type;
+        if (level == IPPROTO_IP && kind == IP_PKTINFO && told >= sizeof(struct in_pktinfo)) {
+            memcpy(raw + SENDER_SIZE, data, size = sizeof(struct in_pktinfo));
+        } else if (level == IPPROTO_IPV6 && kind == IPV6_PKTINFO && told >= sizeof(struct in6_pktinfo)) {
+            if (size == 0)
+                memcpy(raw + SENDER_SIZE, data, size = sizeof(struct in6_pktinfo));
+        } else if (((level == IPPROTO_IP && kind == IP_TTL) || (level == IPPROTO_IPV6 && kind == IPV6_HOPLIMIT)) &&
+                   told >= sizeof(int)) {
+            memcpy(&one->hop_limit, data, sizeof(int));
+        } else if (level == SOL_SOCKET && kind == SO_TIMESTAMPNS && told >= 2 * sizeof(long)) {
+            long at[2];
+            memcpy(at, data, sizeof at);
+            one->timestamp = (double)at[0] + (double)at[1] * 1e-9;
+        } else if (level == SOL_SOCKET && kind == SO_RXQ_OVFL && told >= sizeof(unsigned int)) {
             unsigned int drops;
-            memcpy(&drops, CMSG_DATA(message), sizeof drops);
+            memcpy(&drops, data, sizeof drops);
             self->drops = drops;
         }
     }
-    if (size != 0)
-        memcpy(raw + SENDER_SIZE, pktinfo, size);
     return SENDER_SIZE + size;
 }
 
-/* A new reference to the flow of a way; NULL with an exception. */
-static PyObject *path_of(Native *self, const unsigned char *raw, size_t size)
+/* A new reference to the flow of those raw bytes; NULL with an exception. */
+static PyObject *flow_of(Memory *self, const unsigned char *raw, size_t size)
 {
     unsigned long long hash = 1469598103934665603ULL;
     for (size_t at = 0; at + 4 <= size; at += 4) {
-        unsigned int word;
-        memcpy(&word, raw + at, 4);
-        hash = (hash ^ word) * 1099511628211ULL;
+        unsigned int part;
+        memcpy(&part, raw + at, 4);
+        hash = (hash ^ part) * 1099511628211ULL;
     }
     Known *entry = &self->known[(hash ^ hash >> 29) & (KNOWN - 1)];
     if (entry->flow == NULL || entry->size != size || memcmp(entry->raw, raw, size) != 0) {
         PyObject *flow = PyObject_CallFunction(self->decode, "y#", (const char *)raw, (Py_ssize_t)size);
-        if (flow == NULL)
+        if (flow == NULL || !is_a(self, flow, FLOW)) {
+            Py_XDECREF(flow);
             return NULL;
+        }
         memcpy(entry->raw, raw, size);
         entry->size = size;
-        Py_XSETREF(entry->flow, flow); /* what goes may run Python: it can't receive, see `receiving` */
+        Py_XSETREF(entry->flow, flow); /* what goes may run Python: it can't receive, see `busy` */
     }
-    Py_INCREF(entry->flow);
-    return entry->flow;
+    return Py_NewRef(entry->flow);
 }
 
-static PyObject *received_of(Native *self, int slot)
+static int enter(Memory *self)
 {
-    struct msghdr *header = &self->in[slot].msg_hdr;
-    unsigned char raw[WAY_SIZE];
-    if (header->msg_namelen < sizeof(struct sockaddr_in6)) /* no such sender: at least not the one before */
-        memset(header->msg_name, 0, sizeof(struct sockaddr_in6));
-    size_t size = way_of(self, header, raw);
-    PyObject *one = self->kind->tp_alloc(self->kind, 0);
-    if (one == NULL)
-        return NULL;
-    SLOT_AT(one, self->at.truncated) = PyBool_FromLong(header->msg_flags & MSG_TRUNC);
-    if ((SLOT_AT(one, self->at.payload) =
-             PyBytes_FromStringAndSize(header->msg_iov->iov_base, (Py_ssize_t)self->in[slot].msg_len)) == NULL ||
-        (SLOT_AT(one, self->at.peer_port) = PyLong_FromLong(ntohs(self->names_in[slot].sin6_port))) == NULL ||
-        (SLOT_AT(one, self->at.control) =
-             PyBytes_FromStringAndSize(header->msg_control, (Py_ssize_t)header->msg_controllen)) == NULL ||
-        (SLOT_AT(one, self->at.flow) = path_of(self, raw, size)) == NULL)
-        Py_CLEAR(one);
-    return one;
+    if (self->busy)
+        PyErr_SetString(PyExc_RuntimeError, "another call works in this memory: it is for one thread");
+    return self->busy ? -1 : (self->busy = 1, 0);
 }
 
-static PyObject *received_list(Native *self, int count)
+/* Take up to `limit` datagrams out of the socket: how many, or minus an errno; INT_MIN with an exception. */
+static int take(Memory *self, int descriptor, unsigned int limit, Arrived *arrived)
 {
-    PyObject *list = PyList_New(count);
-    for (int slot = 0; slot < count; slot++) {
-        PyObject *one = list == NULL ? NULL : received_of(self, slot);
-        if (one == NULL)
-            Py_CLEAR(list);
-        else
-            PyList_SET_ITEM(list, slot, one);
-        /* The kernel has written over them. */
-        self->in[slot].msg_hdr.msg_namelen = sizeof(struct sockaddr_in6);
-        self->in[slot].msg_hdr.msg_controllen = self->control_size;
-        self->in[slot].msg_hdr.msg_flags = 0;
-    }
-    return list;
-}
-
-/* A file descriptor, or -1 with an exception; whether it is one that is open, the kernel says (EBADF). */
-static int descriptor_of(PyObject *given, int *descriptor)
-{
-    long value = PyLong_AsLong(given);
-    if (value == -1 && PyErr_Occurred())
-        return -1;
-    *descriptor = (int)value;
-    if (*descriptor == value)
-        return 0;
-    PyErr_SetString(PyExc_OverflowError, "no file descriptor");
-    return -1;
-}
-
-static const char in_use[] = "another call works in this memory: it is for one thread, and not for its own callbacks";
-
-PyDoc_STRVAR(receive_doc, "receive(descriptor, limit) -> what is there, or the errno of why there is nothing.");
-
-static PyObject *native_receive(Native *self, PyObject *const *arguments, Py_ssize_t given)
-{
-    int descriptor, count, error;
-    if (given != 2) {
-        PyErr_SetString(PyExc_TypeError, "receive(descriptor, limit)");
-        return NULL;
-    }
-    Py_ssize_t limit = PyNumber_AsSsize_t(arguments[1], NULL);
-    if ((limit == -1 && PyErr_Occurred()) || descriptor_of(arguments[0], &descriptor) != 0)
-        return NULL;
-    if (limit < 0 || self->receiving) {
-        PyErr_SetString(limit < 0 ? PyExc_ValueError : PyExc_RuntimeError, limit < 0 ? "limit is negative" : in_use);
-        return NULL;
-    }
-    self->receiving = 1;
+    int count, error, made = 0;
+    if (enter(self) != 0)
+        return INT_MIN;
     self->drops = -1;
     Py_BEGIN_ALLOW_THREADS
-    count = recvmmsg(descriptor, self->in, limit > SLOTS ? SLOTS : (unsigned int)limit, 0, NULL);
+    count = recvmmsg(descriptor, self->in, limit, 0, NULL);
     error = errno;
     Py_END_ALLOW_THREADS
-    PyObject *result = count < 0 ? PyLong_FromLong(error) : received_list(self, count);
-    self->receiving = 0;
+    for (int i = 0; i < count; i++) {
+        struct msghdr *header = &self->in[i].msg_hdr;
+        if (made == i) {
+            unsigned char raw[FLOW_SIZE];
+            if (header->msg_namelen < sizeof(struct sockaddr_in6)) /* no such sender: at least not the one before */
+                memset(header->msg_name, 0, sizeof(struct sockaddr_in6));
+            size_t size = read_header(self, header, raw, &arrived[i]);
+            arrived[i].payload = PyBytes_FromStringAndSize(header->msg_iov->iov_base, (Py_ssize_t)self->in[i].msg_len);
+            arrived[i].flow = arrived[i].payload == NULL ? NULL : flow_of(self, raw, size);
+            if (arrived[i].flow != NULL)
+                made++;
+            else
+                Py_CLEAR(arrived[i].payload);
+        }
+        /* The kernel has written over them. */
+        header->msg_namelen = sizeof(struct sockaddr_in6);
+        header->msg_controllen = self->control_size;
+        header->msg_flags = 0;
+    }
+    self->busy = 0;
+    if (made >= count)
+        return count < 0 ? -error : count;
+    while (made-- > 0) {
+        Py_DECREF(arrived[made].payload);
+        Py_DECREF(arrived[made].flow);
+    }
+    return INT_MIN;
+}
+
+static PyObject *hop_limit_of(const Arrived *one)
+{
+    return one->hop_limit < 0 ? Py_NewRef(Py_None) : PyLong_FromLong(one->hop_limit);
+}
+
+static PyObject *received_of(Memory *self, const Arrived *one)
+{
+    PyObject *made = CLASS(RECEIVED)->tp_alloc(CLASS(RECEIVED), 0);
+    if (made != NULL &&
+        (put(self, made, RECEIVED_payload, Py_NewRef(one->payload)) || put(self, made, RECEIVED_flow, Py_NewRef(one->flow)) ||
+         put(self, made, RECEIVED_truncated, PyBool_FromLong(one->truncated)) ||
+         put(self, made, RECEIVED_peer_port, PyLong_FromLong(one->port)) ||
+         put(self, made, RECEIVED_hop_limit, hop_limit_of(one)) ||
+         put(self, made, RECEIVED_timestamp,
+             one->timestamp == 0.0 ? Py_NewRef(Py_None) : PyFloat_FromDouble(one->timestamp))))
+        Py_CLEAR(made);
+    return made;
+}
+
+/* Asking */
+
+/* Have a run counted where it belongs, if there is one. */
+static int end_run(Burst *burst)
+{
+    PyObject *candidate = burst->candidate;
+    burst->candidate = NULL;
+    int result = candidate == NULL ? 0 : done(PyObject_CallMethod(candidate, "count", "lld", burst->asked, burst->answered,
+                                                                  burst->spent));
+    Py_XDECREF(candidate);
     return result;
 }
 
-/* Put a message into a slot; -1 with an exception. */
-static int fill(Native *self, int slot, PyObject *message, PyObject *routes, PyObject *encode)
+/* Note that a call took so long, and whether it gave a plain answer. */
+static int note(Memory *self, Burst *burst, PyObject *candidate, PyObject *binding, double took, int answered)
 {
-    if (!PyTuple_Check(message) || PyTuple_GET_SIZE(message) < 3 || !PyBytes_Check(PyTuple_GET_ITEM(message, 0))) {
-        PyErr_SetString(PyExc_TypeError, "expected (bytes, Route, port)");
+    PyObject *before = burst->candidate;
+    double bound = PyFloat_AsDouble(SLOT(binding, BINDING_notable));
+    if (bound == -1.0 && PyErr_Occurred())
         return -1;
+    if (before == NULL || SLOT(before, CANDIDATE_binding) != binding ||
+        SLOT(before, CANDIDATE_counts) != SLOT(candidate, CANDIDATE_counts)) {
+        if (end_run(burst) != 0)
+            return -1;
+        burst->candidate = Py_NewRef(candidate);
+        burst->asked = burst->answered = 0;
+        burst->spent = 0.0;
     }
-    PyObject *payload = PyTuple_GET_ITEM(message, 0), *route = PyTuple_GET_ITEM(message, 1);
-    long port = PyLong_AsLong(PyTuple_GET_ITEM(message, 2));
-    if (port < 0 || port > 0xFFFF) {
-        if (!PyErr_Occurred())
-            PyErr_SetString(PyExc_ValueError, "port must be 0-65535");
-        return -1;
-    }
-    PyObject *encoded = PyDict_GetItemWithError(routes, route);
-    if (encoded != NULL)
-        Py_INCREF(encoded);
-    else if (PyErr_Occurred() || (encoded = PyObject_CallOneArg(encode, route)) == NULL)
-        return -1;
-    if (!PyBytes_Check(encoded) || PyBytes_GET_SIZE(encoded) < NAME_REST ||
-        PyBytes_GET_SIZE(encoded) > NAME_REST + REPLY_CONTROL) {
-        Py_DECREF(encoded);
-        PyErr_SetString(PyExc_TypeError, "no encoded route");
-        return -1;
-    }
-    const char *bytes = PyBytes_AS_STRING(encoded);
-    size_t control = (size_t)PyBytes_GET_SIZE(encoded) - NAME_REST;
-    self->names_out[slot].sin6_port = htons((unsigned short)port);
-    memcpy((char *)&self->names_out[slot] + NAME_REST_AT, bytes, NAME_REST);
-    memcpy(self->controls_out[slot], bytes + NAME_REST, control);
-    self->out[slot].msg_hdr.msg_controllen = control;
-    self->iov_out[slot].iov_base = PyBytes_AS_STRING(payload);
-    self->iov_out[slot].iov_len = (size_t)PyBytes_GET_SIZE(payload);
-    Py_DECREF(encoded);
+    burst->answered += answered;
+    if (took > bound)
+        return done(PyObject_CallMethod(binding, "note", "d", took));
+    burst->asked++;
+    burst->spent += took;
     return 0;
 }
 
-/* Send the first of `messages`, a tuple of our own: it keeps the payloads alive, whatever becomes of the caller's list. */
-static PyObject *send_first(Native *self, int descriptor, PyObject *messages, PyObject *routes, PyObject *encode)
+static PyObject *peer_of(Memory *self, PyObject *flow, PyObject *port)
 {
-    int filled = 0, sent, error;
-    for (; filled < SLOTS && filled < PyTuple_GET_SIZE(messages); filled++)
-        if (fill(self, filled, PyTuple_GET_ITEM(messages, filled), routes, encode) != 0) {
-            if (filled == 0 || !PyErr_ExceptionMatches(PyExc_Exception)) /* a KeyboardInterrupt comes once */
-                return NULL;
-            PyErr_Clear(); /* those before it go, and the next call meets it again */
-            break;
-        }
-    Py_BEGIN_ALLOW_THREADS
-    sent = sendmmsg(descriptor, self->out, (unsigned int)filled, 0);
-    error = errno;
-    Py_END_ALLOW_THREADS
-    return PyLong_FromLong(sent < 0 ? -error : sent);
+    PyObject *peer = CLASS(PEER)->tp_alloc(CLASS(PEER), 0);
+    if (peer != NULL && (put(self, peer, PEER_address, held(self, flow, FLOW_peer)) ||
+                         put(self, peer, PEER_scope_id, held(self, flow, FLOW_scope_id)) ||
+                         put(self, peer, PEER_port, Py_NewRef(port))))
+        Py_CLEAR(peer);
+    return peer;
 }
 
-PyDoc_STRVAR(send_doc, "send(descriptor, messages, start, routes, encode) -> how many from there on went, or minus an errno.");
-
-static PyObject *native_send(Native *self, PyObject *const *arguments, Py_ssize_t given)
+/* The spare request, unless somebody refers to it, if only weakly; else a new one.  A new reference. */
+static PyObject *blank_request(Memory *self, Burst *burst)
 {
-    int descriptor;
-    if (given != 5 || !PyDict_Check(arguments[3])) {
-        PyErr_SetString(PyExc_TypeError, "send(descriptor, messages, start, routes, encode)");
-        return NULL;
-    }
-    Py_ssize_t start = PyLong_AsSsize_t(arguments[2]);
-    if ((start == -1 && PyErr_Occurred()) || descriptor_of(arguments[0], &descriptor) != 0)
-        return NULL;
-    if (start < 0 || start > PY_SSIZE_T_MAX - SLOTS) {
-        PyErr_SetString(PyExc_ValueError, "start is no place in a sequence");
-        return NULL;
-    }
-    PyObject *part = PySequence_GetSlice(arguments[1], start, start + SLOTS);
-    PyObject *messages = part == NULL ? NULL : PySequence_Tuple(part);
-    Py_XDECREF(part);
-    if (messages == NULL)
-        return NULL;
-    PyObject *result = NULL;
-    if (self->sending)
-        PyErr_SetString(PyExc_RuntimeError, in_use);
-    else {
-        self->sending = 1;
-        result = send_first(self, descriptor, messages, arguments[3], arguments[4]);
-        self->sending = 0;
-    }
-    Py_DECREF(messages);
+    PyTypeObject *kind = CLASS(REQUEST);
+    PyObject *spare = burst->spare;
+    burst->spare = NULL;
+    if (spare != NULL && Py_REFCNT(spare) == 1 &&
+        (kind->tp_weaklistoffset == 0 || *(PyObject **)((char *)spare + kind->tp_weaklistoffset) == NULL))
+        return spare;
+    Py_XDECREF(spare);
+    return kind->tp_alloc(kind, 0);
+}
+
+/* What `request_of` makes in dispatch/request.py; NULL with an exception. */
+static PyObject *request_of(Memory *self, Burst *burst, const Arrived *one, PyObject *candidate, PyObject *port)
+{
+    double ago = one->timestamp == 0.0 ? 0.0 : burst->wall - one->timestamp;
+    PyObject *request = blank_request(self, burst);
+    if (request != NULL &&
+        (put(self, request, REQUEST_payload, Py_NewRef(one->payload)) ||
+         put(self, request, REQUEST_peer, peer_of(self, one->flow, port)) ||
+         put(self, request, REQUEST_destination, held(self, candidate, CANDIDATE_destination)) ||
+         put(self, request, REQUEST_interface, held(self, candidate, CANDIDATE_interface)) ||
+         put(self, request, REQUEST_service, held(self, candidate, CANDIDATE_service)) ||
+         put(self, request, REQUEST_port, held(self, candidate, CANDIDATE_port)) ||
+         put(self, request, REQUEST_via, held(self, candidate, CANDIDATE_via)) ||
+         put(self, request, REQUEST_hop_limit, hop_limit_of(one)) ||
+         /* Never later than now, should the real-time clock have been set back since. */
+         put(self, request, REQUEST_arrival, PyFloat_FromDouble(ago < 0.0 ? burst->now : burst->now - ago)) ||
+         put(self, request, REQUEST__candidate, Py_NewRef(candidate))))
+        Py_CLEAR(request);
+    return request;
+}
+
+/* What was raised, as an object; the exception is no longer set. */
+static PyObject *raised(void)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyErr_GetRaisedException();
+#else
+    PyObject *kind, *value, *trace;
+    PyErr_Fetch(&kind, &value, &trace);
+    PyErr_NormalizeException(&kind, &value, &trace);
+    if (trace != NULL)
+        PyException_SetTraceback(value, trace);
+    Py_XDECREF(kind);
+    Py_XDECREF(trace);
+    return value;
+#endif
+}
+
+static double seconds(void)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    return (double)at.tv_sec + (double)at.tv_nsec * 1e-9;
+}
+
+/* Have the port do what is not the usual case, with (decision, received) and, unless it is NULL, `what`. */
+static int hand_over(Memory *self, Burst *burst, const char *method, PyObject *decision, const Arrived *one, PyObject *what)
+{
+    PyObject *received = received_of(self, one);
+    int result = -1;
+    if (received != NULL)
+        result = done(PyObject_CallMethod(burst->port, method, what == NULL ? "OO" : "OOO", decision, received, what));
+    Py_XDECREF(received);
+    burst->began = seconds(); /* that was not the next handler's time */
     return result;
 }
 
-static PyMethodDef native_methods[] = {
-    {"receive", (PyCFunction)(void (*)(void))native_receive, METH_FASTCALL, receive_doc},
-    {"send", (PyCFunction)(void (*)(void))native_send, METH_FASTCALL, send_doc},
+/* Ask the usual candidate. */
+static int ask(Memory *self, Burst *burst, const Arrived *one, PyObject *decision, PyObject *candidate, PyObject *port)
+{
+    PyObject *binding = held(self, candidate, CANDIDATE_binding), *respond = held(self, candidate, CANDIDATE_respond);
+    PyObject *request = NULL, *answer = NULL, *error = NULL;
+    int result = -1;
+    if (binding != NULL && respond != NULL && is_a(self, binding, BINDING) &&
+        (request = request_of(self, burst, one, candidate, port)) != NULL) {
+        answer = PyObject_CallOneArg(respond, request);
+        double ended = seconds(), took = ended - burst->began;
+        burst->began = ended;
+        Py_XSETREF(burst->spare, request);
+        if (answer == NULL)
+            error = raised();
+        int is_plain = answer != NULL && PyBytes_CheckExact(answer) &&
+                       PyBytes_GET_SIZE(answer) <= PyLong_AsSsize_t(SLOT(candidate, CANDIDATE_plain_limit));
+        if (PyErr_Occurred() || note(self, burst, candidate, binding, took, is_plain) != 0)
+            ;
+        else if (is_plain) {
+            burst->queue[burst->queued++] = (Queued){Py_NewRef(answer), Py_NewRef(candidate), one->port};
+            result = 0;
+        } else if (answer != NULL)
+            result = hand_over(self, burst, "other", decision, one, answer);
+        else
+            result = hand_over(self, burst, "failed", decision, one, error);
+    }
+    Py_XDECREF(error);
+    Py_XDECREF(answer);
+    Py_XDECREF(respond);
+    Py_XDECREF(binding);
+    return result;
+}
+
+static int answer_one(Memory *self, Burst *burst, const Arrived *one)
+{
+    PyObject *decision = PyDict_GetItemWithError(burst->decisions, one->flow);
+    Py_XINCREF(decision);
+    if (decision == NULL && !PyErr_Occurred()) {
+        decision = PyObject_CallMethod(burst->port, "missed", "O", one->flow);
+        burst->began = seconds();
+    }
+    if (decision == NULL)
+        return -1;
+    PyObject *candidate = NULL, *suspects = NULL, *port = PyLong_FromLong(one->port);
+    int result = -1;
+    if (port != NULL && is_a(self, decision, DECISION) &&
+        (candidate = held(self, decision, DECISION_usual)) != NULL &&
+        (suspects = held(self, decision, DECISION_suspects)) != NULL) {
+        int unusual = candidate == Py_None || one->truncated ? 1 : PySequence_Contains(suspects, port);
+        if (unusual == 1)
+            result = hand_over(self, burst, "unusual", decision, one, NULL);
+        else if (unusual == 0 && is_a(self, candidate, CANDIDATE))
+            result = ask(self, burst, one, decision, candidate, port);
+    }
+    Py_XDECREF(suspects);
+    Py_XDECREF(candidate);
+    Py_XDECREF(port);
+    Py_DECREF(decision);
+    return result;
+}
+
+/* Sending */
+
+/* Put a datagram into a slot of the memory, by its encoded route: the sockaddr behind the port, and control messages. */
+static int fill(Memory *self, Burst *burst, int slot, const Queued *one)
+{
+    PyObject *route = held(self, one->candidate, CANDIDATE_route);
+    PyObject *encoded = route == NULL ? NULL : Py_XNewRef(PyDict_GetItemWithError(burst->routes, route));
+    if (encoded == NULL && !PyErr_Occurred())
+        encoded = PyObject_CallOneArg(burst->encode, route);
+    Py_XDECREF(route);
+    Py_ssize_t size = encoded != NULL && PyBytes_Check(encoded) ? PyBytes_GET_SIZE(encoded) - NAME_REST : -1;
+    if (size >= 0 && size <= REPLY_CONTROL) {
+        const char *bytes = PyBytes_AS_STRING(encoded);
+        self->names_out[slot].sin6_port = htons(one->port);
+        memcpy((char *)&self->names_out[slot] + NAME_REST_AT, bytes, NAME_REST);
+        memcpy(self->controls_out[slot], bytes + NAME_REST, (size_t)size);
+        self->out[slot].msg_hdr.msg_controllen = (size_t)size;
+        self->iov_out[slot] = (struct iovec){PyBytes_AS_STRING(one->answer), (size_t)PyBytes_GET_SIZE(one->answer)};
+    } else if (encoded != NULL)
+        PyErr_SetString(PyExc_TypeError, "no encoded route");
+    Py_XDECREF(encoded);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* Send what is queued; what does not go is the port's, which meets the refusal again and knows what it means. */
+static int send_queued(Memory *self, Burst *burst, int descriptor)
+{
+    int filled = 0, sent = 0;
+    if (enter(self) != 0)
+        return -1;
+    while (filled < burst->queued && fill(self, burst, filled, &burst->queue[filled]) == 0)
+        filled++;
+    if (filled > 0) {
+        Py_BEGIN_ALLOW_THREADS
+        sent = sendmmsg(descriptor, self->out, (unsigned int)filled, 0);
+        Py_END_ALLOW_THREADS
+    }
+    self->busy = 0;
+    if (PyErr_Occurred()) {
+        if (!PyErr_ExceptionMatches(PyExc_Exception))
+            return -1; /* a KeyboardInterrupt comes once */
+        PyErr_Clear();
+    }
+    for (int i = sent < 0 ? 0 : sent; i < burst->queued; i++)
+        if (done(PyObject_CallMethod(burst->port, "unsent", "OOi", burst->queue[i].answer, burst->queue[i].candidate,
+                                     (int)burst->queue[i].port)) != 0)
+            return -1;
+    return 0;
+}
+
+PyDoc_STRVAR(answer_doc,
+             "answer(descriptor, limit, port, decisions, moment, routes, encode) -> how many datagrams there were, or\n"
+             "minus the errno of why there was none.  See `responder.net.types.AnsweringSocket`.");
+
+static PyObject *memory_answer(Memory *self, PyObject *arguments)
+{
+    int descriptor, limit, result = 0;
+    Burst burst = {0};
+    Arrived arrived[BURST];
+    if (!PyArg_ParseTuple(arguments, "iiOO!(dd)O!O", &descriptor, &limit, &burst.port, &PyDict_Type, &burst.decisions,
+                          &burst.now, &burst.wall, &PyDict_Type, &burst.routes, &burst.encode))
+        return NULL;
+    if (limit < 0)
+        return PyErr_Format(PyExc_ValueError, "limit is negative");
+    int taken = take(self, descriptor, limit > BURST ? BURST : (unsigned int)limit, arrived);
+    if (taken < 0)
+        return taken == INT_MIN ? NULL : PyLong_FromLong(taken);
+    burst.began = seconds();
+    for (int i = 0; i < taken; i++) {
+        if (result == 0)
+            result = answer_one(self, &burst, &arrived[i]);
+        Py_DECREF(arrived[i].payload);
+        Py_DECREF(arrived[i].flow);
+    }
+    if (result == 0)
+        result = end_run(&burst); /* before `unsent`, which takes back what was counted */
+    if (result == 0 && burst.queued > 0)
+        result = send_queued(self, &burst, descriptor);
+    for (int i = 0; i < burst.queued; i++) {
+        Py_DECREF(burst.queue[i].answer);
+        Py_DECREF(burst.queue[i].candidate);
+    }
+    Py_XDECREF(burst.spare);
+    Py_XDECREF(burst.candidate);
+    return result == 0 ? PyLong_FromLong(taken) : NULL;
+}
+
+static PyMethodDef memory_methods[] = {
+    {"answer", (PyCFunction)memory_answer, METH_VARARGS, answer_doc},
     {NULL, NULL, 0, NULL},
 };
 
-static PyMemberDef native_members[] = {
-    {"drops", T_LONGLONG, offsetof(Native, drops), READONLY, "The drop counter that the last call was told; -1: none."},
+static PyMemberDef memory_members[] = {
+    {"drops", T_LONGLONG, offsetof(Memory, drops), READONLY, "The drop counter that the last call was told; -1: none."},
     {NULL, 0, 0, 0, NULL},
 };
 
-static PyTypeObject native_type = {
-    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "responder.net.linux._native.Native",
-    .tp_basicsize = sizeof(Native),
+static PyTypeObject memory_type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "responder.net.linux._native.Memory",
+    .tp_basicsize = sizeof(Memory),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
-    .tp_doc = "The memory that the two calls work in.  For one thread; its sockets may share it.",
-    .tp_new = native_new,
-    .tp_dealloc = (destructor)native_dealloc,
-    .tp_traverse = (traverseproc)native_traverse,
+    .tp_doc = "What `answer` works in.  For one thread; its sockets may share it.",
+    .tp_new = memory_new,
+    .tp_dealloc = (destructor)memory_dealloc,
+    .tp_traverse = (traverseproc)memory_traverse,
     .tp_free = PyObject_GC_Del,
-    .tp_methods = native_methods,
-    .tp_members = native_members,
+    .tp_methods = memory_methods,
+    .tp_members = memory_members,
 };
 
 static struct PyModuleDef module = {
     PyModuleDef_HEAD_INIT,
     .m_name = "_native",
-    .m_doc = "Many datagrams a system call.",
+    .m_doc = "The usual case of a burst of datagrams.",
     .m_size = -1,
 };
 
 PyMODINIT_FUNC PyInit__native(void)
 {
     PyObject *made = PyModule_Create(&module);
-    if (made != NULL && PyModule_AddType(made, &native_type) < 0)
+    if (made != NULL && PyModule_AddType(made, &memory_type) < 0)
         Py_CLEAR(made);
     return made;
 }

@@ -1,22 +1,25 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Any
 
-from ..types import Flow, Message, Received, Route
+from ..types import Asking, Flow, Route
 
-class Native:
+class Memory:
     drops: int
     def __init__(
         self,
-        kind: type[Received],
+        classes: tuple[type, ...],
         decode: Callable[[bytes], Flow],
         payload_size: int = ...,
         control_size: int = ...,
     ) -> None: ...
-    def receive(self, descriptor: int, limit: int) -> list[Received] | int: ...
-    def send(
+    def answer(
         self,
         descriptor: int,
-        messages: Sequence[Message],
-        start: int,
+        limit: int,
+        port: Asking,
+        decisions: dict[Flow, Any],
+        moment: tuple[float, float],
         routes: dict[Route, bytes],
         encode: Callable[[Route], bytes],
+        /,
     ) -> int: ...

@@ -201,7 +201,7 @@ def _place(transport: str, port: int, address: IPAddress | None, interface: int)
 def _dual_stack(batching: str) -> Callable[[socket.socket, IPAddress | None], LinuxSocket]:
     """What makes a dual-stack socket of a bound one."""
     if batching == "compiled" and compiled is not None:
-        return partial(compiled.NativeSocket, memory=compiled.native())
+        return partial(compiled.CompiledSocket, shared=compiled.SharedMemory())
     return LinuxSocket
 
 

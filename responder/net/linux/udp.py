@@ -3,13 +3,13 @@
 What a datagram costs:
 
 - Receiving is one recvmsg.  Its sender, scope and raw pktinfo are the key of a bounded table that holds the decoded
-  `Flow`, so that addresses are decoded once a flow.  Hop limit and time are decoded where they are asked for.
+  `Flow`, so that addresses are decoded once a flow.
 - Sending is one sendmsg.  A `Route` is encoded once, into a bounded table by its identity.
 
 On an AF_INET6 socket an IPv4 datagram brings two pktinfo messages, IPV6_PKTINFO with the mapped address and IP_PKTINFO;
 the second is read, since it alone tells `ipi_spec_dst`.  To IPv4 peers in_pktinfo is sent, to IPv6 peers in6_pktinfo.
 
-This file refuses to choose a source, an interface or a hop limit: the `Route` says them (`responder.dispatch.port`).
+This file chooses no source, no interface and no hop limit: the `Route` says them (`responder.dispatch.addressing`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import struct
 import sys
 from collections.abc import Coroutine, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import attrs
 import trio
@@ -41,11 +41,12 @@ from .memberships import LinuxMemberships
 # Plain integers: an IntEnum member is slower to compare, and these are compared for every datagram.
 _IPPROTO_IP: Final = int(socket.IPPROTO_IP)
 _IPPROTO_IPV6: Final = int(socket.IPPROTO_IPV6)
+_SOL_SOCKET: Final = int(socket.SOL_SOCKET)
 _IPV6_PKTINFO: Final = int(socket.IPV6_PKTINFO)
+_IPV6_HOPLIMIT: Final = int(socket.IPV6_HOPLIMIT)
+_IP_TTL: Final = int(socket.IP_TTL)  # the message that IP_RECVTTL asks for is called so too
 _MSG_TRUNC: Final = int(socket.MSG_TRUNC)
 
-# IP_RECVTTL's message is called IP_TTL.
-_HOP_LIMIT_MESSAGES = frozenset({(_IPPROTO_IP, int(socket.IP_TTL)), (_IPPROTO_IPV6, int(socket.IPV6_HOPLIMIT))})
 
 _IN_PKTINFO_SIZE = len(cmsg.pack_in_pktinfo_posix(None, 0))
 _TIMESPEC = struct.Struct("@ll")
@@ -54,59 +55,41 @@ _UNSIGNED = struct.Struct("=I")
 ControlMessages: TypeAlias = Sequence[tuple[int, int, bytes]]
 
 
-def hop_limit_of(control: ControlMessages) -> int | None:
-    """The datagram's TTL or hop limit."""
+class Told(NamedTuple):
+    """What a datagram's control messages tell.
+
+    pktinfo    the raw in_pktinfo or, of an IPv6 datagram, in6_pktinfo; empty where there is none
+    hop_limit  its TTL or hop limit
+    timestamp  when the kernel got it: seconds of the real-time clock
+    drops      the kernel's 32-bit counter, sent with each datagram that it queued after it had dropped one
+    """
+
+    pktinfo: bytes = b""
+    hop_limit: int | None = None
+    timestamp: float | None = None
+    drops: int | None = None
+
+
+def told_by(control: ControlMessages) -> Told:
+    pktinfo, is_ipv4, hop_limit, timestamp, drops = b"", False, None, None, None
     for level, kind, data in control:
-        if (level, kind) in _HOP_LIMIT_MESSAGES:
-            return cmsg.unpack_int(data)
-    return None
-
-
-def timestamp_of(control: ControlMessages) -> float | None:
-    """When the kernel got the datagram: seconds of the real-time clock."""
-    for level, kind, data in control:
-        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
-            seconds, nanoseconds = _TIMESPEC.unpack(data)
-            return float(seconds + nanoseconds * 1e-9)
-    return None
-
-
-def pktinfo_of(control: ControlMessages) -> bytes:
-    """The raw in_pktinfo or, of an IPv6 datagram, in6_pktinfo; empty where there is none."""
-    pktinfo = b""
-    for level, kind, data in control:
-        if kind == IP_PKTINFO and level == _IPPROTO_IP:
-            return data
-        if kind == _IPV6_PKTINFO and level == _IPPROTO_IPV6:
-            pktinfo = data
-    return pktinfo
-
-
-def drops_told(control: ControlMessages, total: int) -> int:
-    """The total of datagrams dropped, moved on to what this datagram tells of it."""
-    for message in control:
-        if is_drops(message):
-            return advance_drops(total, _UNSIGNED.unpack(message[2])[0])
-    return total
-
-
-def is_drops(message: cmsg.ControlMessage) -> bool:
-    """The kernel sends it with each datagram that it queued after it had dropped one."""
-    return message[0] == socket.SOL_SOCKET and message[1] == SO_RXQ_OVFL
-
-
-class LinuxReceived(Received):
-    """See `responder.net.types.Received`."""
-
-    __slots__ = ("control",)
-
-    control: ControlMessages
-
-    def read_hop_limit(self) -> int | None:
-        return hop_limit_of(self.control)
-
-    def read_timestamp(self) -> float | None:
-        return timestamp_of(self.control)
+        if level == _IPPROTO_IPV6:
+            if kind == _IPV6_PKTINFO:
+                pktinfo = pktinfo if is_ipv4 else data
+            elif kind == _IPV6_HOPLIMIT:
+                hop_limit = cmsg.unpack_int(data)
+        elif level == _IPPROTO_IP:
+            if kind == IP_PKTINFO:
+                pktinfo, is_ipv4 = data, True
+            elif kind == _IP_TTL:
+                hop_limit = cmsg.unpack_int(data)
+        elif level == _SOL_SOCKET:
+            if kind == SO_TIMESTAMPNS:
+                seconds, nanoseconds = _TIMESPEC.unpack(data)
+                timestamp = seconds + nanoseconds * 1e-9
+            elif kind == SO_RXQ_OVFL:
+                (drops,) = _UNSIGNED.unpack(data)
+    return Told(pktinfo, hop_limit, timestamp, drops)
 
 
 _FlowKey: TypeAlias = tuple[str, int, bytes]
@@ -230,9 +213,9 @@ class LinuxSocket:
         return encode_route(route, dual_stack=self._dual_stack)
 
     def receive(self, limit: int) -> Sequence[Received]:
-        received: list[LinuxReceived] = []
+        received: list[Received] = []
         recvmsg, flows, dual_stack = self._socket.recvmsg, self._flows.find, self._dual_stack
-        control: ControlMessages = ()
+        drops: int | None = None
         for _ in range(limit):
             try:
                 payload, control, flags, name = recvmsg(PAYLOAD_SIZE, CONTROL_SIZE)
@@ -244,11 +227,11 @@ class LinuxSocket:
                 if received:
                     break  # the next call meets it again
                 raise NetworkError(error.errno, f"UDP port {self.port} can't receive: {error.strerror}") from error
-            flow = flows((name[0], name[3] if dual_stack else 0, pktinfo_of(control)))
-            one = LinuxReceived.of(payload, flow, name[1], truncated=flags & _MSG_TRUNC != 0)
-            one.control = control
-            received.append(one)
-        self.kernel_drops = drops_told(control, self.kernel_drops)
+            pktinfo, hop_limit, timestamp, drops = told_by(control)
+            flow = flows((name[0], name[3] if dual_stack else 0, pktinfo))
+            received.append(Received(payload, flow, name[1], flags & _MSG_TRUNC != 0, hop_limit, timestamp))
+        if drops is not None:
+            self.kernel_drops = advance_drops(self.kernel_drops, drops)
         return received
 
     def send(self, batch: Sequence[Message]) -> int:

@@ -65,17 +65,6 @@ class SocketLike(Protocol):
     def close(self) -> None: ...
 
 
-class WindowsReceived(Received):
-    """See `responder.net.types.Received`; Windows tells no time of arrival."""
-
-    __slots__ = ("told_hop_limit",)
-
-    told_hop_limit: int | None
-
-    def read_hop_limit(self) -> int | None:
-        return self.told_hop_limit
-
-
 _HOP_LIMITS = frozenset(
     {(ws.IPPROTO_IP, ws.IP_TTL), (ws.IPPROTO_IP, ws.IP_HOPLIMIT), (ws.IPPROTO_IPV6, ws.IPV6_HOPLIMIT)}
 )
@@ -162,10 +151,10 @@ class WindowsSocket:
             raise trio.ClosedResourceError("this socket is closed")
         await trio.lowlevel.wait_readable(self._handle)
 
-    def receive(self, limit: int) -> Sequence[WindowsReceived]:
+    def receive(self, limit: int) -> Sequence[Received]:
         self._check_open("WSARecvMsg")
         take, receive_message = self._received.take, self._winsock.receive_message
-        found: list[WindowsReceived] = []
+        found: list[Received] = []
         passed_over = 0
         while len(found) < limit and passed_over < limit:
             taken = take(receive_message)
@@ -185,9 +174,7 @@ class WindowsSocket:
             pktinfo, hop_limit = self._control.find(control)
             # By pktinfo alone: the control messages have the hop limit and padding too.
             flow = self._flows.find(address + pktinfo)
-            one = WindowsReceived.of(payload, flow, port, truncated=truncated)
-            one.told_hop_limit = hop_limit
-            found.append(one)
+            found.append(Received(payload, flow, port, truncated, hop_limit))
         return found
 
     # Sending

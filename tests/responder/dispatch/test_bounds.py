@@ -90,7 +90,7 @@ class TestRefusals:
                 FakeReceived(b"x", flow("fe80::9", "fe80::1", 2, scope_id=2)),
                 FakeReceived(b"x", flow("fe80::9", "fe80::1", 3, scope_id=3)),
             )
-            assert it.replies() == [b"narrow", b"wide"]
+            assert sorted(it.replies()) == [b"narrow", b"wide"]
 
     async def test_a_local_client_is_answered(self) -> None:
         async with bench(echo) as it:
@@ -103,7 +103,7 @@ class TestRefusals:
         async with bench(narrow, wide) as it:
             assert [socket.address for socket in it.platform.sockets] == [None]
             await it.deliver(FakeReceived(b"x", flow()), FakeReceived(b"x", flow(destination="10.71.0.1")))
-            assert it.replies() == [b"narrow", b"wide"]
+            assert sorted(it.replies()) == [b"narrow", b"wide"]
 
 
 class TestBounds:

@@ -13,9 +13,9 @@ from responder.config.instance import Instance, Prepared
 from responder.datagram import Interface, Via
 from responder.dispatch.access import Access
 from responder.dispatch.addressing import reply_route
+from responder.dispatch.binding import Binding
 from responder.dispatch.budget import source_prefix
 from responder.dispatch.conversation import OpenConversation
-from responder.dispatch.flow import Binding
 from responder.server.server import open_server
 from responder.server.supervisor import Supervised
 from tests.fakes import LAN, FakePlatform, FakeReceived, FakeSocket, flow

@@ -52,14 +52,6 @@ async def test_a_plugin_sees_all_of_a_datagram() -> None:
         assert it.count(outcomes.SILENT) == 1
 
 
-async def test_what_a_plugin_does_not_read_is_not_computed() -> None:
-    seen: list[Datagram] = []
-    async with bench(seen.append) as it:
-        await it.deliver(FakeReceived(b"x", flow()))
-        with pytest.raises(AttributeError):
-            Datagram.__dict__["peer"].__get__(seen[0])
-
-
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
@@ -194,7 +186,7 @@ class TestSharing:
                 FakeReceived(b"x", flow("10.71.0.8")),
                 FakeReceived(b"x", flow("10.71.0.66")),
             )
-            assert it.replies() == [b"guest", b"boss", b"other"]
+            assert sorted(it.replies()) == [b"boss", b"guest", b"other"]
             assert it.server.counters.snapshot()[outcomes.NOBODY]["lan"] == {outcomes.INTERFACE: 1}
 
 

@@ -78,9 +78,9 @@ async def test_hop_limit_and_time_are_told(platform: Platform, address: str) -> 
         before = time.time()
         client.send([to(address, server.port, hop_limit=33)])
         request = await only(server)
-        assert request.read_hop_limit() in (33, None)
+        assert request.hop_limit in (33, None)
         # Clock readings around it, not a duration: the kernel's time lies between.
-        timestamp = request.read_timestamp()
+        timestamp = request.timestamp
         assert timestamp is None or before - 1 <= timestamp <= time.time() + 1
 
 

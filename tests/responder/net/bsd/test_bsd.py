@@ -231,8 +231,8 @@ class TestPair:
         pair.four.queue = [datagram(b"a", ttl=64), datagram(b"b", ttl=63)]
         first, second = pair.socket.receive(8)
         assert first.flow is second.flow
-        assert (first.read_hop_limit(), second.read_hop_limit()) == (64, 63)
-        assert (first.peer_port, first.truncated, first.read_timestamp()) == (4711, False, None)
+        assert (first.hop_limit, second.hop_limit) == (64, 63)
+        assert (first.peer_port, first.truncated, first.timestamp) == (4711, False, None)
 
     def test_an_earlier_sends_error_is_passed_over(self) -> None:
         pair = Pair()

@@ -62,7 +62,7 @@ async def test_broadcast_and_multicast(links: Links, destination: str) -> None:
         assert (flow.peer, flow.destination, flow.interface) == (ip_address(source), group, link1)
         assert flow.via is (Via.MULTICAST if group.is_multicast else Via.BROADCAST)
         assert flow.local == (ip_address("10.71.0.1") if group.version == 4 else None)
-        assert request.read_hop_limit() == 3
+        assert request.hop_limit == 3
         own = flow.local or ip_address("fe80::1")
         reply = Route(flow.peer, flow.scope_id, own, interface=link1)
         server.send([Transmit(b"answer", reply, request.peer_port)])

@@ -240,7 +240,7 @@ async def echo():
         client.send([to("127.9.9.9", server.port, hop_limit=7)])
         request = await only(server)
         assert str(request.flow.destination) == "127.9.9.9" and request.flow.interface == 1, request.flow
-        assert request.read_hop_limit() == 7 and request.read_timestamp() is not None
+        assert request.hop_limit == 7 and request.timestamp is not None
         server.send([answer(request)])
         assert str((await only(client)).flow.peer) == "127.9.9.9"
         try:

@@ -141,7 +141,7 @@ async def test_lost_control_messages_leave_the_payload_whole(monkeypatch: pytest
     with closing(platform.open_udp(0)) as server, closing(platform.open_udp(0)) as client:
         client.send([to("::1", server.port)])
         request = await only(server)
-        assert (request.payload, request.truncated, request.read_hop_limit()) == (b"x", False, None)
+        assert (request.payload, request.truncated, request.hop_limit) == (b"x", False, None)
         assert (request.flow.destination, request.flow.interface) == (None, 0)
 
 
@@ -158,8 +158,8 @@ async def test_drops_for_want_of_room_are_counted(monkeypatch: pytest.MonkeyPatc
         for address in ("::1", "127.0.0.1"):
             client.send([to(address, server.port, hop_limit=33)] * 3)
             for request in await drained(server, 3):
-                assert (str(request.flow.destination), request.read_hop_limit()) == (address, 33)
-                assert request.read_timestamp() is not None
+                assert (str(request.flow.destination), request.hop_limit) == (address, 33)
+                assert request.timestamp is not None
         assert server.kernel_drops == flood - got
 
 

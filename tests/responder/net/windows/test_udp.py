@@ -82,7 +82,7 @@ def test_the_hop_limit_is_told_where_it_comes() -> None:
     sock, fake = Host().open()
     hop = (IPPROTO_IP, IP_HOPLIMIT, cmsg.pack_int(7))
     fake.arrivals.append(Arrived(b"x", sender(PEER4), ABI.encode([pktinfo4("10.71.0.1", 3), hop])))
-    assert sock.receive(8)[0].read_hop_limit() == 7
+    assert sock.receive(8)[0].hop_limit == 7
 
 
 @pytest.mark.parametrize("code", [10052, 10054, 10061, 10065])
@@ -121,7 +121,7 @@ def test_a_flow_is_told_by_pktinfo_and_not_by_hop_limit_or_padding() -> None:
         fake.arrivals.append(Arrived(b"x", sender(PEER4), control[:-4] + padding))
     first, second, third = sock.receive(8)
     assert first.flow is second.flow is third.flow
-    assert [received.read_hop_limit() for received in (first, second, third)] == [7, 7, 8]
+    assert [received.hop_limit for received in (first, second, third)] == [7, 7, 8]
 
 
 def test_one_flow_is_one_object_and_the_table_is_bounded() -> None:
