@@ -62,7 +62,7 @@ class DaemonOptions:
     queries  log a line for each answer
     user     become this user once the ports are open
     state    where plugins keep state; none: the service manager's folder, or the user's
-    workers  processes that share each port (`responder.daemon.workers.parent`); 1: this one serves
+    workers  processes that share each port (`responder.daemon.workers`); 1: this one serves
     """
 
     log: Literal["debug", "info", "warning", "error"] = "info"

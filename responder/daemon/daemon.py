@@ -1,24 +1,21 @@
 """The daemon: a configuration made to serve, from the first check to the last goodbye.
 
 It prepares every plugin, opens every port, gives up its rights, says "ready", and serves until it is told to stop
-(SIGTERM, SIGINT, Ctrl-Break); then it says goodbye within the grace period and ends.  A configuration that is wrong, or
+(`responder.daemon.orders`); then it says goodbye within the grace period and ends.  A configuration that is wrong, or
 a port that can't be had, stops everything at the start, and nothing half-started stays.  A plugin that fails, then or
 later, stops nothing else, and shows in the exit status; one that can't be ended does not hold up the end.
 
-SIGHUP (or `responderd reload`) reads the configuration again.  It is checked whole first, and one that is wrong changes
-nothing.  This file refuses to know protocols and sockets.
+Where the configuration asks for several processes, `responder.daemon.workers` serves instead.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -26,24 +23,17 @@ import trio
 
 from .. import net
 from ..config.instance import prepare_all
-from ..config.reading import (
-    Config,
-    DaemonOptions,
-    embedded_default,
-    load_prepared,
-    prepare_reading,
-    read,
-    unmatched_patterns,
-)
+from ..config.reading import Config, DaemonOptions, Reading, embedded_default, prepare_reading, read
 from ..datagram import Interface
 from ..dispatch.observers import Observers
-from ..errors import ConfigErrors, ResponderError
 from ..log import get_logger
 from ..net.inherited import inherited_sockets
 from ..net.privileges import become
 from ..server.server import ServerCore, open_server
 from .logs import configure_logging, set_level
-from .query_log import QueryLog
+from .member import LocalMember
+from .orders import RELOAD_SIGNALS, STOP_SIGNALS, Orders
+from .reload import Member, Reloader
 from .service_manager import Notifier
 from .status import About, take
 
@@ -52,14 +42,8 @@ if TYPE_CHECKING:
 
 _log = get_logger(__name__)
 
-STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGBREAK") if hasattr(signal, name))
 LAST_MOMENT = 0.1
 """Seconds between the end of all that can be ended and that of a process with something that can't."""
-
-MAX_REASON = 200
-"""Characters of a reason that the service manager is told: it shows a line."""
-
-RELOAD_SIGNALS = tuple(getattr(signal, name) for name in ("SIGHUP",) if hasattr(signal, name))
 
 
 def run(file: Path | None) -> int:
@@ -70,23 +54,6 @@ def run(file: Path | None) -> int:
     """
     configure_logging()
     return trio.run(_main, file)
-
-
-@attrs.define(eq=False)
-class Orders:
-    """What signals order.  Until there is a server to stop, `stop` ends the start at once."""
-
-    stop: Callable[[], None]
-    reload: trio.Event = attrs.field(factory=trio.Event)
-
-    async def follow(self, signals: AsyncIterator[int]) -> None:
-        async for number in signals:
-            if number in RELOAD_SIGNALS:
-                # Several that come while one reload is under way are one more reload.
-                self.reload.set()
-            else:
-                _log.info("stopping", signal=signal.Signals(number).name)
-                self.stop()
 
 
 async def _main(file: Path | None) -> int:
@@ -110,9 +77,9 @@ async def _serve(file: Path | None, orders: Orders) -> int:
     else:
         reading = await trio.to_thread.run_sync(read, file, abandon_on_cancel=True)
         if reading.daemon.workers > 1:
-            from .workers.parent import supervise  # noqa: PLC0415 - only who wants several processes pays for their parent
+            from .workers.serve import serve_with_workers  # noqa: PLC0415 - only who wants workers pays for them
 
-            return await supervise(reading, orders, about)
+            return await serve_with_workers(reading, orders, about)
         config, prepared = await prepare_reading(reading, may_fail=lambda _name: True)
     options = config.daemon
     set_level(options.log)
@@ -130,7 +97,7 @@ async def _serve(file: Path | None, orders: Orders) -> int:
                 timing=options.metrics is not None,
             )
         )
-        daemon = Daemon(config, server, about, Notifier.from_environment())
+        daemon = Daemon(LocalMember(config, server, about), Notifier.from_environment())
         orders.stop = daemon.stop
         exporter: StreamListener | None = None
         if options.metrics is not None:
@@ -151,19 +118,13 @@ async def _serve(file: Path | None, orders: Orders) -> int:
                 from .prometheus import serve_exporter  # noqa: PLC0415 - as above
 
                 nursery.start_soon(serve_exporter, exporter, lambda: take(server, about))
-            nursery.start_soon(daemon.reload_when_asked, orders)
             nursery.start_soon(end_if_stuck, server, nursery.cancel_scope)
-            nursery.start_soon(daemon.announce)
+            nursery.start_soon(daemon.announce, orders)
             nursery.start_soon(daemon.notifier.watchdog)
             await server.run()
             nursery.cancel_scope.cancel()
     _log.info("stopped", counters=server.counters.snapshot())
-    return exit_status(server)
-
-
-def exit_status(server: ServerCore) -> int:
-    """1 where something failed for good while serving."""
-    return 1 if server.failed or any(each.state in ("restarting", "failed") for each in server.instances) else 0
+    return daemon.member.exit_status()
 
 
 async def end_if_stuck(server: ServerCore, everything_else: trio.CancelScope) -> None:
@@ -179,114 +140,76 @@ async def end_if_stuck(server: ServerCore, everything_else: trio.CancelScope) ->
 
 @attrs.define(eq=False)
 class Daemon:
-    """A server with the configuration it came from.  Implements `responder.daemon.control.Commands`."""
+    """A daemon whose own process serves: one member.
 
-    config: Config
-    server: ServerCore
-    about: About
+    Implements `responder.daemon.control.Commands` and `responder.daemon.reload.Host` and `Change`.
+    """
+
+    member: LocalMember
     notifier: Notifier
-    _reloading: trio.Lock = attrs.field(factory=trio.Lock, init=False)
-    _query_log: QueryLog = attrs.field(factory=QueryLog, init=False)
+    _reloader: Reloader = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._reloader = Reloader(self, self.notifier, self.member.config.file)
 
     @property
-    def observers(self) -> Observers:
-        return self.server.observers
+    def server(self) -> ServerCore:
+        return self.member.server
 
-    def status(self) -> dict[str, Any]:
-        return take(self.server, self.about).as_json()
-
-    async def announce(self) -> None:
-        """Say that the daemon is ready, to whom it concerns."""
-        self.apply(self.config.daemon)
-        self._warn_of_unmatched(self.config)
+    async def announce(self, orders: Orders) -> None:
+        """Say that the daemon is ready, to whom it concerns, and reload from then on when it is ordered."""
         await self.server.ready.wait()
-        _log.info("ready", ports=self.server.numbers())
+        config = self.member.config
+        await self._reloader.announce("ready", config, ports=self.server.numbers())
         self.notifier.ready()
-        self._tell_manager()
-        if self.config.file is None:
+        if config.file is None:
             with suppress(OSError):  # nobody reads it: no reason not to serve
                 sys.stdout.write(invitation(self.server.table, self.server.port()))
                 sys.stdout.flush()
+        await self._reloader.follow(orders)
 
     def stop(self) -> None:
         """Say goodbye and end; called again, at once."""
         self.notifier.stopping()
         self.server.stop()
 
-    async def reload_when_asked(self, orders: Orders) -> None:
-        await self.server.ready.wait()
-        while True:
-            await orders.reload.wait()
-            orders.reload = trio.Event()
-            await self.reload()
+    # Commands
+
+    @property
+    def observers(self) -> Observers:
+        return self.member.observers
+
+    def status(self) -> dict[str, Any]:
+        return self.member.status()
 
     async def reload(self) -> list[str]:
-        """Read the configuration again and serve by it.  What is wrong, a message each; then nothing has changed."""
-        file = self.config.file
-        if file is None:
-            return ["there is no configuration file to read again"]
         await self.server.ready.wait()
-        async with self._reloading:
-            self.notifier.reloading()
-            messages: list[str] = []
-            try:
-                present = [each.prepared for each in self.server.instances]
-                # One that failed before holds up no change of the others; one that works is not lost by a reload.
-                failed = {each.instance.name for each in present if each.failure is not None}
-                config, prepared = await load_prepared(file, present, may_fail=failed.__contains__)
-                await self.server.replace(prepared)
-            except* ResponderError as group:
-                messages = list(_messages(group))
-            except* Exception as group:
-                # A plugin's options or our own mistake: what runs must go on all the same.
-                _log.error("reload failed", exc_info=group)
-                messages = [f"{type(error).__name__}: {error}" for error in group.exceptions]
-            if messages:
-                for message in messages:
-                    _log.error("the new configuration is refused", reason=message)
-                more = f" (and {len(messages) - 1} more)" if len(messages) > 1 else ""
-                self.notifier.status(f"reload refused: {shorten(messages[0], MAX_REASON)}{more}")
-            else:
-                self._take_over(config)
-            self.notifier.ready()
-            return messages
+        return await self._reloader.reload()
 
-    def _take_over(self, config: Config) -> None:
-        for key in self.config.daemon.needs_restart(config.daemon):
-            _log.warning("this key is changed by a restart only", key=key)
-        self.config = config
-        self.apply(config.daemon)
-        self._warn_of_unmatched(config)
-        _log.info("reloaded", plugins=[instance.name for instance in config.instances])
-        self._tell_manager()
+    # Host and Change
 
-    def apply(self, options: DaemonOptions) -> None:
-        """Put those options into force that a reload may change."""
-        set_level(options.log)
-        self.server.grace = options.grace
-        self.observers.remove(self._query_log)
-        if options.queries:
-            self.observers.add(self._query_log)
+    @property
+    def options(self) -> DaemonOptions:
+        return self.member.config.daemon
 
-    def _warn_of_unmatched(self, config: Config) -> None:
-        for path, pattern in unmatched_patterns(config, [interface.name for interface in self.server.table]):
-            _log.warning("no interface has such a name now", key=path, pattern=pattern)
+    @asynccontextmanager
+    async def change(self, _reading: Reading) -> AsyncIterator[Daemon]:
+        yield self
 
-    def _tell_manager(self) -> None:
+    def members(self) -> Iterable[Member]:
+        return (self.member,)
+
+    def put_in_force(self, _config: Config) -> None:
+        """The one member does, when it commits."""
+
+    async def interface_names(self) -> Sequence[str]:
+        return [interface.name for interface in self.server.table]
+
+    def in_words(self) -> str:
         failed = [each.name for each in self.server.instances if each.prepared.failure is not None]
         serving = [each.name for each in self.server.instances if each.name not in failed]
         also = f"; failed: {', '.join(failed)}" if failed else ""
-        self.notifier.status(f"serving {', '.join(serving)}{also}")
-
-
-def _messages(group: BaseExceptionGroup[ResponderError]) -> Iterable[str]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _messages(error)
-        elif isinstance(error, ConfigErrors):
-            yield from map(str, error.errors)
-        else:
-            yield str(error)
+        return f"serving {', '.join(serving)}{also}"
 
 
 def state_root(options: DaemonOptions) -> Path:

@@ -1,8 +1,8 @@
 """Sockets handed from one of our processes to another, over a Unix socket pair (SCM_RIGHTS, unix(7)).
 
-A process that supervises workers opens each port for all of them (`Shares`) and gives each its socket of it.  The pair
-carries nothing else than sockets, each beside one byte that says what it is: a port, or a connection to talk by.  Its
-end tells each side that the other has died.
+The parent of workers opens each port for all of them (`Shares`) and gives each worker its socket.  The pair carries
+nothing else than sockets, each beside one byte that says what it is: a port, or a connection to talk by.  Its end tells
+each side that the other has died.
 
 This file refuses to know what is said on a connection, and to start a process.
 """
@@ -90,7 +90,11 @@ def why_not_shared() -> str:
 
 
 class Handed(Inherited):
-    """Ports that a supervising process opened for this one, to be claimed by their place; no other may be bound."""
+    """Ports that the parent opened for this process, to be claimed by their place; no other may be bound.
+
+    They come in sets, one for each configuration: the next one is claimed from first, and takes the place of the last
+    one (`use_next`) or is dropped (`drop_next`).
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,7 +105,7 @@ class Handed(Inherited):
         self._coming.append(sock)
 
     def use_next(self) -> None:
-        """Claims are met from the next set.  What was claimed of the last one lives on."""
+        """Forget the last set.  What was claimed of it lives on."""
         old, new = tuple(self._sockets), self._coming
         self._coming = []
         self._sockets = tuple(new)
@@ -111,6 +115,9 @@ class Handed(Inherited):
     def drop_next(self) -> None:
         coming, self._coming = self._coming, []
         _close(coming)
+
+    def _bound(self) -> Iterable[socket.socket]:
+        return (*self._coming, *self._sockets)
 
     def claim(self, kind: int, port: int, address: IPAddress | None, interface: int) -> socket.socket | None:
         """See `Inherited.claim`; None only where the system is to choose the port (a conversation's own)."""
@@ -132,7 +139,7 @@ def _close(sockets: Iterable[socket.socket]) -> None:
 
 
 class Giver:
-    """The supervising process's end.  Made by `pair`."""
+    """The parent's end.  Made by `pair`."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
@@ -193,11 +200,11 @@ class Giver:
         sockets.close(self._socket)
 
 
-class Taker:
+class Recipient:
     """The worker's end: ports go to `handed`, connections are accepted as by a listener of `responder.daemon.control`.
 
-    Takes the descriptor that the process was started with.  `ended` is set once the supervising process has ended, or
-    wants this one to.
+    Takes the descriptor that the process was started with.  `ended` is set once the parent has ended, or wants this
+    process to.
     """
 
     def __init__(self, descriptor: int, handed: Handed) -> None:
@@ -245,7 +252,7 @@ class Taker:
         sockets.close(self._socket)
 
     def end_with_parent(self, patience: Callable[[], float]) -> None:
-        """From now on this process outlives the supervising one by `patience` seconds at most.
+        """From now on this process outlives its parent by `patience` seconds at most.
 
         By a thread, which is not held up by a plugin that holds the event loop up.
         """
@@ -268,4 +275,4 @@ def pair() -> tuple[Giver, socket.socket]:
     return Giver(ours), theirs
 
 
-__all__ = ["Giver", "Handed", "Shares", "SharingPlatform", "Taker", "pair", "sharing_platform", "why_not_shared"]
+__all__ = ["Giver", "Handed", "Recipient", "Shares", "SharingPlatform", "pair", "sharing_platform", "why_not_shared"]

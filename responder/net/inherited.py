@@ -41,7 +41,7 @@ class Inherited:
         `address` None is the wildcard of both families, `interface` the scope of a link-local one.  Raises BindError
         where only a wildcard of one family was passed on: beside it the other can't be had by the same socket.
         """
-        for sock in self._sockets:
+        for sock in self._bound():
             its_address, its_port, its_scope = _place(sock)
             if sock.type != kind or its_port != port:
                 continue
@@ -61,6 +61,10 @@ class Inherited:
                 self._unclaimed.remove(sock)
             return duplicate
         return None
+
+    def _bound(self) -> Iterable[socket.socket]:
+        """What may be claimed, in this order."""
+        return self._sockets
 
     def unclaimed(self) -> list[str]:
         """What nothing has opened so far, in words: a port that the manager binds and nobody answers."""

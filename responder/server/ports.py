@@ -178,54 +178,52 @@ def share_ports(
 
 @attrs.define(eq=False)
 class SharedPorts:
-    """The ports of `count` processes, held for them by another, over all changes of what they serve."""
+    """The sockets of `count` processes, held for them by another process.
+
+    Each socket is open while a set that it is in is held.  Several sets are: what is served, what a reload prepares,
+    what a process that is being started gets, and what is only needed for goodbyes.
+    """
 
     count: int
     platform: SharingPlatform
-    shares: dict[Key, Shares] = attrs.field(factory=dict, init=False)
-    """What is served."""
-    _leaving: dict[Key, Shares] = attrs.field(factory=dict, init=False)
-    """What is no longer served, but still open where the goodbyes are said: it may be wanted again."""
+    _held: list[Mapping[Key, Shares]] = attrs.field(factory=list, init=False)
 
     def open(self, instances: Iterable[Instance], table: InterfaceTable) -> dict[Key, Shares]:
-        """What the instances need, for `take` or `give_back`.  Raises as `share_ports`."""
-        return share_ports(plan(instances), self._all(), self.count, self.platform, table)
+        """Hold what the instances need: sockets that are held already, and new ones.  Raises as `share_ports`."""
+        kept: dict[Key, Shares] = {}
+        for shares in self._held:
+            # The newest, but one with a TCP listener before one without: it can't be bound twice.
+            kept.update({key: each for key, each in shares.items() if key not in kept or each.listener is not None})
+        opened = share_ports(plan(instances), kept, self.count, self.platform, table)
+        self.hold(opened)
+        return opened
 
-    def give_back(self, opened: Mapping[Key, Shares]) -> None:
-        """Close what was opened for nothing."""
-        _close_others(opened, self._all())
+    def hold(self, shares: Mapping[Key, Shares]) -> None:
+        """Once more, for one more `release`."""
+        self._held.append(shares)
 
-    def take(self, opened: dict[Key, Shares]) -> dict[Key, Shares]:
-        """Have them served from now on; those that leave, for `forget` when the goodbyes are said.
-
-        Of a port whose addresses have changed the old sockets are closed at once: they would take from the new ones.
-        """
-        before, numbers = self._all(), {each.port for each in opened.values()}
-        leaving = {key: each for key, each in before.items() if key not in opened and each.port not in numbers}
-        _close_others(before, {**opened, **leaving})
-        self.shares, self._leaving = opened, leaving
-        return leaving
-
-    def forget(self, leaving: Mapping[Key, Shares]) -> None:
-        for key, shares in leaving.items():
-            if self._leaving.get(key) is shares:
-                self._leaving.pop(key).close()
+    def release(self, shares: Mapping[Key, Shares]) -> None:
+        """Close the sockets that are in no other set."""
+        # Two sets may be equal, but each is to be released as often as it was held.
+        del self._held[next(index for index, each in enumerate(self._held) if each is shares)]
+        staying = {sock for held in self._held for each in held.values() for sock in each.all()}
+        for each in shares.values():
+            for sock in each.all():
+                if sock not in staying:
+                    sock.close()
 
     def close(self) -> None:
-        for shares in self._all().values():
-            shares.close()
-
-    def _all(self) -> dict[Key, Shares]:
-        return {**self._leaving, **self.shares}
+        for shares in tuple(self._held):
+            self.release(shares)
 
 
-def _close_others(shares: Mapping[Key, Shares], kept: Mapping[Key, Shares]) -> None:
-    """Close the sockets of `shares` that are in none of `kept`."""
-    staying = {sock for each in kept.values() for sock in each.all()}
-    for each in shares.values():
-        for sock in each.all():
-            if sock not in staying:
-                sock.close()
+def without(shares: Mapping[Key, Shares], successors: Mapping[Key, Shares]) -> dict[Key, Shares]:
+    """What of the shares may stay open beside their successors until goodbyes are said.
+
+    Where only the addresses of a port have changed, the old sockets would take datagrams from the new ones.
+    """
+    numbers = {each.port for each in successors.values()}
+    return {key: each for key, each in shares.items() if key not in successors and each.port not in numbers}
 
 
 def _open(platform: Platform, table: InterfaceTable, planned: PlannedPort, number: int) -> Opened:

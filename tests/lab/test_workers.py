@@ -377,7 +377,7 @@ def python_of_nobody() -> tuple[str, dict[str, str]]:
             python,
             "-P",
             "-c",
-            "import responder.daemon.workers.parent, responder.daemon.workers.worker",
+            "import responder.daemon.workers.serve, responder.daemon.workers.program",
         ]
         if subprocess.run(argv, env=environment, capture_output=True, check=False, timeout=60).returncode == 0:
             return python, environment

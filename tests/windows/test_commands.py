@@ -58,7 +58,7 @@ def test_ctrl_break_ends_the_daemon_gracefully(alone: Machine, config: Path) -> 
                 if getattr(record.msg, "event", "") == "ready":
                     signal.raise_signal(signal.SIGBREAK)
 
-        logging.getLogger("responder.daemon.daemon").addHandler(BreakWhenReady())
+        logging.getLogger("responder.daemon").addHandler(BreakWhenReady())
         main(["run", "echo.toml"])
         """)
     done = alone.run("-c", script, cwd=config.parent, timeout=120)
@@ -86,7 +86,7 @@ def test_the_embedded_default_says_what_to_type(alone: Machine, tmp_path: Path) 
                 if getattr(record.msg, "event", "") == "ready":
                     signal.raise_signal(signal.SIGINT)
 
-        logging.getLogger("responder.daemon.daemon").addHandler(StopWhenInvited())
+        logging.getLogger("responder.daemon").addHandler(StopWhenInvited())
         main(["run"])
         """)
     done = alone.run("-c", script, cwd=tmp_path, timeout=120)

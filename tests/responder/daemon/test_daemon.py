@@ -16,6 +16,8 @@ from responder import InterfaceAddress
 from responder.config.instance import prepare_all
 from responder.config.reading import Config, DaemonOptions, load
 from responder.daemon.daemon import Daemon, invitation, state_root
+from responder.daemon.member import LocalMember
+from responder.daemon.orders import Orders
 from responder.daemon.service_manager import Notifier
 from responder.daemon.status import About
 from responder.net import notify
@@ -26,18 +28,21 @@ ECHO = "[plugins.echo]\nport = 7007\n"
 
 
 @asynccontextmanager
-async def running(file: Path, text: str, platform: FakePlatform) -> AsyncIterator[Daemon]:
+async def running(
+    file: Path, text: str, platform: FakePlatform, notifier: Notifier | None = None
+) -> AsyncIterator[Daemon]:
     file.write_text(text)
     config = load(file)
     async with (
         open_server(await prepare_all(config.instances), platform=platform) as server,
         trio.open_nursery() as nursery,
     ):
-        daemon = Daemon(config, server, About(file), Notifier())
+        daemon = Daemon(LocalMember(config, server, About(file)), notifier or Notifier())
         nursery.start_soon(server.run)
-        await daemon.announce()
+        nursery.start_soon(daemon.announce, Orders(daemon.stop))
+        await wait_all_tasks_blocked()
         yield daemon
-        server.stop()
+        nursery.cancel_scope.cancel()
 
 
 @pytest.fixture
@@ -61,7 +66,7 @@ class TestReload:
             assert await daemon.reload() == []
             assert [socket.port for socket in platform.sockets] == [7007, 7008]
             assert await answered(platform)
-            assert [each.name for each in daemon.config.instances] == ["echo", "other"]
+            assert [each.name for each in daemon.member.config.instances] == ["echo", "other"]
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -90,8 +95,8 @@ class TestReload:
     ) -> None:
         told: list[str] = []
         monkeypatch.setattr(notify, "send", lambda _address, message, timeout: told.append(message))
-        async with running(file, ECHO, FakePlatform()) as daemon:
-            daemon.notifier = Notifier("/its/socket")
+        async with running(file, ECHO, FakePlatform(), Notifier("/its/socket")) as daemon:
+            told.clear()
             file.write_text("[plugins.echo]\nprot = 7007\nraet = 1\n")
             await daemon.reload()
             began, refused, ready = told
@@ -161,7 +166,8 @@ class TestReload:
 
     async def test_without_a_file_there_is_nothing_to_read(self) -> None:
         async with open_server([], platform=FakePlatform()) as server:
-            daemon = Daemon(Config(DaemonOptions(), ()), server, About(None), Notifier())
+            server.ready.set()
+            daemon = Daemon(LocalMember(Config(DaemonOptions(), ()), server, About(None)), Notifier())
             assert await daemon.reload() == ["there is no configuration file to read again"]
 
 

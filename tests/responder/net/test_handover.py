@@ -16,7 +16,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from responder.errors import BindError
-from responder.net.handover import Giver, Handed, Shares, Taker, pair, sharing_platform, why_not_shared
+from responder.net.handover import Giver, Handed, Recipient, Shares, pair, sharing_platform, why_not_shared
 
 pytestmark = pytest.mark.skipif(why_not_shared() != "", reason=why_not_shared())
 
@@ -27,10 +27,10 @@ CLIENTS = 64
 
 
 @pytest.fixture
-def ends() -> Iterator[tuple[Giver, Taker, Handed]]:
+def ends() -> Iterator[tuple[Giver, Recipient, Handed]]:
     giver, theirs = pair()
     handed = Handed()
-    taker = Taker(theirs.detach(), handed)
+    taker = Recipient(theirs.detach(), handed)
     yield giver, taker, handed
     handed.close()
     taker.close()
@@ -83,7 +83,7 @@ class TestShares:
 
 class TestHandingOver:
     async def test_ports_and_connections_arrive_in_order(
-        self, ends: tuple[Giver, Taker, Handed], shares: Shares
+        self, ends: tuple[Giver, Recipient, Handed], shares: Shares
     ) -> None:
         giver, taker, handed = ends
         with trio.fail_after(BOUND):
@@ -103,7 +103,7 @@ class TestHandingOver:
             assert os.fstat(got.fileno()).st_ino == os.fstat(shares.sockets[1].fileno()).st_ino
             assert not got.get_inheritable()
 
-    async def test_many_at_once_stay_whole(self, ends: tuple[Giver, Taker, Handed]) -> None:
+    async def test_many_at_once_stay_whole(self, ends: tuple[Giver, Recipient, Handed]) -> None:
         giver, taker, _ = ends
         ours: list[trio.SocketStream] = []
 
@@ -124,7 +124,7 @@ class TestHandingOver:
                 await stream.aclose()
         assert said == {str(each).encode() for each in range(50)}
 
-    async def test_each_learns_of_the_others_end(self, ends: tuple[Giver, Taker, Handed]) -> None:
+    async def test_each_learns_of_the_others_end(self, ends: tuple[Giver, Recipient, Handed]) -> None:
         giver, taker, _ = ends
         with trio.fail_after(BOUND):
             async with trio.open_nursery() as nursery:
@@ -172,8 +172,8 @@ def test_a_process_that_is_held_up_ends_with_its_parent() -> None:
     giver, theirs = pair()
     program = """
         import sys, time
-        from responder.net.handover import Handed, Taker
-        Taker(int(sys.argv[1]), Handed()).end_with_parent(lambda: 0.0)
+        from responder.net.handover import Handed, Recipient
+        Recipient(int(sys.argv[1]), Handed()).end_with_parent(lambda: 0.0)
         print("up", flush=True)
         time.sleep(600)
     """

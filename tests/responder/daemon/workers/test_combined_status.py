@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from responder.daemon.prometheus import render
 from responder.daemon.status import About, ErrorStatus, InstanceStatus, LatencyStatus, PortStatus, Status, WorkerStatus
-from responder.daemon.workers.sums import combined, departed, together
+from responder.daemon.workers.combined_status import combined, departed, together
 
 
 def error(time: float, message: str = "m") -> ErrorStatus:

@@ -1,0 +1,76 @@
+"""A server of this process with the configuration that it serves: the member that a lone daemon and each worker has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from ..config.reading import Config, Reading, prepare_reading
+from ..dispatch.observers import Observers
+from ..server.server import Replacement, ServerCore
+from .logs import set_level
+from .query_log import QueryLog
+from .reload import messages_of
+from .status import About, take
+
+
+@attrs.define(eq=False)
+class LocalMember:
+    """Implements `responder.daemon.reload.Member`."""
+
+    config: Config
+    """What is in force."""
+    server: ServerCore
+    about: About
+    _coming: tuple[Config, Replacement] | None = attrs.field(default=None, init=False)
+    """What is prepared and neither committed nor abandoned."""
+    _query_log: QueryLog = attrs.field(factory=QueryLog, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._apply()
+
+    @property
+    def observers(self) -> Observers:
+        return self.server.observers
+
+    def status(self) -> dict[str, Any]:
+        return take(self.server, self.about).as_json()
+
+    async def prepare(self, reading: Reading) -> list[str]:
+        await self.abandon()
+        messages: list[str] = []
+        try:
+            present = [each.prepared for each in self.server.instances]
+            # An instance that failed before holds up no change of the others; one that works is not lost by a reload.
+            failed = {each.instance.name for each in present if each.failure is not None}
+            config, prepared = await prepare_reading(reading, present, failed.__contains__)
+            self._coming = config, self.server.prepare(prepared)
+        except* Exception as group:
+            messages = messages_of(group)
+        return messages
+
+    async def commit(self) -> None:
+        if self._coming is not None:
+            (self.config, replacement), self._coming = self._coming, None
+            self.server.commit(replacement)
+            self._apply()
+
+    async def abandon(self) -> None:
+        if self._coming is not None:
+            (_, replacement), self._coming = self._coming, None
+            self.server.abandon(replacement)
+
+    def _apply(self) -> None:
+        """Put the options into force that a reload may change."""
+        options = self.config.daemon
+        set_level(options.log)
+        self.server.grace = options.grace
+        self.observers.remove(self._query_log)
+        if options.queries:
+            self.observers.add(self._query_log)
+
+    def exit_status(self) -> int:
+        """1 where something failed for good while serving."""
+        failed = any(each.state in ("restarting", "failed") for each in self.server.instances)
+        return 1 if self.server.failed or failed else 0
