@@ -86,6 +86,8 @@ class FakeSocket:
     receive_buffer: int | None = None
     sent: list[Transmit] = attrs.field(factory=list, init=False)
     refusals: list[Exception] = attrs.field(factory=list, init=False)
+    failures: list[Exception] = attrs.field(factory=list, init=False)
+    """What the next receives raise."""
     room: int | None = attrs.field(default=None, init=False)
     joined: set[Membership] = attrs.field(factory=set, init=False)
     closed: bool = attrs.field(default=False, init=False)
@@ -102,10 +104,16 @@ class FakeSocket:
 
     async def wait_readable(self) -> None:
         await trio.lowlevel.checkpoint()
-        while not self._queue:
+        while not (self._queue or self.failures):
             await self._lot.park()
 
+    def fail(self, error: Exception) -> None:
+        self.failures.append(error)
+        self._lot.unpark_all()
+
     def receive(self, limit: int) -> Sequence[Received]:
+        if self.failures:
+            raise self.failures.pop(0)
         taken, self._queue = self._queue[:limit], self._queue[limit:]
         return taken
 

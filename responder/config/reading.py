@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable
-from fnmatch import fnmatchcase
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -228,7 +228,7 @@ def unmatched_patterns(config: Config, names: Collection[str]) -> list[tuple[str
         for instance in config.instances
         for index, pattern in enumerate(instance.interfaces)
         # That nothing is there to be excluded is as it should be.
-        if not pattern.startswith("!") and not any(fnmatchcase(name, pattern) for name in names)
+        if not pattern.startswith("!") and not any(fnmatch(name, pattern) for name in names)
     ]
 
 

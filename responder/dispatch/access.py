@@ -7,7 +7,7 @@ is not what a datagram costs.  This file refuses to count, log or send.
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
+from fnmatch import fnmatch
 from ipaddress import IPv6Address
 
 import attrs
@@ -22,8 +22,8 @@ from .addressing import stays_on_link
 def interface_matches(name: str, patterns: tuple[str, ...]) -> bool:
     """Is the interface meant?  Shell patterns; `!pattern` excludes; none, or only excluding ones: all but those."""
     wanted = [pattern for pattern in patterns if not pattern.startswith("!")]
-    return (not wanted or any(fnmatchcase(name, pattern) for pattern in wanted)) and not any(
-        fnmatchcase(name, pattern[1:]) for pattern in patterns if pattern.startswith("!")
+    return (not wanted or any(fnmatch(name, pattern) for pattern in wanted)) and not any(
+        fnmatch(name, pattern[1:]) for pattern in patterns if pattern.startswith("!")
     )
 
 

@@ -2,8 +2,9 @@
 
 A platform opens and binds the listening sockets (one, or one of each family) and says by an `InterfaceOf` how the
 arrival interface of a connection is found.  Linux asks the kernel.  Windows and the BSDs tell no arrival interface, so
-there the interface is the one that has the destination address (`AddressHolders`): Windows is a strong host and accepts
-a connection only where its address belongs; on the BSDs it is the best guess.
+there the interface is the one that has the destination address (`AddressHolders`): Windows is a strong host by default,
+and then accepts a connection only where its address belongs; on the BSDs, and where weak host receives are switched on,
+it is the best guess.
 
 The destination is the accepted socket's own name.  This file reads and writes no stream.
 """

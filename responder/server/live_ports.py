@@ -1,7 +1,8 @@
 """The ports that serve: their sockets, the tasks that receive on them, and the groups that they have joined.
 
 A port keeps its socket, with the datagrams that wait in it, through every change of who answers there.  A port that
-nobody answers on any more stays open for as long as goodbyes may be said by it.
+nobody answers on any more stays open for as long as goodbyes may be said by it.  A port whose socket fails for good is
+opened again, after a delay as for a plugin's `run` that crashes, or at once by a reload.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from contextlib import suppress
 import attrs
 import trio
 
+from ..datagram import Group, group_and_source
 from ..dispatch.access import Access
 from ..dispatch.binding import Binding
 from ..dispatch.flow import Environment
@@ -20,21 +22,25 @@ from ..dispatch.outcomes import Counters, Histogram
 from ..dispatch.port import Port
 from ..dispatch.sender import Sender
 from ..dispatch.tcp import StreamPort
-from ..errors import NetworkError
+from ..errors import BindError, NetworkError
 from ..log import get_logger
 from ..net.interface_table import InterfaceTable
 from ..net.memberships import Memberships
 from ..net.types import Platform
 from .interfaces import Following
-from .ports import Key, Opened, PlannedPort, open_ports, plan
-from .supervisor import Supervised
+from .ports import Key, Opened, PlannedPort, open_ports, open_udp, plan
+from .supervisor import FIRST_DELAY, LAST_DELAY, Supervised
 
 _log = get_logger(__name__)
 
 
 @attrs.define(eq=False)
 class LivePort:
-    """Opened sockets that serve.  `receiving` ends their tasks; the sockets stay open for goodbyes."""
+    """Opened sockets that serve.  `receiving` ends their tasks; the sockets stay open for goodbyes.
+
+    failed  set for as long as the UDP socket can no longer receive; `reopen` ends the wait for the next attempt
+    delay   seconds before it would be opened again; `began`: when it began to receive, of trio's clock
+    """
 
     opened: Opened
     port: Port
@@ -42,6 +48,10 @@ class LivePort:
     stream: StreamPort | None = None
     receiving: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     accepting: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    failed: bool = False
+    reopen: trio.Event = attrs.field(factory=trio.Event)
+    delay: float = FIRST_DELAY
+    began: float = attrs.field(factory=trio.current_time)
 
     def stop_receiving(self) -> None:
         self.receiving.cancel()
@@ -82,8 +92,6 @@ class LivePorts:
     grace: Callable[[], float]
     timing: bool
     serving: dict[Key, LivePort] = attrs.field(factory=dict, init=False)
-    failed: bool = attrs.field(default=False, init=False)
-    """A port can no longer receive."""
     background: trio.Nursery = attrs.field(init=False)
     work: trio.Nursery = attrs.field(init=False)
     _opened: dict[Key, Opened] = attrs.field(factory=dict, init=False)
@@ -93,6 +101,8 @@ class LivePorts:
     _environment: Environment = attrs.field(init=False)
     _stopped: bool = attrs.field(default=False, init=False)
 
+    _instances: tuple[Supervised, ...] = attrs.field(default=(), init=False)
+
     def __attrs_post_init__(self) -> None:
         self._environment = Environment(
             self.platform, self.table, self.counters, self.observers, self._numbers, self.following.stale
@@ -101,6 +111,11 @@ class LivePorts:
     @property
     def table(self) -> InterfaceTable:
         return self.following.table
+
+    @property
+    def failed(self) -> bool:
+        """A port can not receive now."""
+        return any(live.failed for live in self.serving.values())
 
     def number(self, instance: str, service: str, port: int) -> int:
         """The number of the port that the service of an instance has; `port` is what its configuration says."""
@@ -191,7 +206,8 @@ class LivePorts:
         revived: Mapping[Key, LivePort],
     ) -> None:
         """Make the plan what is served, from one datagram to the next: nothing here waits."""
-        by_name = {runtime.name: runtime for runtime in instances}
+        self._instances = tuple(instances)
+        by_name = {runtime.name: runtime for runtime in self._instances}
         old_bindings = {
             (binding.runtime, binding.service.name): binding
             for live in self.serving.values()
@@ -211,6 +227,7 @@ class LivePorts:
         for key, port in planned.items():
             users = tuple(bindings[instance.name, service.name] for instance, service in port.users)
             live = before.pop(key, None) or self._revive(revived.get(key)) or self._start(self._opened[key])
+            live.reopen.set()
             live.port.bindings = users
             live.port.forget_decisions()
             self._adjust_stream(live, tuple(binding for binding in users if binding.service.tcp))
@@ -223,17 +240,17 @@ class LivePorts:
             self._retire(key, live)
         self._claim_groups()
 
-    def _start(self, opened: Opened) -> LivePort:
+    def _start(self, opened: Opened, delay: float = FIRST_DELAY) -> LivePort:
         sender = Sender(opened.socket, self.work, self.following.stale)
         port = Port(opened.socket, (), self._environment, sender)
-        live = LivePort(opened, port, Memberships(opened.socket))
+        live = LivePort(opened, port, Memberships(opened.socket), delay=delay)
         self._receive_on(live)
         return live
 
     def _receive_on(self, live: LivePort) -> None:
         live.receiving = trio.CancelScope()
         live.port.later.reopen()
-        self.background.start_soon(self._serve, live.port, live.receiving)
+        self.background.start_soon(self._serve, live, live.receiving)
 
     def _adjust_stream(self, live: LivePort, users: tuple[Binding, ...]) -> None:
         listener = live.opened.listener
@@ -274,16 +291,46 @@ class LivePorts:
             self._receive_on(live)
         return live
 
-    async def _serve(self, port: Port, scope: trio.CancelScope) -> None:
+    async def _serve(self, live: LivePort, scope: trio.CancelScope) -> None:
         with scope:
             try:
-                await port.serve()
+                if not live.failed:
+                    await live.port.serve()
             except trio.ClosedResourceError:
-                pass  # it gave way to another socket of the same number
+                return  # it gave way to another socket of the same number
             except NetworkError as error:
-                # The other ports go on; what runs on this one can't.
-                _log.error("a port can no longer receive", exc_info=error, port=port.number)
-                self.failed = True
+                # The other ports go on meanwhile.
+                _log.error("a port can no longer receive", exc_info=error, port=live.port.number)
+            await self._open_again(live)
+
+    async def _open_again(self, dead: LivePort) -> None:
+        """Put another port in the place of one whose socket is of no use any more; its TCP side goes on."""
+        dead.failed = True
+        self.following.leave(dead.memberships)
+        dead.opened.socket.close()
+        delay = FIRST_DELAY if trio.current_time() - dead.began >= LAST_DELAY else dead.delay
+        while True:
+            dead.reopen = trio.Event()
+            with trio.move_on_after(delay):
+                await dead.reopen.wait()
+            delay = min(2 * delay, LAST_DELAY)
+            key = next(key for key, live in self.serving.items() if live is dead)
+            planned = plan(runtime.instance for runtime in self._instances)
+            try:
+                dead.opened.socket = open_udp(self.platform, self.table, planned[key], dead.port.number)
+            except BindError as error:
+                _log.error("a port can't be opened again", port=dead.port.number, reason=str(error), delay=delay)
+            else:
+                break
+        # Nothing waits from here on.
+        dead.receiving.cancel()
+        dead.port.later.close()
+        live = self._start(dead.opened, delay)
+        live.stream, live.accepting = dead.stream, dead.accepting
+        live.port.bindings, dead.port.bindings = dead.port.bindings, ()
+        self.serving[key] = live
+        self._install(planned, self._instances, {})
+        _log.info("a port receives again", port=live.port.number)
 
     async def _accept(self, stream: StreamPort, scope: trio.CancelScope) -> None:
         # Closed: it gave way to another listener of the same number.
@@ -293,9 +340,18 @@ class LivePorts:
     def _claim_groups(self) -> None:
         """Join what those who answer on each port want, now and as the interfaces change."""
         for live in self.serving.values():
-            claims = [(binding.service.groups, binding.access.serves) for binding in live.port.bindings]
+            if live.failed:
+                continue
+            claims = [(groups_for(live, binding), binding.access.serves) for binding in live.port.bindings]
             self.following.claim(live.memberships, claims)
 
     def forget_decisions(self) -> None:
         for live in self.serving.values():
             live.port.forget_decisions()
+
+
+def groups_for(live: LivePort, binding: Binding) -> list[Group]:
+    """The groups of a binding's service that a port's socket can join: one bound to an address, those of its family."""
+    address = live.opened.socket.address
+    groups = binding.service.groups
+    return [group for group in groups if address is None or group_and_source(group)[0].version == address.version]

@@ -226,13 +226,17 @@ def without(shares: Mapping[Key, Shares], successors: Mapping[Key, Shares]) -> d
     return {key: each for key, each in shares.items() if key not in successors and each.port not in numbers}
 
 
+def open_udp(platform: Platform, table: InterfaceTable, planned: PlannedPort, number: int) -> DatagramSocket:
+    """The UDP socket of a planned port.  Raises BindError."""
+    address = planned.address
+    return platform.open_udp(number, _plain(address), interface=_scope(table, address, number), shared=planned.shared)
+
+
 def _open(platform: Platform, table: InterfaceTable, planned: PlannedPort, number: int) -> Opened:
     """The UDP socket, and the TCP listener on the same number where there is one."""
     address = planned.address
     for attempt in range(PORT_ATTEMPTS):
-        socket = platform.open_udp(
-            number, _plain(address), interface=_scope(table, address, number), shared=planned.shared
-        )
+        socket = open_udp(platform, table, planned, number)
         if not planned.tcp:
             return Opened(socket, None)
         try:

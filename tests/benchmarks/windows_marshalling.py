@@ -59,7 +59,7 @@ class IdleWinsock(FakeWinsock):
 def measure() -> tuple[float, float]:
     """CPU microseconds a datagram: (in, out)."""
     winsock = IdleWinsock()
-    sock = WindowsSocket(FakeSocket(), winsock, AF_INET6, None, lambda *_: None)
+    sock = WindowsSocket(FakeSocket(), winsock, AF_INET6, None, lambda: ())
     assert [received.payload for received in sock.receive(1)] == [PAYLOAD]
     message, received = winsock.place
     batch = [(PAYLOAD, ROUTE, 4000)] * BATCH

@@ -27,6 +27,7 @@ from .winsock_errors import call_error
 _log = get_logger(__name__)
 
 _ADAPTER_NO_MULTICAST = 0x10  # IP_ADAPTER_NO_MULTICAST
+_ADDRESS_TRANSIENT = 0x02  # IP_ADAPTER_ADDRESS_TRANSIENT
 _IF_TYPE_PPP, _IF_TYPE_LOOPBACK, _IF_TYPE_TUNNEL = 23, 24, 131
 _OPER_STATUS_UP, _OPER_STATUS_TESTING, _OPER_STATUS_DORMANT = 1, 3, 5
 _DAD_STATE_PREFERRED = 4  # IpDadStatePreferred; Deprecated (3) still answers, but is not for new conversations
@@ -50,10 +51,11 @@ def parse_adapters(address: int) -> list[Interface]:
 
 
 def _usable_addresses(address: int, *, broadcast: bool) -> Iterator[InterfaceAddress]:
-    """Those that are no longer tentative."""
+    """Those that are no longer tentative, without a failover cluster's, which may be another host's in a moment."""
     while address:
         entry = ws.NATIVE.IP_ADAPTER_UNICAST_ADDRESS.from_address(address)
-        if entry.DadState in (_DAD_STATE_PREFERRED, _DAD_STATE_DEPRECATED):
+        usable = entry.DadState in (_DAD_STATE_PREFERRED, _DAD_STATE_DEPRECATED)
+        if usable and not entry.Flags & _ADDRESS_TRANSIENT:
             name = ctypes.string_at(entry.Address.lpSockaddr, entry.Address.iSockaddrLength)
             own, length = ws.unpack_sockaddr(name)[0], entry.OnLinkPrefixLength
             yield InterfaceAddress(own, length, broadcast=_broadcast(own, length) if broadcast else None)

@@ -4,6 +4,11 @@
   between would bring no pktinfo.
 - A port that is not to be shared is bound with SO_EXCLUSIVEADDRUSE, or others might bind beside it; a shared one with
   SO_REUSEADDR.  They exclude each other.  Of several that share a port, any may get a unicast datagram.
+- An exclusive TCP port is refused for as long as a connection of the last run lives.  So it is then bound without the
+  option: another program's listener is in the way all the same, and since Windows Server 2003 another user's can't
+  come beside it.
+- Answers longer than the path carries go in fragments: path MTU discovery is off (IP_MTU_DISCOVER), where the system
+  has that option.
 - A host may lack IPv6: the socket is AF_INET then.  It may have IPv4 switched off: IPv4's options are refused then
   (WSAEINVAL), and that is passed over only if an AF_INET socket is refused too.
 - ICMP errors of earlier datagrams are kept out of the socket's calls by SIO_UDP_CONNRESET and SIO_UDP_NETRESET, the
@@ -15,6 +20,7 @@ send and receive.
 
 from __future__ import annotations
 
+import errno
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -28,6 +34,7 @@ from ...errors import BindError
 from ...log import get_logger
 from ..inherited import Inherited
 from ..listeners import AddressHolders, Listener
+from ..place import SocketName
 from ..types import Platform
 from . import winsock_types as ws
 from .interfaces import SignalledWatch, interfaces, watch_interfaces
@@ -88,33 +95,41 @@ class WindowsPlatform:
                 sock.bind(_name(family, port, address, interface))
             except OSError as error:
                 raise _bind_error(error, what, port, address) from error
-            return WindowsSocket(sock, winsock, family, address, self._source_on)
+            return WindowsSocket(sock, winsock, family, address, self._enumerate)
         except BaseException:
             sock.close()
             raise
 
     def open_tcp(self, port: int, address: IPAddress | None = None, *, interface: int = 0) -> Listener:
+        try:
+            sock = self._listen(port, address, interface, exclusive=True)
+        except BindError as error:
+            if error.errno not in (WSAEADDRINUSE, errno.EACCES):
+                raise
+            sock = self._listen(port, address, interface, exclusive=False)
+        return Listener([sock], address, AddressHolders(self.interfaces).interface_of)
+
+    def _listen(self, port: int, address: IPAddress | None, interface: int, *, exclusive: bool) -> socket.socket:
         what = f"TCP port {port}"
         sock, family = self._new_socket(socket.SOCK_STREAM, what, port, address)
         try:
-            sock.setsockopt(ws.SOL_SOCKET, ws.SO_EXCLUSIVEADDRUSE, 1)
+            if exclusive:
+                sock.setsockopt(ws.SOL_SOCKET, ws.SO_EXCLUSIVEADDRUSE, 1)
             if family == ws.AF_INET6:
                 sock.setsockopt(ws.IPPROTO_IPV6, ws.IPV6_V6ONLY, 0)
             sock.bind(_name(family, port, address, interface))
             sock.listen(BACKLOG)
-            return Listener([sock], address, AddressHolders(self.interfaces).interface_of)
         except OSError as error:
             sock.close()
             raise _bind_error(error, what, port, address) from error
+        opened: socket.socket = sock
+        return opened
 
     async def interfaces(self) -> Sequence[Interface]:
         return await trio.to_thread.run_sync(self._enumerate)
 
     def watch_interfaces(self) -> AbstractAsyncContextManager[SignalledWatch]:
         return watch_interfaces(self._enumerate, self._open_winsock)
-
-    def _source_on(self, index: int, to: IPAddress) -> IPAddress | None:
-        return next((entry.source_for(to) for entry in self._enumerate() if entry.index == index), None)
 
     def _new_socket(self, kind: int, what: str, port: int, address: IPAddress | None) -> tuple[Any, int]:
         """(socket, family).  Raises BindError."""
@@ -135,12 +150,14 @@ class WindowsPlatform:
         if family == ws.AF_INET6:
             sock.setsockopt(ws.IPPROTO_IPV6, ws.IPV6_V6ONLY, 0)
             sock.setsockopt(ws.IPPROTO_IPV6, ws.IPV6_PKTINFO, 1)
-            with suppress(OSError):  # newer than Windows 10 1809; without it there is no hop limit to tell
-                sock.setsockopt(ws.IPPROTO_IPV6, ws.IPV6_HOPLIMIT, 1)
+            for option, value in ((ws.IPV6_HOPLIMIT, 1), (ws.IPV6_MTU_DISCOVER, ws.IP_PMTUDISC_DONT)):
+                with suppress(OSError):  # a system may lack either, and goes without
+                    sock.setsockopt(ws.IPPROTO_IPV6, option, value)
         try:
             sock.setsockopt(ws.IPPROTO_IP, ws.IP_PKTINFO, 1)
-            with suppress(OSError):  # the same
-                sock.setsockopt(ws.IPPROTO_IP, ws.IP_HOPLIMIT, 1)
+            for option, value in ((ws.IP_HOPLIMIT, 1), (ws.IP_MTU_DISCOVER, ws.IP_PMTUDISC_DONT)):
+                with suppress(OSError):
+                    sock.setsockopt(ws.IPPROTO_IP, option, value)
         except OSError as error:
             if error_code(error) != WSAEINVAL or not self._ipv4_is_off():
                 raise
@@ -164,13 +181,20 @@ class WindowsPlatform:
         return False
 
     def _is_taken(self, family: int, port: int, address: IPAddress | None, interface: int) -> bool:
-        """Has another socket this port?  With SO_REUSEADDR the bind itself wouldn't tell."""
+        """Has another socket this port?  With SO_REUSEADDR the bind itself wouldn't tell.
+
+        Another's wildcard socket shares with a specific address, and only a bind to the wildcard meets it.
+        """
+        names = dict.fromkeys(_name(family, port, place, interface) for place in (address, None))
+        return any(self._refuses(family, name) for name in names)
+
+    def _refuses(self, family: int, name: SocketName) -> bool:
         probe = self._open_socket(family, socket.SOCK_DGRAM)
         try:
             probe.setsockopt(ws.SOL_SOCKET, ws.SO_EXCLUSIVEADDRUSE, 1)
             if family == ws.AF_INET6:
                 probe.setsockopt(ws.IPPROTO_IPV6, ws.IPV6_V6ONLY, 0)
-            probe.bind(_name(family, port, address, interface))
+            probe.bind(name)
         except OSError as error:
             return error_code(error) in (WSAEADDRINUSE, WSAEACCES)
         finally:
@@ -183,9 +207,7 @@ def open_platform(_inherited: Inherited | None) -> Platform:
     return WindowsPlatform()
 
 
-def _name(
-    family: int, port: int, address: IPAddress | None, interface: int
-) -> tuple[str, int] | tuple[str, int, int, int]:
+def _name(family: int, port: int, address: IPAddress | None, interface: int) -> SocketName:
     """What Python's `bind` wants."""
     if family == ws.AF_INET:
         return ("0.0.0.0" if address is None else str(address)), port  # noqa: S104 - every address, on purpose
@@ -201,7 +223,13 @@ def _bind_error(error: OSError, what: str, port: int, address: IPAddress | None)
     if code == WSAEADDRINUSE:
         message = f"{what} is taken by another program"
     elif code == WSAEACCES:
-        message = f"{what} is taken by a program that doesn't share it, or the system keeps it for itself"
+        transport = what[:3].lower()
+        message = (
+            f"{what} is taken by a program that doesn't share it, or the system keeps it for itself: see"
+            f" `netsh int ipv4 show excludedportrange {transport}`"
+        )
+        if port == 53:
+            message += "; Internet Connection Sharing (the service SharedAccess) takes port 53"
     elif code == WSAEADDRNOTAVAIL:
         message = f"{what}: {address} is not an address of this host"
     elif code == WSAEAFNOSUPPORT:

@@ -7,6 +7,10 @@ What the system wants, and what is done about it:
 - The destination decides the form of the source: `in_pktinfo` for an IPv4 one, `in6_pktinfo` for any other, while the
   name is always a SOCKADDR_IN6.  `in_pktinfo` without an address would send from 0.0.0.0, so it is always filled.
 - An earlier datagram's ICMP error (WSAECONNRESET, WSAENETRESET) may come out of any call: it is passed over.
+- Any other failed receive, but of a socket that is none any more, may be over in a moment (WSAENOBUFS, WSAENETDOWN, an
+  installed filter driver): the socket is asked again after a pause.
+- A routed datagram (a source, and no interface) is refused by some hosts (WSAEINVAL), which take it once the interface
+  of the source is named.
 - There is no control message for the hop limit of a send, so it is a socket option, set when it changes.
 
 A send is not overlapped: where there is no room, it waits until the socket is writable, and is tried again.
@@ -26,8 +30,9 @@ from typing import Any, Protocol
 import trio
 
 from ...bounded import Memory
-from ...datagram import Interface, IPAddress, Peer, Via, unscoped
+from ...datagram import Interface, IPAddress, Peer, Via, is_link_scope_group, unscoped
 from ...errors import SendError
+from ...log import Repeated, get_logger
 from .. import cmsg
 from ..types import Flow, Membership, Message, Received, Route
 from . import winsock_types as ws
@@ -38,6 +43,7 @@ from .winsock_errors import (
     WSAEADDRNOTAVAIL,
     WSAEAFNOSUPPORT,
     WSAEHOSTUNREACH,
+    WSAEINVAL,
     WSAEMSGSIZE,
     WSAENETUNREACH,
     WSAENOTSOCK,
@@ -51,6 +57,11 @@ ABI = cmsg.WINDOWS_64 if ws.NATIVE.pointer == 8 else cmsg.WINDOWS_32
 
 _TABLE_LIMIT = 4096  # flows and routes remembered by a socket: spoofed senders must not grow memory
 _STALE_TRIES = 4  # at most so many earlier errors are passed over in one send
+
+FIRST_PAUSE, LAST_PAUSE = 0.01, 1.0
+"""Seconds to wait after a failed receive; doubled with each in a row."""
+
+_log = get_logger(__name__)
 
 
 class SocketLike(Protocol):
@@ -123,15 +134,16 @@ class WindowsSocket:
         winsock: Winsock,
         family: int,
         address: IPAddress | None,
-        source_on: Callable[[int, IPAddress], IPAddress | None],
+        interfaces: Callable[[], Sequence[Interface]],
     ) -> None:
         self._socket = sock
         self._winsock = winsock
         self._family = family
-        self._source_on = source_on
+        self._interfaces = interfaces
         self.address = address
         self.port: int = sock.getsockname()[1]
         self.kernel_drops = 0  # Windows doesn't tell
+        self.failed_receives = self.named_sources = 0
         self.receive_buffer = None  # what SO_RCVBUF tells there is what was asked for, not what there is
         self._handle = sock.fileno()
         self._received = ReceiveMemory(family)
@@ -141,6 +153,8 @@ class WindowsSocket:
         self._routes = Memory(self._encode, _TABLE_LIMIT)
         self._hop_limits: dict[tuple[int, int], tuple[int, int]] = {}
         self._groups = WindowsMemberships(sock)
+        self._repeated = Repeated()
+        self._pause = 0.0
         self._writable_turn = trio.Lock()  # trio allows one waiter a direction
         self._closed = False
 
@@ -149,7 +163,16 @@ class WindowsSocket:
     async def wait_readable(self) -> None:
         if self._closed:
             raise trio.ClosedResourceError("this socket is closed")
-        await trio.lowlevel.wait_readable(self._handle)
+        if self._pause:  # the failure may well leave it readable
+            await trio.sleep(self._pause)
+            if self._closed:
+                raise trio.ClosedResourceError("this socket is closed")
+        try:
+            await trio.lowlevel.wait_readable(self._handle)
+        except OSError as error:
+            if error_code(error) == WSAENOTSOCK:
+                raise call_error(WSAENOTSOCK, "waiting for datagrams") from error
+            self._receive_failed(error_code(error))
 
     def receive(self, limit: int) -> Sequence[Received]:
         self._check_open("WSARecvMsg")
@@ -159,14 +182,15 @@ class WindowsSocket:
         while len(found) < limit and passed_over < limit:
             taken = take(receive_message)
             if isinstance(taken, int):
-                if taken == WSAEWOULDBLOCK:
-                    break
                 if taken in STALE or taken in (WSAENETUNREACH, WSAEHOSTUNREACH):
                     passed_over += 1
                     continue
-                if found:
-                    break  # it will be met again by the next call
-                raise call_error(taken, "WSARecvMsg")
+                if taken == WSAENOTSOCK and not found:  # else it will be met again by the next call
+                    raise call_error(taken, "WSARecvMsg")
+                if taken not in (WSAEWOULDBLOCK, WSAENOTSOCK):
+                    self._receive_failed(taken)
+                    return found
+                break
             payload, address, port, control, truncated = taken
             if not address:
                 passed_over += 1
@@ -175,7 +199,15 @@ class WindowsSocket:
             # By pktinfo alone: the control messages have the hop limit and padding too.
             flow = self._flows.find(address + pktinfo)
             found.append(Received(payload, flow, port, truncated, hop_limit))
+        self._pause = 0.0
         return found
+
+    def _receive_failed(self, code: int) -> None:
+        self.failed_receives += 1
+        self._pause = min(LAST_PAUSE, self._pause * 2 or FIRST_PAUSE)
+        held_back = self._repeated.due(("receive", code))
+        if held_back is not None:
+            _log.warning("a receive failed, and is tried again", port=self.port, error=code, held_back=held_back)
 
     # Sending
 
@@ -208,6 +240,29 @@ class WindowsSocket:
                 code = self._sent.send(send_message, encoded, payload, port)
                 if code not in STALE:
                     break
+        if code == WSAEINVAL and route.source is not None and not route.interface and not encoded.interface_tried:
+            return self._name_interface(encoded, message)
+        return code
+
+    def _name_interface(self, refused: RouteMessage, message: Message) -> int:
+        """Try once more with the interface of the route's source, and stay with it where that helps."""
+        payload, route, port = message
+        refused.interface_tried = True
+        source = route.source
+        assert source is not None  # noqa: S101 - the caller's condition
+        owner = next((entry.index for entry in self._interfaces() if entry.has(source)), 0)
+        if not owner:
+            return WSAEINVAL
+        encoded = self._encode(route, owner)
+        encoded.interface_tried = True
+        code = self._sent.send(self._winsock.send_message, encoded, payload, port)
+        if code == 0:
+            self.named_sources += 1
+            self._routes.known[route] = encoded
+            held_back = self._repeated.due("interface")
+            if held_back is not None:
+                what = "Windows wants the interface of a source address, and is told it"
+                _log.warning(what, source=str(source), interface=owner, held_back=held_back)
         return code
 
     async def send_when_ready(self, message: Message) -> None:
@@ -224,26 +279,26 @@ class WindowsSocket:
                 if not self._closed:
                     await trio.lowlevel.wait_writable(self._handle)
 
-    def _encode(self, route: Route) -> RouteMessage:
-        to, source = route.to, route.source
+    def _encode(self, route: Route, interface: int = 0) -> RouteMessage:
+        """The route's message.  `interface` goes into pktinfo where the route names none.  Raises SendError."""
+        to, source, interface = route.to, route.source, route.interface or interface
         if isinstance(to, IPv6Address) and self._family != ws.AF_INET6:
             raise send_error(WSAEAFNOSUPPORT, f"a datagram to {to} by an IPv4 socket")
-        if to.version == 4 and source is None and route.interface:
-            source = self._source_on(route.interface, to)
+        if to.version == 4 and source is None and interface:
+            source = next((entry.source_for(to) for entry in self._interfaces() if entry.index == interface), None)
             if source is None:
-                raise send_error(
-                    WSAEADDRNOTAVAIL,
-                    f"a datagram to {to} on interface {route.interface}, which has no IPv4 address",
-                    source_given=True,
-                )
+                what = f"a datagram to {to} on interface {interface}, which has no IPv4 address"
+                raise send_error(WSAEADDRNOTAVAIL, what, source_given=True)
         if source is not None and source.version != to.version:
             raise send_error(WSAEADDRNOTAVAIL, f"a datagram to {to} from {source}", source_given=True)
-        name = ws.pack_sockaddr(to, 0, route.scope_id, family=self._family)
+        # A group of link scope has its zone in the name, as a link-local address has (RFC 4007).
+        scope_id = route.scope_id or (interface if is_link_scope_group(to) else 0)
+        name = ws.pack_sockaddr(to, 0, scope_id, family=self._family)
         messages: list[cmsg.ControlMessage] = []
         if isinstance(source, IPv4Address):
-            messages.append((ws.IPPROTO_IP, ws.IP_PKTINFO, cmsg.pack_in_pktinfo_windows(source, route.interface)))
-        elif source is not None or (to.version == 6 and route.interface):
-            messages.append((ws.IPPROTO_IPV6, ws.IPV6_PKTINFO, cmsg.pack_in6_pktinfo(source, route.interface)))
+            messages.append((ws.IPPROTO_IP, ws.IP_PKTINFO, cmsg.pack_in_pktinfo_windows(source, interface)))
+        elif source is not None or (to.version == 6 and interface):
+            messages.append((ws.IPPROTO_IPV6, ws.IPV6_PKTINFO, cmsg.pack_in6_pktinfo(source, interface)))
         return RouteMessage(self._sent, name, ABI.encode(messages))
 
     def _set_hop_limit(self, route: Route) -> None:

@@ -171,10 +171,10 @@ class SendMemory:
 class RouteMessage:
     """A WSAMSG that sends by one route: the packed socket address `name`, whatever its port, and `control` messages.
 
-    Its payload is what stands in `memory` when it is sent.
+    Its payload is what stands in `memory` when it is sent.  `interface_tried` is its user's note.
     """
 
-    __slots__ = ("_port", "address", "port")
+    __slots__ = ("_port", "address", "interface_tried", "port")
 
     def __init__(self, memory: SendMemory, name: bytes, control: bytes) -> None:
         start = -(-_WSAMSG_SIZE // 8) * 8
@@ -185,6 +185,7 @@ class RouteMessage:
         self.address = own.address
         self._port = own.view[place + 2 : place + 4]
         self.port = int.from_bytes(name[2:4], "big")
+        self.interface_tried = False
         message = NATIVE.WSAMSG.from_address(self.address)
         message.name, message.namelen = own.address + place, len(name)
         message.lpBuffers, message.dwBufferCount = memory.buffer, 1

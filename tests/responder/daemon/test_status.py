@@ -106,7 +106,7 @@ async def test_a_group_that_cannot_be_joined_is_missing(
 async def test_what_is_not_ready_is_named(autojump_clock: MockClock) -> None:
     async with opened(FakePlatform(), Instance.of(Answering(), "a")) as server:
         server.instances[0].state = "restarting"
-        server.ports.failed = True
+        next(iter(server.ports.serving.values())).failed = True
         assert take(server, About()).not_ready() == ["a port can no longer receive", "a is restarting"]
 
 

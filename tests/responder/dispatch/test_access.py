@@ -1,6 +1,13 @@
 from __future__ import annotations
 
+<<<<<<< HEAD
 from ipaddress import ip_address, ip_network
+=======
+import ntpath
+import posixpath
+from ipaddress import IPv4Network, ip_address, ip_network
+from types import ModuleType
+>>>>>>> 36e888c (Windows: receives that fail are tried again, scopes of link-scope groups, the interface of a refused source; on every platform a port that ended is opened again, and joins its family's groups)
 
 import attrs
 import pytest
@@ -26,13 +33,22 @@ ANY_ACCESS = Access(
         (("!docker*",), "eth0", True),
         (("!docker*",), "docker0", False),
         (("*", "!eth1"), "eth1", False),
-        (("Eth*",), "eth0", False),
         (("eth[1-9]",), "eth0", False),
         (("!eth*", "eth0"), "eth0", False),
     ],
 )
 def test_interface_patterns(patterns: tuple[str, ...], name: str, expected: bool) -> None:
     assert interface_matches(name, patterns) is expected
+
+
+@pytest.mark.parametrize(("system", "expected"), [(posixpath, False), (ntpath, True)])
+def test_interface_patterns_ignore_case_where_the_system_does(
+    monkeypatch: pytest.MonkeyPatch, system: ModuleType, expected: bool
+) -> None:
+    """Windows' names are for people: "Ethernet 2"."""
+    monkeypatch.setattr("os.path.normcase", system.normcase)
+    assert interface_matches("Ethernet 2", ("ethernet*",)) is expected
+    assert interface_matches("WLAN", ("*", "!wlan")) is not expected
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255", "240.0.0.1"])

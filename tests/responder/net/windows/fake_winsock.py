@@ -15,7 +15,14 @@ from typing import Any
 import attrs
 import trio
 
-from responder.net.windows.winsock_types import AF_INET6, NATIVE, SO_MAX_MSG_SIZE, pack_sockaddr
+from responder.net.windows.winsock_types import (
+    AF_INET6,
+    NATIVE,
+    SO_EXCLUSIVEADDRUSE,
+    SO_MAX_MSG_SIZE,
+    SOL_SOCKET,
+    pack_sockaddr,
+)
 
 WSA_IO_PENDING, WSA_OPERATION_ABORTED, WSAEWOULDBLOCK, WSAEMSGSIZE = 997, 995, 10035, 10040
 
@@ -176,6 +183,10 @@ class FakeSocket:
     refused: dict[tuple[int, int], int] = attrs.field(factory=dict)
     refused_level: dict[int, int] = attrs.field(factory=dict)
     bind_error: int = 0
+    bind_errors: dict[Any, int] = attrs.field(factory=dict)
+    """Codes by the name that is bound."""
+    exclusive_error: int = 0
+    """The code of an exclusive bind."""
     options: dict[tuple[int, int], int] = attrs.field(factory=lambda: {(0xFFFF, SO_MAX_MSG_SIZE): 65507})
     closed: int = 0
     handle: int = 4
@@ -202,8 +213,13 @@ class FakeSocket:
 
     def bind(self, address: Any, /) -> None:
         self.log.append(("bind", address))
-        if self.bind_error:
-            raise winsock_error(self.bind_error)
+        exclusive = self.options.get((SOL_SOCKET, SO_EXCLUSIVEADDRUSE))
+        code = self.bind_errors.get(address) or (self.exclusive_error if exclusive else 0) or self.bind_error
+        if code:
+            raise winsock_error(code)
+
+    def listen(self, backlog: int, /) -> None:
+        self.log.append(("listen", backlog))
 
     def close(self) -> None:
         self.closed += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from ipaddress import IPv4Address, ip_interface
+from ipaddress import IPv4Address, ip_address, ip_interface
 
 import pytest
 import trio
@@ -30,14 +30,15 @@ class Memory:
     def _text(self, data: bytes) -> int:
         return self._place(ctypes.create_string_buffer(data, len(data) + 2))
 
-    def adapter(self, name: str, addresses: list[tuple[str, int]], **fields: int) -> None:
-        """In front of the others; `addresses` are ("address/length", DadState)."""
+    def adapter(self, name: str, addresses: list[tuple[str, int] | tuple[str, int, int]], **fields: int) -> None:
+        """In front of the others; `addresses` are ("address/length", DadState, Flags)."""
         unicast = 0
-        for text, dad_state in reversed(addresses):
+        for text, dad_state, *flags in reversed(addresses):
             own = ip_interface(text)
             packed = sender(own.ip, 0, family=AF_INET6 if own.version == 6 else AF_INET)
             length = own.network.prefixlen
             entry = NATIVE.IP_ADAPTER_UNICAST_ADDRESS(Next=unicast, DadState=dad_state, OnLinkPrefixLength=length)
+            entry.Flags = sum(flags)
             entry.Address.lpSockaddr, entry.Address.iSockaddrLength = self._text(packed), len(packed)
             unicast = self._place(entry)
         self.first = self._place(
@@ -73,6 +74,16 @@ def test_the_table_is_what_the_system_tells() -> None:
         InterfaceAddress("10.1.0.1", 24, broadcast=broadcast),
         InterfaceAddress("10.1.0.2", 31),
     )
+
+
+def test_a_clusters_address_is_no_source() -> None:
+    """It is transient: it may be another host's in a moment.  Flag 1 (DNS may have it) is on an address like others."""
+    memory = Memory()
+    addresses = [("10.1.0.9/24", 4, 2), ("10.1.0.1/24", 4, 1), ("10.1.0.8/24", 4, 3)]
+    memory.adapter("Ethernet", addresses, IfIndex=4, IfType=6)
+    (ethernet,) = windows_interfaces.parse_adapters(memory.first)
+    assert [str(own.address) for own in ethernet.addresses] == ["10.1.0.1"]
+    assert ethernet.source_for(ip_address("239.255.70.7")) == ip_address("10.1.0.1")
 
 
 async def test_a_change_is_told_when_the_signal_is_armed_again(autojump_clock: trio.testing.MockClock) -> None:

@@ -15,10 +15,13 @@ from responder.net.windows.winsock_types import (
     AF_INET,
     AF_INET6,
     IP_HOPLIMIT,
+    IP_MTU_DISCOVER,
     IP_PKTINFO,
+    IP_PMTUDISC_DONT,
     IPPROTO_IP,
     IPPROTO_IPV6,
     IPV6_HOPLIMIT,
+    IPV6_MTU_DISCOVER,
     IPV6_PKTINFO,
     IPV6_V6ONLY,
     SIO_UDP_CONNRESET,
@@ -29,6 +32,7 @@ from responder.net.windows.winsock_types import (
     unpack_sockaddr,
 )
 
+from .fake_winsock import FakeSocket
 from .windows_host import Host
 
 
@@ -59,6 +63,20 @@ def test_a_shared_port_is_not_exclusive(caplog: pytest.LogCaptureFixture) -> Non
     assert sock.option(SOL_SOCKET, SO_EXCLUSIVEADDRUSE) == []
     assert probe.option(SOL_SOCKET, SO_EXCLUSIVEADDRUSE) == [1]
     assert (probe.closed, sock.closed) == (1, 0)
+    assert "shared" not in caplog.text
+
+
+def test_a_shared_address_meets_anothers_wildcard(caplog: pytest.LogCaptureFixture) -> None:
+    """They may be bound side by side, and then share what comes: a probe of the address alone sees nothing."""
+    host = Host(bind_errors={("::", 1900, 0, 0): 10048})
+    host.open_udp(1900, ip_address("10.71.0.1"), shared=True)
+    assert [sock.closed for sock in host.sockets] == [0, 1, 1]
+    assert "shared" in caplog.text
+
+
+def test_a_shared_address_beside_another_address_is_alone(caplog: pytest.LogCaptureFixture) -> None:
+    host = Host()
+    host.open_udp(1900, ip_address("10.71.0.1"), shared=True)
     assert "shared" not in caplog.text
 
 
@@ -108,6 +126,60 @@ def test_with_ipv4_there_its_options_may_not_fail() -> None:
 def test_another_failure_is_not_taken_for_ipv4_switched_off() -> None:
     with pytest.raises(BindError):
         Host(families=(AF_INET6,), refused_level={IPPROTO_IP: 10042}).open_udp(7007)
+
+
+def test_answers_may_go_in_fragments_where_the_system_has_the_option() -> None:
+    """Pitfall 17."""
+    host = Host()
+    host.open_udp(7007)
+    assert host.sockets[0].option(IPPROTO_IP, IP_MTU_DISCOVER) == [IP_PMTUDISC_DONT]
+    assert host.sockets[0].option(IPPROTO_IPV6, IPV6_MTU_DISCOVER) == [IP_PMTUDISC_DONT]
+    Host(refused={(IPPROTO_IP, IP_MTU_DISCOVER): 10042, (IPPROTO_IPV6, IPV6_MTU_DISCOVER): 10042}).open_udp(7007)
+
+
+class Restarted(Host):
+    """Connections of the last run live, so that an exclusive bind is refused with this code."""
+
+    code = 10048
+
+    def _open(self, family: int, kind: int) -> FakeSocket:
+        sock = super()._open(family, kind)
+        sock.exclusive_error = self.code
+        return sock
+
+
+@pytest.mark.parametrize("code", [10048, 10013])
+def test_a_tcp_port_is_had_again_after_a_restart(code: int) -> None:
+    host = Restarted()
+    host.code = code
+    host.open_tcp(7007)
+    refused, bound = host.sockets
+    assert (refused.closed, bound.closed) == (1, 0)
+    assert bound.option(SOL_SOCKET, SO_EXCLUSIVEADDRUSE) == []
+    assert bound.option(SOL_SOCKET, SO_REUSEADDR) == []
+    assert ("listen", 1024) in bound.log
+
+
+def test_a_tcp_port_is_exclusive_where_it_can_be() -> None:
+    host = Host()
+    host.open_tcp(7007)
+    (sock,) = host.sockets
+    assert sock.option(SOL_SOCKET, SO_EXCLUSIVEADDRUSE) == [1]
+
+
+def test_a_tcp_port_that_is_taken_is_refused() -> None:
+    host = Host(bind_error=10048)
+    with pytest.raises(BindError, match="TCP port 7007 is taken"):
+        host.open_tcp(7007)
+    assert [sock.closed for sock in host.sockets] == [1, 1]
+
+
+@pytest.mark.parametrize(("port", "hint"), [(7007, False), (53, True)])
+def test_a_reserved_port_says_where_to_look(port: int, hint: bool) -> None:
+    with pytest.raises(BindError) as caught:
+        Host(bind_error=10013).open_udp(port)
+    assert "netsh int ipv4 show excludedportrange udp" in str(caught.value)
+    assert ("Internet Connection Sharing" in str(caught.value)) is hint
 
 
 def test_hop_limits_need_not_be_told() -> None:

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 import pytest
 import trio
 
-from responder.datagram import Via
+from responder.datagram import Interface, InterfaceAddress, Via
 from responder.errors import MessageTooLong, NetworkError, SendError, SourceUnavailable
 from responder.net import cmsg
 from responder.net.types import Route, Transmit
@@ -22,7 +22,7 @@ from responder.net.windows.winsock_types import (
     unpack_sockaddr,
 )
 
-from .fake_winsock import WSAEMSGSIZE, WSAEWOULDBLOCK, Arrived, sender
+from .fake_winsock import WSAEMSGSIZE, WSAEWOULDBLOCK, Arrived, sender, winsock_error
 from .windows_host import PEER4, PEER6, Host, pktinfo4, pktinfo6
 
 # Receiving
@@ -105,13 +105,59 @@ def test_the_limit_holds() -> None:
     assert [len(sock.receive(2)) for _ in range(3)] == [2, 2, 1]
 
 
-def test_a_broken_socket_is_told_after_what_was_received() -> None:
+def test_what_is_no_socket_any_more_is_told_after_what_was_received() -> None:
     sock, fake = Host().open()
-    fake.arrivals.extend([Arrived(b"x", sender(PEER4)), 10050, 10050])
+    fake.arrivals.extend([Arrived(b"x", sender(PEER4)), 10038, 10038])
     assert len(sock.receive(8)) == 1
     with pytest.raises(NetworkError) as caught:
         sock.receive(8)
     assert not isinstance(caught.value, SendError)
+
+
+TRANSIENT = [10004, 10013, 10050, 10055, 10060, 10064, 10022, 12345]
+
+
+@pytest.mark.parametrize("code", TRANSIENT)
+async def test_a_failed_receive_does_not_end_the_socket(
+    code: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def readable(_handle: int) -> None:
+        await trio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(trio.lowlevel, "wait_readable", readable)
+    sock, fake = Host().open()
+    fake.arrivals.extend([Arrived(b"a", sender(PEER4)), *([code] * 20), Arrived(b"b", sender(PEER4))])
+    payloads, pauses = [], []
+    while len(payloads) < 2:
+        began = trio.current_time()
+        await sock.wait_readable()
+        pauses.append(trio.current_time() - began)
+        payloads += [received.payload for received in sock.receive(8)]
+    assert payloads == [b"a", b"b"]
+    assert pauses[0] == 0
+    assert pauses[1:4] == pytest.approx([0.01, 0.02, 0.04])
+    assert max(pauses) == pytest.approx(1.0)  # backs off, and not for ever
+    assert sock.failed_receives == 20
+    assert caplog.text.count(str(code)) == 1  # logged once a kind
+    began = trio.current_time()
+    await sock.wait_readable()
+    assert trio.current_time() == began  # and forgotten where it works again
+
+
+@pytest.mark.parametrize(("code", "ends"), [(10038, True), (10055, False)])
+async def test_waiting_may_fail_too(monkeypatch: pytest.MonkeyPatch, code: int, ends: bool) -> None:
+    async def wait_readable(_handle: int) -> None:
+        await trio.lowlevel.checkpoint()
+        raise winsock_error(code)
+
+    monkeypatch.setattr(trio.lowlevel, "wait_readable", wait_readable)
+    sock, _ = Host().open()
+    if ends:
+        with pytest.raises(NetworkError):
+            await sock.wait_readable()
+    else:
+        await sock.wait_readable()
+        assert sock.failed_receives == 1
 
 
 def test_a_flow_is_told_by_pktinfo_and_not_by_hop_limit_or_padding() -> None:
@@ -164,6 +210,10 @@ def test_truncation_is_told() -> None:
             [pktinfo4("10.71.0.1", 3)],
         ),
         (Route(ip_address("ff02::7"), 3, None, 3), ("ff02::7", 3), [pktinfo6("::", 3)]),
+        # A group of link scope has its zone in the name; one of a wider scope has none.
+        (Route(ip_address("ff02::fb"), interface=3), ("ff02::fb", 3), [pktinfo6("::", 3)]),
+        (Route(ip_address("ff02::fb"), 0, ip_address("fe80::1"), 3), ("ff02::fb", 3), [pktinfo6("fe80::1", 3)]),
+        (Route(ip_address("ff05::c"), interface=3), ("ff05::c", 0), [pktinfo6("::", 3)]),
         # `in_pktinfo` is never without an address
         (Route(ip_address("239.255.70.7"), interface=3), ("::ffff:239.255.70.7", 0), [pktinfo4("10.71.0.1", 3)]),
         (Route(ip_address("10.71.0.9")), ("::ffff:10.71.0.9", 0), []),
@@ -218,6 +268,49 @@ def test_a_refusal_is_met_by_the_call_that_it_is_first_in() -> None:
         sock.send(batch(2)[1:])
     assert getattr(caught.value, "winerror", None) == 10051
     assert sock.send(batch(1)) == 1
+
+
+def test_a_routed_source_that_is_refused_goes_with_its_interface(caplog: pytest.LogCaptureFixture) -> None:
+    sock, fake = Host().open()
+    fake.answers.extend([10022, 0, 0])
+    assert sock.send(batch(2)) == 2
+    assert [list(ABI.parse(sent.control)) for sent in fake.sent] == [
+        [pktinfo4("10.71.0.1", 0)],
+        [pktinfo4("10.71.0.1", 3)],
+        [pktinfo4("10.71.0.1", 3)],  # and the route stays with what works
+    ]
+    assert [sent.payload for sent in fake.sent] == [b"\0", b"\0", b"\1"]
+    assert sock.named_sources == 1
+    assert "interface=3" in caplog.text
+
+
+def test_the_interface_in_pktinfo_is_not_the_names_scope() -> None:
+    host = Host()
+    host.table = [Interface(3, "Ethernet", addresses=(InterfaceAddress("fd71::1", 64),))]
+    sock, fake = host.open()
+    fake.answers.append(10022)
+    sock.send([Transmit(b"x", Route(ip_address("fd71::9"), source=ip_address("fd71::1")), 53)])
+    assert unpack_sockaddr(fake.sent[-1].name) == (ip_address("fd71::9"), 53, 0)
+    assert list(ABI.parse(fake.sent[-1].control)) == [pktinfo6("fd71::1", 3)]
+
+
+@pytest.mark.parametrize(
+    ("route", "answers", "tried"),
+    [
+        (TO, [10022, 10022, 10022], 3),  # the same with the interface: once, then no more
+        (Route(ip_address("10.71.0.9"), source=ip_address("10.9.9.9")), [10022, 10022], 2),  # nobody's address
+        (Route(ip_address("10.71.0.9"), 0, ip_address("10.71.0.1"), 3), [10022, 10022], 2),  # it had its interface
+        (TO, [10051, 10051], 2),
+    ],
+)
+def test_what_the_interface_does_not_help_is_refused(route: Route, answers: list[int], tried: int) -> None:
+    sock, fake = Host().open()
+    fake.answers.extend(answers)
+    for _ in range(2):
+        with pytest.raises(SourceUnavailable):
+            sock.send([Transmit(b"x", route, 53)])
+    assert len(fake.sent) == tried
+    assert sock.named_sources == 0
 
 
 def test_the_longest_datagram_is_named() -> None:

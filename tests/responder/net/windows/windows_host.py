@@ -21,7 +21,8 @@ class Host(WindowsPlatform):
     """A Windows host of fakes.  `families` are those that it has; the last socket opened is `socket`."""
 
     def __init__(self, families: tuple[int, ...] = (AF_INET6, AF_INET), **socket: Any) -> None:
-        super().__init__(self._open, lambda _handle: self.winsock, lambda: [LINK])
+        super().__init__(self._open, lambda _handle: self.winsock, lambda: self.table)
+        self.table = [LINK]
         self.winsock = FakeWinsock()
         self.families = families
         self.template = socket

@@ -1,0 +1,174 @@
+"""Ports that serve: one whose socket fails for good is opened again; each socket joins the groups of its own family."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+from typing import ClassVar
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from responder import Answer, Datagram, NetworkError, Plugin, Service
+from responder.config.instance import Instance, Prepared
+from responder.server.server import ServerCore, open_server
+from responder.server.supervisor import FIRST_DELAY, LAST_DELAY
+from tests.fakes import FakePlatform, FakeReceived, FakeSocket, flow
+
+GROUPS = ["239.255.70.7", "ff02::7007"]
+
+
+@attrs.frozen
+class Talker(Plugin):
+    services: ClassVar[tuple[Service, ...]] = (Service(port=7007, tcp=True),)
+
+    def respond(self, request: Datagram) -> Answer:
+        return request.payload
+
+
+@asynccontextmanager
+async def serving(platform: FakePlatform, *instances: Prepared) -> AsyncIterator[ServerCore]:
+    async with open_server(instances, platform=platform) as server, trio.open_nursery() as nursery:
+        nursery.start_soon(server.run)
+        await server.ready.wait()
+        yield server
+        server.stop()
+
+
+def prepared(name: str = "a", **keys: object) -> Prepared:
+    plugin = Talker()
+    return Prepared(Instance.of(plugin, name, **keys), plugin)
+
+
+async def ask(socket: FakeSocket) -> list[bytes]:
+    before = len(socket.sent)
+    socket.deliver(FakeReceived(b"hello", flow()))
+    await wait_all_tasks_blocked()
+    return [message.payload for message in socket.sent[before:]]
+
+
+def gone() -> NetworkError:
+    return NetworkError(errno.ENOTSOCK, "the socket is none any more")
+
+
+async def test_a_port_that_ended_is_opened_again(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    platform = FakePlatform()
+    async with serving(platform, prepared(groups=GROUPS), prepared("b", port=7008)) as server:
+        dead, other = platform.sockets
+        dead.fail(gone())
+        await wait_all_tasks_blocked()
+        assert server.failed
+        assert dead.closed
+        assert not dead.joined
+        assert await ask(other) == [b"hello"]  # the others go on
+        await trio.sleep(FIRST_DELAY + 0.5)
+        assert not server.failed
+        assert "a port can no longer receive" in caplog.text
+        *_, new = platform.sockets
+        assert (new.port, new.closed) == (7007, False)
+        assert await ask(new) == [b"hello"]
+        assert {str(membership.group) for membership in new.joined} == set(GROUPS)
+        # Its TCP side goes on, and what the instance sends goes by the new socket.
+        assert [listener.closed for listener in platform.listeners] == [False, False]
+        assert server.instances[0].ports["default"][0].socket is new
+    assert all(socket.closed for socket in platform.sockets)
+
+
+async def test_a_port_of_the_systems_choice_keeps_its_number(autojump_clock: MockClock) -> None:
+    platform = FakePlatform()
+    async with serving(platform, prepared(port=0)) as server:
+        number = server.port()
+        platform.sockets[0].fail(gone())
+        await trio.sleep(FIRST_DELAY + 0.5)
+        assert server.port() == platform.sockets[1].port == number
+        assert await ask(platform.sockets[1]) == [b"hello"]
+
+
+async def test_it_is_tried_again_with_growing_delays(autojump_clock: MockClock) -> None:
+    platform = FakePlatform()
+    async with serving(platform, prepared()) as server:
+        platform.taken.add(7007)
+        platform.sockets[0].fail(gone())
+        await trio.sleep(FIRST_DELAY + 2 * FIRST_DELAY + 0.5)
+        platform.taken.clear()
+        await trio.sleep(4 * FIRST_DELAY - 1)
+        assert server.failed
+        await trio.sleep(1)
+        assert not server.failed
+        # One that fails at once again is not opened in a tight loop either.
+        platform.sockets[-1].fail(gone())
+        await trio.sleep(LAST_DELAY / 2)
+        assert not server.failed
+
+
+async def test_a_reload_opens_it_at_once(autojump_clock: MockClock) -> None:
+    platform = FakePlatform()
+    stays = prepared()
+    async with serving(platform, stays) as server:
+        platform.taken.add(7007)
+        platform.sockets[0].fail(gone())
+        await trio.sleep(10 * LAST_DELAY + 1)
+        assert server.failed
+        platform.taken.clear()
+        await server.replace([stays])
+        await wait_all_tasks_blocked()
+        assert not server.failed
+        assert await ask(platform.sockets[-1]) == [b"hello"]
+
+
+async def test_a_reload_may_take_it_away(autojump_clock: MockClock) -> None:
+    platform = FakePlatform()
+    other = prepared("b", port=7008)
+    async with serving(platform, prepared(), other) as server:
+        platform.sockets[0].fail(gone())
+        await wait_all_tasks_blocked()
+        await server.replace([other])
+        await trio.sleep(10 * LAST_DELAY)
+        assert not server.failed
+        assert [socket.port for socket in platform.sockets] == [7007, 7008]
+
+
+async def test_it_is_wanted_again_before_it_was_closed(autojump_clock: MockClock) -> None:
+    platform = FakePlatform()
+    one, other = prepared(), prepared("b", port=7008)
+    async with serving(platform, one, other) as server:
+        platform.sockets[0].fail(gone())
+        await wait_all_tasks_blocked()
+        await server.replace([other])
+        await server.replace([prepared(), other])
+        await trio.sleep(10)
+        assert await ask(platform.sockets[-1]) == [b"hello"]
+        assert not server.failed
+
+
+async def test_a_stop_does_not_wait_for_it(autojump_clock: MockClock) -> None:
+    platform = FakePlatform(taken=set())
+    async with serving(platform, prepared()) as server:
+        platform.taken.add(7007)
+        platform.sockets[0].fail(gone())
+        await wait_all_tasks_blocked()
+        began = trio.current_time()
+        assert server.failed
+    assert trio.current_time() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("listen", "groups"),
+    [
+        ([], [GROUPS]),
+        (["10.71.0.1"], [GROUPS[:1]]),
+        (["fd71::1"], [GROUPS[1:]]),
+        (["10.71.0.1", "fd71::1"], [GROUPS[:1], GROUPS[1:]]),
+    ],
+)
+async def test_a_socket_joins_the_groups_of_its_own_family(listen: list[str], groups: list[list[str]]) -> None:
+    """A config has no groups beside `listen`, but an embedding program's instance may."""
+    platform, instance = FakePlatform(), prepared(groups=GROUPS)
+    addresses = tuple(map(ip_address, listen))
+    async with serving(platform, attrs.evolve(instance, instance=attrs.evolve(instance.instance, listen=addresses))):
+        joined = [{str(membership.group) for membership in socket.joined} for socket in platform.sockets]
+        assert joined == list(map(set, groups))
