@@ -254,11 +254,10 @@ class WindowsSocket:
         if not owner:
             return WSAEINVAL
         encoded = self._encode(route, owner)
-        encoded.interface_tried = True
         code = self._sent.send(self._winsock.send_message, encoded, payload, port)
         if code == 0:
             self.named_sources += 1
-            self._routes.known[route] = encoded
+            refused.become(encoded)
             held_back = self._repeated.due("interface")
             if held_back is not None:
                 what = "Windows wants the interface of a source address, and is told it"

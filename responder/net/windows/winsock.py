@@ -195,3 +195,7 @@ class RouteMessage:
     def set_port(self, port: int) -> None:
         self._port[:] = port.to_bytes(2, "big")
         self.port = port
+
+    def become(self, other: RouteMessage) -> None:
+        """Send as another one does from now on."""
+        self.address, self._port, self.port = other.address, other._port, other.port

@@ -1,13 +1,9 @@
 from __future__ import annotations
 
-<<<<<<< HEAD
-from ipaddress import ip_address, ip_network
-=======
 import ntpath
 import posixpath
-from ipaddress import IPv4Network, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 from types import ModuleType
->>>>>>> 36e888c (Windows: receives that fail are tried again, scopes of link-scope groups, the interface of a refused source; on every platform a port that ended is opened again, and joins its family's groups)
 
 import attrs
 import pytest
