@@ -9,9 +9,9 @@ from ipaddress import ip_address
 
 import trio
 
-from responder.net.types import Route, Transmit
+from responder.net.types import Received, Route, Transmit
 from responder.net.windows.platform import WindowsPlatform
-from responder.net.windows.udp import WindowsReceived, WindowsSocket
+from responder.net.windows.udp import WindowsSocket
 
 from .accounting import Flat
 
@@ -25,7 +25,7 @@ async def back_and_forth(one: WindowsSocket, other: WindowsSocket, rounds: int) 
         batch = [Transmit(b"%d" % (number * BATCH + index), route, other.port) for index in range(BATCH)]
         assert one.send(batch[1:]) == BATCH - 1
         await one.send_when_ready(batch[0])
-        seen: list[WindowsReceived] = []
+        seen: list[Received] = []
         while len(seen) < BATCH:
             await other.wait_readable()
             seen += other.receive(BATCH)

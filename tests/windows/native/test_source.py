@@ -9,9 +9,8 @@ import pytest
 import trio
 
 from responder.errors import SendError, SourceUnavailable
-from responder.net.types import Route, Transmit
+from responder.net.types import Received, Route, Transmit
 from responder.net.windows.platform import WindowsPlatform
-from responder.net.windows.udp import WindowsReceived
 from responder.net.windows.winsock_errors import error_code
 from responder.net.windows.winsock_types import AF_INET6, pack_sockaddr
 from tests.responder.net.windows.whole_winsock import send_message
@@ -93,7 +92,7 @@ async def test_the_platforms_socket_both_ways(to: str, source: str) -> None:
     with trio.fail_after(10):
         assert one.send([message]) == 1
         await one.send_when_ready(message)
-        seen: list[WindowsReceived] = []
+        seen: list[Received] = []
         while len(seen) < 2:
             await other.wait_readable()
             seen += other.receive(8)
