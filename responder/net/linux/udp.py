@@ -72,23 +72,26 @@ class Told(NamedTuple):
 
 def told_by(control: ControlMessages) -> Told:
     pktinfo, is_ipv4, hop_limit, timestamp, drops = b"", False, None, None, None
-    for level, kind, data in control:
-        if level == _IPPROTO_IPV6:
-            if kind == _IPV6_PKTINFO:
-                pktinfo = pktinfo if is_ipv4 else data
-            elif kind == _IPV6_HOPLIMIT:
-                hop_limit = cmsg.unpack_int(data)
-        elif level == _IPPROTO_IP:
-            if kind == IP_PKTINFO:
-                pktinfo, is_ipv4 = data, True
-            elif kind == _IP_TTL:
-                hop_limit = cmsg.unpack_int(data)
-        elif level == _SOL_SOCKET:
-            if kind == SO_TIMESTAMPNS:
-                seconds, nanoseconds = _TIMESPEC.unpack(data)
-                timestamp = seconds + nanoseconds * 1e-9
-            elif kind == SO_RXQ_OVFL:
-                (drops,) = _UNSIGNED.unpack(data)
+    try:
+        for level, kind, data in control:
+            if level == _IPPROTO_IPV6:
+                if kind == _IPV6_PKTINFO:
+                    pktinfo = pktinfo if is_ipv4 else data
+                elif kind == _IPV6_HOPLIMIT:
+                    hop_limit = cmsg.unpack_int(data)
+            elif level == _IPPROTO_IP:
+                if kind == IP_PKTINFO:
+                    pktinfo, is_ipv4 = data, True
+                elif kind == _IP_TTL:
+                    hop_limit = cmsg.unpack_int(data)
+            elif level == _SOL_SOCKET:
+                if kind == SO_TIMESTAMPNS:
+                    seconds, nanoseconds = _TIMESPEC.unpack(data)
+                    timestamp = seconds + nanoseconds * 1e-9
+                elif kind == SO_RXQ_OVFL:
+                    (drops,) = _UNSIGNED.unpack(data)
+    except struct.error:
+        pass  # the last message, which the kernel cut for want of room
     return Told(pktinfo, hop_limit, timestamp, drops)
 
 
