@@ -13,9 +13,7 @@
 #include <structmember.h>
 
 #include <errno.h>
-#include <limits.h>
 #include <netinet/in.h>
-#include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -27,17 +25,14 @@
 
 #define BURST 64
 #define PAYLOAD_SIZE 65536
-/* No power of two: the first bytes of all payloads would otherwise share a few places of the processor's caches. */
-#define PAYLOAD_STRIDE (PAYLOAD_SIZE + 192)
+#define PAYLOAD_STRIDE (PAYLOAD_SIZE + 192) /* no power of two: the payloads would share few places of the caches */
 #define CONTROL_SIZE 256
 #define SENDER_SIZE 20 /* sin6_addr and sin6_scope_id */
 #define NAME_REST_AT offsetof(struct sockaddr_in6, sin6_flowinfo)
-#define NAME_REST 24 /* sin6_flowinfo and those */
+#define NAME_REST (sizeof(struct sockaddr_in6) - NAME_REST_AT) /* sin6_flowinfo and those */
 #define FLOW_SIZE (SENDER_SIZE + sizeof(struct in6_pktinfo))
 #define REPLY_CONTROL 64
 #define KNOWN 4096 /* flows remembered; a power of two */
-
-_Static_assert(NAME_REST_AT + NAME_REST == sizeof(struct sockaddr_in6), "a sockaddr_in6 ends with sin6_scope_id");
 
 /* Python's classes with `__slots__` that this module makes and reads, and the slots of each. */
 
@@ -52,13 +47,12 @@ enum { RECEIVED, FLOW, REQUEST, PEER, DECISION, CANDIDATE, BINDING, CLASSES };
     X(CANDIDATE, interface) X(CANDIDATE, service) X(CANDIDATE, port) X(CANDIDATE, via) X(CANDIDATE, route)             \
     X(CANDIDATE, counts) X(CANDIDATE, plain_limit) X(CANDIDATE, respond) X(BINDING, notable)
 
-#define PLACE(kind, name) kind##_##name,
-enum { PLACES_OF(PLACE) PLACES };
-#define DESCRIBED(kind, name) {kind, #name},
-static const struct {
-    int kind;
-    const char *name;
-} places[PLACES] = {PLACES_OF(DESCRIBED)};
+#define NUMBER(kind, name) kind##_##name,
+enum { PLACES_OF(NUMBER) PLACES };
+#define KIND(kind, name) kind,
+static const int kinds[PLACES] = {PLACES_OF(KIND)};
+#define NAME(kind, name) #name,
+static const char *const names[PLACES] = {PLACES_OF(NAME)};
 
 typedef struct {
     size_t size;
@@ -67,8 +61,7 @@ typedef struct {
 } Known;
 
 typedef struct {
-    PyObject_HEAD
-    PyObject *classes, *decode;
+    PyObject_HEAD PyObject *classes, *decode;
     Py_ssize_t at[PLACES]; /* where the slots are in an object */
     long long drops;
     int busy; /* the buffers are in use: by another thread, or by whom `decode` or `encode` has called */
@@ -83,17 +76,12 @@ typedef struct {
 
 /* A datagram, out of the memory. */
 typedef struct {
-    PyObject *payload, *flow; /* references of its own */
-    int truncated, hop_limit; /* -1: not told */
-    unsigned short port;
-    double timestamp; /* 0: not told */
+    PyObject *payload; /* a reference of its own */
+    size_t size;
+    unsigned char raw[FLOW_SIZE]; /* what tells its flow: the sender and the pktinfo, `size` bytes */
+    int truncated, hop_limit, port; /* hop_limit -1: not told */
+    double timestamp;               /* 0: not told */
 } Arrived;
-
-/* A plain answer that is to be sent. */
-typedef struct {
-    PyObject *answer, *candidate; /* references of its own */
-    unsigned short port;
-} Queued;
 
 /* What one `answer` has at hand. */
 typedef struct {
@@ -104,8 +92,10 @@ typedef struct {
     PyObject *candidate; /* the first one's */
     long asked, answered;
     double spent, began;
+    /* Plain answers that are to be sent, and whose; references of its own. */
     int queued;
-    Queued queue[BURST];
+    PyObject *answers[BURST], *candidates[BURST];
+    int ports[BURST];
 } Burst;
 
 #define CLASS(kind) ((PyTypeObject *)PyTuple_GET_ITEM(self->classes, kind))
@@ -114,23 +104,18 @@ typedef struct {
 /* Find the slots in the classes; -1 with an exception. */
 static int learn(Memory *self)
 {
-    for (int i = 0; i < CLASSES; i++)
-        if (!PyType_Check(PyTuple_GET_ITEM(self->classes, i))) {
-            PyErr_SetString(PyExc_TypeError, "expected classes");
-            return -1;
-        }
     for (int i = 0; i < PLACES; i++) {
-        PyTypeObject *kind = CLASS(places[i].kind);
-        PyObject *found = PyObject_GetAttrString((PyObject *)kind, places[i].name);
+        PyTypeObject *kind = CLASS(kinds[i]);
+        PyObject *found = PyObject_GetAttrString((PyObject *)kind, names[i]);
         if (found == NULL)
             return -1;
         /* Not any descriptor: one that another class lent says where something is in that class's objects. */
-        int is_slot = Py_IS_TYPE(found, &PyMemberDescr_Type) && PyType_IsSubtype(kind, PyDescr_TYPE(found)) &&
-                      ((PyMemberDescrObject *)found)->d_member->type == T_OBJECT_EX;
+        int is_slot = PyType_Check(kind) && Py_IS_TYPE(found, &PyMemberDescr_Type) &&
+                      PyType_IsSubtype(kind, PyDescr_TYPE(found)) && ((PyMemberDescrObject *)found)->d_member->type == T_OBJECT_EX;
         if (is_slot)
             self->at[i] = ((PyMemberDescrObject *)found)->d_member->offset;
         else
-            PyErr_Format(PyExc_TypeError, "%s.%s is no slot", kind->tp_name, places[i].name);
+            PyErr_Format(PyExc_TypeError, "%R.%s is no slot", kind, names[i]);
         Py_DECREF(found);
         if (!is_slot)
             return -1;
@@ -143,7 +128,7 @@ static PyObject *held(Memory *self, PyObject *object, int place)
 {
     PyObject *value = SLOT(object, place);
     if (value == NULL)
-        PyErr_Format(PyExc_AttributeError, "%s.%s is empty", Py_TYPE(object)->tp_name, places[place].name);
+        PyErr_Format(PyExc_AttributeError, "%s.%s is empty", Py_TYPE(object)->tp_name, names[place]);
     Py_XINCREF(value);
     return value;
 }
@@ -166,26 +151,16 @@ static int is_a(Memory *self, PyObject *object, int kind)
     return 0;
 }
 
-/* 0 where the call gave something, which is dropped; -1 with an exception. */
+/* 0 where a call gave something, which is dropped; -1 with an exception. */
 static int done(PyObject *result)
 {
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
 }
 
-/* No tp_clear beside it: a cycle through `decode` has a function or the like, which has one. */
-static int memory_traverse(Memory *self, visitproc visit, void *arg)
-{
-    Py_VISIT(self->classes);
-    Py_VISIT(self->decode);
-    for (size_t i = 0; self->known != NULL && i < KNOWN; i++)
-        Py_VISIT(self->known[i].flow);
-    return 0;
-}
-
+/* Not for the collector of cycles: `decode` does not refer to it. */
 static void memory_dealloc(Memory *self)
 {
-    PyObject_GC_UnTrack(self);
     for (size_t i = 0; self->known != NULL && i < KNOWN; i++)
         Py_XDECREF(self->known[i].flow);
     PyMem_Free(self->known);
@@ -193,22 +168,20 @@ static void memory_dealloc(Memory *self)
         munmap(self->payloads, (size_t)BURST * PAYLOAD_STRIDE);
     Py_XDECREF(self->classes);
     Py_XDECREF(self->decode);
-    Py_TYPE(self)->tp_free((PyObject *)self);
+    PyObject_Free(self);
 }
 
 /* All in one, so that there is none whose memory is not laid out. */
 static PyObject *memory_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 {
-    static char *names[] = {"classes", "decode", "payload_size", "control_size", NULL};
     PyObject *classes, *decode;
-    Py_ssize_t payload_size = PAYLOAD_SIZE, control_size = CONTROL_SIZE;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O!O|nn", names, &PyTuple_Type, &classes, &decode,
-                                     &payload_size, &control_size))
+    Py_ssize_t payload_size, control_size;
+    (void)keywords;
+    if (!PyArg_ParseTuple(arguments, "O!Onn", &PyTuple_Type, &classes, &decode, &payload_size, &control_size))
         return NULL;
     if (PyTuple_GET_SIZE(classes) != CLASSES || payload_size < 0 || payload_size > PAYLOAD_SIZE || control_size < 0 ||
         control_size > CONTROL_SIZE)
-        return PyErr_Format(PyExc_ValueError, "%d classes; payload_size: 0-%d, control_size: 0-%d", CLASSES,
-                            PAYLOAD_SIZE, CONTROL_SIZE);
+        return PyErr_Format(PyExc_ValueError, "Memory(classes, decode, payload_size, control_size): out of range");
     Memory *self = (Memory *)type->tp_alloc(type, 0);
     if (self == NULL)
         return NULL;
@@ -243,18 +216,18 @@ static PyObject *memory_new(PyTypeObject *type, PyObject *arguments, PyObject *k
     return NULL;
 }
 
-/* Receiving */
-
-/* Read a datagram's sender and control messages; `raw` gets the sender and its pktinfo, IPv4's where there are both.
-   The size of what is written there. */
-static size_t read_header(Memory *self, struct msghdr *header, unsigned char *raw, Arrived *one)
+/* Read a datagram's sender and control messages; of pktinfo IPv4's, where there are both. */
+static void read_header(Memory *self, struct msghdr *header, Arrived *one)
 {
     const struct sockaddr_in6 *sender = header->msg_name;
     const unsigned char *end = (unsigned char *)header->msg_control + header->msg_controllen;
-    size_t size = 0;
-    *one = (Arrived){.truncated = (header->msg_flags & MSG_TRUNC) != 0, .hop_limit = -1, .port = ntohs(sender->sin6_port)};
-    memcpy(raw, &sender->sin6_addr, 16);
-    memcpy(raw + 16, &sender->sin6_scope_id, 4);
+    one->truncated = (header->msg_flags & MSG_TRUNC) != 0;
+    one->hop_limit = -1;
+    one->timestamp = 0.0;
+    one->port = ntohs(sender->sin6_port);
+    one->size = SENDER_SIZE;
+    memcpy(one->raw, &sender->sin6_addr, 16);
+    memcpy(one->raw + 16, &sender->sin6_scope_id, 4);
     for (struct cmsghdr *message = CMSG_FIRSTHDR(header); message != NULL; message = CMSG_NXTHDR(header, message)) {
         /* A length that lies ends the walk, as in cmsg.py. */
         if (message->cmsg_len < CMSG_LEN(0) || message->cmsg_len > (size_t)(end - (unsigned char *)message))
@@ -262,63 +235,54 @@ static size_t read_header(Memory *self, struct msghdr *header, unsigned char *ra
         size_t told = message->cmsg_len - CMSG_LEN(0); /* less than it should be where there was no room */
         const unsigned char *data = CMSG_DATA(message);
         int level = message->cmsg_level, kind = message->cmsg_type;
-        if (level == IPPROTO_IP && kind == IP_PKTINFO && told >= sizeof(struct in_pktinfo)) {
-            memcpy(raw + SENDER_SIZE, data, size = sizeof(struct in_pktinfo));
-        } else if (level == IPPROTO_IPV6 && kind == IPV6_PKTINFO && told >= sizeof(struct in6_pktinfo)) {
-            if (size == 0)
-                memcpy(raw + SENDER_SIZE, data, size = sizeof(struct in6_pktinfo));
-        } else if (((level == IPPROTO_IP && kind == IP_TTL) || (level == IPPROTO_IPV6 && kind == IPV6_HOPLIMIT)) &&
-                   told >= sizeof(int)) {
+#define IS(a_level, a_kind, size) (level == (a_level) && kind == (a_kind) && told >= (size))
+        if (IS(IPPROTO_IP, IP_PKTINFO, sizeof(struct in_pktinfo))) {
+            memcpy(one->raw + SENDER_SIZE, data, sizeof(struct in_pktinfo));
+            one->size = SENDER_SIZE + sizeof(struct in_pktinfo);
+        } else if (IS(IPPROTO_IPV6, IPV6_PKTINFO, sizeof(struct in6_pktinfo))) {
+            if (one->size == SENDER_SIZE)
+                memcpy(one->raw + SENDER_SIZE, data, sizeof(struct in6_pktinfo)), one->size = FLOW_SIZE;
+        } else if (IS(IPPROTO_IP, IP_TTL, sizeof(int)) || IS(IPPROTO_IPV6, IPV6_HOPLIMIT, sizeof(int))) {
             memcpy(&one->hop_limit, data, sizeof(int));
-        } else if (level == SOL_SOCKET && kind == SO_TIMESTAMPNS && told >= 2 * sizeof(long)) {
+        } else if (IS(SOL_SOCKET, SO_TIMESTAMPNS, 2 * sizeof(long))) {
             long at[2];
             memcpy(at, data, sizeof at);
             one->timestamp = (double)at[0] + (double)at[1] * 1e-9;
-        } else if (level == SOL_SOCKET && kind == SO_RXQ_OVFL && told >= sizeof(unsigned int)) {
+        } else if (IS(SOL_SOCKET, SO_RXQ_OVFL, sizeof(unsigned int))) {
             unsigned int drops;
             memcpy(&drops, data, sizeof drops);
             self->drops = drops;
         }
     }
-    return SENDER_SIZE + size;
 }
 
-/* A new reference to the flow of those raw bytes; NULL with an exception. */
-static PyObject *flow_of(Memory *self, const unsigned char *raw, size_t size)
+/* A new reference to its flow; NULL with an exception. */
+static PyObject *flow_of(Memory *self, const Arrived *one)
 {
     unsigned long long hash = 1469598103934665603ULL;
-    for (size_t at = 0; at + 4 <= size; at += 4) {
+    for (size_t at = 0; at < one->size; at += 4) {
         unsigned int part;
-        memcpy(&part, raw + at, 4);
+        memcpy(&part, one->raw + at, 4);
         hash = (hash ^ part) * 1099511628211ULL;
     }
     Known *entry = &self->known[(hash ^ hash >> 29) & (KNOWN - 1)];
-    if (entry->flow == NULL || entry->size != size || memcmp(entry->raw, raw, size) != 0) {
-        PyObject *flow = PyObject_CallFunction(self->decode, "y#", (const char *)raw, (Py_ssize_t)size);
-        if (flow == NULL || !is_a(self, flow, FLOW)) {
-            Py_XDECREF(flow);
-            return NULL;
-        }
-        memcpy(entry->raw, raw, size);
-        entry->size = size;
-        Py_XSETREF(entry->flow, flow); /* what goes may run Python: it can't receive, see `busy` */
-    }
-    return Py_NewRef(entry->flow);
+    if (entry->flow != NULL && entry->size == one->size && memcmp(entry->raw, one->raw, one->size) == 0)
+        return Py_NewRef(entry->flow);
+    PyObject *flow = PyObject_CallFunction(self->decode, "y#", (const char *)one->raw, (Py_ssize_t)one->size);
+    if (flow != NULL && !is_a(self, flow, FLOW))
+        Py_CLEAR(flow);
+    if (flow == NULL)
+        return NULL;
+    memcpy(entry->raw, one->raw, one->size);
+    entry->size = one->size;
+    Py_XSETREF(entry->flow, Py_NewRef(flow));
+    return flow;
 }
 
-static int enter(Memory *self)
-{
-    if (self->busy)
-        PyErr_SetString(PyExc_RuntimeError, "another call works in this memory: it is for one thread");
-    return self->busy ? -1 : (self->busy = 1, 0);
-}
-
-/* Take up to `limit` datagrams out of the socket: how many, or minus an errno; INT_MIN with an exception. */
+/* Take up to `limit` datagrams out of the socket: how many, or minus an errno. */
 static int take(Memory *self, int descriptor, unsigned int limit, Arrived *arrived)
 {
-    int count, error, made = 0;
-    if (enter(self) != 0)
-        return INT_MIN;
+    int count, error;
     self->drops = -1;
     Py_BEGIN_ALLOW_THREADS
     count = recvmmsg(descriptor, self->in, limit, 0, NULL);
@@ -326,53 +290,33 @@ static int take(Memory *self, int descriptor, unsigned int limit, Arrived *arriv
     Py_END_ALLOW_THREADS
     for (int i = 0; i < count; i++) {
         struct msghdr *header = &self->in[i].msg_hdr;
-        if (made == i) {
-            unsigned char raw[FLOW_SIZE];
-            if (header->msg_namelen < sizeof(struct sockaddr_in6)) /* no such sender: at least not the one before */
-                memset(header->msg_name, 0, sizeof(struct sockaddr_in6));
-            size_t size = read_header(self, header, raw, &arrived[i]);
-            arrived[i].payload = PyBytes_FromStringAndSize(header->msg_iov->iov_base, (Py_ssize_t)self->in[i].msg_len);
-            arrived[i].flow = arrived[i].payload == NULL ? NULL : flow_of(self, raw, size);
-            if (arrived[i].flow != NULL)
-                made++;
-            else
-                Py_CLEAR(arrived[i].payload);
-        }
+        if (header->msg_namelen < sizeof(struct sockaddr_in6)) /* no such sender: at least not the one before */
+            memset(header->msg_name, 0, sizeof(struct sockaddr_in6));
+        read_header(self, header, &arrived[i]);
+        arrived[i].payload = PyBytes_FromStringAndSize(header->msg_iov->iov_base, (Py_ssize_t)self->in[i].msg_len);
         /* The kernel has written over them. */
         header->msg_namelen = sizeof(struct sockaddr_in6);
         header->msg_controllen = self->control_size;
         header->msg_flags = 0;
     }
-    self->busy = 0;
-    if (made >= count)
-        return count < 0 ? -error : count;
-    while (made-- > 0) {
-        Py_DECREF(arrived[made].payload);
-        Py_DECREF(arrived[made].flow);
-    }
-    return INT_MIN;
+    return count < 0 ? -error : count;
 }
 
-static PyObject *hop_limit_of(const Arrived *one)
-{
-    return one->hop_limit < 0 ? Py_NewRef(Py_None) : PyLong_FromLong(one->hop_limit);
-}
+#define HOP_LIMIT(one) ((one)->hop_limit < 0 ? Py_NewRef(Py_None) : PyLong_FromLong((one)->hop_limit))
 
-static PyObject *received_of(Memory *self, const Arrived *one)
+static PyObject *received_of(Memory *self, const Arrived *one, PyObject *flow)
 {
     PyObject *made = CLASS(RECEIVED)->tp_alloc(CLASS(RECEIVED), 0);
     if (made != NULL &&
-        (put(self, made, RECEIVED_payload, Py_NewRef(one->payload)) || put(self, made, RECEIVED_flow, Py_NewRef(one->flow)) ||
+        (put(self, made, RECEIVED_payload, Py_NewRef(one->payload)) || put(self, made, RECEIVED_flow, Py_NewRef(flow)) ||
          put(self, made, RECEIVED_truncated, PyBool_FromLong(one->truncated)) ||
          put(self, made, RECEIVED_peer_port, PyLong_FromLong(one->port)) ||
-         put(self, made, RECEIVED_hop_limit, hop_limit_of(one)) ||
+         put(self, made, RECEIVED_hop_limit, HOP_LIMIT(one)) ||
          put(self, made, RECEIVED_timestamp,
              one->timestamp == 0.0 ? Py_NewRef(Py_None) : PyFloat_FromDouble(one->timestamp))))
         Py_CLEAR(made);
     return made;
 }
-
-/* Asking */
 
 /* Have a run counted where it belongs, if there is one. */
 static int end_run(Burst *burst)
@@ -397,8 +341,7 @@ static int note(Memory *self, Burst *burst, PyObject *candidate, PyObject *bindi
         if (end_run(burst) != 0)
             return -1;
         burst->candidate = Py_NewRef(candidate);
-        burst->asked = burst->answered = 0;
-        burst->spent = 0.0;
+        burst->spent = burst->asked = burst->answered = 0;
     }
     burst->answered += answered;
     if (took > bound)
@@ -432,19 +375,20 @@ static PyObject *blank_request(Memory *self, Burst *burst)
 }
 
 /* What `request_of` makes in dispatch/request.py; NULL with an exception. */
-static PyObject *request_of(Memory *self, Burst *burst, const Arrived *one, PyObject *candidate, PyObject *port)
+static PyObject *request_of(Memory *self, Burst *burst, const Arrived *one, PyObject *flow, PyObject *candidate,
+                            PyObject *port)
 {
     double ago = one->timestamp == 0.0 ? 0.0 : burst->wall - one->timestamp;
     PyObject *request = blank_request(self, burst);
     if (request != NULL &&
         (put(self, request, REQUEST_payload, Py_NewRef(one->payload)) ||
-         put(self, request, REQUEST_peer, peer_of(self, one->flow, port)) ||
+         put(self, request, REQUEST_peer, peer_of(self, flow, port)) ||
          put(self, request, REQUEST_destination, held(self, candidate, CANDIDATE_destination)) ||
          put(self, request, REQUEST_interface, held(self, candidate, CANDIDATE_interface)) ||
          put(self, request, REQUEST_service, held(self, candidate, CANDIDATE_service)) ||
          put(self, request, REQUEST_port, held(self, candidate, CANDIDATE_port)) ||
          put(self, request, REQUEST_via, held(self, candidate, CANDIDATE_via)) ||
-         put(self, request, REQUEST_hop_limit, hop_limit_of(one)) ||
+         put(self, request, REQUEST_hop_limit, HOP_LIMIT(one)) ||
          /* Never later than now, should the real-time clock have been set back since. */
          put(self, request, REQUEST_arrival, PyFloat_FromDouble(ago < 0.0 ? burst->now : burst->now - ago)) ||
          put(self, request, REQUEST__candidate, Py_NewRef(candidate))))
@@ -463,8 +407,7 @@ static PyObject *raised(void)
     PyErr_NormalizeException(&kind, &value, &trace);
     if (trace != NULL)
         PyException_SetTraceback(value, trace);
-    Py_XDECREF(kind);
-    Py_XDECREF(trace);
+    Py_XDECREF(kind), Py_XDECREF(trace);
     return value;
 #endif
 }
@@ -477,9 +420,10 @@ static double seconds(void)
 }
 
 /* Have the port do what is not the usual case, with (decision, received) and, unless it is NULL, `what`. */
-static int hand_over(Memory *self, Burst *burst, const char *method, PyObject *decision, const Arrived *one, PyObject *what)
+static int hand_over(Memory *self, Burst *burst, const char *method, PyObject *decision, const Arrived *one,
+                     PyObject *flow, PyObject *what)
 {
-    PyObject *received = received_of(self, one);
+    PyObject *received = received_of(self, one, flow);
     int result = -1;
     if (received != NULL)
         result = done(PyObject_CallMethod(burst->port, method, what == NULL ? "OO" : "OOO", decision, received, what));
@@ -489,30 +433,30 @@ static int hand_over(Memory *self, Burst *burst, const char *method, PyObject *d
 }
 
 /* Ask the usual candidate. */
-static int ask(Memory *self, Burst *burst, const Arrived *one, PyObject *decision, PyObject *candidate, PyObject *port)
+static int ask(Memory *self, Burst *burst, const Arrived *one, PyObject *flow, PyObject *decision, PyObject *candidate,
+               PyObject *port)
 {
     PyObject *binding = held(self, candidate, CANDIDATE_binding), *respond = held(self, candidate, CANDIDATE_respond);
     PyObject *request = NULL, *answer = NULL, *error = NULL;
     int result = -1;
     if (binding != NULL && respond != NULL && is_a(self, binding, BINDING) &&
-        (request = request_of(self, burst, one, candidate, port)) != NULL) {
+        (request = request_of(self, burst, one, flow, candidate, port)) != NULL) {
         answer = PyObject_CallOneArg(respond, request);
         double ended = seconds(), took = ended - burst->began;
         burst->began = ended;
-        Py_XSETREF(burst->spare, request);
-        if (answer == NULL)
-            error = raised();
+        burst->spare = request; /* `blank_request` has emptied it */
+        error = answer == NULL ? raised() : NULL;
         int is_plain = answer != NULL && PyBytes_CheckExact(answer) &&
                        PyBytes_GET_SIZE(answer) <= PyLong_AsSsize_t(SLOT(candidate, CANDIDATE_plain_limit));
-        if (PyErr_Occurred() || note(self, burst, candidate, binding, took, is_plain) != 0)
-            ;
-        else if (is_plain) {
-            burst->queue[burst->queued++] = (Queued){Py_NewRef(answer), Py_NewRef(candidate), one->port};
-            result = 0;
-        } else if (answer != NULL)
-            result = hand_over(self, burst, "other", decision, one, answer);
-        else
-            result = hand_over(self, burst, "failed", decision, one, error);
+        if (!PyErr_Occurred())
+            result = note(self, burst, candidate, binding, took, is_plain);
+        if (result == 0 && is_plain) {
+            burst->answers[burst->queued] = Py_NewRef(answer);
+            burst->candidates[burst->queued] = Py_NewRef(candidate);
+            burst->ports[burst->queued++] = one->port;
+        } else if (result == 0)
+            result = answer != NULL ? hand_over(self, burst, "other", decision, one, flow, answer)
+                                    : hand_over(self, burst, "failed", decision, one, flow, error);
     }
     Py_XDECREF(error);
     Py_XDECREF(answer);
@@ -523,50 +467,42 @@ static int ask(Memory *self, Burst *burst, const Arrived *one, PyObject *decisio
 
 static int answer_one(Memory *self, Burst *burst, const Arrived *one)
 {
-    PyObject *decision = PyDict_GetItemWithError(burst->decisions, one->flow);
-    Py_XINCREF(decision);
-    if (decision == NULL && !PyErr_Occurred()) {
-        decision = PyObject_CallMethod(burst->port, "missed", "O", one->flow);
+    PyObject *flow = one->payload == NULL ? NULL : flow_of(self, one), *candidate = NULL, *suspects = NULL, *port = NULL;
+    PyObject *decision = flow == NULL ? NULL : Py_XNewRef(PyDict_GetItemWithError(burst->decisions, flow));
+    int result = -1;
+    if (flow != NULL && decision == NULL && !PyErr_Occurred()) {
+        decision = PyObject_CallMethod(burst->port, "missed", "O", flow);
         burst->began = seconds();
     }
-    if (decision == NULL)
-        return -1;
-    PyObject *candidate = NULL, *suspects = NULL, *port = PyLong_FromLong(one->port);
-    int result = -1;
-    if (port != NULL && is_a(self, decision, DECISION) &&
+    if (decision != NULL && is_a(self, decision, DECISION) &&
         (candidate = held(self, decision, DECISION_usual)) != NULL &&
-        (suspects = held(self, decision, DECISION_suspects)) != NULL) {
+        (suspects = held(self, decision, DECISION_suspects)) != NULL && (port = PyLong_FromLong(one->port)) != NULL) {
         int unusual = candidate == Py_None || one->truncated ? 1 : PySequence_Contains(suspects, port);
         if (unusual == 1)
-            result = hand_over(self, burst, "unusual", decision, one, NULL);
+            result = hand_over(self, burst, "unusual", decision, one, flow, NULL);
         else if (unusual == 0 && is_a(self, candidate, CANDIDATE))
-            result = ask(self, burst, one, decision, candidate, port);
+            result = ask(self, burst, one, flow, decision, candidate, port);
     }
-    Py_XDECREF(suspects);
-    Py_XDECREF(candidate);
-    Py_XDECREF(port);
-    Py_DECREF(decision);
+    Py_XDECREF(port), Py_XDECREF(suspects), Py_XDECREF(candidate), Py_XDECREF(decision), Py_XDECREF(flow);
     return result;
 }
 
-/* Sending */
-
 /* Put a datagram into a slot of the memory, by its encoded route: the sockaddr behind the port, and control messages. */
-static int fill(Memory *self, Burst *burst, int slot, const Queued *one)
+static int fill(Memory *self, Burst *burst, int slot)
 {
-    PyObject *route = held(self, one->candidate, CANDIDATE_route);
+    PyObject *answer = burst->answers[slot], *route = held(self, burst->candidates[slot], CANDIDATE_route);
     PyObject *encoded = route == NULL ? NULL : Py_XNewRef(PyDict_GetItemWithError(burst->routes, route));
     if (encoded == NULL && !PyErr_Occurred())
         encoded = PyObject_CallOneArg(burst->encode, route);
     Py_XDECREF(route);
-    Py_ssize_t size = encoded != NULL && PyBytes_Check(encoded) ? PyBytes_GET_SIZE(encoded) - NAME_REST : -1;
+    Py_ssize_t size = encoded != NULL && PyBytes_Check(encoded) ? PyBytes_GET_SIZE(encoded) - (Py_ssize_t)NAME_REST : -1;
     if (size >= 0 && size <= REPLY_CONTROL) {
         const char *bytes = PyBytes_AS_STRING(encoded);
-        self->names_out[slot].sin6_port = htons(one->port);
+        self->names_out[slot].sin6_port = htons((unsigned short)burst->ports[slot]);
         memcpy((char *)&self->names_out[slot] + NAME_REST_AT, bytes, NAME_REST);
         memcpy(self->controls_out[slot], bytes + NAME_REST, (size_t)size);
         self->out[slot].msg_hdr.msg_controllen = (size_t)size;
-        self->iov_out[slot] = (struct iovec){PyBytes_AS_STRING(one->answer), (size_t)PyBytes_GET_SIZE(one->answer)};
+        self->iov_out[slot] = (struct iovec){PyBytes_AS_STRING(answer), (size_t)PyBytes_GET_SIZE(answer)};
     } else if (encoded != NULL)
         PyErr_SetString(PyExc_TypeError, "no encoded route");
     Py_XDECREF(encoded);
@@ -577,31 +513,33 @@ static int fill(Memory *self, Burst *burst, int slot, const Queued *one)
 static int send_queued(Memory *self, Burst *burst, int descriptor)
 {
     int filled = 0, sent = 0;
-    if (enter(self) != 0)
-        return -1;
-    while (filled < burst->queued && fill(self, burst, filled, &burst->queue[filled]) == 0)
+    while (filled < burst->queued && fill(self, burst, filled) == 0)
         filled++;
     if (filled > 0) {
         Py_BEGIN_ALLOW_THREADS
         sent = sendmmsg(descriptor, self->out, (unsigned int)filled, 0);
         Py_END_ALLOW_THREADS
     }
-    self->busy = 0;
     if (PyErr_Occurred()) {
         if (!PyErr_ExceptionMatches(PyExc_Exception))
             return -1; /* a KeyboardInterrupt comes once */
         PyErr_Clear();
     }
     for (int i = sent < 0 ? 0 : sent; i < burst->queued; i++)
-        if (done(PyObject_CallMethod(burst->port, "unsent", "OOi", burst->queue[i].answer, burst->queue[i].candidate,
-                                     (int)burst->queue[i].port)) != 0)
+        if (done(PyObject_CallMethod(burst->port, "unsent", "OOi", burst->answers[i], burst->candidates[i],
+                                     burst->ports[i])) != 0)
             return -1;
     return 0;
 }
 
-PyDoc_STRVAR(answer_doc,
-             "answer(descriptor, limit, port, decisions, moment, routes, encode) -> how many datagrams there were, or\n"
-             "minus the errno of why there was none.  See `responder.net.types.AnsweringSocket`.");
+/* Have the buffers to oneself; -1 with an exception. */
+static int enter(Memory *self)
+{
+    if (!self->busy)
+        return self->busy = 1, 0;
+    PyErr_SetString(PyExc_RuntimeError, "another call works in this memory: it is for one thread");
+    return -1;
+}
 
 static PyObject *memory_answer(Memory *self, PyObject *arguments)
 {
@@ -611,60 +549,45 @@ static PyObject *memory_answer(Memory *self, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "iiOO!(dd)O!O", &descriptor, &limit, &burst.port, &PyDict_Type, &burst.decisions,
                           &burst.now, &burst.wall, &PyDict_Type, &burst.routes, &burst.encode))
         return NULL;
-    if (limit < 0)
-        return PyErr_Format(PyExc_ValueError, "limit is negative");
-    int taken = take(self, descriptor, limit > BURST ? BURST : (unsigned int)limit, arrived);
-    if (taken < 0)
-        return taken == INT_MIN ? NULL : PyLong_FromLong(taken);
+    if (enter(self) != 0)
+        return NULL;
+    int taken = take(self, descriptor, limit < 0 || limit > BURST ? BURST : (unsigned int)limit, arrived);
+    self->busy = 0;
     burst.began = seconds();
     for (int i = 0; i < taken; i++) {
         if (result == 0)
             result = answer_one(self, &burst, &arrived[i]);
-        Py_DECREF(arrived[i].payload);
-        Py_DECREF(arrived[i].flow);
+        Py_XDECREF(arrived[i].payload);
     }
     if (result == 0)
         result = end_run(&burst); /* before `unsent`, which takes back what was counted */
-    if (result == 0 && burst.queued > 0)
+    if (result == 0 && burst.queued > 0 && (result = enter(self)) == 0) {
         result = send_queued(self, &burst, descriptor);
-    for (int i = 0; i < burst.queued; i++) {
-        Py_DECREF(burst.queue[i].answer);
-        Py_DECREF(burst.queue[i].candidate);
+        self->busy = 0;
     }
-    Py_XDECREF(burst.spare);
-    Py_XDECREF(burst.candidate);
-    return result == 0 ? PyLong_FromLong(taken) : NULL;
+    for (int i = 0; i < burst.queued; i++) {
+        Py_DECREF(burst.answers[i]);
+        Py_DECREF(burst.candidates[i]);
+    }
+    Py_XDECREF(burst.spare), Py_XDECREF(burst.candidate);
+    return result == 0 ? Py_BuildValue("iL", taken, self->drops) : NULL;
 }
 
 static PyMethodDef memory_methods[] = {
-    {"answer", (PyCFunction)memory_answer, METH_VARARGS, answer_doc},
+    {"answer", (PyCFunction)memory_answer, METH_VARARGS,
+     "answer(descriptor, limit, port, decisions, moment, routes, encode) -> how many datagrams there were, or minus the\n"
+     "errno of why there was none; and the drop counter that they told, or -1.  See `responder.net.types.AnsweringSocket`."},
     {NULL, NULL, 0, NULL},
-};
-
-static PyMemberDef memory_members[] = {
-    {"drops", T_LONGLONG, offsetof(Memory, drops), READONLY, "The drop counter that the last call was told; -1: none."},
-    {NULL, 0, 0, 0, NULL},
 };
 
 static PyTypeObject memory_type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "responder.net.linux._native.Memory",
     .tp_basicsize = sizeof(Memory),
-    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .tp_doc = "What `answer` works in.  For one thread; its sockets may share it.",
-    .tp_new = memory_new,
-    .tp_dealloc = (destructor)memory_dealloc,
-    .tp_traverse = (traverseproc)memory_traverse,
-    .tp_free = PyObject_GC_Del,
-    .tp_methods = memory_methods,
-    .tp_members = memory_members,
+    .tp_flags = Py_TPFLAGS_DEFAULT, .tp_new = memory_new, .tp_dealloc = (destructor)memory_dealloc, .tp_methods = memory_methods,
 };
 
-static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "_native",
-    .m_doc = "The usual case of a burst of datagrams.",
-    .m_size = -1,
-};
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "_native", .m_size = -1};
 
 PyMODINIT_FUNC PyInit__native(void)
 {

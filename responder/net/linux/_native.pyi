@@ -4,13 +4,13 @@ from typing import Any
 from ..types import Asking, Flow, Route
 
 class Memory:
-    drops: int
     def __init__(
         self,
         classes: tuple[type, ...],
         decode: Callable[[bytes], Flow],
-        payload_size: int = ...,
-        control_size: int = ...,
+        payload_size: int,
+        control_size: int,
+        /,
     ) -> None: ...
     def answer(
         self,
@@ -22,4 +22,4 @@ class Memory:
         routes: dict[Route, bytes],
         encode: Callable[[Route], bytes],
         /,
-    ) -> int: ...
+    ) -> tuple[int, int]: ...

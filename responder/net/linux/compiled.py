@@ -70,10 +70,12 @@ class CompiledSocket(LinuxSocket):
     def answer(self, limit: int, port: Asking, decisions: dict[Flow, Any], moment: tuple[float, float], /) -> int:
         memory, encoded = self._shared.for_port(port), self._encoded
         for _ in range(limit):
-            count = memory.answer(self._socket.fileno(), limit, port, decisions, moment, encoded.known, encoded.missed)
+            count, drops = memory.answer(
+                self._socket.fileno(), limit, port, decisions, moment, encoded.known, encoded.missed
+            )
+            if drops >= 0:
+                self.kernel_drops = advance_drops(self.kernel_drops, drops)
             if count >= 0:
-                if memory.drops >= 0:
-                    self.kernel_drops = advance_drops(self.kernel_drops, memory.drops)
                 return count
             if count == -errno.EAGAIN:
                 break
