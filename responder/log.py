@@ -55,6 +55,7 @@ class _Message:
 
 
 def get_logger(name: str) -> Logger:
+    """The logger of that name, by convention the module's: `get_logger(__name__)`."""
     return Logger(name)
 
 

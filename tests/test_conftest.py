@@ -1,4 +1,4 @@
-"""The skips of tests/conftest.py: with their reasons, and failures where RESPONDER_TEST_REQUIRE says so."""
+"""The skips of tests/requirements.py: with their reasons, and failures where RESPONDER_TEST_REQUIRE says so."""
 
 from __future__ import annotations
 

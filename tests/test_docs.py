@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from importlib import import_module
+from inspect import isroutine
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -37,5 +38,5 @@ def test_every_public_name_says_what_it_is() -> None:
         module = import_module(name)
         for public in module.__all__:
             value = getattr(module, public)
-            if isinstance(value, type) or callable(value):
+            if isinstance(value, type) or isroutine(value):
                 assert (value.__doc__ or "").strip(), f"{name}.{public} has no docstring"

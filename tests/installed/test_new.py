@@ -12,6 +12,8 @@ import pytest
 
 from .venv import BOUND, Venv
 
+pytestmark = pytest.mark.index
+
 
 @pytest.fixture(scope="module")
 def project(venv: Venv) -> Iterator[Path]:

@@ -13,6 +13,8 @@ import pytest
 from .conftest import CHECKOUT
 from .venv import Venv
 
+pytestmark = pytest.mark.index
+
 BROKEN = {
     "unimportable": "import a_module_that_is_not_there",
     "contractless": "class Plugin: pass",

@@ -16,6 +16,8 @@ import pytest
 from .conftest import CHECKOUT
 from .venv import BOUND, Venv
 
+pytestmark = pytest.mark.index
+
 WAKE_RELAY = CHECKOUT / "examples" / "wake-relay"
 
 PYRIGHT = """

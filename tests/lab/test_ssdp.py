@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import required
+from tests.requirements import required
 
 from .changing import memory
 from .daemon import BOUND, Child, daemon

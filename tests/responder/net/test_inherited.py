@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from ipaddress import ip_address
 from pathlib import Path
 from textwrap import dedent
@@ -20,6 +20,7 @@ from responder.errors import BindError, ConfigError
 from responder.net import platform
 from responder.net.inherited import FIRST, Inherited, inherited_sockets
 from responder.net.types import Platform
+from tests.loopback import FAMILIES
 
 from .conftest import Links
 from .support import PATIENCE, answer, only
@@ -70,23 +71,20 @@ def port_of(sock: socket.socket) -> int:
     return number
 
 
+@pytest.mark.parametrize("address", [*FAMILIES, "127.0.0.2"])
 async def test_a_wildcard_socket_answers_from_the_address_that_was_asked(
-    bind: Bind, inherit: Callable[..., Inherited]
+    bind: Bind, inherit: Callable[..., Inherited], address: str
 ) -> None:
     given = bind(UDP)
-    opened = platform(inherit(given)).open_udp(port_of(given))
-    try:
-        for family, address in ((socket.AF_INET, "127.0.0.2"), (socket.AF_INET6, "::1")):
-            with socket.socket(family, UDP) as client:
-                client.settimeout(PATIENCE)
-                client.sendto(b"ask", (address, port_of(given)))
-                request = await only(opened)
-                assert request.flow.destination == ip_address(address)
-                assert request.flow.interface == socket.if_nametoindex("lo")
-                assert opened.send([answer(request)]) == 1
-                assert client.recvfrom(100)[1][:2] == (address, port_of(given))
-    finally:
-        opened.close()
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with closing(platform(inherit(given)).open_udp(port_of(given))) as opened, socket.socket(family, UDP) as client:
+        client.settimeout(PATIENCE)
+        client.sendto(b"ask", (address, port_of(given)))
+        request = await only(opened)
+        assert request.flow.destination == ip_address(address)
+        assert request.flow.interface == socket.if_nametoindex("lo")
+        assert opened.send([answer(request)]) == 1
+        assert client.recvfrom(100)[1][:2] == (address, port_of(given))
 
 
 @pytest.mark.parametrize("pass_packet_info", [False, True])

@@ -19,12 +19,13 @@ from responder.net import listeners, sockets
 from responder.net.listeners import AddressHolders, Listener, holder
 from responder.net.types import Platform
 from tests.fakes import GUEST, LAN, LOOPBACK
+from tests.loopback import FAMILIES
 
 from .conftest import Links
 from .support import PATIENCE, loopback
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "127.8.8.8", "::1"])
+@pytest.mark.parametrize("address", [*FAMILIES, "127.8.8.8"])
 async def test_a_connection_and_its_way(platform: Platform, address: str) -> None:
     with closing(platform.open_tcp(0)) as listener, trio.fail_after(PATIENCE):
         async with await trio.open_tcp_stream(address, listener.port) as client:
@@ -152,6 +153,7 @@ async def test_a_connection_that_is_gone_before_it_is_described(caplog: pytest.L
     assert "a connection is lost" in caplog.text
 
 
+@pytest.mark.ipv6
 async def test_listeners_of_both_families_are_one_port() -> None:
     socks = [socket.create_server(("127.0.0.1", 0)), socket.create_server(("::1", 0), family=socket.AF_INET6)]
     with closing(Listener(socks, None, nowhere)) as both:

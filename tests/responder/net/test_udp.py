@@ -14,10 +14,10 @@ import trio.testing
 from responder.datagram import Via
 from responder.errors import BindError, MessageTooLong, NetworkError, SendError, SourceUnavailable
 from responder.net.types import DatagramSocket, Flow, Platform, Transmit
+from tests.loopback import FAMILIES, LOOPBACK
 
 from .support import PATIENCE, answer, drained, loopback, only, to
 
-LOOPBACK = ("127.0.0.1", "::1")
 # More are refused by IPv4's length field: 65,535 less the headers' 20 and 8.
 LARGEST = 65507
 
@@ -29,7 +29,7 @@ def two(platform: Platform) -> Iterator[tuple[DatagramSocket, DatagramSocket]]:
         yield server, client
 
 
-@pytest.mark.parametrize("address", LOOPBACK)
+@pytest.mark.parametrize("address", FAMILIES)
 async def test_a_request_and_its_answer(platform: Platform, address: str) -> None:
     with two(platform) as (server, client):
         assert client.send([to(address, server.port, b"hello")]) == 1
@@ -51,7 +51,7 @@ async def test_the_answer_comes_from_the_address_that_was_asked(platform: Platfo
         assert (await only(client)).flow.peer == ip_address(asked)
 
 
-@pytest.mark.parametrize("address", LOOPBACK)
+@pytest.mark.parametrize("address", FAMILIES)
 @pytest.mark.parametrize("size", [0, 1, LARGEST], ids=["empty", "one byte", "the largest"])
 async def test_payloads_of_every_size(platform: Platform, address: str, size: int) -> None:
     payload = bytes(range(256)) * 256
@@ -63,7 +63,7 @@ async def test_payloads_of_every_size(platform: Platform, address: str, size: in
         assert (await only(client)).payload == payload[:size]
 
 
-@pytest.mark.parametrize("address", LOOPBACK)
+@pytest.mark.parametrize("address", FAMILIES)
 async def test_too_long_is_refused_by_name(platform: Platform, address: str) -> None:
     with two(platform) as (server, client):
         with pytest.raises(MessageTooLong):
@@ -72,7 +72,7 @@ async def test_too_long_is_refused_by_name(platform: Platform, address: str) -> 
             await client.send_when_ready(to(address, server.port, bytes(65536)))
 
 
-@pytest.mark.parametrize("address", LOOPBACK)
+@pytest.mark.parametrize("address", FAMILIES)
 async def test_hop_limit_and_time_are_told(platform: Platform, address: str) -> None:
     with two(platform) as (server, client):
         before = time.time()
@@ -97,7 +97,7 @@ async def test_one_way_is_one_path(platform: Platform) -> None:
 
 async def test_a_batch_is_drained_to_its_limit(platform: Platform) -> None:
     with two(platform) as (server, client):
-        batch = [to("::1", server.port, bytes([number])) for number in range(10)]
+        batch = [to(LOOPBACK, server.port, bytes([number])) for number in range(10)]
         assert client.send(batch) == 10
         await server.wait_readable()
         assert [request.payload for request in server.receive(4)] == [bytes([number]) for number in range(4)]
@@ -117,19 +117,21 @@ async def test_a_refusal_is_raised_for_the_first_and_ends_the_batch_otherwise(pl
         assert [request.payload for request in await drained(server, 2)] == [b"1", b"2"]
 
 
-async def test_port_unreachable_from_one_peer_does_not_hurt_another(platform: Platform) -> None:
+@pytest.mark.parametrize("address", FAMILIES)
+async def test_port_unreachable_from_one_peer_does_not_hurt_another(platform: Platform, address: str) -> None:
     with two(platform) as (server, client):
-        for address in LOOPBACK:
-            with closing(platform.open_udp(0)) as gone:
-                closed_port = gone.port
-            for _ in range(3):
-                assert server.send([to(address, closed_port)]) == 1
-                assert server.send([to(address, client.port)]) == 1
-            await drained(client, 3)
-            assert list(server.receive(10)) == []
+        with closing(platform.open_udp(0)) as gone:
+            closed_port = gone.port
+        for _ in range(3):
+            assert server.send([to(address, closed_port)]) == 1
+            assert server.send([to(address, client.port)]) == 1
+        await drained(client, 3)
+        assert list(server.receive(10)) == []
 
 
-@pytest.mark.parametrize(("address", "source"), [("127.0.0.1", "192.0.2.77"), ("::1", "2001:db8::77")])
+@pytest.mark.parametrize(
+    ("address", "source"), [("127.0.0.1", "192.0.2.77"), pytest.param("::1", "2001:db8::77", marks=pytest.mark.ipv6)]
+)
 async def test_a_source_that_is_not_ours(platform: Platform, address: str, source: str) -> None:
     with two(platform) as (server, client):
         with pytest.raises(SourceUnavailable, match=source):
@@ -144,7 +146,7 @@ async def test_a_source_of_the_other_family(platform: Platform, address: str, so
         client.send([to(address, server.port, source=source)])
 
 
-@pytest.mark.parametrize("address", LOOPBACK)
+@pytest.mark.parametrize("address", FAMILIES)
 async def test_bound_to_an_address_alone(platform: Platform, address: str) -> None:
     bound = ip_address(address)
     with closing(platform.open_udp(0, bound)) as server, closing(platform.open_udp(0)) as client:
@@ -175,14 +177,14 @@ def test_an_address_of_another_host_is_refused(platform: Platform) -> None:
 async def test_send_when_ready(platform: Platform) -> None:
     with two(platform) as (server, client):
         with trio.fail_after(PATIENCE):
-            await client.send_when_ready(to("::1", server.port, b"late"))
+            await client.send_when_ready(to(LOOPBACK, server.port, b"late"))
         assert (await only(server)).payload == b"late"
 
 
 async def test_every_wait_is_a_checkpoint(platform: Platform) -> None:
     with two(platform) as (server, client):
         with trio.testing.assert_checkpoints():
-            await client.send_when_ready(to("::1", server.port))
+            await client.send_when_ready(to(LOOPBACK, server.port))
         with trio.testing.assert_checkpoints():
             await server.wait_readable()
 
@@ -211,11 +213,11 @@ async def test_a_closed_socket(platform: Platform) -> None:
     with pytest.raises(trio.ClosedResourceError):
         await server.wait_readable()
     with pytest.raises(trio.ClosedResourceError):
-        await server.send_when_ready(to("::1", 9))
+        await server.send_when_ready(to(LOOPBACK, 9))
     with pytest.raises(NetworkError):
         server.receive(1)
     with pytest.raises(SendError):
-        server.send([to("::1", 9)])
+        server.send([to(LOOPBACK, 9)])
 
 
 def test_closing_needs_no_event_loop(platform: Platform) -> None:
@@ -225,12 +227,12 @@ def test_closing_needs_no_event_loop(platform: Platform) -> None:
         pass
 
 
-async def test_loopback_is_unicast_where_the_platform_tells(platform: Platform) -> None:
+@pytest.mark.parametrize("address", FAMILIES)
+async def test_loopback_is_unicast_where_the_platform_tells(platform: Platform, address: str) -> None:
     with two(platform) as (server, client):
-        for address in LOOPBACK:
-            client.send([to(address, server.port)])
-            flow: Flow = (await only(server)).flow
-            assert flow.via in (Via.UNICAST, None)
+        client.send([to(address, server.port)])
+        flow: Flow = (await only(server)).flow
+        assert flow.via in (Via.UNICAST, None)
 
 
 async def test_routes_are_kept_by_identity(platform: Platform) -> None:

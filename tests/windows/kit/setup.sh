@@ -8,12 +8,13 @@
 set -euo pipefail
 KIT=$(cd "$(dirname "$0")" && pwd)
 PYTHON=${PYTHON:-python3}
+PIP_PYTHON=${PIP_PYTHON:-$PYTHON}   # one that has pip, which Debian's own has not: a virtual environment's
 mkdir -p "${1:?usage: setup.sh DEST}"; DEST=$(cd "$1" && pwd)
 [ -e "$DEST/ready" ] && exit 0
 V=$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); N=${V/./}
 step() { echo "windows python: $*"; }
 
-if ! command -v wine >/dev/null || ! command -v x86_64-w64-mingw32-gcc-win32 >/dev/null || ! command -v unzip >/dev/null; then
+if ! command -v wine >/dev/null || ! command -v x86_64-w64-mingw32-gcc >/dev/null || ! command -v unzip >/dev/null; then
   step "apt: wine, mingw-w64, unzip"
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
@@ -37,7 +38,7 @@ make_prefix & prefix=$!
 
 step "python$N.dll and the standard library's .pyd files"
 mkdir -p "$DEST"/{dl,py/DLLs,py/Lib/site-packages}
-fetch=("$PYTHON" -m pip download -q --disable-pip-version-check --only-binary=:all:
+fetch=("$PIP_PYTHON" -m pip download -q --disable-pip-version-check --only-binary=:all:
        --platform win_amd64 --python-version "$V" --implementation cp)
 "${fetch[@]}" --no-deps -d "$DEST/dl" panda3d==1.10.16
 unzip -q -o "$DEST"/dl/panda3d-*-cp"$N"-*.whl 'deploy_libs/*' -d "$DEST/dl/x"
@@ -52,11 +53,11 @@ done
 tar -C "$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
   --exclude=./test --exclude=tests --exclude=./site-packages --exclude='./config-*' --exclude=./lib-dynload \
   --exclude=__pycache__ --exclude=./idlelib --exclude=./lib2to3 --exclude=./tkinter --exclude=./turtledemo \
-  --exclude='_sysconfigdata*' -cf - . | tar -C "$DEST/py/Lib" -xf -
+  --exclude=./sitecustomize.py --exclude='_sysconfigdata*' -cf - . | tar -C "$DEST/py/Lib" -xf -
 
 step "python.exe and the WSASendMsg shim"
-x86_64-w64-mingw32-gcc-win32 -municode -O1 -s -DPYDLL="L\"python$N.dll\"" -o "$DEST/py/python.exe" "$KIT/python_launcher.c"
-x86_64-w64-mingw32-gcc-win32 -O1 -Wall -shared -s -o "$DEST/py/wsasendmsg_shim.dll" "$KIT/wsasendmsg_shim.c" -lws2_32
+x86_64-w64-mingw32-gcc -municode -O1 -s -DPYDLL="L\"python$N.dll\"" -o "$DEST/py/python.exe" "$KIT/python_launcher.c"
+x86_64-w64-mingw32-gcc -O1 -Wall -shared -s -o "$DEST/py/wsasendmsg_shim.dll" "$KIT/wsasendmsg_shim.c" -lws2_32
 
 step "the project's dependencies and pytest, for Windows"
 cat > "$DEST/install.sh" <<INSTALL

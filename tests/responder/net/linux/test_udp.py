@@ -25,6 +25,7 @@ from responder.net.linux.platform import LinuxPlatform
 from responder.net.linux.udp import LinuxSocket, advance_drops, decode_flow, encode_route
 from responder.net.posix import udp
 from responder.net.types import Membership, Route
+from tests.loopback import LOOPBACK
 
 from ..support import PATIENCE, drained, only, to
 
@@ -128,7 +129,7 @@ async def test_truncation_is_seen(monkeypatch: pytest.MonkeyPatch, batching: str
         monkeypatch.setattr(module, "PAYLOAD_SIZE", 10, raising=False)
     server_host = LinuxPlatform(batching=batching)
     with closing(server_host.open_udp(0)) as server, closing(LinuxPlatform(batching="off").open_udp(0)) as client:
-        client.send([to("::1", server.port, bytes(10)), to("::1", server.port, bytes(11))])
+        client.send([to(LOOPBACK, server.port, bytes(10)), to(LOOPBACK, server.port, bytes(11))])
         whole, cut = await drained(server, 2)
         assert (len(whole.payload), whole.truncated) == (10, False)
         assert (len(cut.payload), cut.truncated) == (10, True)
@@ -139,7 +140,7 @@ async def test_lost_control_messages_leave_the_payload_whole(monkeypatch: pytest
         monkeypatch.setattr(module, "CONTROL_SIZE", socket.CMSG_LEN(16), raising=False)  # room for the time only
     platform = LinuxPlatform(batching=batching)
     with closing(platform.open_udp(0)) as server, closing(platform.open_udp(0)) as client:
-        client.send([to("::1", server.port)])
+        client.send([to(LOOPBACK, server.port)])
         request = await only(server)
         assert (request.payload, request.truncated, request.hop_limit) == (b"x", False, None)
         assert (request.flow.destination, request.flow.interface) == (None, 0)
@@ -150,12 +151,12 @@ async def test_drops_for_want_of_room_are_counted(monkeypatch: pytest.MonkeyPatc
     platform = LinuxPlatform(batching=batching)
     with closing(platform.open_udp(0)) as server, closing(platform.open_udp(0)) as client:
         flood = 200
-        assert client.send([to("::1", server.port, bytes(1000))] * flood) == flood
+        assert client.send([to(LOOPBACK, server.port, bytes(1000))] * flood) == flood
         got = len(server.receive(flood))
         assert 0 < got < flood
         assert server.kernel_drops == 0  # those that came in had been told of none
         # From now on the kernel tells it with each datagram, and all else is found all the same.
-        for address in ("::1", "127.0.0.1"):
+        for address in {LOOPBACK, "127.0.0.1"}:
             client.send([to(address, server.port, hop_limit=33)] * 3)
             for request in await drained(server, 3):
                 assert (str(request.flow.destination), request.hop_limit) == (address, 33)
@@ -193,7 +194,7 @@ def failing(*codes: int) -> LinuxSocket:
 @pytest.mark.parametrize("code", sorted(udp.PASSED_OVER), ids=errno.errorcode.get)
 async def test_an_earlier_sends_error_is_passed_over(code: int) -> None:
     with closing(failing(code)) as server, closing(LinuxPlatform().open_udp(0)) as client:
-        client.send([to("::1", server.port)])
+        client.send([to(LOOPBACK, server.port)])
         await server.wait_readable()
         assert [request.payload for request in server.receive(2)] == [b"x"]
 
@@ -212,10 +213,10 @@ async def test_a_full_queue_ends_the_batch_or_is_waited_for() -> None:
     with closing(failing()) as sender, closing(LinuxPlatform().open_udp(0)) as server:
         assert isinstance(sender._socket, Failing)
         sender._socket.codes = [errno.EAGAIN]
-        assert sender.send([to("::1", server.port, b"no room")]) == 0
+        assert sender.send([to(LOOPBACK, server.port, b"no room")]) == 0
         sender._socket.codes = [errno.EAGAIN, errno.EAGAIN]
         with trio.fail_after(PATIENCE):
-            await sender.send_when_ready(to("::1", server.port, b"room"))
+            await sender.send_when_ready(to(LOOPBACK, server.port, b"room"))
         assert (await only(server)).payload == b"room"
 
 
@@ -226,11 +227,11 @@ async def test_several_may_wait_for_room() -> None:
         with trio.fail_after(PATIENCE):
             async with trio.open_nursery() as nursery:
                 for number in range(3):
-                    nursery.start_soon(sender.send_when_ready, to("::1", server.port, bytes([number])))
+                    nursery.start_soon(sender.send_when_ready, to(LOOPBACK, server.port, bytes([number])))
         assert {request.payload for request in await drained(server, 3)} == {b"\0", b"\1", b"\2"}
 
 
-@pytest.mark.parametrize("source", [None, "::1"])
+@pytest.mark.parametrize("source", [None, LOOPBACK])
 @pytest.mark.parametrize(
     ("code", "kind"),
     [
@@ -250,10 +251,10 @@ async def test_several_may_wait_for_room() -> None:
 )
 def test_what_a_refusal_means(code: int, kind: type[SendError], source: str | None) -> None:
     with closing(failing(code)) as sender, pytest.raises(SendError) as caught:
-        sender.send([to("::1", 9, source=source)])
+        sender.send([to(LOOPBACK, 9, source=source)])
     assert type(caught.value) is kind
     assert caught.value.errno == code
-    assert "to ::1 port 9" in str(caught.value)
+    assert f"to {LOOPBACK} port 9" in str(caught.value)
 
 
 @pytest.mark.parametrize("group", ["239.255.70.7", "ff02::7007"])

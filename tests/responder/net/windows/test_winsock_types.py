@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from responder.net import cmsg
 from responder.net.windows import winsock_types as types
-from tests.conftest import required
+from tests.requirements import required
 
-COMPILERS = {8: "x86_64-w64-mingw32-gcc-win32", 4: "i686-w64-mingw32-gcc-win32"}
+COMPILERS = {8: "x86_64-w64-mingw32-gcc", 4: "i686-w64-mingw32-gcc"}
 INCLUDES = ["winsock2.h", "ws2tcpip.h", "mswsock.h", "windows.h", "iphlpapi.h"]
 WHOLE = ["WSABUF", "WSAMSG", "WSAOVERLAPPED", "SOCKET_ADDRESS"]
 BEGINNINGS = ["IP_ADAPTER_UNICAST_ADDRESS", "IP_ADAPTER_ADDRESSES"]
