@@ -1,21 +1,11 @@
-"""What answers for whoami: facts about the request, told in DNS over UDP and TCP.
-
-It refuses to keep any state about clients.  Bytes are the business of `message`.
-"""
+"""Answers DNS queries over UDP and TCP with facts about the query itself.  Nothing is kept about clients."""
 
 from __future__ import annotations
 
-from typing import Final
-
-import trio
-
-from responder import Answer, Connection, Datagram, Handler, PeerError, Via
-from responder_plugins.shared.dns_message import STREAM
+from responder import Answer, Connection, Datagram, Handler, Via
+from responder_plugins.shared.dns_stream import serve
 
 from .message import Facts, answer
-
-IDLE: Final = 10.0
-"""Seconds within which a TCP client must have sent its next query and taken the answer (RFC 7766 section 6.2.3)."""
 
 
 class WhoamiHandler(Handler):
@@ -28,22 +18,9 @@ class WhoamiHandler(Handler):
         return answer(request.payload, facts(request, request.via))
 
     async def converse(self, connection: Connection) -> None:
-        """Answer queries, each behind its length in two bytes (RFC 7766 section 8), until the client ends or idles."""
+        """Answer queries until the client ends or idles."""
         known = facts(connection, Via.UNICAST)
-        reader = _Reader(connection.stream)
-        while True:
-            with trio.move_on_after(IDLE) as idle:
-                size = int.from_bytes(await reader.exactly(2))
-                query = await reader.exactly(size)
-                if reader.ended:
-                    return
-                try:
-                    reply = answer(query, known, stream=True)
-                except PeerError:
-                    return  # what follows on this connection can't be trusted to be a query either
-                await connection.stream.send_all(len(reply).to_bytes(2) + reply)
-            if idle.cancelled_caught:
-                return
+        await serve(connection.stream, lambda query: answer(query, known, stream=True))
 
 
 def facts(request: Datagram | Connection, via: Via) -> Facts:
@@ -60,22 +37,3 @@ def facts(request: Datagram | Connection, via: Via) -> Facts:
         f"via={via}",
     )
     return Facts(address, [text.encode(errors="surrogateescape") for text in texts])
-
-
-class _Reader:
-    """Reads a stream in pieces of known size; `ended` once the client has sent all."""
-
-    def __init__(self, stream: trio.abc.ReceiveStream) -> None:
-        self._stream = stream
-        self._held = bytearray()
-        self.ended = False
-
-    async def exactly(self, size: int) -> bytes:
-        """The next `size` bytes, or fewer where the stream has ended."""
-        while len(self._held) < size and not self.ended:
-            data = await self._stream.receive_some(STREAM)
-            self.ended = not data
-            self._held += data
-        taken = bytes(self._held[:size])
-        del self._held[:size]
-        return taken

@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 from click.testing import CliRunner
+from responder_plugins.shared.command import MAX_FOUND
 from responder_plugins.ssdp import search
 from responder_plugins.ssdp.message import Search, read_search, write_message
-from responder_plugins.ssdp.search import MAX_FOUND, Found, Searcher
+from responder_plugins.ssdp.search import Found, Searcher
 from trio.testing import MockClock
 
 from responder import Datagram, Peer, PeerError, SendRefused, serve
@@ -103,11 +104,12 @@ def test_answers_without_end_are_bounded() -> None:
 
 @pytest.fixture
 def _found(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def find(searcher: Searcher, interfaces: tuple[str, ...]) -> list[Found]:
-        await trio.lowlevel.checkpoint()
-        return [Found(name, "10.71.0.9", f"{USN}::{searcher.target}", "http://[b]x/", "s") for name in interfaces]
+    def ask(searcher: Searcher, interfaces: tuple[str, ...]) -> list[Found]:
+        return [
+            Found(name, "10.71.0.9", f"{USN}::{searcher.target}", "http://[b]x/", "s") for name in sorted(interfaces)
+        ]
 
-    monkeypatch.setattr(search, "find", find)
+    monkeypatch.setattr(search, "ask", ask)
 
 
 @pytest.mark.usefixtures("_found")

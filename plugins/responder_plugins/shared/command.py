@@ -1,0 +1,125 @@
+"""Commands that ask the links of this host and show who answers: what `ssdp`, `llmnr`, `nbns` and `wsd` share.
+
+A question is asked through an instance of a plugin, so that it goes out of every interface, and each answer says by
+which interface it came.  What peers send is shown without what a terminal would act on.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Final, TypeVar
+
+import attrs
+import click
+import trio
+
+from responder import Interface, IPAddress, Network, Peer, Plugin, ResponderError, SendError, Service, serve
+
+from .links import Place
+
+MAX_FOUND: Final = 4096
+"""Answers kept; anybody can send them."""
+
+PIPE_WIDTH: Final = 10_000
+"""Characters: nothing is cut off for a program that reads the table."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@attrs.frozen(eq=False)
+class Asker(Plugin):
+    """Asks, and collects answers in `found`; `asked` holds the interfaces that took the question, by index."""
+
+    found: dict[Any, None] = attrs.field(factory=dict, init=False)
+    asked: set[int] = attrs.field(factory=set, init=False)
+    done: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    services: ClassVar[tuple[Service, ...]] = (Service(port=0),)
+
+    def places(self, interface: Interface) -> Mapping[Place, IPAddress]:
+        """Where to ask on an interface."""
+        raise NotImplementedError
+
+    def keep(self, answer: object) -> None:
+        """Note an answer, which must be hashable."""
+        if len(self.found) < MAX_FOUND:
+            self.found[answer] = None
+
+    async def ask_everywhere(
+        self,
+        network: Network,
+        payload: Callable[[Place], bytes],
+        port: int,
+        *,
+        times: int,
+        between: float,
+        wait: float,
+    ) -> None:
+        """Ask at every place so many times, with `between` seconds between, wait for answers, and set `done`."""
+        for number in range(times):
+            if number:
+                await trio.sleep(between)
+            for interface in network.interfaces:
+                for place in self.places(interface):
+                    try:
+                        await network.send(payload(place), to=Peer(place[1], port), interface=place[0])
+                    except (SendError, ValueError):
+                        continue  # a link that can't be asked has nothing to show; the others do
+                    self.asked.add(place[0])
+        if self.asked:
+            await trio.sleep(wait)
+        self.done.set()
+
+
+def printable(text: str) -> str:
+    """The text with a replacement for each character that a terminal would act on."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def ask_options(function: F) -> F:
+    """The options that all these commands have: `interfaces` and `as_json`."""
+    function = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")(function)
+    return click.option(
+        "--interface", "interfaces", multiple=True, help="Only on interfaces of this pattern; may be repeated."
+    )(function)
+
+
+def ask(asker: Asker, interfaces: tuple[str, ...]) -> list[Any]:
+    """The answers, sorted, of the interfaces that match; none given: of all.
+
+    Raises ClickException for what goes wrong, and where there is no interface to ask on.
+    """
+    try:
+        trio.run(_serve, asker, interfaces)
+    except* ResponderError as group:
+        raise click.ClickException("; ".join(map(str, group.exceptions))) from group
+    if not asker.asked:
+        which = f"matches {' or '.join(interfaces)}, is up" if interfaces else "is up"
+        raise click.ClickException(f"no interface {which} and can be asked on: see `responderd interfaces`")
+    return sorted(asker.found)
+
+
+async def _serve(asker: Asker, interfaces: tuple[str, ...]) -> None:
+    async with serve(asker, interfaces=interfaces):
+        await asker.done.wait()
+
+
+def show(columns: Sequence[str], rows: Sequence[Any], *, as_json: bool) -> None:
+    """Print attrs values as a table with these columns, or as JSON."""
+    if as_json:
+        click.echo(json.dumps([attrs.asdict(row) for row in rows], indent=2, ensure_ascii=False))
+        return
+    from rich import box  # noqa: PLC0415 - JSON has no table
+    from rich.console import Console  # noqa: PLC0415 - as above
+    from rich.table import Table  # noqa: PLC0415 - as above
+
+    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"
+    for row in rows:
+        table.add_row(*map(str, attrs.astuple(row)))
+    # A pipe has no width, and what peers say is neither markup nor emoji codes.
+    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    Console(markup=False, emoji=False, highlight=False, width=width).print(table)
