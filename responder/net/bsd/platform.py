@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import socket
 import sys
@@ -27,7 +28,7 @@ import trio
 
 from ...datagram import Interface, IPAddress
 from ...errors import NetworkError
-from ...log import get_logger
+from ...log import Repeated, get_logger
 from ..inherited import Inherited
 from ..listeners import AddressHolders, Listener
 from ..place import Place
@@ -60,6 +61,8 @@ class BsdPlatform:
 
     def __init__(self, system: System) -> None:
         self._system = system
+        # Buffers that are too small are told once: a conversation opens a socket for each request.
+        self._told = Repeated(interval=math.inf)
 
     def open_udp(
         self, port: int, address: IPAddress | None = None, *, interface: int = 0, shared: bool = False
@@ -112,8 +115,11 @@ class BsdPlatform:
             if kind == socket.SOCK_DGRAM:
                 for level, option, value in self._system.options(version):
                     sock.setsockopt(level, option, value)
-                _size_buffer(sock, SO_RCVBUF, RECEIVE_BUFFER)
-                _size_buffer(sock, SO_SNDBUF, SEND_BUFFER)
+                for which, option, asked in (("receive", SO_RCVBUF, RECEIVE_BUFFER), ("send", SO_SNDBUF, SEND_BUFFER)):
+                    given = _size_buffer(sock, option, asked)
+                    if given < asked and self._told.due(which) is not None:
+                        event = f"the kernel gives less {which} buffer than asked"
+                        log.info(event, asked=asked, given=given, raise_it_by="sysctl kern.ipc.maxsockbuf")
                 if shared:
                     sock.setsockopt(SOL_SOCKET, SO_REUSEPORT, 1)
             else:
@@ -146,8 +152,8 @@ def _has(family: int) -> bool:
     return True
 
 
-def _size_buffer(sock: socket.socket, option: int, size: int) -> None:
-    """Ask for `size` bytes, and for less where that is refused (ENOBUFS)."""
+def _size_buffer(sock: socket.socket, option: int, size: int) -> int:
+    """Ask for `size` bytes, and for less where that is refused (ENOBUFS): how many it was in the end."""
     wanted = size
     while wanted > 64 * 1024:
         try:
@@ -156,5 +162,4 @@ def _size_buffer(sock: socket.socket, option: int, size: int) -> None:
             wanted //= 2
         else:
             break
-    if wanted < size:
-        log.info("socket buffer is smaller than asked", asked=size, given=wanted, raise_it_by="kern.ipc.maxsockbuf")
+    return wanted

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import socket
 import sys
@@ -69,9 +70,6 @@ from .tcp import arrival_interface
 from .udp import LinuxSocket
 
 log = get_logger(__name__)
-
-_repeated = Repeated()
-"""A conversation opens a socket for each request."""
 
 RECEIVE_BUFFER = 4 * 1024 * 1024
 """Bytes: at 150,000 small datagrams a second, which take some 768 bytes each there, room for 35 ms."""
@@ -125,6 +123,8 @@ class LinuxPlatform:
 
     def __init__(self, inherited: Inherited | None = None, *, batching: str | None = None) -> None:
         self._inherited = inherited or Inherited()
+        # Each buffer that is too small is told once: a conversation opens a socket for each request.
+        self._told = Repeated(interval=math.inf)
         self._dual_stack = _dual_stack(batching or os.environ.get("RESPONDER_BATCHING") or "compiled")
 
     def open_udp(
@@ -133,7 +133,7 @@ class LinuxPlatform:
         """Open, set up and bind.  Raises BindError."""
         place = _place("UDP", port, address, interface)
         with _opened(socket.SOCK_DGRAM, place, self._inherited) as sock:
-            _set_up_udp(sock)
+            self._set_up_udp(sock)
             _bind_udp(sock, place, shared=shared)
             kind = self._dual_stack if sock.family == socket.AF_INET6 else LinuxSocket
             return kind(sock, place.address)
@@ -161,7 +161,7 @@ class LinuxPlatform:
             sockets: list[socket.socket] = []
             for _ in range(count):
                 with _opened(socket.SOCK_DGRAM, place, Inherited()) as sock:
-                    _set_up_udp(sock)
+                    self._set_up_udp(sock)
                     # The first binds alone, so that no other program is found to share the port with, and shares after
                     # that: the check at another's bind reads the flag of both as it is then.
                     if sockets or beside_own:
@@ -178,6 +178,19 @@ class LinuxPlatform:
                     _listen(listener, place)
             on_failure.pop_all()
             return Shares(place.port, tuple(sockets), listener)
+
+    def _set_up_udp(self, sock: socket.socket) -> None:
+        _set_options(sock, _UDP_OPTIONS, _UDP_OPTIONS_IPV4, _UDP_OPTIONS_IPV6)
+        for which, force, option, asked, limit in (
+            ("receive", SO_RCVBUFFORCE, socket.SO_RCVBUF, RECEIVE_BUFFER, "net.core.rmem_max"),
+            ("send", SO_SNDBUFFORCE, socket.SO_SNDBUF, SEND_BUFFER, "net.core.wmem_max"),
+        ):
+            given = _size_buffer(sock, force, option, asked)
+            if given < asked and self._told.due(limit) is not None:
+                advice = f"sysctl {limit}={asked}, or CAP_NET_ADMIN"
+                log.info(
+                    f"the kernel gives less {which} buffer than asked", asked=asked, given=given, raise_it_by=advice
+                )
 
     async def interfaces(self) -> Sequence[Interface]:
         """The interfaces as they are now, by index."""
@@ -235,12 +248,6 @@ def _is_bound(sock: socket.socket) -> bool:
     return bool(sock.getsockname()[1])
 
 
-def _set_up_udp(sock: socket.socket) -> None:
-    _set_options(sock, _UDP_OPTIONS, _UDP_OPTIONS_IPV4, _UDP_OPTIONS_IPV6)
-    _size_buffer(sock, SO_RCVBUFFORCE, socket.SO_RCVBUF, RECEIVE_BUFFER, "rmem_max")
-    _size_buffer(sock, SO_SNDBUFFORCE, socket.SO_SNDBUF, SEND_BUFFER, "wmem_max")
-
-
 def _listen(sock: socket.socket, place: Place) -> None:
     # Before listen: a connection takes its options from the listener when its SYN arrives.
     _set_options(sock, _TCP_OPTIONS, _TCP_OPTIONS_IPV4, _TCP_OPTIONS_IPV6)
@@ -257,8 +264,8 @@ def _set_options(sock: socket.socket, common: _Options, ipv4: _Options, ipv6: _O
         sock.setsockopt(level, option, value)
 
 
-def _size_buffer(sock: socket.socket, force: int, option: int, size: int, limit: str) -> None:
-    """Ask for `size` bytes, past the system's limit where we may, and say so where less is given."""
+def _size_buffer(sock: socket.socket, force: int, option: int, size: int) -> int:
+    """Ask for `size` bytes, past the system's limit where we may: how many the kernel gives."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, force, size)
     except PermissionError:  # it takes CAP_NET_ADMIN
@@ -266,17 +273,7 @@ def _size_buffer(sock: socket.socket, force: int, option: int, size: int, limit:
         if sock.getsockopt(socket.SOL_SOCKET, option) // 2 < size:
             sock.setsockopt(socket.SOL_SOCKET, option, size)
     # The kernel doubles what is asked, for its own bookkeeping, and tells the doubled value (socket(7)).
-    given = sock.getsockopt(socket.SOL_SOCKET, option) // 2
-    if given < size:
-        held_back = _repeated.due(limit)
-        if held_back is not None:
-            log.info(
-                "socket buffer is smaller than asked",
-                asked=size,
-                given=given,
-                raise_it_by=f"net.core.{limit}",
-                held_back=held_back,
-            )
+    return sock.getsockopt(socket.SOL_SOCKET, option) // 2
 
 
 def _bind_udp(sock: socket.socket, place: Place, *, shared: bool) -> None:

@@ -91,14 +91,27 @@ def test_every_option_is_set_before_bind(monkeypatch: pytest.MonkeyPatch, open_n
         assert seen == [OPTIONS[open_name]]
 
 
+def has_net_admin() -> bool:
+    """May this process have buffers beyond the system's limit?"""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8192)
+        except PermissionError:
+            return False
+    return True
+
+
 def test_buffers_have_the_size_that_is_asked(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(linux_platform, "RECEIVE_BUFFER", 65536)
     monkeypatch.setattr(linux_platform, "SEND_BUFFER", 32768)
     with closing(LinuxPlatform().open_udp(0)) as sock:
-        # The kernel tells the doubled value (socket(7)).
-        assert sock._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 2 * 65536
-        assert sock._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * 32768
+        sizes = [sock._socket.getsockopt(socket.SOL_SOCKET, option) for option in (socket.SO_RCVBUF, socket.SO_SNDBUF)]
+    asked = [2 * 65536, 2 * 32768]  # the kernel tells the doubled value (socket(7))
+    if has_net_admin():
+        assert sizes == asked
+    else:  # what the kernel gives of itself is not made less
+        assert all(size >= wanted for size, wanted in zip(sizes, asked, strict=True))
     assert caplog.messages == []
 
 
@@ -115,10 +128,15 @@ def test_a_smaller_buffer_is_logged(monkeypatch: pytest.MonkeyPatch, caplog: pyt
     monkeypatch.setattr(linux_platform, "RECEIVE_BUFFER", 1 << 29)
     monkeypatch.setattr(linux_platform, "SEND_BUFFER", 65536)
     limit = int(Path("/proc/sys/net/core/rmem_max").read_text())
-    with closing(LinuxPlatform().open_udp(0)):
-        pass
+    platform = LinuxPlatform()
+    for _ in range(2):  # told once for all sockets
+        with closing(platform.open_udp(0)) as sock:
+            assert sock.receive_buffer == limit
     (message,) = caplog.messages
-    assert message == f"socket buffer is smaller than asked asked={1 << 29} given={limit} raise_it_by=net.core.rmem_max"
+    assert message == (
+        f"the kernel gives less receive buffer than asked asked={1 << 29} given={limit} "
+        f"raise_it_by=sysctl net.core.rmem_max={1 << 29}, or CAP_NET_ADMIN"
+    )
 
 
 def test_a_shared_port_is_had_alone_where_possible(caplog: pytest.LogCaptureFixture) -> None:
