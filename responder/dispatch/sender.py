@@ -24,6 +24,10 @@ from .outcomes import Counts
 SEND_PATIENCE = 0.1
 """Seconds that a full send queue may hold a port up: one unresolved neighbour must not stop the others' answers."""
 
+NO_PATIENCE = 0.02
+"""The same in seconds once a batch was given up, until a datagram is sent again: a queue that stays full is full of what
+waits for neighbours that don't answer, for seconds, and holding the port up would lose what still comes in."""
+
 RETRY_DELAYS = (0.01, 0.1)
 """Seconds before each further attempt at a send that the system refused for the moment."""
 
@@ -61,6 +65,7 @@ class Sender:
     nursery: trio.Nursery
     on_stale: Callable[[], None]
     repeated: Repeated = attrs.field(factory=Repeated)
+    _patience: float = attrs.field(default=SEND_PATIENCE, init=False)
     _retrying: int = attrs.field(default=0, init=False)
     _posted: list[Outgoing] = attrs.field(factory=list, init=False)
 
@@ -113,10 +118,12 @@ class Sender:
 
     async def _send_in_time(self, batch: Sequence[Outgoing]) -> int:
         """Wait for room for the first; if none comes, give the whole batch up, so that new requests are heard."""
-        with trio.move_on_after(SEND_PATIENCE) as scope:
+        with trio.move_on_after(self._patience) as scope:
             await self.socket.send_when_ready(batch[0].message)
         if not scope.cancelled_caught:
+            self._patience = SEND_PATIENCE
             return 1
+        self._patience = NO_PATIENCE
         for message in batch:
             _lost(message, outcomes.NO_ROOM)
         self._complain("the send queue stays full", outcomes.NO_ROOM, lost=len(batch))

@@ -74,7 +74,7 @@ log = get_logger(__name__)
 RECEIVE_BUFFER = 4 * 1024 * 1024
 """Bytes: at 150,000 small datagrams a second, which take some 768 bytes each there, room for 35 ms."""
 
-SEND_BUFFER = 1024 * 1024
+SEND_BUFFER = 4 * 1024 * 1024
 """Bytes."""
 
 BACKLOG = 1024
