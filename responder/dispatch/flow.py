@@ -23,21 +23,22 @@ from .binding import Binding
 from .budget import source_prefix
 from .observers import Observers
 from .outcomes import Counters, Counts
+from .own import OwnDatagrams
 
 
 @attrs.frozen(eq=False)
 class Environment:
     """What all ports of a server share.
 
-    own_numbers  the numbers of all its ports, as they are now
-    on_stale     called where something shows that the interface table is old
+    own       the numbers of all its ports, and what tells our own datagrams from other programs'
+    on_stale  called where something shows that the interface table is old
     """
 
     platform: Platform
     table: InterfaceTable
     counters: Counters
     observers: Observers
-    own_numbers: Set[int]
+    own: OwnDatagrams
     on_stale: Callable[[], None]
 
 
@@ -156,7 +157,7 @@ def decide(flow: Flow, port: int, bindings: Iterable[Binding], environment: Envi
         refusals[0] if refusals and not candidates else "",
         owner,
         counters.counts(owner, interface.name),
-        NO_PORT | environment.own_numbers if table.is_own(flow.peer, flow.interface) else NO_PORT,
+        NO_PORT | environment.own.numbers if table.is_own(flow.peer, flow.interface) else NO_PORT,
         prefix,
         only if is_usual else None,
     )

@@ -40,7 +40,7 @@ TRUNCATED: Final = "truncated"
 BAD_SOURCE: Final = "bad-source"
 """A multicast, broadcast or unspecified source, or port 0 (RFC 1122 section 3.2.1.3, RFC 768)."""
 OWN_SOURCE: Final = "own-source"
-"""From one of this host's addresses and one of our own ports: our own multicast, looped back, or a forgery."""
+"""Sent by this daemon itself (`responder.dispatch.own`): to a group, and looped back; or a forgery of that."""
 MALFORMED: Final = "malformed"
 """The handler raised PeerError."""
 CRASHED: Final = "crashed"
@@ -83,7 +83,7 @@ REASONS: Final = {
     NO_DESTINATION: "the platform did not tell the destination",
     TRUNCATED: "the payload is not whole",
     BAD_SOURCE: "nobody can be answered at this source",
-    OWN_SOURCE: "from this host's own address and port",
+    OWN_SOURCE: "from this host's own address and port: sent by this daemon",
     BUSY: "too much work in flight (max_pending, max_connections)",
     TIMEOUT: "the answer took too long (answer_timeout)",
     TOO_LONG: "the answer is too long (max_answer)",

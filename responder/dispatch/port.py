@@ -207,7 +207,9 @@ class Port:
             refusal = decision.refusal
         elif received.truncated:
             refusal = outcomes.TRUNCATED
-        elif received.peer_port in decision.suspects:
+        elif received.peer_port in decision.suspects and self.environment.own.includes(
+            received, self._moment.of(received.timestamp)
+        ):
             refusal = outcomes.OWN_SOURCE
         else:
             return self._ask(decision, received, decision.candidates)

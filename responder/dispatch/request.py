@@ -61,11 +61,16 @@ class Moment(NamedTuple):
     def present(cls) -> Moment:
         return cls(trio.current_time(), time.time())
 
+    def of(self, timestamp: float | None) -> float:
+        """A kernel's timestamp on trio's clock; without one, this moment."""
+        # Never later than now, should the real-time clock have been set back since.
+        return self.now if timestamp is None else self.now - max(0.0, self.wall - timestamp)
+
 
 def request_of(received: Received, candidate: Candidate, moment: Moment) -> Request:
     """What the handler of `candidate` is asked with."""
     request = object.__new__(Request)
-    flow, timestamp = candidate.flow, received.timestamp
+    flow = candidate.flow
     _set_payload(request, received.payload)
     _set_peer(request, Peer.of(flow.peer, received.peer_port, flow.scope_id))
     _set_destination(request, candidate.destination)
@@ -74,7 +79,6 @@ def request_of(received: Received, candidate: Candidate, moment: Moment) -> Requ
     _set_port(request, candidate.port)
     _set_via(request, candidate.via)
     _set_hop_limit(request, received.hop_limit)
-    # Never later than now, should the real-time clock have been set back since.
-    _set_arrival(request, moment.now if timestamp is None else moment.now - max(0.0, moment.wall - timestamp))
+    _set_arrival(request, moment.of(received.timestamp))
     _set_candidate(request, candidate)
     return request

@@ -20,13 +20,14 @@ from ..log import Repeated, get_logger
 from ..net.types import DatagramSocket, Message
 from . import outcomes
 from .outcomes import Counts
+from .own import OwnDatagrams
 
 SEND_PATIENCE = 0.1
 """Seconds that a full send queue may hold a port up: one unresolved neighbour must not stop the others' answers."""
 
 NO_PATIENCE = 0.02
-"""The same in seconds once a batch was given up, until a datagram is sent again: a queue that stays full is full of what
-waits for neighbours that don't answer, for seconds, and holding the port up would lose what still comes in."""
+"""The same in seconds once a batch was given up, until there is room again.  A queue that stays full is full of what
+waits for neighbours that can't be found, for seconds each; holding the port up would only lose what still comes in."""
 
 RETRY_DELAYS = (0.01, 0.1)
 """Seconds before each further attempt at a send that the system refused for the moment."""
@@ -59,18 +60,25 @@ class Outgoing:
 
 @attrs.define(eq=False)
 class Sender:
-    """Sends on one socket.  `on_stale` is called where a refusal shows that the interface table is old."""
+    """Sends on one socket, and has `own` remember what may come back.
+
+    `on_stale` is called where a refusal shows that the interface table is old.
+    """
 
     socket: DatagramSocket
     nursery: trio.Nursery
     on_stale: Callable[[], None]
+    own: OwnDatagrams
     repeated: Repeated = attrs.field(factory=Repeated)
     _patience: float = attrs.field(default=SEND_PATIENCE, init=False)
     _retrying: int = attrs.field(default=0, init=False)
     _posted: list[Outgoing] = attrs.field(factory=list, init=False)
 
     def send_now(self, messages: Sequence[Message], counted: Sequence[Counts]) -> list[Outgoing]:
-        """Send what can go at once, each counted in its counts; what is given back is for `flush`."""
+        """Send what can go at once, each counted in its counts; what is given back is for `flush`.
+
+        These are answers of the usual case: none goes to a port of this server at this host, so none comes back.
+        """
         try:
             sent = self.socket.send(messages)
             if sent == len(messages):
@@ -101,7 +109,7 @@ class Sender:
         start = 0
         while start < len(batch):
             try:
-                sent = self.socket.send([each.message for each in batch[start:]])
+                sent = self._send([each.message for each in batch[start:]])
                 if sent == 0:
                     sent = await self._send_in_time(batch[start:])
                 start += sent
@@ -111,22 +119,44 @@ class Sender:
 
     async def send(self, message: Outgoing) -> None:
         """Send one that a task waits for.  Raises SendError; waits while the kernel has no room.  A checkpoint."""
-        if self.socket.send([message.message]):
+        if self._send([message.message]):
             await trio.lowlevel.checkpoint()
         else:
-            await self.socket.send_when_ready(message.message)
+            await self._send_when_ready(message.message)
+
+    def _send(self, messages: Sequence[Message]) -> int:
+        sent = self.socket.send(messages)
+        self._remember(messages[:sent])
+        return sent
+
+    async def _send_when_ready(self, message: Message) -> None:
+        await self.socket.send_when_ready(message)
+        self._remember((message,))
+
+    def _remember(self, messages: Sequence[Message]) -> None:
+        port = self.socket.port
+        if port in self.own.shared:
+            now = trio.current_time()
+            for message in messages:
+                self.own.sent(port, message, now)
 
     async def _send_in_time(self, batch: Sequence[Outgoing]) -> int:
         """Wait for room for the first; if none comes, give the whole batch up, so that new requests are heard."""
         with trio.move_on_after(self._patience) as scope:
-            await self.socket.send_when_ready(batch[0].message)
+            await self._send_when_ready(batch[0].message)
         if not scope.cancelled_caught:
             self._patience = SEND_PATIENCE
             return 1
         self._patience = NO_PATIENCE
         for message in batch:
             _lost(message, outcomes.NO_ROOM)
-        self._complain("the send queue stays full", outcomes.NO_ROOM, lost=len(batch))
+        # Most likely: others than a neighbour that can't be found don't keep what is sent.
+        self._complain(
+            "the send queue stays full",
+            outcomes.NO_ROOM,
+            lost=len(batch),
+            likely="answers wait for neighbours that can't be found (README, Kernel settings)",
+        )
         return len(batch)
 
     def _refused(self, message: Outgoing, error: Exception) -> None:
@@ -162,7 +192,7 @@ class Sender:
             for delay in RETRY_DELAYS:
                 await trio.sleep(delay)
                 try:
-                    if self.socket.send([message.message]):
+                    if self._send([message.message]):
                         return
                 except SendRefused:
                     continue

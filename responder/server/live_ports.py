@@ -19,6 +19,7 @@ from ..dispatch.binding import Binding
 from ..dispatch.flow import Environment
 from ..dispatch.observers import Observers
 from ..dispatch.outcomes import Counters, Histogram
+from ..dispatch.own import OwnDatagrams
 from ..dispatch.port import Port
 from ..dispatch.sender import Sender
 from ..dispatch.tcp import StreamPort
@@ -97,7 +98,6 @@ class LivePorts:
     _opened: dict[Key, Opened] = attrs.field(factory=dict, init=False)
     _leaving: dict[Key, LivePort] = attrs.field(factory=dict, init=False)
     """Ports that nobody answers on any more, open until the goodbyes are said."""
-    _numbers: set[int] = attrs.field(factory=set, init=False)
     _environment: Environment = attrs.field(init=False)
     _stopped: bool = attrs.field(default=False, init=False)
 
@@ -105,7 +105,12 @@ class LivePorts:
 
     def __attrs_post_init__(self) -> None:
         self._environment = Environment(
-            self.platform, self.table, self.counters, self.observers, self._numbers, self.following.stale
+            self.platform,
+            self.table,
+            self.counters,
+            self.observers,
+            OwnDatagrams(self.table),
+            self.following.stale,
         )
 
     @property
@@ -234,14 +239,16 @@ class LivePorts:
             for binding in users:
                 by_name[binding.runtime.name].ports.setdefault(binding.service.name, []).append(live.port)
             self.serving[key] = live
-        self._numbers.clear()
-        self._numbers.update(live.port.number for live in self.serving.values())
+        self._environment.own.set_ports(
+            (live.port.number for live in self.serving.values()),
+            (live.port.number for key, live in self.serving.items() if planned[key].shared),
+        )
         for key, live in before.items():
             self._retire(key, live)
         self._claim_groups()
 
     def _start(self, opened: Opened, delay: float = FIRST_DELAY) -> LivePort:
-        sender = Sender(opened.socket, self.work, self.following.stale)
+        sender = Sender(opened.socket, self.work, self.following.stale, self._environment.own)
         port = Port(opened.socket, (), self._environment, sender)
         live = LivePort(opened, port, Memberships(opened.socket), delay=delay)
         self._receive_on(live)

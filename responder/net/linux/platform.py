@@ -75,7 +75,7 @@ RECEIVE_BUFFER = 4 * 1024 * 1024
 """Bytes: at 150,000 small datagrams a second, which take some 768 bytes each there, room for 35 ms."""
 
 SEND_BUFFER = 4 * 1024 * 1024
-"""Bytes."""
+"""Bytes: room for 5,000 small answers that wait for neighbours that can't be found, each for some three seconds."""
 
 BACKLOG = 1024
 """Connections; the kernel cuts it to net.core.somaxconn."""

@@ -35,6 +35,11 @@ class Threaded(Probe):
 
 
 @attrs.frozen
+class Neighbourly(Probe):
+    services: ClassVar[tuple[Service, ...]] = (Service(port=7007, groups=["239.255.70.7"], shared=True),)
+
+
+@attrs.frozen
 class Twofold(Probe):
     services: ClassVar[tuple[Service, ...]] = (Service(port=7007, name="one"), Service(port=7008, name="two"))
 

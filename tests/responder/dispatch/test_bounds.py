@@ -14,16 +14,17 @@ import trio
 import trio.lowlevel
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from responder import PASS, Answer, Datagram, InterfaceAddress
+from responder import PASS, Answer, Datagram, InterfaceAddress, Network, Reply
 from responder.config.instance import Instance
 from responder.dispatch import outcomes
 from responder.dispatch.observers import Observation
+from responder.dispatch.own import MEMORY
 from responder.dispatch.port import MAX_FLOWS
-from responder.dispatch.sender import SEND_PATIENCE
+from responder.dispatch.sender import NO_PATIENCE, SEND_PATIENCE
 from responder.errors import MessageTooLong, PeerError, SendRefused, SourceUnavailable, Unreachable
 from tests.fakes import GUEST, LAN, LOOPBACK, FakePlatform, FakeReceived, flow
 
-from .bench import Probe, Threaded, bench, echo
+from .bench import Neighbourly, Probe, Threaded, bench, echo
 
 
 async def test_a_value_that_the_system_cannot_take_costs_one_datagram(caplog: pytest.LogCaptureFixture) -> None:
@@ -70,6 +71,49 @@ class TestRefusals:
         async with bench(Instance.of(Probe(echo), "a", port=7007), Instance.of(Probe(echo), "b", port=7008)) as it:
             await it.deliver(FakeReceived(b"forged", flow("fd71::1", "fd71::1"), port=7008))
             assert it.replies() == []
+            assert it.count(outcomes.OWN_SOURCE) == 1
+
+    async def test_another_program_on_a_shared_port_is_answered(self) -> None:
+        """It has the same address and port as we; what we sent ourselves comes back beside it, and is dropped."""
+
+        def hello(request: Datagram) -> Answer:
+            return Reply(b"hello " + request.payload, to=ip_address("239.255.70.7"))
+
+        async with bench(Instance.of(Neighbourly(hello))) as it:
+            to_group = flow("10.71.0.1", "239.255.70.7")
+            await it.deliver(FakeReceived(b"you", to_group, port=7007))
+            assert it.replies() == [b"hello you"]
+            await it.deliver(FakeReceived(b"hello you", to_group, port=7007))
+            assert it.replies() == [b"hello you"]
+            assert (it.count(outcomes.ANSWERED), it.count(outcomes.OWN_SOURCE)) == (1, 1)
+
+    async def test_our_own_answer_to_our_own_port_ends_there(self) -> None:
+        async with bench(Instance.of(Neighbourly(echo))) as it:
+            ours = flow("10.71.0.1", "10.71.0.1")
+            for _ in range(3):
+                await it.deliver(FakeReceived(b"forged", ours, port=7007))
+            assert (it.count(outcomes.ANSWERED), it.count(outcomes.OWN_SOURCE)) == (1, 2)
+
+    async def test_what_was_received_long_after_it_was_sent_is_not_ours(self, autojump_clock: MockClock) -> None:
+        async with bench(Instance.of(Neighbourly(echo))) as it:
+            to_group = flow("10.71.0.1", "239.255.70.7")
+            for payload in (b"x", b"x"):
+                await it.deliver(FakeReceived(payload, to_group, port=7007))
+                await trio.sleep(MEMORY + 0.1)
+            assert (it.count(outcomes.ANSWERED), it.count(outcomes.OWN_SOURCE)) == (2, 0)
+
+    async def test_what_a_plugin_sends_unasked_is_ours_when_it_comes_back(self) -> None:
+        @attrs.frozen
+        class Announcing(Neighbourly):
+            async def run(self, network: Network) -> None:
+                await network.send(b"I am here", to="239.255.70.7", interface="lan")
+
+        async with bench(Instance.of(Announcing(echo))) as it:
+            await wait_all_tasks_blocked()
+            assert it.replies() == [b"I am here"]
+            for payload in (b"I am here", b"so am I"):
+                await it.deliver(FakeReceived(payload, flow("10.71.0.1", "239.255.70.7"), port=7007))
+            assert it.replies() == [b"I am here", b"so am I"]
             assert it.count(outcomes.OWN_SOURCE) == 1
 
     async def test_a_link_local_address_is_own_only_on_its_link(self) -> None:
@@ -229,6 +273,31 @@ class TestSending:
             it.socket.give_room(5)
             await it.deliver(FakeReceived(b"later", flow()))
             assert it.replies() == [b"0", b"later"]
+
+    async def test_a_queue_that_stays_full_holds_the_port_up_ever_shorter(
+        self, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with bench(echo) as it:
+
+            async def one_is_given_up_after(seconds: float) -> None:
+                before = it.count(outcomes.NO_ROOM)
+                it.socket.deliver(FakeReceived(b"x", flow()))
+                await trio.sleep(seconds - 0.001)
+                assert it.count(outcomes.NO_ROOM) == before
+                await trio.sleep(0.002)
+                assert it.count(outcomes.NO_ROOM) == before + 1
+
+            it.socket.room = 0
+            await one_is_given_up_after(SEND_PATIENCE)
+            await one_is_given_up_after(NO_PATIENCE)
+            await one_is_given_up_after(NO_PATIENCE)
+            it.socket.deliver(FakeReceived(b"y", flow()))
+            await trio.sleep(NO_PATIENCE / 2)
+            it.socket.give_room(1)
+            await wait_all_tasks_blocked()
+            assert it.replies() == [b"y"]
+            await one_is_given_up_after(SEND_PATIENCE)
+        assert "the send queue stays full" in caplog.text
 
 
 async def test_allow_with_many_prefixes_decides_right() -> None:
