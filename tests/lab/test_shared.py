@@ -6,7 +6,7 @@ import contextlib
 import socket
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -54,17 +54,23 @@ def test_another_program_on_the_port_searches_and_is_answered(
     hosts: tuple[Namespace, Namespace], tmp_path: Path
 ) -> None:
     host, _ = hosts
-    search = SEARCH.replace(b"\r\n\r\n", b"\r\nMX: 1\r\n\r\n")
     with daemon(host, config(tmp_path), folder=tmp_path) as child:
-        for family, group, ours in ((socket.AF_INET, GROUP, address_of(0)), (socket.AF_INET6, GROUP6, "fe80::1")):
-            with neighbour(host, family) as sock:
-                sock.sendto(search, (group, PORT))
-                payload, (source, port, *_) = sock.recvfrom(2048)
-                assert payload.startswith(b"HTTP/1.1 200 OK")
-                assert (source.partition("%")[0], port) == (ours, PORT)
+        search_beside(host, (socket.AF_INET, socket.AF_INET6))
     assert child.status == 0
     # What the daemon announced itself came back to it, and went no further.
     assert child.totals("ssdp")["own-source"] > 0
+
+
+def search_beside(host: Namespace, families: Iterable[socket.AddressFamily]) -> None:
+    """Search on link0 as another program of the host that has the port too, and be answered."""
+    search = SEARCH.replace(b"\r\n\r\n", b"\r\nMX: 1\r\n\r\n")
+    for family in families:
+        group, ours = (GROUP, address_of(0)) if family == socket.AF_INET else (GROUP6, "fe80::1")
+        with neighbour(host, family) as sock:
+            sock.sendto(search, (group, PORT))
+            payload, (source, port, *_) = sock.recvfrom(2048)
+            assert payload.startswith(b"HTTP/1.1 200 OK")
+            assert (source.partition("%")[0], port) == (ours, PORT)
 
 
 def sent(host: Namespace) -> int:
