@@ -154,6 +154,7 @@ async def test_a_connection_that_is_gone_before_it_is_described(caplog: pytest.L
 
 
 @pytest.mark.ipv6
+@pytest.mark.ipv6
 async def test_listeners_of_both_families_are_one_port() -> None:
     socks = [socket.create_server(("127.0.0.1", 0)), socket.create_server(("::1", 0), family=socket.AF_INET6)]
     with closing(Listener(socks, None, nowhere)) as both:
