@@ -7,10 +7,10 @@ refuses to ask handlers (`responder.dispatch.port`) and to send (`responder.disp
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 from time import perf_counter
-from typing import Literal
+from typing import Final, Literal
 
 import attrs
 import trio
@@ -26,6 +26,9 @@ from .failures import described
 from .flow import Candidate, Decision, Environment
 from .observers import Observation
 from .sender import Outgoing
+
+SENT: Final = object()
+"""In place of the answers of an async iterator, which are sent already."""
 
 _log = get_logger(__name__)
 
@@ -76,6 +79,35 @@ class Answers:
             answers = tuple(Transmit(*each.message) for each in (*mine, *others))
             self.tell(decision, received, str(candidate.binding), outcome, answers=answers)
         return mine
+
+    async def settle_each(
+        self,
+        decision: Decision,
+        received: Received,
+        candidate: Candidate,
+        answers: AsyncIterator[object],
+        flush: Callable[[list[Outgoing]], Awaitable[None]],
+    ) -> object:
+        """Send what an async iterator gives as it gives it; then SENT."""
+        following: Awaitable[object] = answers.__anext__()
+        try:
+            while True:
+                one = await following
+                try:
+                    await flush(self.settle(decision, received, candidate, (one,)))
+                    await trio.lowlevel.checkpoint()  # one that never waits itself must not hold everything up
+                    following = answers.__anext__()
+                except trio.Cancelled as cancelled:
+                    # By a scope around the generator's yield, which it has to close; or by ours: it comes out again.
+                    if not isinstance(answers, AsyncGenerator):
+                        raise
+                    following = answers.athrow(cancelled)
+        except StopAsyncIteration:
+            return SENT
+        finally:
+            if hasattr(answers, "aclose"):
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
+                    await answers.aclose()
 
     def _addressed(
         self, decision: Decision, received: Received, candidate: Candidate, one: object

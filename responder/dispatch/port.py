@@ -33,10 +33,10 @@ from .answers import Answers
 from .binding import Binding
 from .failures import plugin_failure
 from .flow import Candidate, Decision, Environment, decide
-from .later import Later
 from .outcomes import Counts
 from .request import Moment, Request, request_of
 from .sender import Outgoing, Sender
+from .tasks import Tasks
 
 BURST = 64
 """Datagrams taken in one go: enough to share the cost of waiting, few enough to let other ports have their turn."""
@@ -65,7 +65,7 @@ class Port:
     number: int = attrs.field(init=False)
     decisions: Memory[Flow, Decision] = attrs.field(init=False)
     answers: Answers = attrs.field(init=False)
-    later: Later = attrs.field(init=False)
+    tasks: Tasks = attrs.field(init=False)
     _drops_told: int = attrs.field(default=0, init=False)
     _answer: Callable[[], int] = attrs.field(init=False)
     """Answer what is there, up to BURST, and say how much that was.  What could not be sent is in `_left`."""
@@ -75,7 +75,7 @@ class Port:
 
     def __attrs_post_init__(self) -> None:
         self.answers = Answers(self, self.environment)
-        self.later = Later(self.answers, self.sender, self._ask)
+        self.tasks = Tasks(self.answers, self.sender, self._sorted)
         self.decisions = Memory(self._decide, MAX_FLOWS)
         self.number = self.socket.port
         self._answer = self._answer_compiled if isinstance(self.socket, AnsweringSocket) else self._answer_plainly
@@ -250,11 +250,10 @@ class Port:
     ) -> list[Outgoing]:
         """What the first of `candidates` answered: sent at once, or by a task of its own; a late PASS asks the next."""
         if answer is PASS:
-            self.answers.refuse(decision, received, outcomes.PASSED)
-            return []
+            return self._ask(decision, received, candidates[1:])
         try:
             if type(answer) is CoroutineType or inspect.isawaitable(answer) or isinstance(answer, AsyncIterator):
-                self.later.start(decision, received, candidates, answer)
+                self.tasks.start(decision, received, candidates, answer)
                 return []
             return self.answers.settle(decision, received, candidates[0], answer)
         except BaseException as error:

@@ -57,7 +57,7 @@ class LivePort:
     def stop_receiving(self) -> None:
         self.receiving.cancel()
         self.accepting.cancel()
-        self.port.later.close()
+        self.port.tasks.close()
 
 
 @attrs.frozen(eq=False)
@@ -256,7 +256,7 @@ class LivePorts:
 
     def _receive_on(self, live: LivePort) -> None:
         live.receiving = trio.CancelScope()
-        live.port.later.reopen()
+        live.port.tasks.reopen()
         self.background.start_soon(self._serve, live, live.receiving)
 
     def _adjust_stream(self, live: LivePort, users: tuple[Binding, ...]) -> None:
@@ -331,7 +331,7 @@ class LivePorts:
                 break
         # Nothing waits from here on.
         dead.receiving.cancel()
-        dead.port.later.close()
+        dead.port.tasks.close()
         live = self._start(dead.opened, delay)
         live.stream, live.accepting = dead.stream, dead.accepting
         live.port.bindings, dead.port.bindings = dead.port.bindings, ()

@@ -159,7 +159,7 @@ async def test_some_wait_and_some_do_not(autojump_clock: MockClock) -> None:
 
 async def test_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = count()
-    monkeypatch.setattr("responder.dispatch.later.perf_counter", lambda: next(clock) * 0.01)
+    monkeypatch.setattr("responder.dispatch.tasks.perf_counter", lambda: next(clock) * 0.01)
     steps: set[int] = set()
     step = 0
 
@@ -234,9 +234,9 @@ async def generator(payload: bytes) -> AsyncIterator[bytes]:
     yield payload
 
 
-@pytest.mark.parametrize("later", [coroutine, generator])
-async def test_what_a_blocking_service_gives_to_await_is_awaited(later: Callable[[bytes], Any]) -> None:
-    async with bench(Instance.of(Threaded(lambda request: later(request.payload)))) as it:
+@pytest.mark.parametrize("awaited", [coroutine, generator])
+async def test_what_a_blocking_service_gives_to_await_is_awaited(awaited: Callable[[bytes], Any]) -> None:
+    async with bench(Instance.of(Threaded(lambda request: awaited(request.payload)))) as it:
         with trio.fail_after(5):
             it.socket.deliver(*many(b"x"))
             while pending(it) or not it.replies():
