@@ -1,12 +1,13 @@
-"""Builds the compiled modules where there is a C compiler: by hatchling's hook, or by hand in a checkout.
+"""Builds the compiled module where there is a C compiler: by hatchling's hook, or by hand in a checkout.
 
     python .build/native.py
 
-Without them everything works all the same, only slower.
+Without it everything works all the same, only slower.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
 import subprocess
@@ -15,10 +16,10 @@ import sysconfig
 from pathlib import Path
 
 RESPONDER = Path(__file__).parent.parent / "responder"
-SOURCES = (RESPONDER / "net" / "linux" / "_native.c",)
+SOURCE = RESPONDER / "net" / "linux" / "_native.c"
 
 
-def build(source: Path) -> Path | None:
+def build(source: Path = SOURCE) -> Path | None:
     """The module, built beside its source; None, and why on standard error, where it can't be built."""
     if sys.platform != "linux" or sys.implementation.name != "cpython":
         return None
@@ -27,6 +28,8 @@ def build(source: Path) -> Path | None:
     made = target.with_suffix(".new")
     command = [
         *(*compiler, "-O2", "-Wall", "-Wextra", *shlex.split(os.environ.get("CFLAGS", "")), "-fPIC", "-shared"),
+        # So that a module that is older than its source is noticed (responder/net/linux/compiled.py).
+        f'-DSOURCE="{hashlib.sha256(source.read_bytes()).hexdigest()}"',
         *("-I", sysconfig.get_path("include"), "-o", str(made), str(source)),
         *shlex.split(os.environ.get("LDFLAGS", "")),
     ]
@@ -54,14 +57,12 @@ else:
         def initialize(self, version: str, build_data: dict) -> None:
             if self.target_name != "wheel":
                 return
-            for source in SOURCES:
-                target = build(source)
-                if target is not None:
-                    build_data["pure_python"] = False
-                    build_data["infer_tag"] = True
-                    build_data["artifacts"].append(f"/{target.relative_to(self.root)}")
+            target = build()
+            if target is not None:
+                build_data["pure_python"] = False
+                build_data["infer_tag"] = True
+                build_data["artifacts"].append(f"/{target.relative_to(self.root)}")
 
 
 if __name__ == "__main__":
-    built = [build(source) for source in SOURCES]
-    sys.exit(0 if all(built) else 1)
+    sys.exit(0 if build() else 1)

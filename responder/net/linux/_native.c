@@ -592,7 +592,7 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "_native", 
 PyMODINIT_FUNC PyInit__native(void)
 {
     PyObject *made = PyModule_Create(&module);
-    if (made != NULL && PyModule_AddType(made, &memory_type) < 0)
+    if (made != NULL && (PyModule_AddType(made, &memory_type) < 0 || PyModule_AddStringConstant(made, "source", SOURCE) < 0))
         Py_CLEAR(made);
     return made;
 }

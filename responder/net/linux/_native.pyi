@@ -3,6 +3,9 @@ from typing import Any
 
 from ..types import Asking, Flow, Route
 
+source: str
+"""The SHA-256 of the source that it was built from."""
+
 class Memory:
     def __init__(
         self,

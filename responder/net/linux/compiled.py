@@ -6,10 +6,12 @@ All that is not the usual case is `udp.py`'s.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import socket
 import struct
 import sys
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -17,6 +19,7 @@ import attrs
 from ...bounded import Memory
 from ...datagram import IPAddress
 from ...errors import NetworkError
+from ...log import get_logger
 from .. import cmsg
 from ..types import Asking, Flow, Received, Route
 
@@ -27,12 +30,24 @@ from ..posix.udp import PASSED_OVER, PAYLOAD_SIZE, TABLE_SIZE
 from . import _native
 from .udp import LinuxSocket, advance_drops, decode_sender, encode_name
 
+_log = get_logger(__name__)
+
+SOURCE = Path(__file__).with_name("_native.c")
+
 CONTROL_SIZE = 256
 """Bytes: what we ask for takes 184."""
 
 _ABI = cmsg.LINUX_64 if struct.calcsize("P") == 8 else cmsg.LINUX_32
 _SENDER = 20
 """Bytes of sin6_addr and sin6_scope_id."""
+
+
+def is_stale(source: Path = SOURCE) -> bool:
+    """Was the module built from another source than the one that stands beside it?  It is then to be built again."""
+    if not source.exists() or hashlib.sha256(source.read_bytes()).hexdigest() == _native.source:
+        return False
+    _log.warning("the compiled module is older than its source, and not used: python .build/native.py builds it")
+    return True
 
 
 def _decode(raw: bytes) -> Flow:

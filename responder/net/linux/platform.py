@@ -59,6 +59,9 @@ try:
     from . import compiled
 except ImportError:  # the module was not built
     compiled = None  # type: ignore[assignment, unused-ignore] # what stands for it
+else:
+    if compiled.is_stale():
+        compiled = None  # type: ignore[assignment, unused-ignore] # the same
 from ..handover import Shares
 from ..inherited import Inherited
 from ..listeners import Listener
@@ -117,15 +120,16 @@ _TCP_OPTIONS_IPV6 = ((socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1),)
 class LinuxPlatform:
     """See `responder.net.types.Platform`.  `inherited` are sockets to open before any other is bound.
 
-    `batching` says how many datagrams a system call takes: "compiled" or "python" many, by the compiled module or by
-    ctypes; "off" one.  What a machine has not is left out, so that None gives the first that it has.
+    `use_compiled`: with the compiled module, where it was built; None: unless RESPONDER_COMPILED is "off".
     """
 
-    def __init__(self, inherited: Inherited | None = None, *, batching: str | None = None) -> None:
+    def __init__(self, inherited: Inherited | None = None, *, use_compiled: bool | None = None) -> None:
         self._inherited = inherited or Inherited()
         # Each buffer that is too small is told once: a conversation opens a socket for each request.
         self._told = Repeated(interval=math.inf)
-        self._dual_stack = _dual_stack(batching or os.environ.get("RESPONDER_BATCHING") or "compiled")
+        if use_compiled is None:
+            use_compiled = os.environ.get("RESPONDER_COMPILED") != "off"
+        self._dual_stack = _dual_stack(use_compiled=use_compiled)
 
     def open_udp(
         self, port: int, address: IPAddress | None = None, *, interface: int = 0, shared: bool = False
@@ -211,9 +215,9 @@ def _place(transport: str, port: int, address: IPAddress | None, interface: int)
     return Place(transport, port, address, interface, port_holder, low_ports)
 
 
-def _dual_stack(batching: str) -> Callable[[socket.socket, IPAddress | None], LinuxSocket]:
+def _dual_stack(*, use_compiled: bool) -> Callable[[socket.socket, IPAddress | None], LinuxSocket]:
     """What makes a dual-stack socket of a bound one."""
-    if batching == "compiled" and compiled is not None:
+    if use_compiled and compiled is not None:
         return partial(compiled.CompiledSocket, shared=compiled.SharedMemory())
     return LinuxSocket
 

@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any, ClassVar
 
 import attrs
@@ -181,12 +182,14 @@ PAYLOADS = (
 SOURCES = ("127.0.0.1", "127.0.0.2", "127.0.0.3", "::1")
 
 
-async def serve(batching: str, burst: Sequence[tuple[bytes, str]]) -> tuple[object, ...]:
+async def serve(use_compiled: bool, burst: Sequence[tuple[bytes, str]]) -> tuple[object, ...]:
     """What is answered to a burst, and all that is counted."""
     first = Instance.of(Probe(respond), "first", port=0, groups=[], max_answer=1000, deny=["127.0.0.3/32"])
     with trio.fail_after(PATIENCE), ExitStack() as stack:
         clients = {source: stack.enter_context(bound(source)) for source in SOURCES}
-        async with open_server([Prepared(first, first.plugin)], platform=LinuxPlatform(batching=batching)) as running:
+        async with open_server(
+            [Prepared(first, first.plugin)], platform=LinuxPlatform(use_compiled=use_compiled)
+        ) as running:
             for payload, source in burst:
                 target = "::1" if ":" in source else "127.0.0.1"
                 clients[source].sendto(payload, (target, running.port()))
@@ -214,7 +217,7 @@ def drained(sock: socket.socket) -> Iterator[bytes]:
 @settings(max_examples=25)
 @given(st.lists(st.tuples(st.sampled_from(PAYLOADS), st.sampled_from(SOURCES)), max_size=40))
 def test_both_forms_do_the_same(burst: list[tuple[bytes, str]]) -> None:
-    assert trio.run(serve, "compiled", burst) == trio.run(serve, "off", burst)
+    assert trio.run(serve, True, burst) == trio.run(serve, False, burst)
 
 
 async def test_times_are_counted(server: socket.socket, client: socket.socket) -> None:
@@ -572,3 +575,12 @@ def test_nothing_is_left_behind(server: socket.socket, client: socket.socket) ->
         after = one_round()
     # An object for each datagram would be 900; Python's own lists of free objects grow a little still.
     assert after - before < 300
+
+
+def test_a_module_that_is_older_than_its_source_is_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = tmp_path / "_native.c"
+    assert not compiled.is_stale()
+    assert not compiled.is_stale(source)  # a wheel need not have it
+    source.write_text("/* changed since */")
+    assert compiled.is_stale(source)
+    assert "older than its source" in caplog.text

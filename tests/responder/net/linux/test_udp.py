@@ -105,17 +105,17 @@ def test_the_drop_counter_wraps() -> None:
 MODULES = [linux_udp, *filter(None, [linux_platform.compiled])]
 
 
-@pytest.fixture(params=["compiled", "off"])
-def batching(request: pytest.FixtureRequest) -> str:
-    if request.param == "compiled" and linux_platform.compiled is None:
-        pytest.skip("the compiled modules were not built")
-    return str(request.param)
+@pytest.fixture(params=[True, False], ids=["compiled", "plain"])
+def use_compiled(request: pytest.FixtureRequest) -> bool:
+    if request.param and linux_platform.compiled is None:
+        pytest.skip("the compiled module was not built")
+    return bool(request.param)
 
 
-async def test_tables_that_peers_can_fill_are_bounded(monkeypatch: pytest.MonkeyPatch, batching: str) -> None:
+async def test_tables_that_peers_can_fill_are_bounded(monkeypatch: pytest.MonkeyPatch, use_compiled: bool) -> None:
     for module in MODULES:
         monkeypatch.setattr(module, "TABLE_SIZE", 4, raising=False)
-    platform = LinuxPlatform(batching=batching)
+    platform = LinuxPlatform(use_compiled=use_compiled)
     with closing(platform.open_udp(0)) as server, closing(platform.open_udp(0)) as client:
         for number in range(1, 30):
             client.send([to(f"127.0.0.{number}", server.port)] * 2)
@@ -124,21 +124,23 @@ async def test_tables_that_peers_can_fill_are_bounded(monkeypatch: pytest.Monkey
         assert len(getattr(client, "_encoded", client._routes)) <= 4
 
 
-async def test_truncation_is_seen(monkeypatch: pytest.MonkeyPatch, batching: str) -> None:
+async def test_truncation_is_seen(monkeypatch: pytest.MonkeyPatch, use_compiled: bool) -> None:
     for module in MODULES:
         monkeypatch.setattr(module, "PAYLOAD_SIZE", 10, raising=False)
-    server_host = LinuxPlatform(batching=batching)
-    with closing(server_host.open_udp(0)) as server, closing(LinuxPlatform(batching="off").open_udp(0)) as client:
+    server_host = LinuxPlatform(use_compiled=use_compiled)
+    with closing(server_host.open_udp(0)) as server, closing(LinuxPlatform(use_compiled=False).open_udp(0)) as client:
         client.send([to(LOOPBACK, server.port, bytes(10)), to(LOOPBACK, server.port, bytes(11))])
         whole, cut = await drained(server, 2)
         assert (len(whole.payload), whole.truncated) == (10, False)
         assert (len(cut.payload), cut.truncated) == (10, True)
 
 
-async def test_lost_control_messages_leave_the_payload_whole(monkeypatch: pytest.MonkeyPatch, batching: str) -> None:
+async def test_lost_control_messages_leave_the_payload_whole(
+    monkeypatch: pytest.MonkeyPatch, use_compiled: bool
+) -> None:
     for module in MODULES:
         monkeypatch.setattr(module, "CONTROL_SIZE", socket.CMSG_LEN(16), raising=False)  # room for the time only
-    platform = LinuxPlatform(batching=batching)
+    platform = LinuxPlatform(use_compiled=use_compiled)
     with closing(platform.open_udp(0)) as server, closing(platform.open_udp(0)) as client:
         client.send([to(LOOPBACK, server.port)])
         request = await only(server)
@@ -146,9 +148,9 @@ async def test_lost_control_messages_leave_the_payload_whole(monkeypatch: pytest
         assert (request.flow.destination, request.flow.interface) == (None, 0)
 
 
-async def test_drops_for_want_of_room_are_counted(monkeypatch: pytest.MonkeyPatch, batching: str) -> None:
+async def test_drops_for_want_of_room_are_counted(monkeypatch: pytest.MonkeyPatch, use_compiled: bool) -> None:
     monkeypatch.setattr(linux_platform, "RECEIVE_BUFFER", 8192)
-    platform = LinuxPlatform(batching=batching)
+    platform = LinuxPlatform(use_compiled=use_compiled)
     with closing(platform.open_udp(0)) as server, closing(platform.open_udp(0)) as client:
         # More than it has room for, however much the kernel gives an ordinary user of itself.
         flood = max(200, server.receive_buffer * 2 // 1000)
