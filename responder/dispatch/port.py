@@ -140,12 +140,15 @@ class Port:
                 error = raised
             ended = perf_counter()
             took, began = ended - began, ended
-            if run is None or candidate.counts is not run.counts or candidate.binding is not run.binding:
+            binding = candidate.binding
+            if candidate is not run and (
+                run is None or candidate.counts is not run.counts or binding is not run.binding
+            ):
                 if run is not None:
                     run.count(asked, answered, spent)
                 run, asked, answered, spent = candidate, 0, 0, 0.0
-            if took > candidate.binding.notable:
-                candidate.binding.note(took)
+            if took > binding.notable:
+                binding.note(took)
             else:
                 asked += 1
                 spent += took

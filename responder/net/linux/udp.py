@@ -20,7 +20,7 @@ import struct
 import sys
 from collections.abc import Coroutine, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 import trio
@@ -50,24 +50,20 @@ _MSG_TRUNC: Final = int(socket.MSG_TRUNC)
 
 _IN_PKTINFO_SIZE = len(cmsg.pack_in_pktinfo_posix(None, 0))
 _TIMESPEC = struct.Struct("@ll")
+_INT = struct.Struct("=i")
 _UNSIGNED = struct.Struct("=I")
 
 ControlMessages: TypeAlias = Sequence[tuple[int, int, bytes]]
 
 
-class Told(NamedTuple):
-    """What a datagram's control messages tell.
+Told: TypeAlias = tuple[bytes, int | None, float | None, int | None]
+"""What a datagram's control messages tell.
 
-    pktinfo    the raw in_pktinfo or, of an IPv6 datagram, in6_pktinfo; empty where there is none
-    hop_limit  its TTL or hop limit
-    timestamp  when the kernel got it: seconds of the real-time clock
-    drops      the kernel's 32-bit counter, sent with each datagram that it queued after it had dropped one
-    """
-
-    pktinfo: bytes = b""
-    hop_limit: int | None = None
-    timestamp: float | None = None
-    drops: int | None = None
+- the raw in_pktinfo or, of an IPv6 datagram, in6_pktinfo; empty where there is none
+- its TTL or hop limit
+- when the kernel got it: seconds of the real-time clock
+- the kernel's 32-bit counter of drops, which comes with each datagram that it queued after it had dropped one
+"""
 
 
 def told_by(control: ControlMessages) -> Told:
@@ -78,12 +74,12 @@ def told_by(control: ControlMessages) -> Told:
                 if kind == _IPV6_PKTINFO:
                     pktinfo = pktinfo if is_ipv4 else data
                 elif kind == _IPV6_HOPLIMIT:
-                    hop_limit = cmsg.unpack_int(data)
+                    (hop_limit,) = _INT.unpack(data)
             elif level == _IPPROTO_IP:
                 if kind == IP_PKTINFO:
                     pktinfo, is_ipv4 = data, True
                 elif kind == _IP_TTL:
-                    hop_limit = cmsg.unpack_int(data)
+                    (hop_limit,) = _INT.unpack(data)
             elif level == _SOL_SOCKET:
                 if kind == SO_TIMESTAMPNS:
                     seconds, nanoseconds = _TIMESPEC.unpack(data)
@@ -92,7 +88,7 @@ def told_by(control: ControlMessages) -> Told:
                     (drops,) = _UNSIGNED.unpack(data)
     except struct.error:
         pass  # the last message, which the kernel cut for want of room
-    return Told(pktinfo, hop_limit, timestamp, drops)
+    return pktinfo, hop_limit, timestamp, drops
 
 
 _FlowKey: TypeAlias = tuple[str, int, bytes]
@@ -217,7 +213,8 @@ class LinuxSocket:
 
     def receive(self, limit: int) -> Sequence[Received]:
         received: list[Received] = []
-        recvmsg, flows, dual_stack = self._socket.recvmsg, self._flows.find, self._dual_stack
+        recvmsg, dual_stack = self._socket.recvmsg, self._dual_stack
+        known, missed = self._flows.known, self._flows.missed
         drops: int | None = None
         for _ in range(limit):
             try:
@@ -231,19 +228,20 @@ class LinuxSocket:
                     break  # the next call meets it again
                 raise NetworkError(error.errno, f"UDP port {self.port} can't receive: {error.strerror}") from error
             pktinfo, hop_limit, timestamp, drops = told_by(control)
-            flow = flows((name[0], name[3] if dual_stack else 0, pktinfo))
+            key = name[0], name[3] if dual_stack else 0, pktinfo
+            flow = known.get(key) or missed(key)
             received.append(Received(payload, flow, name[1], flags & _MSG_TRUNC != 0, hop_limit, timestamp))
         if drops is not None:
             self.kernel_drops = advance_drops(self.kernel_drops, drops)
         return received
 
     def send(self, batch: Sequence[Message]) -> int:
-        sendmsg, routes = self._socket.sendmsg, self._routes.find
+        sendmsg, known, missed = self._socket.sendmsg, self._routes.known, self._routes.missed
         sent = 0
         for message in batch:
             try:
                 payload, route, port = message
-                to = routes(route)
+                to = known.get(route) or missed(route)
                 sendmsg((payload,), to.control, 0, (to.host, port, *to.rest))
             except BlockingIOError:
                 break

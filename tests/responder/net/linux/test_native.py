@@ -525,7 +525,7 @@ def test_control_messages_cut_at_every_length(server: socket.socket, peer: str) 
             assert (one.payload, one.peer_port, one.truncated) == (payload, name[1], False)
             # The kernel cuts the last message where there is no room for it: what it is about is then not known.
             whole = [message for message in control if len(message[2]) == sizes.get(message[1], len(message[2]))]
-            expected = decode_sender(socket.inet_pton(socket.AF_INET6, name[0]) + bytes(4), told_by(whole).pktinfo)
+            expected = decode_sender(socket.inet_pton(socket.AF_INET6, name[0]) + bytes(4), told_by(whole)[0])
             for field in ("peer", "scope_id", "destination", "interface", "local", "via"):
                 assert getattr(one.flow, field) == getattr(expected, field)
         assert one.flow.destination == ip_address(peer)
