@@ -8,7 +8,7 @@ is not what a datagram costs.  This file refuses to count, log or send.
 from __future__ import annotations
 
 from fnmatch import fnmatch
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 
 import attrs
 
@@ -34,12 +34,15 @@ def refused_source(peer: IPAddress, destination: IPAddress | None) -> bool:
     IPv4-mapped source on the wire, in an IPv6 packet, would pass for the IPv4 peer that it names (RFC 4942 section
     2.2); it shows as another family than the destination's.
     """
-    return (
-        peer.is_multicast
-        or peer.is_unspecified
-        or (peer.version == 4 and peer.is_reserved)
-        or (destination is not None and destination.version != peer.version)
-    )
+    if destination is not None and destination.version != peer.version:
+        return True
+    # As numbers, since every new peer is asked about: 224.0.0.0/4 with 240.0.0.0/4 behind it, and ff00::/8.
+    number = int(peer)
+    return not number or number >= (_FIRST_GROUP_IPV4 if peer.version == 4 else _FIRST_GROUP_IPV6)
+
+
+_FIRST_GROUP_IPV4 = int(IPv4Address("224.0.0.0"))
+_FIRST_GROUP_IPV6 = int(IPv6Address("ff00::"))
 
 
 @attrs.frozen

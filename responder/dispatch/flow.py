@@ -78,7 +78,7 @@ class Candidate:
         self.counts[outcomes.ANSWERED] += answered
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Decision:
     """What holds for every datagram of a flow.
 
@@ -140,7 +140,7 @@ def decide(flow: Flow, port: int, bindings: Iterable[Binding], environment: Envi
                     environment.platform,
                     prefix,
                     reply_route(flow, interface, via, service.hop_limit),
-                    counters.counts(str(binding), interface.name),
+                    counters.counts(binding.runtime.name, interface.name),
                     service.max_answer if binding.budget is None else -1,
                     binding.runtime.handler.respond,
                 )
@@ -165,5 +165,5 @@ def decide(flow: Flow, port: int, bindings: Iterable[Binding], environment: Envi
 
 def owner_of(bindings: Iterable[Binding]) -> str:
     """The instance that refused datagrams are counted for."""
-    names = {str(binding) for binding in bindings}
+    names = {binding.runtime.name for binding in bindings}
     return names.pop() if len(names) == 1 else outcomes.NOBODY

@@ -99,7 +99,7 @@ NOBODY: Final = "-"
 
 @attrs.define
 class Counters:
-    """All counted of a server.  `limit` bounds the interface names remembered; later ones share the name "other"."""
+    """All counts of a server.  `limit` bounds the interface names remembered; later ones share the name "other"."""
 
     limit: int = 4096
     _counted: dict[tuple[str, str], Counts] = attrs.field(factory=dict, init=False)
@@ -107,7 +107,10 @@ class Counters:
     def counts(self, instance: str, interface: str) -> Counts:
         """The counts to add to; the same object for the same names."""
         key = (instance, interface)
-        if key not in self._counted and len(self._counted) >= self.limit:
+        known = self._counted.get(key)
+        if known is not None:
+            return known
+        if len(self._counted) >= self.limit:
             key = (instance, "other")
         return self._counted.setdefault(key, dict.fromkeys(OUTCOMES, 0))
 

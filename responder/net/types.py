@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import trio
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Flow:
     """Where datagrams came from and how they were addressed: one peer address, one destination, one interface.
 
@@ -63,7 +63,7 @@ class Received:
     timestamp: float | None = None
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Route:
     """Where and how to send; many datagrams share one, and a platform may keep its encoded form by identity.
 

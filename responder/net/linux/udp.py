@@ -15,6 +15,7 @@ This file chooses no source, no interface and no hop limit: the `Route` says the
 from __future__ import annotations
 
 import errno
+import functools
 import socket
 import struct
 import sys
@@ -98,13 +99,31 @@ _FlowKey: TypeAlias = tuple[str, int, bytes]
 def decode_flow(key: _FlowKey) -> Flow:
     """What a datagram's sender and pktinfo say."""
     host, scope_id, pktinfo = key
-    peer = unscoped(ip_address(host))
+    return Flow(unscoped(ip_address(host)), scope_id, *_arrival(pktinfo))
+
+
+def decode_sender(sender: bytes, pktinfo: bytes) -> Flow:
+    """The same for sin6_addr and sin6_scope_id of a sender."""
+    mapped = sender.startswith(_MAPPED)
+    peer: IPAddress = IPv4Address(sender[12:16]) if mapped else IPv6Address(sender[:16])
+    return Flow(peer, int.from_bytes(sender[16:], sys.byteorder), *_arrival(pktinfo))
+
+
+_MAPPED = bytes(10) + b"\xff\xff"
+
+_Arrival: TypeAlias = tuple[IPAddress | None, int, IPAddress | None, Via | None]
+"""destination, interface, local and via of a `Flow`."""
+
+
+@functools.lru_cache(TABLE_SIZE)
+def _arrival(pktinfo: bytes) -> _Arrival:
+    """What does not depend on the peer: few flows differ in it, however many peers there are."""
     if len(pktinfo) == _IN_PKTINFO_SIZE:
         interface, spec_dst, destination = cmsg.unpack_in_pktinfo_posix(pktinfo)
         if not interface:
             # Queued before IP_PKTINFO was on (a socket that the service manager bound): the header's destination alone
             # is told, and ipi_spec_dst 0.0.0.0, which would make it a broadcast.
-            return Flow(peer, scope_id, destination, 0, None, Via.MULTICAST if destination.is_multicast else None)
+            return destination, 0, None, Via.MULTICAST if destination.is_multicast else None
         if destination.is_multicast:
             via = Via.MULTICAST
         elif spec_dst != destination:
@@ -112,13 +131,11 @@ def decode_flow(key: _FlowKey) -> Flow:
             via = Via.BROADCAST
         else:
             via = Via.UNICAST
-        local = None if spec_dst.is_unspecified else spec_dst
-        return Flow(peer, scope_id, destination, interface, local, via)
+        return destination, interface, None if spec_dst.is_unspecified else spec_dst, via
     if pktinfo:
         interface, destination6 = cmsg.unpack_in6_pktinfo(pktinfo)
-        via = Via.MULTICAST if destination6.is_multicast else Via.UNICAST
-        return Flow(peer, scope_id, unscoped(destination6), interface, None, via)
-    return Flow(peer, scope_id, None, 0)
+        return unscoped(destination6), interface, None, Via.MULTICAST if destination6.is_multicast else Via.UNICAST
+    return None, 0, None, None
 
 
 @attrs.frozen
@@ -157,18 +174,15 @@ def encode_route(route: Route, *, dual_stack: bool) -> EncodedRoute:
 def encode_name(route: Route, abi: cmsg.Abi) -> tuple[bytes, bytes]:
     """A route's sockaddr_in6 behind its port, and its control messages.  Raises as `encode_route`."""
     encoded = encode_route(route, dual_stack=True)
-    flow_label, scope_id = encoded.rest
-    name = struct.pack("=I16sI", flow_label, socket.inet_pton(socket.AF_INET6, encoded.host), scope_id)
+    address = _MAPPED + route.to.packed if route.to.version == 4 else route.to.packed
     control = abi.encode(encoded.control)
     # Without the padding of the last one the kernel needs no memory of its own for a single pktinfo.
     padding = abi.aligned(len(encoded.control[-1][2])) - len(encoded.control[-1][2]) if encoded.control else 0
-    return name, control[: len(control) - padding]
+    return _NAME.pack(*encoded.rest[:1], address, encoded.rest[1]), control[: len(control) - padding]
 
 
-def decode_sender(sender: bytes, pktinfo: bytes) -> Flow:
-    """The flow for sin6_addr and sin6_scope_id of a sender, and in_pktinfo, in6_pktinfo or nothing."""
-    host = socket.inet_ntop(socket.AF_INET6, sender[:16])
-    return decode_flow((host, int.from_bytes(sender[16:], sys.byteorder), pktinfo))
+_NAME = struct.Struct("=I16sI")
+"""sin6_flowinfo, sin6_addr, sin6_scope_id"""
 
 
 def advance_drops(total: int, told: int) -> int:
