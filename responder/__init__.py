@@ -60,6 +60,7 @@ from .plugin import (
 
 if TYPE_CHECKING:
     from .config.instance import Instance, InstanceKeys
+    from .config.structuring import structure
     from .server.embedding import Server, serve
 
     __version__: str
@@ -114,6 +115,7 @@ __all__ = [
     "is_link_scope_group",
     "serve",
     "stamp_of",
+    "structure",
 ]
 
 _WHEN_ASKED = {
@@ -121,6 +123,7 @@ _WHEN_ASKED = {
     "Instance": "config.instance",
     "InstanceKeys": "config.instance",
     "Server": "server.embedding",
+    "structure": "config.structuring",
 }
 """Names that are imported when they are first asked for, with their modules."""
 

@@ -323,6 +323,13 @@ class Handler:
         which it is started again with exponential backoff.
         """
 
+    def succeed(self, predecessor: Handler) -> None:
+        """Take over what is to go on from the handler that this one replaces at a reload.
+
+        Called before this one is asked anything, while the other's `run` still goes on; the two need not be of the same
+        plugin.  By default nothing is taken over.
+        """
+
     def counts(self) -> Mapping[str, int]:
         """Totals by kind since the handler began, of what it alone can tell apart; shown by `status` and to Prometheus.
 

@@ -179,7 +179,10 @@ class ServerCore:
         leaving = {runtime.name: runtime for runtime in before if runtime not in self.instances}
         for runtime in self.instances:
             if runtime not in before:
-                self._work.start_soon(self._live, runtime, leaving.pop(runtime.name, None))
+                predecessor = leaving.pop(runtime.name, None)
+                if predecessor is not None:
+                    runtime.succeed(predecessor)
+                self._work.start_soon(self._live, runtime, predecessor)
         for removed in leaving.values():
             self._work.start_soon(self._end, removed, "replaced")
 

@@ -123,6 +123,17 @@ class Supervised:
                 return port
         return None
 
+    def succeed(self, predecessor: Supervised) -> None:
+        """Let the handler take over from the one that it replaces; where that fails, it begins anew."""
+        # Not every handler is a `Handler`, and a plugin may have an option of that name.
+        succeed = getattr(self.handler, "succeed", None)
+        if not callable(succeed):
+            return
+        try:
+            succeed(predecessor.handler)
+        except BaseException as error:
+            _log.error("succeed failed", exc_info=plugin_failure(error), plugin=self.name)
+
     def stop(self, reason: StopReason) -> None:
         """Tell `run` that its time ends: `stopping` fires, and iterations over changes end."""
         self.stopping.fire(reason)

@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from responder import Answer, BindError, Datagram, Network, Plugin, Service
+from responder import Answer, BindError, Datagram, Handler, Network, Plugin, Service
 from responder.config.instance import Instance, Prepared
 from responder.net.types import Membership
 from responder.server.server import LINGER, ServerCore, open_server
@@ -319,3 +319,40 @@ class TestFromTheWildcardToAddresses:
                 )
             assert [socket.closed for socket in platform.sockets] == [True, True, False]
             assert await ask(platform.sockets[2]) == ["wide 1"]
+
+
+@attrs.frozen
+class Successor(Counting):
+    """Goes on counting where the one that it replaces is; fails to where that one is of another plugin."""
+
+    def succeed(self, predecessor: Handler) -> None:
+        assert isinstance(predecessor, Counting)
+        self.asked[0] = predecessor.asked[0]
+        self.log.append(f"{self.word} succeeds {predecessor.word}")
+
+
+@attrs.frozen
+class Echoing(Plugin):
+    services: ClassVar[tuple[Service, ...]] = (Service(port=7007),)
+
+    def respond(self, request: Datagram) -> Answer:
+        return request.payload
+
+
+async def test_a_handler_takes_over_before_it_is_asked_and_before_its_run_begins() -> None:
+    log: list[str] = []
+    platform = FakePlatform()
+    async with serving(platform, prepared(Successor("old", log))) as server:
+        assert await ask(platform.sockets[0], 2) == ["old 1", "old 2"]
+        await server.replace([prepared(Successor("new", log))])
+        assert await ask(platform.sockets[0]) == ["new 3"]
+    assert log[:4] == ["old begins", "new succeeds old", "old ends: replaced", "new begins"]
+
+
+async def test_one_that_fails_to_take_over_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
+    platform = FakePlatform()
+    async with serving(platform, prepared(Echoing())) as server:
+        assert await ask(platform.sockets[0]) == ["x"]
+        await server.replace([prepared(Successor("new"))])
+        assert await ask(platform.sockets[0]) == ["new 1"]
+    assert "succeed failed" in caplog.text

@@ -1,0 +1,21 @@
+"""This host's name, as a label of mDNS.  This file refuses to know anything else about it."""
+
+from __future__ import annotations
+
+import platform
+from typing import Final
+
+from .options import check_label
+
+FALLBACK: Final = "responder"
+"""The name of a host that has none that can be one."""
+
+
+def host_label() -> str:
+    """The first label of this host's name."""
+    label = platform.node().partition(".")[0]
+    try:
+        check_label(label)
+    except ValueError:
+        return FALLBACK
+    return FALLBACK if label.lower() == "localhost" else label

@@ -1,0 +1,340 @@
+"""One link: the names that this host claims there, and what it says of them (RFC 6762 sections 8 to 10).
+
+A claim is probed for, three times, before anything of it is said (section 8.1), and then announced, twice.  Whoever
+has the name already keeps it: the claim takes the next one.  Of two that probe at the same time the one with the later
+records wins, the other waits and tries again (section 8.2).  A conflict that shows later makes it probe again
+(section 9).
+
+Time comes from outside, in seconds, and what is to be sent goes out as `Send`.  This file refuses to know other links,
+sockets and where choices are kept.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from ipaddress import ip_address
+from math import inf
+from typing import Final, TypeAlias
+
+import attrs
+
+from responder import Interface, IPAddress, Peer
+from responder_plugins.shared import dns_message as dns
+from responder_plugins.shared.dns_message import Message, Record
+
+from .answering import Channel, Send, Uniform
+from .message import CLASS, PORT, goodbyes, probes, room
+from .options import Offer
+from .records import HOST, Claim, Entry, Zone, claims_of, comparable, entries_of
+
+GROUPS: Final[Mapping[int, IPAddress]] = {4: ip_address("224.0.0.251"), 6: ip_address("ff02::fb")}
+"""By family (RFC 6762 section 3)."""
+
+BEFORE_PROBING: Final = (0.0, 0.250)
+"""Seconds, so that hosts that start together don't speak together (section 8.1)."""
+
+PROBES: Final = 3
+BETWEEN_PROBES: Final = 0.250
+
+AFTER_DEFEAT: Final = 1.0
+"""Seconds before one that lost to another prober tries again (section 8.2)."""
+
+MANY_CONFLICTS: Final = (15, 10.0)
+"""So many in so many seconds, and the next probing waits `AFTER_MANY` seconds (section 8.1)."""
+
+AFTER_MANY: Final = 5.0
+
+ANNOUNCEMENTS: Final = 2
+BETWEEN_ANNOUNCEMENTS: Final = 1.0
+"""Seconds (section 8.3)."""
+
+ADDRESSES: Final = {(dns.A, 4), (dns.AAAA, 16)}
+"""Types and lengths of rdata."""
+
+Renamed: TypeAlias = Callable[["Link", Claim], None]
+"""Told of a claim that is established under another name than before."""
+
+
+def versions_of(interface: Interface) -> set[int]:
+    """The families in which mDNS is spoken on an interface; none where it can't be."""
+    if not interface.is_working or "multicast" not in interface.flags or "loopback" in interface.flags:
+        return set()
+    return {version for version, group in GROUPS.items() if interface.source_for(group) is not None}
+
+
+def _first(_claim: str) -> int:
+    return 1
+
+
+def _nobodys(_address: IPAddress) -> bool:
+    return False
+
+
+def _untold(_link: Link, _claim: Claim) -> None:
+    pass
+
+
+@attrs.define(eq=False)
+class Link:
+    """The state of one link.
+
+    number_of  the number that a claim had there last, by its key
+    is_own     is it an address of this host, on whatever link?
+    renamed    told of new names
+    """
+
+    interface: Interface
+    uniform: Uniform
+    counts: Counter[str]
+    number_of: Callable[[str], int] = _first
+    is_own: Callable[[IPAddress], bool] = _nobodys
+    renamed: Renamed = _untold
+    claims: dict[str, Claim] = attrs.field(factory=dict, init=False)
+    zone: Zone = attrs.field(factory=lambda: Zone(()), init=False)
+    channels: dict[int, Channel] = attrs.field(factory=dict, init=False)
+    _offer: Offer = attrs.field(factory=lambda: Offer("", ()), init=False)
+    _entries: dict[tuple[bytes, int, bytes], Entry] = attrs.field(factory=dict, init=False)
+    _by_name: dict[bytes, list[Claim]] = attrs.field(factory=dict, init=False)
+    _again: list[tuple[float, list[Entry]]] = attrs.field(factory=list, init=False)
+    _conflicts: deque[float] = attrs.field(factory=lambda: deque(maxlen=MANY_CONFLICTS[0]), init=False)
+    _is_slow: bool = attrs.field(default=False, init=False)
+    """Were there so many conflicts that each further attempt has to wait?"""
+    _next_probe: float = attrs.field(default=inf, init=False)
+
+    def use_counts(self, counts: Counter[str]) -> None:
+        """Count there from now on."""
+        self.counts = counts
+        for channel in self.channels.values():
+            channel.counts = counts
+
+    # What is offered, and where
+
+    def offer(self, offer: Offer, interface: Interface, now: float) -> list[Send]:
+        """Offer this from now on, on the interface as it is now; says what is to be said of what is no more."""
+        self._offer, self.interface = offer, interface
+        before = self.claims
+        self.claims = claims_of(offer, self.number_of)
+        for key, claim in self.claims.items():
+            old = before.get(key)
+            if old is not None and old.label == claim.label:
+                self.claims[key] = old
+        versions = versions_of(interface)
+        is_new_family = bool(versions - self.channels.keys())
+        for version in self.channels.keys() - versions:
+            del self.channels[version]
+        for version in versions:
+            limit = room(interface.mtu, version)
+            if version in self.channels:
+                self.channels[version].limit = limit
+            else:
+                self.channels[version] = Channel(version, self.zone, limit, self.uniform, self.counts)
+        start = now + self.uniform(*BEFORE_PROBING)
+        for key, claim in self.claims.items():
+            if claim is not before.get(key) or is_new_family:
+                self._probe(claim, start)
+        return self._rebuild(now, say_goodbye=True)
+
+    def _rebuild(self, now: float, *, say_goodbye: bool) -> list[Send]:
+        """Make the zone anew, keep what is the same, and announce the rest."""
+        self._by_name = {}
+        for claim in self.claims.values():
+            self._by_name.setdefault(claim.name.lower(), []).append(claim)
+        entries: dict[tuple[bytes, int, bytes], Entry] = {}
+        for entry in entries_of(self._offer, self.claims, self.interface):
+            old = self._entries.get(entry.identity)
+            if old is not None and (old.ttl, old.unique, old.name) == (entry.ttl, entry.unique, entry.name):
+                old.claims, old.order = entry.claims, entry.order
+                entry = old  # noqa: PLW2901 - the same, with what is known of it
+            entries.setdefault(entry.identity, entry)
+        before = self.zone
+        self._entries = entries
+        self.zone = Zone(entries.values())
+        for channel in self.channels.values():
+            channel.see(self.zone)
+        self._announce(
+            (entry for identity, entry in self.zone.entries.items() if before.entries.get(identity) is not entry), now
+        )
+        if not say_goodbye:
+            return []
+        # What is only hidden, since its name is probed for again, is not gone.
+        gone = [entry for identity, entry in before.entries.items() if identity not in entries]
+        return self._goodbye([entry for entry in gone if self._needs_goodbye(entry)])
+
+    def _needs_goodbye(self, entry: Entry) -> bool:
+        """Not where a new record with the flush bit takes its place; but an address may be one of several."""
+        if entry.rdtype in (dns.A, dns.AAAA):
+            return True
+        return entry.rdtype != dns.NSEC and not (entry.unique and self.zone.of(entry.key, entry.rdtype))
+
+    def _announce(self, new: Iterable[Entry], now: float) -> None:
+        """All of a name and type together: the flush bit says that there are no others (section 10.2)."""
+        entries = dict.fromkeys(
+            sibling
+            for entry in new
+            if entry.rdtype != dns.NSEC
+            for sibling in (entry, *(self.zone.of(entry.key, entry.rdtype) if entry.unique else ()))
+        )
+        if not entries:
+            return
+        for channel in self.channels.values():
+            channel.announce(entries, now)
+        for number in range(1, ANNOUNCEMENTS):
+            self._again.append((now + number * BETWEEN_ANNOUNCEMENTS, list(entries)))
+
+    def goodbye(self) -> list[Send]:
+        """Take back all that was said."""
+        return self._goodbye(entry for entry in self.zone.entries.values() if entry.rdtype != dns.NSEC)
+
+    def _goodbye(self, entries: Iterable[Entry]) -> list[Send]:
+        said = list(entries)
+        return [
+            Send(version, payload)
+            for version, channel in self.channels.items()
+            for payload in goodbyes(said, channel.limit)
+        ]
+
+    # Time
+
+    def due(self) -> float:
+        """When `advance` has something to do; inf: never."""
+        due = self._next_probe if self.channels else inf
+        if self._again:
+            due = min(due, self._again[0][0])
+        for channel in self.channels.values():
+            due = min(due, channel.next_due)
+        return due
+
+    def advance(self, now: float) -> Iterator[Send]:
+        """What is to be sent now."""
+        if self.channels and self._next_probe <= now:
+            yield from self._go_on_probing(now)
+        while self._again and self._again[0][0] <= now:
+            _, entries = self._again.pop(0)
+            for channel in self.channels.values():
+                channel.announce([entry for entry in entries if self.zone.entries.get(entry.identity) is entry], now)
+        for channel in self.channels.values():
+            if channel.next_due <= now:
+                yield from channel.advance(now)
+
+    # Probing
+
+    def _probe(self, claim: Claim, start: float) -> None:
+        claim.is_established = False
+        claim.probes = 0
+        claim.due = start
+        self._next_probe = min(self._next_probe, start)
+
+    def _go_on_probing(self, now: float) -> Iterator[Send]:
+        probing = [claim for claim in self.claims.values() if not claim.is_established]
+        due = [claim for claim in probing if claim.due <= now]
+        asking = [claim for claim in due if claim.probes < PROBES]
+        established = [claim for claim in due if claim.probes >= PROBES]
+        for claim in asking:
+            claim.probes += 1
+            claim.due = now + BETWEEN_PROBES
+        for claim in established:
+            claim.is_established = True
+            self._is_slow = False
+            if claim.number != claim.told:
+                claim.told = claim.number
+                self.renamed(self, claim)
+        self._next_probe = min((claim.due for claim in probing if not claim.is_established), default=inf)
+        if established:
+            self._rebuild(now, say_goodbye=False)
+        for version, channel in self.channels.items():
+            for payload in probes([(claim, self._proposed(claim)) for claim in asking], channel.limit):
+                yield Send(version, payload)
+
+    def _proposed(self, claim: Claim) -> list[Entry]:
+        """The records that are wanted for the name."""
+        key = claim.name.lower()
+        return [entry for entry in self._entries.values() if entry.key == key and entry.rdtype != dns.NSEC]
+
+    # What arrives
+
+    def receive(self, message: Message, peer: Peer, now: float, *, direct: bool) -> list[Send]:
+        """A message of that family; `direct`: it was sent to this host alone."""
+        channel = self.channels.get(peer.address.version)
+        if channel is None or message.flags & (dns.OPCODE | dns.RCODE):
+            return []  # sections 18.3 and 18.11: silently ignored
+        if message.flags & dns.QR:
+            if peer.port != PORT:
+                self.counts["foreign-port"] += 1  # section 6: silently ignored
+            else:
+                self._response(message, channel, now, direct=direct)
+            return []
+        if message.authorities and self._next_probe < inf:
+            self._compare(message, peer, now)
+        return channel.query(message, peer, now, direct=direct)
+
+    def _compare(self, message: Message, peer: Peer, now: float) -> None:
+        """Another host probes: where for the same name, the later records win (section 8.2)."""
+        for key in dict.fromkeys(question.name.lower() for question in message.questions):
+            for claim in self._by_name.get(key, ()):
+                if claim.is_established or (claim.is_host and self.is_own(peer.address)):
+                    continue
+                theirs = sorted(
+                    (each.rdclass & CLASS, each.rdtype, each.rdata)
+                    for each in message.authorities
+                    if each.name.lower() == key
+                )
+                ours = sorted((dns.IN, each.rdtype, each.rdata) for each in self._proposed(claim))
+                if theirs > ours:
+                    self.counts["lost-to-prober"] += 1
+                    self._probe(claim, now + AFTER_DEFEAT)
+
+    def _response(self, message: Message, channel: Channel, now: float, *, direct: bool) -> None:
+        conflicting: dict[Claim, None] = {}
+        for record in (*message.answers, *message.additionals):
+            if record.rdclass & CLASS != dns.IN:
+                continue
+            key = record.name.lower()
+            entry = self._entries.get((key, record.rdtype, comparable(record.rdtype, record.rdata)))
+            if entry is not None:
+                if entry.is_visible:
+                    if not direct:
+                        channel.heard(entry, record.ttl)
+                    if record.ttl * 2 < entry.ttl:
+                        channel.correct(entry, now)
+            elif record.ttl and key in self._by_name:
+                for claim in self._by_name[key]:
+                    if self._is_conflict(claim, key, record):
+                        conflicting[claim] = None
+        for claim in conflicting:
+            self._lose(claim, now)
+
+    def _is_conflict(self, claim: Claim, key: bytes, record: Record) -> bool:
+        """Does a record that is not ours take the name?"""
+        if record.rdtype == dns.NSEC:
+            return False
+        if (
+            record.rdtype in (dns.A, dns.AAAA)
+            and len(record.rdata) in (4, 16)
+            and self.is_own(ip_address(record.rdata))
+        ):
+            return False  # this host's: another daemon on it, or a link that is plugged in twice
+        # While it is probed for, a name is taken by records of whatever type (section 8.1); later by another record
+        # of a type that ours has (section 9).
+        return not claim.is_established or bool(self.zone.of(key, record.rdtype))
+
+    def _lose(self, claim: Claim, now: float) -> None:
+        """A name that was ours is probed for again (section 9); one that was not yet is another's."""
+        self.counts["conflicts"] += 1
+        self._conflicts.append(now)
+        many, seconds = MANY_CONFLICTS
+        self._is_slow |= len(self._conflicts) == many and now - self._conflicts[0] < seconds
+        start = now + (AFTER_MANY if self._is_slow else self.uniform(*BEFORE_PROBING))
+        if not claim.is_established:
+            claim.take(claim.number + 1)
+            while any(each.name.lower() == claim.name.lower() for each in self.claims.values() if each is not claim):
+                claim.take(claim.number + 1)
+            self.counts["renamed"] += 1
+        self._probe(claim, start)
+        self._rebuild(now, say_goodbye=False)
+
+
+def host_name(link: Link) -> str | None:
+    """The host's own name on a link, or None where it has none (yet)."""
+    claim = link.claims.get(HOST)
+    return f"{claim.text}.local" if claim is not None and claim.is_established else None

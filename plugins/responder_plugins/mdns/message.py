@@ -1,0 +1,112 @@
+"""Messages of mDNS as bytes: answers, goodbyes and probes, each message within the link's MTU (RFC 6762 section 17).
+
+This file refuses to know when something is sent, and to whom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+import attrs
+
+from responder_plugins.shared import dns_message as dns
+from responder_plugins.shared.dns_message import Message, RRset, Writer
+
+from .records import Claim, Entry
+
+PORT: Final = 5353
+
+QU: Final = 0x8000
+"""The bit of a question's class that asks for an answer by unicast (RFC 6762 section 5.4)."""
+
+CLASS: Final = 0x7FFF
+"""The bits that say the class."""
+
+RESPONSE: Final = dns.QR | dns.AA
+"""The flags of every answer (section 18)."""
+
+LEGACY_TTL: Final = 10
+"""Seconds at most for one who does not speak mDNS (section 6.7)."""
+
+LARGEST: Final = 9000
+"""Bytes of a packet at most, its headers included (section 17)."""
+
+HEADERS: Final = {4: 28, 6: 48}
+"""Bytes of the IP and UDP headers."""
+
+
+def room(mtu: int, version: int) -> int:
+    """Bytes of a message that goes out whole on a link."""
+    return min(mtu or 1500, LARGEST) - HEADERS[version]
+
+
+def packed(records: Iterable[RRset], additionals: Iterable[RRset], limit: int) -> list[bytes]:
+    """Messages with all the records as answers, and with what additional ones still go into the last message.
+
+    A record that is larger than a message should be has a message of its own (section 17).
+    """
+    done: list[bytes] = []
+    writer, count = Writer(b"", limit, dns.COMPRESSED_BY_MDNS), 0
+    for rrset in records:
+        if not writer.add(0, rrset):
+            if count:
+                done.append(writer.finish(0, RESPONSE))
+            writer, count = Writer(b"", limit, dns.COMPRESSED_BY_MDNS), 0
+            if not writer.add(0, rrset):
+                large = Writer(b"", LARGEST, dns.COMPRESSED_BY_MDNS)
+                large.add(0, rrset)
+                done.append(large.finish(0, RESPONSE))
+                continue
+        count += 1
+    if count:
+        for rrset in additionals:
+            writer.add(2, rrset)
+        done.append(writer.finish(0, RESPONSE))
+    return done
+
+
+def goodbyes(entries: Iterable[Entry], limit: int) -> list[bytes]:
+    """Messages that take records back: their TTL is 0 (section 10.1)."""
+    return packed([attrs.evolve(entry.rrset, ttl=0) for entry in entries], (), limit)
+
+
+def legacy(query: Message, entries: Iterable[Entry], additionals: Iterable[Entry], limit: int) -> bytes:
+    """The answer to one who asks as DNS has it: with the ID and the questions, without what only mDNS knows (6.7)."""
+    flags = RESPONSE
+    writer = Writer(b"", limit)
+    for question in query.questions:
+        writer.ask(question.name + dns.QUESTION.pack(question.rdtype, question.rdclass))
+    for section, chosen in ((0, entries), (2, additionals)):
+        for entry in chosen:
+            rrset = attrs.evolve(entry.rrset, ttl=min(entry.ttl, LEGACY_TTL), rdclass=dns.IN)
+            if not writer.add(section, rrset) and section == 0:
+                flags |= dns.TC
+    return writer.finish(query.ident, flags)
+
+
+def probes(claims: Iterable[tuple[Claim, Sequence[Entry]]], limit: int) -> Iterator[bytes]:
+    """Messages that ask whether somebody has the names, with the records that are proposed for them (section 8.1)."""
+    batch: list[tuple[Claim, Sequence[Entry]]] = []
+    size = dns.HEADER.size
+    for claim, proposed in claims:
+        # As if nothing were compressed, since the sections of a message are written one after the other.
+        more = len(claim.name) + dns.QUESTION.size
+        more += sum(len(each.name) + dns.RECORD.size + len(each.rdata) for each in proposed)
+        if batch and size + more > limit:
+            yield _probe(batch)
+            batch, size = [], dns.HEADER.size
+        batch.append((claim, proposed))
+        size += more
+    if batch:
+        yield _probe(batch)
+
+
+def _probe(claims: Sequence[tuple[Claim, Sequence[Entry]]]) -> bytes:
+    writer = Writer(b"", LARGEST, dns.COMPRESSED_BY_MDNS)
+    for claim, _ in claims:
+        writer.ask(claim.name + dns.QUESTION.pack(dns.ANY, dns.IN | QU))
+    for _, proposed in claims:
+        for entry in proposed:
+            writer.add(1, attrs.evolve(entry.rrset, rdclass=dns.IN))  # no flush bit: they are no answers
+    return writer.finish(0, 0)

@@ -1,0 +1,94 @@
+"""Names of mDNS and DNS-SD: text <-> wire form, where reverse names are, and what a taken name is changed to.
+
+As text, a name is written as RFC 6763 section 4.3 has it: dots and backslashes within a label have a backslash before
+them.  Labels are UTF-8 (RFC 6762 section 16); bytes that are none are shown as `\\255`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from responder import IPAddress
+from responder_plugins.shared.dns_message import MAX_LABEL, labels, to_name
+
+LOCAL: Final = b"local"
+
+SERVICE_TYPES: Final = to_name([b"_services", b"_dns-sd", b"_udp", LOCAL])
+"""What lists the types that there are on a link (RFC 6763 section 9)."""
+
+
+def from_text(text: str) -> bytes:
+    """The name that a text stands for; a dot at its end changes nothing.  Raises ValueError."""
+    found: list[bytearray] = [bytearray()]
+    rest = iter(text.removesuffix(".") if not text.endswith("\\.") else text)
+    for character in rest:
+        if character == ".":
+            found.append(bytearray())
+        elif character == "\\":
+            found[-1] += _escaped(next(rest, ""), rest)
+        else:
+            found[-1] += character.encode()
+    return to_name(bytes(label) for label in found)
+
+
+def _escaped(first: str, rest: object) -> bytes:
+    if not first:
+        raise ValueError("a backslash at the end of a name")
+    if first not in "0123456789":
+        return first.encode()
+    digits = first + "".join(next(rest, "") for _ in range(2))  # type: ignore[call-overload]  # an iterator of text
+    if len(digits) != 3 or not digits.isdecimal() or int(digits) > 255:
+        raise ValueError(f"\\{digits} in a name: expected a byte as three digits")
+    return bytes([int(digits)])
+
+
+def to_text(name: bytes) -> str:
+    """A name as text, without a dot at its end."""
+    return ".".join(map(label_to_text, labels(name)))
+
+
+def label_to_text(label: bytes) -> str:
+    """A label as it stands in a name's text."""
+    shown = []
+    for character in label.decode(errors="surrogateescape"):
+        if character in ".\\":
+            shown.append("\\" + character)
+        elif "\udc80" <= character <= "\udcff":
+            shown.append(f"\\{ord(character) - 0xDC00:03d}")
+        elif not character.isprintable():
+            shown += [f"\\{byte:03d}" for byte in character.encode()]
+        else:
+            shown.append(character)
+    return "".join(shown)
+
+
+def local(*parts: str | bytes) -> bytes:
+    """A name in `local` from its labels.  Raises ValueError."""
+    return to_name([part.encode() if isinstance(part, str) else part for part in parts] + [LOCAL])
+
+
+def type_labels(type_: str) -> Sequence[str]:
+    """`_http._tcp` -> its labels."""
+    return type_.split(".")
+
+
+def reverse(address: IPAddress) -> bytes:
+    """The name at which the address's PTR record is (RFC 1035 section 3.5, RFC 3596 section 2.5)."""
+    return to_name(label.encode() for label in address.reverse_pointer.split("."))
+
+
+def numbered_host(label: str, number: int) -> str:
+    """The name that a host takes when it is the `number`th of its name: `lab`, `lab-2`, `lab-3`."""
+    return label if number == 1 else _with_suffix(label, f"-{number}")
+
+
+def numbered_instance(label: str, number: int) -> str:
+    """The same for a service's name, where people read it: `Lab page (2)` (RFC 6763 appendix D)."""
+    return label if number == 1 else _with_suffix(label, f" ({number})")
+
+
+def _with_suffix(label: str, suffix: str) -> str:
+    """Cut so that all of it is a label; no character is cut in two."""
+    room = MAX_LABEL - len(suffix.encode())
+    return label.encode()[:room].decode(errors="ignore") + suffix
