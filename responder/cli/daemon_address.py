@@ -12,15 +12,16 @@ from typing import Any
 import click
 
 from ..errors import ConfigError, NetworkError, ResponderError
+from ..net.folders import CONTROL_IN_WORDS
+from ..net.folders import control_path as default_control
 from .output import exit_with
 
-DEFAULT_CONTROL = Path("/run/responderd.sock")
 CONTROL_VARIABLE = "RESPONDERD_CONTROL"
 
 control_option = click.option(
     "--control",
     type=click.Path(path_type=Path),
-    help=f"The daemon's `control` path.  [default: that of --config, ${CONTROL_VARIABLE}, {DEFAULT_CONTROL}]",
+    help=f"The daemon's `control` path.  [default: that of --config, ${CONTROL_VARIABLE}, {CONTROL_IN_WORDS}]",
 )
 config_option = click.option(
     "--config", type=click.Path(path_type=Path), help="A configuration, to take its `control` path from."
@@ -33,7 +34,7 @@ def control_path(control: Path | None, config: Path | None) -> Path:
         return control
     if config is not None:
         return _control_of(config)
-    return Path(os.environ.get(CONTROL_VARIABLE) or DEFAULT_CONTROL)
+    return Path(os.environ.get(CONTROL_VARIABLE) or default_control())
 
 
 def _control_of(config: Path) -> Path:

@@ -27,8 +27,10 @@ from ..config.reading import Config, DaemonOptions, Reading, embedded_default, p
 from ..datagram import Interface
 from ..dispatch.observers import Observers
 from ..log import get_logger
+from ..net.folders import state_folder
 from ..net.inherited import inherited_sockets
 from ..net.privileges import become
+from ..net.session import session_end
 from ..server.server import ServerCore, open_server
 from .logs import configure_logging, set_level
 from .member import LocalMember
@@ -63,7 +65,8 @@ async def _main(file: Path | None) -> int:
         async with trio.open_nursery() as nursery:
             orders = Orders(nursery.cancel_scope.cancel)
             nursery.start_soon(orders.follow, signals)
-            status = await _serve(file, orders)
+            with session_end(orders.from_another_thread()):
+                status = await _serve(file, orders)
             nursery.cancel_scope.cancel()
     return status
 
@@ -213,16 +216,8 @@ class Daemon:
 
 
 def state_root(options: DaemonOptions) -> Path:
-    """Where state outlives a restart: `state`, the service manager's folder, or the user's (XDG Base Directory)."""
-    if options.state is not None:
-        return options.state
-    if given := os.environ.get("STATE_DIRECTORY"):
-        return Path(given.split(":")[0])
-    if options.user is not None:
-        # The environment is still that of the user who started it.
-        return Path(f"~{options.user}").expanduser() / "responderd"
-    home = os.environ.get("XDG_STATE_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "state") / "responderd"
+    """Where state outlives a restart: `state`, or what the platform has for it."""
+    return options.state or state_folder(options.user)
 
 
 MAX_EXAMPLES = 8

@@ -1,9 +1,13 @@
-"""Signals as orders to the daemon: SIGTERM, SIGINT and Ctrl-Break stop it, SIGHUP reloads its configuration."""
+"""Signals as orders to the daemon: SIGTERM, SIGINT and Ctrl-Break stop it, SIGHUP reloads its configuration.
+
+On Windows the end of a session is an order to stop too (`responder.net.session`).
+"""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
 import attrs
 import trio
@@ -28,8 +32,22 @@ class Orders:
             if number in RELOAD_SIGNALS:
                 self._reload.set()
             else:
-                _log.info("stopping", signal=signal.Signals(number).name)
-                self.stop()
+                self.order_stop(signal.Signals(number).name)
+
+    def order_stop(self, reason: str) -> None:
+        """Stop, for a reason that the log names."""
+        _log.info("stopping", signal=reason)
+        self.stop()
+
+    def from_another_thread(self) -> Callable[[str], None]:
+        """The same, for threads that trio knows nothing of."""
+        token = trio.lowlevel.current_trio_token()
+
+        def order(reason: str) -> None:
+            with suppress(trio.RunFinishedError):  # it has ended already
+                token.run_sync_soon(self.order_stop, reason)
+
+        return order
 
     async def reload(self) -> None:
         """Wait for the next order to reload.  Several that came meanwhile are one."""

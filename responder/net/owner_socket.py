@@ -1,7 +1,8 @@
 """A way into the daemon for its owner alone: a socket that a path of the file system stands for.
 
-Where Python has AF_UNIX, the path is a Unix socket of mode 0600.  Where it has not (Windows), the path is a file that
-only its owner may read, with a loopback TCP port of the system's choice and a secret; a client sends the secret first.
+On POSIX the path is a Unix socket of mode 0600.  On Windows, whether or not its Python has AF_UNIX, the path is a file
+that its owner and the administrators may read, with a loopback TCP port of the system's choice and a secret; a client
+sends the secret first.
 
 What a dead daemon left at the path is replaced, however it died; a living one's is not.  Refused is a path where
 something else is: nothing that is not ours is ever removed.  This file refuses to know what is said on the connection.
@@ -27,6 +28,9 @@ from ..errors import NetworkError
 
 AF_UNIX: Final[int | None] = getattr(socket, "AF_UNIX", None)
 """None where Python lacks it: on Windows, until CPython issue 77589 is done."""
+
+_IS_POSIX: Final = sys.platform != "win32"
+"""A newer Python on Windows must not change the form silently: commands of another version would find no daemon."""
 
 BACKLOG = 16
 
@@ -84,7 +88,7 @@ class LocalListener:
         return _identity(self.path) == self._identity
 
 
-def listen(path: Path, *, unix: bool = AF_UNIX is not None) -> LocalListener:
+def listen(path: Path, *, unix: bool = _IS_POSIX) -> LocalListener:
     """Listen at `path`, whose folder must exist; `unix` chooses the form.
 
     Raises NetworkError where a living daemon is there, where something else is, and for what the system refuses.
@@ -206,14 +210,20 @@ def _listen_tcp(path: Path) -> LocalListener:
 
 
 def _write_private(path: Path, text: str) -> None:
-    """Write a new file that only its owner may read."""
-    with open(path, "x", encoding="ascii", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        if sys.platform == "win32":
-            # Windows takes no notice of the mode.
-            from .windows.private_file import restrict_to_owner  # noqa: PLC0415 - exists on Windows only
-
-            restrict_to_owner(path)
+    """Write a new file that only its owner may read (and who may read everything)."""
+    with open(path, "x", encoding="ascii", opener=_create_private) as file:
         file.write(text)
+
+
+def _create_private(path: str, flags: int) -> int:
+    if sys.platform == "win32":
+        # Windows takes no notice of the mode.
+        from .windows.private_file import create_private  # noqa: PLC0415 - exists on Windows only
+
+        descriptor = create_private(path)
+    else:
+        descriptor = os.open(path, flags, 0o600)
+    return descriptor
 
 
 def _read_control_file(path: Path) -> tuple[int, bytes]:
@@ -241,8 +251,14 @@ def _connect_tcp(path: Path, timeout: float) -> socket.socket:
         port, secret = _read_control_file(path)
     except ValueError as error:
         raise ConnectionRefusedError(errno.ECONNREFUSED, str(error)) from error
-    sock = socket.create_connection(("127.0.0.1", port), timeout)
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
+        if sys.platform == "win32":
+            from .windows.winsock_native import try_once  # noqa: PLC0415 - exists on Windows only
+
+            try_once(sock.fileno())
+        sock.settimeout(timeout)
+        sock.connect(("127.0.0.1", port))
         sock.sendall(secret)
         # The port may long be another program's: only the daemon that wrote the file says this, or, to one client too
         # many, at once why not.

@@ -68,6 +68,38 @@ def test_ctrl_break_ends_the_daemon_gracefully(alone: Machine, config: Path) -> 
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("event", "name"), [(2, "CTRL_CLOSE_EVENT"), (5, "CTRL_LOGOFF_EVENT"), (6, "CTRL_SHUTDOWN_EVENT")]
+)
+def test_the_end_of_a_console_or_a_session_leaves_time_for_goodbyes(
+    alone: Machine, config: Path, event: int, name: str
+) -> None:
+    """Windows starts a thread of the process at CtrlRoutine, which asks the handlers, and ends the process after them.
+
+    Nothing here closes a console, so the process starts that thread itself.
+    """
+    script = textwrap.dedent(f"""
+        import ctypes, logging
+        from responder.cli import main
+
+        class EndWhenReady(logging.Handler):
+            def emit(self, record):
+                if getattr(record.msg, "event", "") == "ready":
+                    routine = ctypes.cast(ctypes.WinDLL("kernelbase").CtrlRoutine, ctypes.c_void_p)
+                    create = ctypes.WinDLL("kernel32").CreateThread
+                    create.argtypes = [ctypes.c_void_p] * 6
+                    assert create(None, None, routine, {event}, None, None)
+
+        logging.getLogger("responder.daemon").addHandler(EndWhenReady())
+        main(["run", "echo.toml"])
+        """)
+    done = alone.run("-c", script, cwd=config.parent, timeout=120)
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [event["event"] for event in events] == ["ready", "stopping", "stopped"], done.stderr
+    assert events[1]["signal"] == name
+    assert done.returncode == 0
+
+
 def test_a_taken_port_is_named(alone: Machine, config: Path) -> None:
     with alone.daemon(config):
         done = responderd(alone, "run", config.name, folder=config.parent)

@@ -1,14 +1,17 @@
-"""Makes a file its owner's alone on Windows, where the mode given to open() means nothing.
+"""Makes files for their owner alone on Windows, where the mode given to open() means nothing.
 
-The way goes by SDDL, the text form of security descriptors: "O:S-1-5-..." names an owner, "D:P(A;;FA;;;S-1-5-...)" is a
-list of access rights that inherits nothing (P) and allows (A) one user full access (FA).
+A file gets its access list when it is made (CreateFileW with SECURITY_ATTRIBUTES).  Made with inherited rights and
+restricted afterwards, it could be opened in between, and such a handle goes on reading.
 
-This file refuses to make or write files.
+The list is written in SDDL: "D:P(A;;FA;;;SID)..." inherits nothing (P) and allows (A) each of them full access (FA).
+They are the user, the system (SY), and the host's administrators (BA), which keeps in the same user with and without
+elevated rights, and an administrator beside a service's account.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from pathlib import Path
 
@@ -16,45 +19,102 @@ SDDL_REVISION_1 = 1
 OWNER_SECURITY_INFORMATION = 0x00000001
 DACL_SECURITY_INFORMATION = 0x00000004
 
-MAX_DESCRIPTOR = 1024  # bytes; one with nothing but an owner has 20 and a SID, which has 68 at most
+MAX_DESCRIPTOR = 1024  # bytes; one with an owner and three rights has about 120, and a SID 68 at most
+
+
+def access_list(user: str, *, inherited: bool = False) -> str:
+    """The SDDL for a user's SID; `inherited`: of a folder, for what is made in it too."""
+    flags = "OICI" if inherited else ""
+    return "D:P" + "".join(f"(A;{flags};FA;;;{sid})" for sid in ("SY", "BA", user))
+
 
 if sys.platform == "win32":
+    import msvcrt
+    from ctypes import wintypes
+
     _advapi32 = ctypes.WinDLL("advapi32", use_last_error=True)
     _kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
-    _DWORD = ctypes.c_uint32
-    _GetFileSecurity = _advapi32.GetFileSecurityW
-    _GetFileSecurity.argtypes = (ctypes.c_wchar_p, _DWORD, ctypes.c_void_p, _DWORD, ctypes.POINTER(_DWORD))
-    _SetFileSecurity = _advapi32.SetFileSecurityW
-    _SetFileSecurity.argtypes = (ctypes.c_wchar_p, _DWORD, ctypes.c_void_p)
-    _ToText = _advapi32.ConvertSecurityDescriptorToStringSecurityDescriptorW
-    _ToText.argtypes = (ctypes.c_void_p, _DWORD, _DWORD, ctypes.POINTER(ctypes.c_void_p), ctypes.c_void_p)
-    _FromText = _advapi32.ConvertStringSecurityDescriptorToSecurityDescriptorW
-    _FromText.argtypes = (ctypes.c_wchar_p, _DWORD, ctypes.POINTER(ctypes.c_void_p), ctypes.c_void_p)
-    _LocalFree = _kernel32.LocalFree
-    _LocalFree.argtypes = (ctypes.c_void_p,)
+    _PTR, _DWORD = ctypes.c_void_p, wintypes.DWORD
 
-    def restrict_to_owner(path: Path) -> None:
-        """Raises OSError."""
-        owner = security_of(path, OWNER_SECURITY_INFORMATION).removeprefix("O:")
-        descriptor = ctypes.c_void_p()
-        _check(_FromText(f"D:P(A;;FA;;;{owner})", SDDL_REVISION_1, ctypes.byref(descriptor), None))
+    class _SecurityAttributes(ctypes.Structure):
+        _fields_ = (("nLength", _DWORD), ("lpSecurityDescriptor", _PTR), ("bInheritHandle", wintypes.BOOL))
+
+    _advapi32.GetFileSecurityW.argtypes = (wintypes.LPCWSTR, _DWORD, _PTR, _DWORD, ctypes.POINTER(_DWORD))
+    _advapi32.GetTokenInformation.argtypes = (_PTR, ctypes.c_int, _PTR, _DWORD, ctypes.POINTER(_DWORD))
+    _advapi32.ConvertSidToStringSidW.argtypes = (_PTR, ctypes.POINTER(_PTR))
+    _to_text = _advapi32.ConvertSecurityDescriptorToStringSecurityDescriptorW
+    _to_text.argtypes = (_PTR, _DWORD, _DWORD, ctypes.POINTER(_PTR), _PTR)
+    _from_text = _advapi32.ConvertStringSecurityDescriptorToSecurityDescriptorW
+    _from_text.argtypes = (wintypes.LPCWSTR, _DWORD, ctypes.POINTER(_PTR), _PTR)
+    _advapi32.OpenProcessToken.argtypes = (_PTR, _DWORD, ctypes.POINTER(_PTR))
+    _kernel32.GetCurrentProcess.restype = _PTR
+    _kernel32.CloseHandle.argtypes = (_PTR,)
+    _kernel32.LocalFree.argtypes = (_PTR,)
+    _kernel32.CreateFileW.restype = _PTR
+    _kernel32.CreateFileW.argtypes = (wintypes.LPCWSTR, _DWORD, _DWORD, _PTR, _DWORD, _DWORD, _PTR)
+    _kernel32.CreateDirectoryW.argtypes = (wintypes.LPCWSTR, _PTR)
+
+    _GENERIC_WRITE, _FILE_SHARE_READ, _CREATE_NEW, _FILE_ATTRIBUTE_NORMAL = 0x40000000, 0x1, 1, 0x80
+    _INVALID_HANDLE = _PTR(-1).value
+    _TOKEN_QUERY, _TOKEN_USER = 0x0008, 1
+
+    def create_private(path: str, _flags: int = 0) -> int:
+        """A descriptor that writes a new file, as an `opener` of open().  Raises FileExistsError and other OSErrors."""
+        with _Attributes(access_list(current_user())) as attributes:
+            handle = _kernel32.CreateFileW(
+                path, _GENERIC_WRITE, _FILE_SHARE_READ, attributes, _CREATE_NEW, _FILE_ATTRIBUTE_NORMAL, None
+            )
+        _check(handle != _INVALID_HANDLE)
+        return msvcrt.open_osfhandle(handle, os.O_WRONLY | os.O_NOINHERIT)
+
+    def create_private_folder(path: Path, user: str) -> None:
+        """A folder for the user of a SID (or an alias of SDDL) and the administrators.  Raises OSError."""
+        with _Attributes(access_list(user, inherited=True)) as attributes:
+            _check(_kernel32.CreateDirectoryW(str(path), attributes))
+
+    def current_user() -> str:
+        """The SID of the user that this process runs for.  (Its files' owner may be the group of administrators.)"""
+        token = _PTR()
+        _check(_advapi32.OpenProcessToken(_kernel32.GetCurrentProcess(), _TOKEN_QUERY, ctypes.byref(token)))
         try:
-            _check(_SetFileSecurity(str(path), DACL_SECURITY_INFORMATION, descriptor))
+            buffer, needed = ctypes.create_string_buffer(256), _DWORD()
+            _check(_advapi32.GetTokenInformation(token, _TOKEN_USER, buffer, len(buffer), ctypes.byref(needed)))
         finally:
-            _LocalFree(descriptor)
+            _kernel32.CloseHandle(token)
+        text = _PTR()
+        _check(_advapi32.ConvertSidToStringSidW(_PTR.from_buffer(buffer), ctypes.byref(text)))
+        return _taken(text)
 
     def security_of(path: Path, information: int) -> str:
         """The parts of a file's security descriptor that `information` names, as SDDL.  Raises OSError."""
-        descriptor = ctypes.create_string_buffer(MAX_DESCRIPTOR)
-        needed = _DWORD()
-        _check(_GetFileSecurity(str(path), information, descriptor, len(descriptor), ctypes.byref(needed)))
-        text = ctypes.c_void_p()
-        _check(_ToText(descriptor, SDDL_REVISION_1, information, ctypes.byref(text), None))
+        descriptor, needed, text = ctypes.create_string_buffer(MAX_DESCRIPTOR), _DWORD(), _PTR()
+        size = len(descriptor)
+        _check(_advapi32.GetFileSecurityW(str(path), information, descriptor, size, ctypes.byref(needed)))
+        _check(_to_text(descriptor, SDDL_REVISION_1, information, ctypes.byref(text), None))
+        return _taken(text)
+
+    class _Attributes:
+        """A pointer to SECURITY_ATTRIBUTES with an access list, inside of the context."""
+
+        def __init__(self, text: str) -> None:
+            self._descriptor = _PTR()
+            _check(_from_text(text, SDDL_REVISION_1, ctypes.byref(self._descriptor), None))
+            size = ctypes.sizeof(_SecurityAttributes)
+            self._attributes = _SecurityAttributes(size, self._descriptor.value, False)
+
+        def __enter__(self) -> object:
+            return ctypes.byref(self._attributes)
+
+        def __exit__(self, *_: object) -> None:
+            _kernel32.LocalFree(self._descriptor)
+
+    def _taken(text: ctypes.c_void_p) -> str:
+        """The string that a function has allocated, which is freed."""
         assert text.value is not None  # noqa: S101 - a success says so
         try:
             return ctypes.wstring_at(text.value)
         finally:
-            _LocalFree(text)
+            _kernel32.LocalFree(text)
 
     def _check(success: int) -> None:
         if not success:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from responder.cli.daemon_address import CONTROL_VARIABLE, DEFAULT_CONTROL
+from responder.cli.daemon_address import CONTROL_VARIABLE
+from responder.net.folders import control_path
 
 from .support import STATUS, FakeDaemon, call
 
@@ -22,7 +23,7 @@ class TestWhereItAsks:
     ) -> None:
         config = tmp_path / "a.toml"
         config.write_text("[daemon]\ncontrol = 'here.sock'\n[plugins.nonsense]\n")
-        assert self.asked(daemon) == DEFAULT_CONTROL
+        assert self.asked(daemon) == control_path()
         monkeypatch.setenv(CONTROL_VARIABLE, "/from/variable")
         assert self.asked(daemon) == Path("/from/variable")
         assert self.asked(daemon, "--config", config) == tmp_path / "here.sock"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from responder.cli.daemon_address import DEFAULT_CONTROL
 from responder.cli.trace import trace_line
 from responder.errors import NetworkError, ResponderError
+from responder.net.folders import control_path
 
 from .support import DATAGRAM, REFUSED, FakeDaemon, call
 
@@ -32,7 +32,7 @@ class TestTrace:
         assert result.stderr.endswith(": lost 3, answered 1, denied 1\n")
         assert daemon.asked == [
             (
-                DEFAULT_CONTROL,
+                control_path(),
                 {"request": "trace", "peers": ["10.71.0.0/24"], "plugins": ["dns", "echo"], "payloads": False},
             )
         ]

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import re
+import socket
+import stat
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -12,18 +17,61 @@ import trio
 from responder.daemon.control import ask, serve_control
 from responder.errors import NetworkError
 from responder.net import owner_socket
-from responder.net.windows.private_file import DACL_SECURITY_INFORMATION, OWNER_SECURITY_INFORMATION, security_of
+from responder.net.windows.private_file import (
+    DACL_SECURITY_INFORMATION,
+    create_private,
+    current_user,
+    security_of,
+)
 from tests.responder.daemon.test_control import FakeDaemon
 
 
-async def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
+def who_may(path: Path) -> set[str]:
+    """The SIDs, or SDDL's names, of those who have any right to a file."""
+    rights = security_of(path, DACL_SECURITY_INFORMATION)
+    return {entry.rpartition(";")[2] for entry in re.findall(r"\((.*?)\)", rights)}
+
+
+def test_the_file_is_private_from_its_first_moment(tmp_path: Path) -> None:
+    """What is opened before the secret is written goes on reading, whatever the file's rights are then."""
+    descriptor = create_private(str(tmp_path / "private"))
+    os.close(descriptor)
+    # Wine stores a Unix mode and makes the list anew from it; Windows keeps the list as it was given.
+    assert current_user() in who_may(tmp_path / "private")
+    assert who_may(tmp_path / "private") <= {current_user(), "SY", "BA"}
+    (tmp_path / "plain").touch()
+    assert not who_may(tmp_path / "plain") <= {current_user(), "SY", "BA"}  # so the test sees the difference
+
+
+def test_a_private_file_is_a_new_one(tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("before")
+    with pytest.raises(FileExistsError):
+        create_private(str(tmp_path / "there"))
+    assert (tmp_path / "there").read_text() == "before"
+
+
+async def test_the_control_file_is_private_and_goes_with_the_daemon(tmp_path: Path) -> None:
     with closing(owner_socket.listen(tmp_path / "control")):
-        owner = security_of(tmp_path / "control", OWNER_SECURITY_INFORMATION).removeprefix("O:")
-        rights = security_of(tmp_path / "control", DACL_SECURITY_INFORMATION)
-        # Wine makes the list anew from the Unix mode, and then names the system (SY), which may do anything anyhow.
-        who = {entry.rpartition(";")[2] for entry in re.findall(r"\((.*?)\)", rights)} - {"SY"}
-        assert who == {owner}
+        assert who_may(tmp_path / "control") <= {current_user(), "SY", "BA"}
     assert not (tmp_path / "control").exists()
+
+
+@pytest.fixture
+def newer_python(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One that has AF_UNIX (CPython issue 77589)."""
+    monkeypatch.setattr(socket, "AF_UNIX", 1, raising=False)
+    importlib.reload(owner_socket)
+    yield
+    monkeypatch.undo()
+    importlib.reload(owner_socket)
+
+
+@pytest.mark.usefixtures("newer_python")
+async def test_a_python_with_unix_sockets_does_not_change_the_form(tmp_path: Path) -> None:
+    assert owner_socket.AF_UNIX is not None
+    with closing(owner_socket.listen(tmp_path / "control")):
+        assert stat.S_ISREG((tmp_path / "control").lstat().st_mode)
+        assert "secret" in (tmp_path / "control").read_text()
 
 
 async def test_the_daemon_answers(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from responder.net.windows import winsock_types as types
 from tests.requirements import required
 
 COMPILERS = {8: "x86_64-w64-mingw32-gcc", 4: "i686-w64-mingw32-gcc"}
-INCLUDES = ["winsock2.h", "ws2tcpip.h", "mswsock.h", "windows.h", "iphlpapi.h"]
+INCLUDES = ["winsock2.h", "ws2tcpip.h", "mswsock.h", "mstcpip.h", "windows.h", "iphlpapi.h"]
 WHOLE = ["WSABUF", "WSAMSG", "WSAOVERLAPPED", "SOCKET_ADDRESS"]
 BEGINNINGS = ["IP_ADAPTER_UNICAST_ADDRESS", "IP_ADAPTER_ADDRESSES"]
 HEADER_NAMES = {
@@ -71,6 +71,7 @@ def claims(pointer: int) -> Iterator[tuple[str, int]]:
     yield "sizeof(GROUP_SOURCE_REQ)", len(types.pack_group_req(3, IPv6Address(1), IPv6Address(2)))
     yield "offsetof(GROUP_SOURCE_REQ, gsr_group)", 8
     yield "offsetof(GROUP_SOURCE_REQ, gsr_source)", 136
+    yield "sizeof(struct { USHORT Rtt; UCHAR MaxSynRetransmissions; })", len(types.TCP_INITIAL_RTO_ONCE)
     for name in CONSTANTS:
         yield f"(unsigned){name}", getattr(types, name) & 0xFFFFFFFF
 
@@ -91,6 +92,15 @@ def test_the_headers_agree(pointer: int, tmp_path: Path) -> None:
     lines = [f"#include <{name}>" for name in INCLUDES]
     lines += [
         "#include <stddef.h>",
+        # What mingw-w64 lacks, as the Windows SDK has it.
+        "#ifndef IP_MTU_DISCOVER",
+        "#define IP_MTU_DISCOVER 71",
+        "#define IPV6_MTU_DISCOVER 71",
+        "#define IP_PMTUDISC_DONT 2",
+        "#endif",
+        "#ifndef SIO_TCP_INITIAL_RTO",
+        "#define SIO_TCP_INITIAL_RTO _WSAIOW(IOC_VENDOR, 17)",
+        "#endif",
         "#ifndef SIO_UDP_NETRESET",
         "#define SIO_UDP_NETRESET _WSAIOW(IOC_VENDOR, 15)",
         "#endif",
