@@ -86,21 +86,32 @@ class Access:
 
     def refusal(self, peer: IPAddress, destination: IPAddress | None, interface: Interface, via: Via) -> str | None:
         """None: it may ask.  Otherwise the outcome to count (`responder.dispatch.outcomes`)."""
+        reason = self.refusal_of_arrival(destination, interface, via)
+        return self.refusal_of_peer(peer, destination, interface, via) if reason is None else reason
+
+    def refusal_of_arrival(self, destination: IPAddress | None, interface: Interface, via: Via) -> str | None:
+        """The same as far as it doesn't depend on the peer."""
         if destination is None:
             # What can't be checked can't be allowed.
             if self.needs_destination or self.patterns or self.listen or self.listen_scoped or self.on_link:
                 return outcomes.NO_DESTINATION
-        else:
-            if not self.serves(interface):
-                return outcomes.INTERFACE
-            if via is Via.MULTICAST:
-                if (destination, None) not in self.groups and (destination, peer) not in self.groups:
-                    return outcomes.GROUP
-            elif not self._listens(destination, interface):
-                return outcomes.LISTEN
+        elif not self.serves(interface):
+            return outcomes.INTERFACE
+        elif via is not Via.MULTICAST and not self._listens(destination, interface):
+            return outcomes.LISTEN
+        return None
+
+    def refusal_of_peer(
+        self, peer: IPAddress, destination: IPAddress | None, interface: Interface, via: Via
+    ) -> str | None:
+        """The same where nothing but the peer may be a reason: it is asked of each new one."""
+        if destination is not None:
+            # A group may be heard from one source only (RFC 4607).
+            if via is Via.MULTICAST and self.groups.isdisjoint({(destination, None), (destination, peer)}):
+                return outcomes.GROUP
             if self.on_link and not _is_on_link(peer, destination, interface):
                 return outcomes.OFF_LINK
-        if peer in self.deny or (self.allow and peer not in self.allow):
+        if (self.deny and peer in self.deny) or (self.allow and peer not in self.allow):
             return outcomes.DENIED
         return None
 

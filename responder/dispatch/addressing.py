@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network
 
-from ..datagram import Interface, IPAddress, Peer, Via, is_link_scope_group
+from ..datagram import Interface, IPAddress, Peer, Via, is_link_local, is_link_scope_group
 from ..net.types import Flow, Route
 
 LIMITED_BROADCAST = IPv4Address("255.255.255.255")
@@ -59,17 +59,17 @@ def stays_on_link(destination: IPAddress) -> bool:
 
 
 def reply_route(flow: Flow, interface: Interface, via: Via, hop_limit: int | None = None) -> Route:
-    """The way back to the peer of `path`, which arrived on `interface`."""
+    """The way back to the peer of `flow`, which arrived on `interface`."""
     if flow.destination is None:
         return Route(flow.peer, flow.scope_id, None, flow.scope_id, hop_limit)
     if via is Via.UNICAST:
         source: IPAddress | None = flow.destination
-        pinned = flow.peer.is_link_local or flow.destination.is_link_local
+        pinned = is_link_local(flow.peer) or is_link_local(flow.destination)
     else:
         source = own_address(interface, flow.peer, flow.local)
         pinned = via is Via.BROADCAST or stays_on_link(flow.destination) or interface.on_link(flow.peer)
     # The scope in the name must agree with the interface given beside it (EINVAL otherwise).
-    scope_id = interface.index if _is_scoped(flow.peer) else 0
+    scope_id = interface.index if pinned and _is_scoped(flow.peer) else 0
     return Route(flow.peer, scope_id, source, interface.index if pinned else 0, hop_limit)
 
 
@@ -120,4 +120,4 @@ def needs_interface(address: IPAddress) -> bool:
 
 def _is_scoped(address: IPAddress) -> bool:
     """Does a sockaddr carry a scope for it?  IPv4 has none."""
-    return address.version == 6 and address.is_link_local
+    return address.version == 6 and is_link_local(address)

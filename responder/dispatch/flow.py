@@ -1,8 +1,9 @@
 """What is decided once for all datagrams of one flow: who may take them, how replies go, where each is counted.
 
 `responder.dispatch.port` keeps a `Decision` for each flow in a bounded table.  That is why a datagram costs a look-up,
-however many interfaces, addresses and prefixes there are.  A decision rests on the interface table and on the bindings,
-so a change of either empties that table.
+however many interfaces, addresses and prefixes there are.  What flows of different peers to one destination have in
+common is decided once for all of them, as an `Arrival`, so that a new peer costs little.  Both rest on the interface
+table and on the bindings, so a change of either empties the tables.
 
 Payloads and source ports differ from datagram to datagram: this file does not look at them.
 """
@@ -106,58 +107,115 @@ class Decision:
 NO_PORT: frozenset[int] = frozenset({0})
 
 
-def decide(flow: Flow, port: int, bindings: Iterable[Binding], environment: Environment) -> Decision:
-    """Decide about a flow to `port`, on which `bindings` answer."""
-    table, counters = environment.table, environment.counters
-    interface = table.get(flow.interface)
+@attrs.frozen(eq=False)
+class Seat:
+    """What one binding has in common with every peer whose datagrams arrive in one way.
+
+    refusal     the outcome to count where it takes nothing that arrives so, whoever sends; None: it depends on the peer
+    The others are those of `Candidate`.
+    """
+
+    binding: Binding
+    refusal: str | None
+    counts: Counts
+    plain_limit: int
+    respond: Callable[[Datagram], object]
+
+
+@attrs.frozen(eq=False)
+class Arrival:
+    """What holds for all flows to one destination by one interface, whoever the peer is.
+
+    destination  as requests show it: an unspecified address where the platform did not tell
+    seats        of all bindings, in config order
+    owner        the instance that refused datagrams are counted for; "-" where several share the port
+    counts       of the owner
+    """
+
+    port: int
+    interface: Interface
+    via: Via
+    destination: IPAddress
+    seats: tuple[Seat, ...]
+    owner: str
+    counts: Counts
+
+
+def arrive(flow: Flow, port: int, bindings: Iterable[Binding], environment: Environment) -> Arrival:
+    """Decide what doesn't depend on the peer of a flow to `port`, on which `bindings` answer."""
+    interface = environment.table.get(flow.interface)
     if interface is None:
         interface = Interface(flow.interface, f"#{flow.interface}" if flow.interface else "unknown")
         if flow.interface:
             environment.on_stale()
     via = classify(flow, interface)
-    prefix = source_prefix(flow.peer)
+    counts = environment.counters.counts
+    owner = owner_of(bindings)
+    return Arrival(
+        port,
+        interface,
+        via,
+        type(flow.peer)(0) if flow.destination is None else flow.destination,
+        tuple(
+            Seat(
+                binding,
+                binding.access.refusal_of_arrival(flow.destination, interface, via),
+                counts(binding.runtime.name, interface.name),
+                binding.service.max_answer if binding.budget is None else -1,
+                binding.runtime.handler.respond,
+            )
+            for binding in bindings
+        ),
+        owner,
+        counts(owner, interface.name),
+    )
+
+
+def decide(flow: Flow, arrival: Arrival, environment: Environment) -> Decision:
+    """Decide about a flow that arrives so."""
+    peer, interface, via, table = flow.peer, arrival.interface, arrival.via, environment.table
+    prefix = source_prefix(peer)
     candidates: list[Candidate] = []
-    refusals: list[str] = []
-    if refused_source(flow.peer, flow.destination) or table.is_broadcast(flow.peer):
-        refusals.append(outcomes.BAD_SOURCE)
+    refusal = ""
+    if refused_source(peer, flow.destination) or table.is_broadcast(peer):
+        refusal = outcomes.BAD_SOURCE
     else:
-        destination = type(flow.peer)(0) if flow.destination is None else flow.destination
-        for binding in bindings:
-            reason = binding.access.refusal(flow.peer, flow.destination, interface, via)
+        for seat in arrival.seats:
+            binding = seat.binding
+            reason = seat.refusal or binding.access.refusal_of_peer(peer, flow.destination, interface, via)
             if reason is not None:
-                refusals.append(reason)
+                # Where several refuse, the reason of the first in config order is the one counted.
+                refusal = refusal or reason
                 continue
             service = binding.service
             candidates.append(
                 Candidate(
                     binding,
                     flow,
-                    destination,
+                    arrival.destination,
                     interface,
                     service.name,
-                    port,
+                    arrival.port,
                     via,
                     environment.platform,
                     prefix,
                     reply_route(flow, interface, via, service.hop_limit),
-                    counters.counts(binding.runtime.name, interface.name),
-                    service.max_answer if binding.budget is None else -1,
-                    binding.runtime.handler.respond,
+                    seat.counts,
+                    seat.plain_limit,
+                    seat.respond,
                 )
             )
     only = candidates[0] if len(candidates) == 1 else None
     is_usual = only is not None and only.plain_limit >= 0 and not only.binding.service.blocking
-    owner = owner_of(bindings)
     return Decision(
         flow,
         interface,
         via,
         tuple(candidates),
-        # Where several refuse, the reason of the first in config order is the one counted.
-        refusals[0] if refusals and not candidates else "",
-        owner,
-        counters.counts(owner, interface.name),
-        NO_PORT | environment.own.numbers if table.is_own(flow.peer, flow.interface) else NO_PORT,
+        "" if candidates else refusal,
+        arrival.owner,
+        arrival.counts,
+        NO_PORT | environment.own.numbers if table.is_own(peer, flow.interface) else NO_PORT,
         prefix,
         only if is_usual else None,
     )

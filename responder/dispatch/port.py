@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 import attrs
 import trio
 
-from ..bounded import Memory
+from ..bounded import BoundedTable, Memory
 from ..datagram import Datagram, Peer
 from ..log import Repeated, get_logger
 from ..net.types import AnsweringSocket, DatagramSocket, Flow, Message, Received
@@ -32,7 +32,7 @@ from . import outcomes
 from .answers import Answers
 from .binding import Binding
 from .failures import plugin_failure
-from .flow import Candidate, Decision, Environment, decide
+from .flow import Arrival, Candidate, Decision, Environment, arrive, decide
 from .outcomes import Counts
 from .request import Moment, Request, request_of
 from .sender import Outgoing, Sender
@@ -46,6 +46,9 @@ LONG_BURST = 8
 
 TURN = 0.001
 """Seconds after which other tasks have their turn, however much there is to answer."""
+
+MAX_ARRIVALS = 1024
+"""Destinations remembered by a port, each with its interface: with AnyIP a host may have as many as peers name."""
 
 MAX_FLOWS = 4096
 """Flows remembered by a port, so that spoofed sources cost time, not memory."""
@@ -64,6 +67,9 @@ class Port:
     repeated: Repeated = attrs.field(factory=Repeated)
     number: int = attrs.field(init=False)
     decisions: Memory[Flow, Decision] = attrs.field(init=False)
+    _arrivals: BoundedTable[tuple[int | None, ...], Arrival] = attrs.field(
+        factory=lambda: BoundedTable(MAX_ARRIVALS), init=False
+    )
     answers: Answers = attrs.field(init=False)
     tasks: Tasks = attrs.field(init=False)
     _drops_told: int = attrs.field(default=0, init=False)
@@ -201,6 +207,7 @@ class Port:
     def forget_decisions(self) -> None:
         """Decide anew: the interface table, the bindings or our own ports changed."""
         self.decisions.clear()
+        self._arrivals.clear()
 
     def _take(self, decision: Decision, received: Received) -> list[Outgoing]:
         """Which datagrams are dropped: this rule stands here alone."""
@@ -220,7 +227,15 @@ class Port:
         return []
 
     def _decide(self, flow: Flow) -> Decision:
-        return decide(flow, self.number, self.bindings, self.environment)
+        to, local = flow.destination, flow.local
+        # Numbers, since an address's own hash is slow.
+        key = flow.interface, None if to is None else int(to), flow.peer.version, None if local is None else int(local)
+        arrival = self._arrivals.get(key)
+        if arrival is None:
+            arrival = arrive(flow, self.number, self.bindings, self.environment)
+            if self.environment.table.get(flow.interface) is not None:  # else the next one shows again that it is old
+                self._arrivals[key] = arrival
+        return decide(flow, arrival, self.environment)
 
     def _ask(self, decision: Decision, received: Received, candidates: Sequence[Candidate]) -> list[Outgoing]:
         """Ask one candidate after the other until one does not PASS; what is ready at once is given back to be sent."""

@@ -16,7 +16,7 @@ from . import outcomes
 from .answers import observation
 from .binding import Binding
 from .failures import plugin_failure
-from .flow import Decision, Environment, decide
+from .flow import Decision, Environment, arrive, decide
 
 _log = get_logger(__name__)
 
@@ -37,7 +37,8 @@ class StreamPort:
             nursery.start_soon(self._converse, accepted)
 
     async def _converse(self, accepted: Accepted) -> None:
-        decision = decide(accepted.flow, self.listener.port, self.bindings, self.environment)
+        flow, environment = accepted.flow, self.environment
+        decision = decide(flow, arrive(flow, self.listener.port, self.bindings, environment), environment)
         try:
             if decision.refusal:
                 decision.counts[decision.refusal] += 1

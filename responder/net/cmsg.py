@@ -31,7 +31,7 @@ ControlMessage: TypeAlias = tuple[int, int, bytes]
 """(level, type, data)"""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Abi:
     """A platform's layout.  `header` packs (length, level, type); sizes in bytes."""
 

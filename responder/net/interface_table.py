@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from ..datagram import ChangeKind, Interface, InterfaceChange, IPAddress
+from ..datagram import ChangeKind, Interface, InterfaceChange, IPAddress, is_link_local
 
 
 class InterfaceTable:
@@ -19,8 +19,9 @@ class InterfaceTable:
     def __init__(self, interfaces: Iterable[Interface] = ()) -> None:
         self.generation = 0
         self._by_index: dict[int, Interface] = {}
-        self._own: Counter[IPAddress] = Counter()
-        self._broadcasts: Counter[IPAddress] = Counter()
+        # Counted, since two links may have the same one; and as numbers, since an address's own hash is slow.
+        self._own: Counter[int] = Counter()
+        self._broadcasts: Counter[int] = Counter()
         self.replace(interfaces)
 
     def __iter__(self) -> Iterator[Interface]:
@@ -42,15 +43,17 @@ class InterfaceTable:
 
         A link-local address is only where it is: another link's may be somebody else's (RFC 4007).
         """
-        if address.is_link_local:
+        if _number(address) not in self._own:
+            return False
+        if is_link_local(address):
             interface = self._by_index.get(index)
             # What this host sends to its own link-local address comes in by the loopback interface.
             return interface is not None and ("loopback" in interface.flags or interface.has(address))
-        return address in self._own
+        return True
 
     def is_broadcast(self, address: IPAddress) -> bool:
         """Is it a directed broadcast address of any of the interfaces?"""
-        return address in self._broadcasts
+        return _number(address) in self._broadcasts
 
     def update(self, index: int, new: Interface | None) -> bool:
         """Take one interface's new state (None: it is gone), and say whether that differs from the old one."""
@@ -58,14 +61,14 @@ class InterfaceTable:
         if new == old:
             return False
         if old is not None:
-            self._own -= Counter(own.address for own in old.addresses)
-            self._broadcasts -= Counter(own.broadcast for own in old.addresses if own.broadcast)
+            self._own -= Counter(_number(own.address) for own in old.addresses)
+            self._broadcasts -= Counter(_number(own.broadcast) for own in old.addresses if own.broadcast)
         if new is None:
             del self._by_index[index]
         else:
             self._by_index[index] = new
-            self._own.update(own.address for own in new.addresses)  # counted: two links may have the same one
-            self._broadcasts.update(own.broadcast for own in new.addresses if own.broadcast)
+            self._own.update(_number(own.address) for own in new.addresses)
+            self._broadcasts.update(_number(own.broadcast) for own in new.addresses if own.broadcast)
         self.generation += 1
         return True
 
@@ -77,6 +80,11 @@ class InterfaceTable:
             for index in [*by_index, *(self._by_index.keys() - by_index)]
             if self.update(index, by_index.get(index))
         )
+
+
+def _number(address: IPAddress) -> int:
+    """The families don't meet."""
+    return int(address) if address.version == 4 else int(address) | 1 << 128
 
 
 def is_another(old: Interface, new: Interface) -> bool:

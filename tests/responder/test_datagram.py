@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from responder import Datagram, Interface, InterfaceAddress, Peer, Reply, Via
-from responder.datagram import IPAddress, IPNetwork, PrefixSet, SourceGroup, group_and_source, to_group
+from responder.datagram import (
+    IPAddress,
+    IPNetwork,
+    PrefixSet,
+    SourceGroup,
+    group_and_source,
+    is_link_local,
+    to_group,
+)
 from tests.fakes import LAN, FakeReceived, flow
 
 
@@ -61,6 +69,11 @@ def test_via_is_text_too() -> None:
     assert request().via is Via.UNICAST
     with pytest.raises(ValueError, match="anycast"):
         request(via="anycast")
+
+
+@given(st.ip_addresses() | st.ip_addresses(network="169.254.0.0/15") | st.ip_addresses(network="fe80::/9"))
+def test_what_is_link_local(address: IPAddress) -> None:
+    assert is_link_local(address) is address.is_link_local
 
 
 class TestPrefixSet:

@@ -149,36 +149,63 @@ class EncodedRoute:
 
 def encode_route(route: Route, *, dual_stack: bool) -> EncodedRoute:
     """Raises SourceUnavailable for a source of the other family, Unreachable for IPv6 where there is none."""
-    to, source = route.to, route.source
-    control: list[tuple[int, int, bytes]] = []
-    if isinstance(to, IPv4Address):
-        if isinstance(source, IPv6Address):
-            raise SourceUnavailable(errno.EAFNOSUPPORT, f"{source} can't be the source of a datagram to {to}")
-        if source is not None or route.interface:
-            control.append((_IPPROTO_IP, IP_PKTINFO, cmsg.pack_in_pktinfo_posix(source, route.interface)))
-        if route.hop_limit is not None:
-            control.append((_IPPROTO_IP, socket.IP_TTL, cmsg.pack_int(route.hop_limit)))
+    to = route.to
+    _check_family(to, route.source)
+    control = control_of(to.version, route.source, route.interface, route.hop_limit)
+    if to.version == 4:
         return EncodedRoute(f"::ffff:{to}", (0, 0), control) if dual_stack else EncodedRoute(str(to), (), control)
-    if isinstance(source, IPv4Address):
-        raise SourceUnavailable(errno.EAFNOSUPPORT, f"{source} can't be the source of a datagram to {to}")
     if not dual_stack:
         raise Unreachable(errno.EAFNOSUPPORT, f"{to}: this host has no IPv6")
-    if source is not None or route.interface:
-        control.append((_IPPROTO_IPV6, _IPV6_PKTINFO, cmsg.pack_in6_pktinfo(source, route.interface)))
-    if route.hop_limit is not None:
-        control.append((_IPPROTO_IPV6, socket.IPV6_HOPLIMIT, cmsg.pack_int(route.hop_limit)))
+    return EncodedRoute(str(to), (0, _scope_of(route)), control)
+
+
+def _check_family(to: IPAddress, source: IPAddress | None) -> None:
+    if source is not None and source.version != to.version:
+        raise SourceUnavailable(errno.EAFNOSUPPORT, f"{source} can't be the source of a datagram to {to}")
+
+
+def _scope_of(route: Route) -> int:
     # A scope in the name that contradicts in6_pktinfo's index is EINVAL, so there is one for both.
-    return EncodedRoute(str(to), (0, route.interface or route.scope_id), control)
+    return route.interface or route.scope_id
+
+
+def control_of(version: int, source: IPAddress | None, interface: int, hop_limit: int | None) -> ControlMessages:
+    """The control messages of what is sent to that family from that source, which is of the same."""
+    control: list[tuple[int, int, bytes]] = []
+    pinned = source is not None or interface
+    if version == 4:
+        assert not isinstance(source, IPv6Address)  # noqa: S101 - `_check_family`
+        if pinned:
+            control.append((_IPPROTO_IP, IP_PKTINFO, cmsg.pack_in_pktinfo_posix(source, interface)))
+        if hop_limit is not None:
+            control.append((_IPPROTO_IP, socket.IP_TTL, cmsg.pack_int(hop_limit)))
+        return control
+    assert not isinstance(source, IPv4Address)  # noqa: S101 - the same
+    if pinned:
+        control.append((_IPPROTO_IPV6, _IPV6_PKTINFO, cmsg.pack_in6_pktinfo(source, interface)))
+    if hop_limit is not None:
+        control.append((_IPPROTO_IPV6, socket.IPV6_HOPLIMIT, cmsg.pack_int(hop_limit)))
+    return control
 
 
 def encode_name(route: Route, abi: cmsg.Abi) -> tuple[bytes, bytes]:
     """A route's sockaddr_in6 behind its port, and its control messages.  Raises as `encode_route`."""
-    encoded = encode_route(route, dual_stack=True)
-    address = _MAPPED + route.to.packed if route.to.version == 4 else route.to.packed
-    control = abi.encode(encoded.control)
+    to, source = route.to, route.source
+    _check_family(to, source)
+    name = _NAME.pack(0, _MAPPED + to.packed, 0) if to.version == 4 else _NAME.pack(0, to.packed, _scope_of(route))
+    return name, _encode_control(to.version, source, route.interface, route.hop_limit, abi)
+
+
+@functools.lru_cache(TABLE_SIZE)
+def _encode_control(
+    version: int, source: IPAddress | None, interface: int, hop_limit: int | None, abi: cmsg.Abi
+) -> bytes:
+    """What does not depend on the peer, as `_arrival`."""
+    messages = control_of(version, source, interface, hop_limit)
+    control = abi.encode(messages)
     # Without the padding of the last one the kernel needs no memory of its own for a single pktinfo.
-    padding = abi.aligned(len(encoded.control[-1][2])) - len(encoded.control[-1][2]) if encoded.control else 0
-    return _NAME.pack(*encoded.rest[:1], address, encoded.rest[1]), control[: len(control) - padding]
+    padding = abi.aligned(len(messages[-1][2])) - len(messages[-1][2]) if messages else 0
+    return control[: len(control) - padding]
 
 
 _NAME = struct.Struct("=I16sI")

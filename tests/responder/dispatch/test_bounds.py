@@ -19,7 +19,7 @@ from responder.config.instance import Instance
 from responder.dispatch import outcomes
 from responder.dispatch.observers import Observation
 from responder.dispatch.own import MEMORY
-from responder.dispatch.port import MAX_FLOWS
+from responder.dispatch.port import MAX_ARRIVALS, MAX_FLOWS
 from responder.dispatch.sender import NO_PATIENCE, SEND_PATIENCE
 from responder.errors import MessageTooLong, PeerError, SendRefused, SourceUnavailable, Unreachable
 from tests.fakes import GUEST, LAN, LOOPBACK, FakePlatform, FakeReceived, flow
@@ -213,6 +213,23 @@ class TestBounds:
                 await it.deliver(*sources[start : start + 500])
             assert len(next(iter(it.server.ports.serving.values())).port.decisions) <= MAX_FLOWS
             assert it.count(outcomes.ANSWERED) == len(sources)
+
+    async def test_neither_do_the_destinations_that_peers_choose(self) -> None:
+        async with bench(echo) as it:
+            destinations = [str(ip_address(0x7F000001 + n)) for n in range(MAX_ARRIVALS + 500)]
+            await it.deliver(*(FakeReceived(b"x", flow("127.0.0.1", each, 1)) for each in destinations))
+            assert it.count(outcomes.ANSWERED) == len(destinations)
+            assert len(next(iter(it.server.ports.serving.values())).port._arrivals) == MAX_ARRIVALS
+
+    async def test_each_new_peer_on_an_unknown_interface_shows_that_the_table_is_old(self) -> None:
+        async with bench(echo) as it:
+            port = next(iter(it.server.ports.serving.values())).port
+            told: list[None] = []
+            port.environment = attrs.evolve(port.environment, on_stale=lambda: told.append(None))
+            for peer in ("10.71.0.9", "10.71.0.10", "10.71.0.9"):
+                await it.deliver(FakeReceived(b"x", flow(peer, interface=77)))
+            assert it.replies() == [b"x"] * 3
+            assert len(told) == 3, "the test's flows are three objects"
 
     async def test_a_blocking_service_runs_in_threads(self) -> None:
         def respond(request: Datagram) -> bytes:
