@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
-from .daemon import Child, daemon
+from .daemon import BOUND, Child, daemon
 from .multihomed import LINK_LOCAL, Multihomed, own
 
 pytestmark = [pytest.mark.lab]
@@ -24,6 +26,10 @@ state = "{state}"
 
 [plugins.llmnr]
 names = ["lab"]
+
+[plugins.nbns]
+names = ["LAB"]
+workgroup = "OFFICE"
 """
 
 
@@ -38,10 +44,31 @@ def served(network: Multihomed, tmp_path_factory: pytest.TempPathFactory) -> Ite
     folder = tmp_path_factory.mktemp("neighbours")
     file = folder / "responderd.toml"
     file.write_text(CONFIG.format(state=folder / "state"))
-    with daemon(network.host, file, folder=folder) as child:
-        yield child
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(broadcasts(network, number)) for number in (1, 2)]
+        with daemon(network.host, file, folder=folder) as child:
+            for sock in listeners:
+                wait_until_registered(sock)
+            yield child
     assert child.status == 0, "\n".join(child.said)
     assert not [event for event in child.events if event.get("level") in {"warning", "error"}]
+
+
+def broadcasts(network: Multihomed, number: int) -> socket.socket:
+    """A socket of that client that hears NetBIOS broadcasts."""
+    sock = network.clients[number].socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("", 137))
+    sock.settimeout(BOUND)
+    return sock
+
+
+def wait_until_registered(sock: socket.socket) -> None:
+    """Return once the last of five names was claimed for good on each of a link's subnets: RD is clear then."""
+    claimed: set[tuple[bytes, bytes]] = set()
+    while len(claimed) < 5 * 2:
+        payload = sock.recv(4096)
+        if payload[2] >> 3 == 5 and not payload[2] & 1:
+            claimed.add((payload[12:46], payload[-4:]))
 
 
 def ask(network: Multihomed, number: int, *argv: str) -> str:
@@ -103,3 +130,70 @@ class TestLlmnr:
     @both_links
     def test_a_name_of_others_is_not_told(self, network: Multihomed, number: int) -> None:
         assert responderd(network, number, "llmnr", "query", "wpad") == []
+
+
+class TestNbns:
+    @both_links
+    @pytest.mark.parametrize("name", ["LAB", "LAB#20", "OFFICE#1e"])
+    @pytest.mark.clients("nmblookup")
+    def test_nmblookup(self, network: Multihomed, smb_conf: str, number: int, name: str) -> None:
+        printed = ask(network, number, "nmblookup", "-s", smb_conf, "-B", f"10.7{number}.0.255", name)
+        assert addresses_in(printed) == {own(number)["primary-v4"]}, printed
+
+    @both_links
+    @pytest.mark.clients("nmblookup")
+    def test_nmblookup_of_an_address(self, network: Multihomed, smb_conf: str, number: int) -> None:
+        printed = ask(network, number, "nmblookup", "-s", smb_conf, "-A", own(number)["secondary-v4"])
+        for row in (
+            r"LAB\s+<00>",
+            r"LAB\s+<03>",
+            r"LAB\s+<20>",
+            r"OFFICE\s+<00> - <GROUP>",
+            r"OFFICE\s+<1e> - <GROUP>",
+        ):
+            assert re.search(row, printed), printed
+        assert link_address(network, number) in printed.lower().replace("-", ":")
+
+    @both_links
+    @pytest.mark.clients("nbtscan")
+    def test_nbtscan(self, network: Multihomed, number: int) -> None:
+        printed = ask(network, number, "nbtscan", f"10.7{number}.0.0/24")
+        assert addresses_in(printed) == own_v4(number), printed
+        assert len(re.findall(r"^10[0-9.]+ +LAB +<server> +LAB ", printed, re.MULTILINE)) == 2, printed
+        assert link_address(network, number) in printed
+
+    @both_links
+    @pytest.mark.clients("nmap")
+    def test_nmap(self, network: Multihomed, number: int) -> None:
+        address = own(number)["secondary-v4"]
+        printed = ask(network, number, "nmap", "-n", "-Pn", "-sU", "-p", "137", "--script", "nbstat", address)
+        assert "NetBIOS name: LAB" in printed, printed
+        assert link_address(network, number) in printed.lower()
+
+    @both_links
+    def test_responderd(self, network: Multihomed, number: int) -> None:
+        (row,) = [
+            row for row in responderd(network, number, "nbns", "query", "lab") if not row["data"].startswith("169.254.")
+        ]
+        assert row["address"] == row["data"] == own(number)["primary-v4"]
+        rows = responderd(network, number, "nbns", "status", own(number)["secondary-v4"])
+        assert {row["name"] for row in rows} == {"LAB<00>", "LAB<03>", "LAB<20>", "OFFICE<00>", "OFFICE<1e>"}
+        assert {row["link_address"] for row in rows} == {link_address(network, number)}
+
+    @both_links
+    def test_a_name_of_others_is_not_told(self, network: Multihomed, number: int) -> None:
+        assert responderd(network, number, "nbns", "query", "wpad") == []
+
+
+@pytest.fixture(scope="module")
+def smb_conf(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Samba's programs want a file, and say so where it is missing."""
+    file = tmp_path_factory.mktemp("samba") / "smb.conf"
+    file.write_text("[global]\n")
+    return str(file)
+
+
+def link_address(network: Multihomed, number: int) -> str:
+    """The hardware address of the host's end of a link."""
+    rows = json.loads(network.host.run("ip", "-j", "link", "show", f"link{number}"))
+    return str(rows[0]["address"])

@@ -77,6 +77,9 @@ class LlmnrHandler(Handler):
             return PASS
         if request.via is not Via.MULTICAST:
             raise Refused("a unicast query by UDP (section 2.4)", "unicast")
+        if not request.interface.on_link(request.peer.address):
+            # Link-scope groups are heard from any source, but a response goes to an address on the link (section 2.5).
+            raise Refused("a query from off the link", "off-link")
         query = read_query(request.payload)
         found = self._find(query, request.interface)
         if found is None:

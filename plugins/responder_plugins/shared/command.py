@@ -6,6 +6,7 @@ which interface it came.  What peers send is shown without what a terminal would
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -70,6 +71,17 @@ class Asker(Plugin):
                     self.asked.add(place[0])
         if self.asked:
             await trio.sleep(wait)
+        self.done.set()
+
+    async def ask_host(self, network: Network, payload: bytes, to: Peer, *, times: int, between: float) -> None:
+        """Ask one host, so many times with so many seconds between, until `done` is set."""
+        for _ in range(times):
+            with contextlib.suppress(SendError, ValueError):
+                await network.send(payload, to=to)
+                self.asked.add(0)
+            with trio.move_on_after(between):
+                await self.done.wait()
+                return
         self.done.set()
 
 

@@ -95,12 +95,15 @@ class Message(NamedTuple):
     additionals: list[Record]
 
 
-def read(data: bytes) -> Message:
-    """Read a message.  Raises Malformed, also where bytes follow the last record."""
+def read(data: bytes, compressed: Mapping[int, tuple[int, int]] = COMPRESSED_BY_MDNS) -> Message:
+    """Read a message.  Raises Malformed, also where bytes follow the last record.
+
+    `compressed` has the types in whose rdata names may be compressed; NetBIOS has other types of the same numbers.
+    """
     if len(data) < HEADER.size:
         raise Malformed(f"{len(data)} bytes are no DNS header")
     ident, flags, questions, answers, authorities, additionals = HEADER.unpack_from(data)
-    reader = _Reader(data)
+    reader = _Reader(data, compressed)
     try:
         message = Message(
             ident,
@@ -120,8 +123,9 @@ def read(data: bytes) -> Message:
 class _Reader:
     """Goes through the bytes once; `at` is where it is.  IndexError and struct.error: there are no more bytes."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, compressed: Mapping[int, tuple[int, int]]) -> None:
         self._data = data
+        self._compressed = compressed
         self._names: dict[int, bytes] = {}
         self.at = HEADER.size
 
@@ -139,14 +143,14 @@ class _Reader:
         if self.at > len(self._data):
             raise IndexError
         rdata = self._data[start : self.at]
-        if rdtype in COMPRESSED_BY_MDNS:
+        if rdtype in self._compressed:
             rdata = self._expanded(rdtype, rdata, start)
         return Record(name, rdtype, rdclass, ttl, rdata)
 
     def _expanded(self, rdtype: int, rdata: bytes, start: int) -> bytes:
         """The rdata with its names in full."""
         end = self.at
-        skipped, names = COMPRESSED_BY_MDNS[rdtype]
+        skipped, names = self._compressed[rdtype]
         self.at = start + skipped
         parts = [rdata[:skipped]]
         parts += [self.name() for _ in range(names)]

@@ -181,8 +181,12 @@ class TestSilence:
     async def test_off_link(self, autojump_clock: MockClock) -> None:
         async with bench(LAB) as at:
             await trio.sleep(VERIFIED)
-            at.spoof(query(), "198.51.100.7")
-            assert await at.collect(1) == []
+            before = at.outcomes().get("sent", 0)
+            for to in (GROUP4, "192.0.2.1"):
+                at.link.inject(query(), source="198.51.100.7", source_port=40000, to=to, port=5355)
+            await trio.sleep(1)
+            assert at.outcomes().get("sent", 0) == before
+            assert at.outcomes()["malformed"] == 1, "link-scope groups are heard from any source, so llmnr itself looks"
 
     def test_a_response_is_left_to_others(self) -> None:
         assert handler_of().respond(request_for(query(flags=dns.flags.QR), LAN)) is PASS
