@@ -61,8 +61,8 @@ def handler_of(*names: str) -> LlmnrHandler:
     return LlmnrHandler.of(Llmnr(names or ("lab",)))
 
 
-def request_for(
-    payload: bytes, interface: Interface, *, destination: str = GROUP4, peer: str = "10.71.0.9"
-) -> Datagram:
+def request_for(payload: bytes, interface: Interface, *, destination: str = GROUP4) -> Datagram:
+    """From a neighbour on the interface's first subnet."""
     via = Via.MULTICAST if ip_address(destination).is_multicast else Via.UNICAST
-    return Datagram(payload, Peer(peer, 40000), destination, interface, port=5355, via=via)
+    peer = Peer(interface.addresses[0].network[9], 40000)
+    return Datagram(payload, peer, destination, interface, port=5355, via=via)
