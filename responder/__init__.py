@@ -56,6 +56,7 @@ from .plugin import (
     Stopping,
     StopReason,
     stamp_of,
+    wall_time,
 )
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ __all__ = [
     "serve",
     "stamp_of",
     "structure",
+    "wall_time",
 ]
 
 _WHEN_ASKED = {

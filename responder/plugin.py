@@ -36,7 +36,8 @@ datagram and nothing else: it is counted and logged once a kind.  See `responder
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, Protocol, TypeAlias
@@ -204,6 +205,20 @@ class Context:
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
             raise ConfigError(f"is not UTF-8: {error.reason}", path=key, file=self.path(name), line=line) from error
+
+
+_wall_clock: Callable[[], float] = time.time
+
+
+def wall_time(moment: float | None = None) -> float:
+    """Seconds since 1970, in UTC, at a moment of trio's clock such as `Datagram.arrival`; now by default.
+
+    It is the system's real-time clock, which may be set forth and back; a test sets it by
+    `responder.testing.wall_clock`.
+    """
+    import trio  # noqa: PLC0415 - slow to import, for those who only read the contract
+
+    return _wall_clock() if moment is None else _wall_clock() - (trio.current_time() - moment)
 
 
 def _nearest_file(path: Path) -> str:

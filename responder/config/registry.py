@@ -55,9 +55,7 @@ class Entry:
             raise PluginError(f"{self} can't be imported: {type(error).__name__}: {error}") from error
         if not (isinstance(cls, type) and issubclass(cls, Plugin)):
             raise PluginError(f"{self} is no subclass of responder.Plugin: {self.entry_points[0].value}")
-        broken = "; ".join(broken_rules(cls))
-        if broken:
-            raise PluginError(f"{self}: {broken}")
+        require_contract(cls, str(self))
         return cls
 
 
@@ -84,7 +82,14 @@ def load(name: str) -> type[Plugin]:
     return find(name).load()
 
 
-def broken_rules(cls: type[Plugin]) -> Iterator[str]:
+def require_contract(cls: type[Plugin], name: str) -> None:
+    """Raises PluginError, with the rules of the contract that the class breaks."""
+    broken = "; ".join(_broken_rules(cls))
+    if broken:
+        raise PluginError(f"{name}: {broken}")
+
+
+def _broken_rules(cls: type[Plugin]) -> Iterator[str]:
     """The rules of the contract that a class breaks, a line each."""
     if cls.api != API_VERSION:
         yield f"it is written for version {cls.api} of the plugin contract, this is version {API_VERSION}"

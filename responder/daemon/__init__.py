@@ -1,15 +1,15 @@
 """A process that runs for years: the configuration, signals, reloads, and what operators look at.
 
-    daemon.py           start, serve, end
-    orders.py           stop and reload, from signals and from the control channel
-    reload.py           the one rule of a reload: prepare, then commit or abandon, over members
-    member.py           the only member of a daemon without workers: its own server
-    workers/            several processes that serve the same ports
-    control.py          the channel that `status`, `trace` and `reload` speak to
-    status.py           what a daemon is doing, as data
-    prometheus.py       the same for Prometheus, with /health and /ready
-    logs.py             where log lines go, and in which form
-    query_log.py        a line for each answer
-    capture.py          datagrams as a pcap file
-    service_manager.py  what systemd is told
+daemon.py           start, serve, end
+orders.py           stop and reload, from signals and from the control channel
+reload.py           the one rule of a reload: prepare, then commit or abandon, over members
+member.py           the only member of a daemon without workers: its own server
+workers/            several processes that serve the same ports
+control.py          the channel that `status`, `trace` and `reload` speak to
+status.py           what a daemon is doing, as data
+prometheus.py       the same for Prometheus, with /health and /ready
+logs.py             where log lines go, and in which form
+query_log.py        a line for each answer
+capture.py          datagrams as a pcap file
+service_manager.py  what systemd is told
 """

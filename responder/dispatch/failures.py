@@ -1,12 +1,20 @@
 """What a plugin's code raised: is it the plugin's own failure, or an order that has to pass?
 
-A library that calls `sys.exit`, or a child task that does, must not end a daemon that others' plugins run in.  This
-file refuses to log or count.
+A library that calls `sys.exit`, or a child task that does, must not end a daemon that others' plugins run in.  Those
+who meet a failure log and count it; a test kit, which must not let one pass, is told of each by `WATCHER`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextvars import ContextVar
+
 import trio
+
+from ..errors import PeerError
+
+WATCHER: ContextVar[Callable[[BaseException], None]] = ContextVar("WATCHER")
+"""Called with each failure in the tasks of a server that was started in this context."""
 
 _ORDERS = (trio.Cancelled, KeyboardInterrupt, GeneratorExit)
 
@@ -17,9 +25,11 @@ def plugin_failure(error: BaseException) -> BaseException:
         orders, _ = error.split(_ORDERS)
         if orders is not None:
             raise orders
-        return error
-    if isinstance(error, _ORDERS):
+    elif isinstance(error, _ORDERS):
         raise error
+    watch = WATCHER.get(None)
+    if watch is not None and not isinstance(error, PeerError):
+        watch(error)
     return error
 
 

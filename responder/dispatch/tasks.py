@@ -146,7 +146,8 @@ class Tasks:
         except RuntimeError:  # of the scope: what an answer raises is caught within
             worker.sound = False
             if job and not (kept and clear):  # else it was an earlier answer, and touched nothing
-                failure = PluginError(f"{job[2][0].binding}: respond left a cancel scope or a nursery open")
+                left = PluginError(f"{job[2][0].binding}: respond left a cancel scope or a nursery open")
+                failure = plugin_failure(left)
         if job:
             self._conclude(job, result, failure, timed_out=scope.cancelled_caught)
         return worker.sound and bool(job or self._ready)

@@ -8,9 +8,9 @@ clock, so that pytest-trio's `autojump_clock` passes a protocol's minutes at onc
         assert heard.payload == b"hello: 192.0.2.1 on eth0"
 
 `exchange` and `bench` serve one plugin to one client; `FakeNetwork` builds anything larger; `never_answers` and its
-like judge; `options` and `instances` read what an operator writes; `hostile` makes payloads for Hypothesis, which is
-needed for it alone.  Installed, it also brings the pytest
-fixtures `fake_network` and `multihomed_network`.
+like judge; `options` and `instances` read what an operator writes; `wall_clock` sets the time of day; `hostile` makes
+payloads for Hypothesis, which is needed for it alone.  Installed, it also brings the pytest fixtures `fake_network` and
+`multihomed_network`.
 
 A blocking service works in threads, during which a fake clock would jump: test it on trio's own clock.
 """
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from .bench import Bench, bench, exchange, payloads, settled
 from .checks import amplifies_at_most, answered_from, answers_within, delays_uniformly, keeps_no_state, never_answers
-from .clients import FakeClient, Heard, NoAnswer
+from .clients import FakeClient, FakeConversation, Heard, NoAnswer
 from .hostile import hostile
 from .hosts import FakeHost
 from .interfaces import FakeInterface
@@ -27,11 +27,13 @@ from .multihomed import MultihomedNetwork
 from .network import Carried, FakeNetwork, Link
 from .options import instances, options
 from .sockets import Packet
+from .wall_clock import wall_clock
 
 __all__ = [
     "Bench",
     "Carried",
     "FakeClient",
+    "FakeConversation",
     "FakeHost",
     "FakeInterface",
     "FakeNetwork",
@@ -53,4 +55,5 @@ __all__ = [
     "options",
     "payloads",
     "settled",
+    "wall_clock",
 ]

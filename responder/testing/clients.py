@@ -2,13 +2,14 @@
 
 `ask` takes an answer only from the address and port that were asked, as a connected socket does.  What others send is
 kept in `strangers`, and the failure names it: a reply from the wrong source is the commonest mistake of a responder.
+`begin` is for protocols that answer from a new port (RFC 1350 section 4): it follows the answer there.
 
 This file refuses to know protocols.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -109,27 +110,42 @@ class FakeClient:
         interface: FakeInterface | None = None,
         source: str | None = None,
         within: float = 5.0,
+        any_port: bool = False,
     ) -> Heard:
         """Send, and give the answer; for a group or a broadcast address the first from that port.
 
-        Raises NoAnswer after `within` seconds of trio's clock.
+        With `any_port` it may come from another port.  Raises NoAnswer after `within` seconds of trio's clock.
         """
         await self.send(payload, to, port, interface=interface, source=source)
         destination = to_address(to)
+        return await self.hear(
+            lambda heard: self._is_from(heard, destination, None if any_port else port),
+            f"{destination} port {port}",
+            within,
+        )
+
+    async def hear(self, is_awaited: Callable[[Heard], bool], whom: str, within: float) -> Heard:
+        """The next datagram of that kind; others go to `strangers`.  Raises NoAnswer, naming `whom`."""
         with trio.move_on_after(within):
             while True:
                 heard = await self.receive()
-                if self._is_from(heard, destination, port):
+                if is_awaited(heard):
                     return heard
                 self.strangers.append(heard)
         others = ", ".join(sorted({str(stranger.source) for stranger in self.strangers}))
         raise NoAnswer(
-            f"no answer from {destination} port {port} within {within} s"
-            + (f"; heard from {others}, whom nobody asked" if others else "")
+            f"no answer from {whom} within {within} s" + (f"; heard from {others}, whom nobody asked" if others else "")
         )
 
-    def _is_from(self, heard: Heard, asked: IPAddress, port: int) -> bool:
-        if heard.source.port != port:
+    async def begin(
+        self, payload: bytes, to: str, port: int, *, interface: FakeInterface | None = None, within: float = 5.0
+    ) -> FakeConversation:
+        """Send, and go on with whoever answers from the asked address, from whichever port.  Raises as `ask`."""
+        heard = await self.ask(payload, to, port, interface=interface, within=within, any_port=True)
+        return FakeConversation(self, heard, interface)
+
+    def _is_from(self, heard: Heard, asked: IPAddress, port: int | None) -> bool:
+        if port is not None and heard.source.port != port:
             return False
         anyone = asked.is_multicast or any(
             asked in (own.broadcast, LIMITED_BROADCAST) for each in self.host.snapshots() for own in each.addresses
@@ -160,3 +176,32 @@ class FakeClient:
 
     def close(self) -> None:
         self.socket.close()
+
+
+@attrs.frozen(eq=False)
+class FakeConversation:
+    """A client's end of a conversation with the port that `first`, the first answer, came from."""
+
+    client: FakeClient
+    first: Heard
+    interface: FakeInterface | None = None
+
+    @property
+    def peer(self) -> Peer:
+        """The address and port that it goes on with."""
+        return self.first.source
+
+    async def send(self, payload: bytes) -> None:
+        await self.client.send(payload, str(self.peer.address), self.peer.port, interface=self.interface)
+
+    async def receive(self, within: float = 5.0) -> Heard:
+        """The next datagram from that address and port; what others send goes to the client's `strangers`.
+
+        Raises NoAnswer.
+        """
+        return await self.client.hear(lambda heard: heard.source == self.peer, str(self.peer), within)
+
+    async def ask(self, payload: bytes, within: float = 5.0) -> Heard:
+        """Send, and give the next datagram.  Raises NoAnswer."""
+        await self.send(payload)
+        return await self.receive(within)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,19 +21,19 @@ import trio
 from ..config.instance import Instance, prepare
 from ..datagram import Interface, IPAddress, Via, unscoped
 from ..dispatch.addressing import needs_interface
+from ..dispatch.failures import WATCHER
 from ..errors import BindError, SourceUnavailable, Unreachable
 from ..net.types import Changes, Flow, Transmit
 from ..plugin import Plugin
 from ..server.embedding import Server, serving, to_instances
 from ..server.interfaces import SETTLE
 from .clients import FakeClient
+from .failures import Failures
 from .interfaces import FakeInterface
 from .routing import Hop, StaticRoute, next_hop, prefix_of
 from .sockets import DEFAULT_HOP_LIMIT, FakeListener, FakeReceived, FakeSocket, Packet, now, taken, to_address
 
 if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
-
     from .network import FakeNetwork, Link
 
 LOOPBACK = 1
@@ -116,20 +116,51 @@ class FakeHost:
         """A program's socket on this host, bound to an address or to all; port 0: the system chooses."""
         return FakeClient(self, self.open_udp(port, None if address is None else to_address(address)))
 
-    def serve(
+    @asynccontextmanager
+    async def serve(
         self,
         *plugins: Plugin | Instance,
         grace: float = 2.0,
         settle: float = SETTLE,
         state: Path | None = None,
+        failures: list[BaseException] | None = None,
         **keys: Any,
-    ) -> AbstractAsyncContextManager[Server]:
+    ) -> AsyncIterator[Server]:
         """`responder.serve` on this host: the real server on fake sockets, with the same arguments.
 
-        `prepare` runs at once and in this thread: a fake clock would jump while another one works.
+        What the plugins' code raises beside PeerError is raised when the context is left, though the server goes on
+        without; a test that expects it gives a list, `failures=[]`, which takes it instead.  `prepare` runs at once and
+        in this thread: a fake clock would jump while another one works.
         """
+        watched = Failures(failures)
+        async with self.serve_watched(
+            *plugins, grace=grace, settle=settle, state=state, failures=watched, **keys
+        ) as it:
+            yield it
+
+    @asynccontextmanager
+    async def serve_watched(
+        self,
+        *plugins: Plugin | Instance,
+        failures: Failures,
+        grace: float = 2.0,
+        settle: float = SETTLE,
+        state: Path | None = None,
+        **keys: Any,
+    ) -> AsyncIterator[Server]:
+        """The same, with what takes the failures: see `responder.testing.failures`."""
         prepared = [prepare(instance) for instance in to_instances(plugins, keys)]
-        return serving(prepared, platform=self, grace=grace, settle=settle, state=state)
+        server = serving(prepared, platform=self, grace=grace, settle=settle, state=state)
+        try:
+            async with AsyncExitStack() as stack:
+                token = WATCHER.set(failures.note)
+                try:
+                    served = await stack.enter_async_context(server)
+                finally:
+                    WATCHER.reset(token)  # only the server's tasks keep it
+                yield served
+        finally:
+            failures.tell()
 
     async def connect(
         self, to: str, port: int, *, interface: FakeInterface | None = None

@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 
 from ..config.instance import Instance
 from ..config.reading import parse
-from ..config.registry import broken_rules
+from ..config.registry import require_contract
 from ..config.structuring import structure
-from ..errors import PluginError
 from ..plugin import Plugin
 
 P = TypeVar("P", bound=Plugin)
@@ -24,9 +23,7 @@ def options(plugin: type[P], /, *, folder: Path | None = None, **values: Any) ->
     `folder` is what relative file names start from.  Raises ConfigErrors for the values, each with the option's path,
     and PluginError where the class breaks a rule of the contract.
     """
-    broken = "; ".join(broken_rules(plugin))
-    if broken:
-        raise PluginError(f"{plugin.__name__}: {broken}")
+    require_contract(plugin, plugin.__name__)
     return structure(values, plugin, folder=folder or Path.cwd())
 
 

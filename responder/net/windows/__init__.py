@@ -1,7 +1,7 @@
 """Windows: one dual-stack socket a port, `WSARecvMsg` and `WSASendMsg`.
 
-    platform.py     opens and sets up sockets         udp.py       receive and send
-    interfaces.py   adapters and their changes        memberships.py  multicast groups
-    winsock*.py     the border to the foreign functions: structures, errors, calls
-    overlapped.py   operations that wait              private_file.py  a file for its owner alone
+platform.py     opens and sets up sockets         udp.py       receive and send
+interfaces.py   adapters and their changes        memberships.py  multicast groups
+winsock*.py     the border to the foreign functions: structures, errors, calls
+overlapped.py   operations that wait              private_file.py  a file for its owner alone
 """

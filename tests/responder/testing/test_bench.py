@@ -12,7 +12,7 @@ import trio.testing
 from responder_plugins.echo import Echo as TcpEcho
 
 from responder import Answer, ConfigErrors, Datagram, Network, Plugin, Service
-from responder.testing import bench, exchange, payloads
+from responder.testing import NoAnswer, bench, exchange, payloads
 from tests.responder.testing.plugins import Converses, Drip, Echo, Late, Silent, Strict
 
 
@@ -118,6 +118,19 @@ async def test_a_connection_goes_to_the_service() -> None:
     async with bench(Silent()) as at:
         with pytest.raises(ConnectionRefusedError):
             await at.connect()
+
+
+async def test_a_client_follows_the_answer_to_its_new_port(autojump_clock: trio.testing.MockClock) -> None:
+    async with bench(Converses()) as at:
+        conversation = await at.begin(b"read", "192.0.2.2")
+        assert conversation.first.payload == b"ready"
+        assert (str(conversation.peer.address), conversation.peer.port != 7007) == ("192.0.2.2", True)
+        stranger = at.client.host.client()
+        await stranger.send(b"stranger", "192.0.2.9", at.client.port)
+        assert (await conversation.ask(b"mine")).payload == b"got mine"
+        assert [heard.payload for heard in at.client.strangers] == [b"stranger"]
+        with pytest.raises(NoAnswer, match=f"no answer from 192.0.2.2:{conversation.peer.port} within 3"):
+            await conversation.receive(within=3)
 
 
 async def test_a_conversation_speaks_from_the_asked_address_and_a_port_of_its_own(

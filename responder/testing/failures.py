@@ -1,0 +1,27 @@
+"""What the plugins under test raised: no test passes over it, unless it says that it expects it.
+
+This file refuses to catch anything: the server does, as it would in a daemon.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.define(eq=False)
+class Failures:
+    """Failures of the plugins of one server.  `expected`, a list, takes them; None: they are raised."""
+
+    expected: list[BaseException] | None = None
+    _untold: list[BaseException] = attrs.field(factory=list, init=False)
+
+    def note(self, failure: BaseException) -> None:
+        (self._untold if self.expected is None else self.expected).append(failure)
+
+    def tell(self) -> None:
+        """Raise what came since the last time: one as it is, several as a group."""
+        untold, self._untold = self._untold, []
+        if len(untold) == 1:
+            raise untold[0]
+        if untold:
+            raise BaseExceptionGroup("the plugins failed", untold)

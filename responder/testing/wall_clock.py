@@ -1,0 +1,25 @@
+"""The time of day in tests: `responder.wall_time` on a clock that stands where the test puts it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from unittest import mock
+
+import trio
+
+from .. import plugin
+
+
+@contextmanager
+def wall_clock(start: datetime | float) -> Iterator[None]:
+    """Let `responder.wall_time` begin at `start` and go on with trio's clock, also a fake one.
+
+    `start` is in seconds since 1970, or a datetime; one without a time zone is in UTC.
+    """
+    if isinstance(start, datetime):
+        start = (start if start.tzinfo else start.replace(tzinfo=UTC)).timestamp()
+    offset = start - trio.current_time()
+    with mock.patch.object(plugin, "_wall_clock", lambda: offset + trio.current_time()):
+        yield
