@@ -21,5 +21,9 @@ def wall_clock(start: datetime | float) -> Iterator[None]:
     if isinstance(start, datetime):
         start = (start if start.tzinfo else start.replace(tzinfo=UTC)).timestamp()
     offset = start - trio.current_time()
-    with mock.patch.object(plugin, "_wall_clock", lambda: offset + trio.current_time()):
+
+    def wall_clock() -> float:
+        return offset + trio.current_time()
+
+    with mock.patch.object(plugin, "_wall_clock", wall_clock):
         yield
