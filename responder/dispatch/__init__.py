@@ -26,9 +26,10 @@
                      binding.py       one service of one instance, with its work in flight
                      failures.py      what a plugin raised: its own failure, or an order to end?
 
-Words.  A *flow* is all datagrams of one peer address, destination and interface.  A *decision* is what holds for a flow.  A
-*candidate* is a binding that may take a flow's datagrams.  A *binding* is one service of one *instance*, which is a plugin
-with options.  A *route* says how to send.  An *outcome* is what became of a datagram; *counts* are numbers by outcome.
+Words.  A *flow* is all datagrams of one peer address, destination and interface.  A *decision* is what holds for a flow.
+A *candidate* is a binding that may take a flow's datagrams.  A *binding* is one service of one *instance*, which is a
+plugin with options.  A *route* says how to send.  An *outcome* is what became of a datagram; *counts* are numbers by
+outcome.
 
 The rules, each in one place:
 
@@ -48,10 +49,11 @@ answers that wait, `Reply`, and all of it while somebody watches (`trace`, the q
 Weak spots, known and accepted:
 
 - A handler that does not wait holds up every port of the process.  It is named in the log, not stopped.
-- The usual answers of a burst are sent before its other answers, so answers may leave in another order than requests came.
-- A peer seen for the first time costs several times what a known one costs; a flood of new peers drives no known one out
-  (`responder.bounded.Memory`).
-- What was sent can't be taken back: an answer is counted as answered when it is decided, and counted anew where sending it
-  fails.
+- The usual answers of a burst are sent before its other answers, so answers may leave in another order than their
+  requests came.
+- A peer seen for the first time costs several times what a known one costs; a flood of new peers drives no known one
+  out (`responder.bounded.Memory`).
+- What was sent can't be taken back: an answer is counted as answered when it is decided, and counted anew where sending
+  it fails.
 - Two programs on a `shared` port can't be told apart where they send the same content (`own.py`).
 """
