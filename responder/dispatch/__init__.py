@@ -26,8 +26,8 @@
                      binding.py       one service of one instance, with its work in flight
                      failures.py      what a plugin raised: its own failure, or an order to end?
 
-Words.  A *flow* is all datagrams of one peer address, destination and interface.  A *decision* is what holds for a flow.
-A *candidate* is a binding that may take a flow's datagrams.  A *binding* is one service of one *instance*, which is a
+Words.  A *flow* is all datagrams of one peer address, destination and interface.  A *decision* holds for a flow.  A
+*candidate* is a binding that may take a flow's datagrams.  A *binding* is one service of one *instance*, which is a
 plugin with options.  A *route* says how to send.  An *outcome* is what became of a datagram; *counts* are numbers by
 outcome.
 

@@ -52,6 +52,7 @@ class Candidate:
     prefix       the peer's network, as `responder.dispatch.budget` knows it
     route        how replies go
     counts       where its outcomes are counted
+    encoded      the route as a compiled socket sends by it; None until the first time
     plain_limit  an answer of up to so many bytes breaks no bound; -1: each answer must be checked
     respond      the handler's method
     """
@@ -69,6 +70,7 @@ class Candidate:
     counts: Counts
     plain_limit: int
     respond: Callable[[Datagram], object]
+    encoded: bytes | None = None
 
     def count(self, asked: int, answered: int, took: float) -> None:
         """Count datagrams of the usual case.

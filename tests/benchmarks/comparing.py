@@ -27,7 +27,7 @@ class Run:
     lost       requests without an answer
     median_us, p99_us   latency, where it was measured (an open loop, below capacity)
     others, stolen   shares of a core that other processes used and that the hypervisor took meanwhile
-    disturbed  what else was at work, where that was too much
+    disturbed  what else was at work, where that was too much for a rate or a latency to mean anything
     """
 
     rate: float
@@ -41,6 +41,11 @@ class Run:
     stolen: float = 0.0
     disturbed: str = ""
 
+    @property
+    def per_cpu(self) -> float:
+        """Answers for each second of CPU time: what a busy machine leaves as it is, other than a rate."""
+        return 1e6 / self.cpu_us if self.cpu_us else 0.0
+
 
 @attrs.frozen
 class Goal:
@@ -49,7 +54,7 @@ class Goal:
     what: str
     ours: str
     peer: str
-    field: str = "rate"
+    field: str = "per_cpu"
     at_least: float | None = None
     at_most: float | None = None
 
@@ -68,6 +73,9 @@ class Goal:
         return "" if self.at_most is None else f"<= {self.at_most:g}"
 
 
+CPU_FIELDS = frozenset({"per_cpu", "cpu_us", "user_us"})
+
+
 @attrs.frozen
 class Summary:
     """A field over the runs of a server, or a ratio over the rounds."""
@@ -79,6 +87,9 @@ class Summary:
     @classmethod
     def of(cls, values: Sequence[float]) -> Summary:
         return cls(statistics.median(values), min(values), max(values))
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f})"
 
     @property
     def spread(self) -> float:
@@ -112,15 +123,9 @@ class Result:
         values = [getattr(ours, goal.field) / theirs for ours, peer in pairs if (theirs := getattr(peer, goal.field))]
         return Summary.of(values) if values else None
 
-    def cost_ratio(self, goal: Goal) -> float | None:
-        """The peer's CPU time for an answer against ours: the honest figure where the load was the limit.
-
-        None where the goal is not about a rate.
-        """
-        if goal.field != "rate" or self.ratio(goal) is None:
-            return None
-        ours = self.summary(goal.ours, "cpu_us").median
-        return self.summary(goal.peer, "cpu_us").median / ours if ours else None
+    def is_compared(self, goal: Goal, *, force: bool = False) -> bool:
+        """A rate or a latency that was measured on a busy machine says nothing; CPU time does."""
+        return force or not self.disturbed or goal.field in CPU_FIELDS
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -129,14 +134,14 @@ class Result:
             "disturbed": self.disturbed,
             "missing": dict(self.missing),
             "servers": {
-                server: {"rate": attrs.asdict(self.summary(server)), "runs": [attrs.asdict(run) for run in runs]}
+                server: {field: attrs.asdict(self.summary(server, field)) for field in ("rate", "cpu_us", "user_us")}
+                | {"runs": [attrs.asdict(run) for run in runs]}
                 for server, runs in self.runs.items()
             },
             "goals": [
                 attrs.asdict(goal)
                 | {
                     "ratio": attrs.asdict(ratio),
-                    "cost_ratio": self.cost_ratio(goal),
                     "reached": goal.reached(ratio.median),
                     "bound": goal.bound,
                 }

@@ -18,13 +18,35 @@ from .running import Bench, Server, echo_run, latency_run
 PYTHON_PEERS = ("blocking", "uvloop", "asyncio", "trio")
 
 ECHO = (
-    Goal("echo against uvloop", "ours", "uvloop", at_least=1.0),
-    Goal("echo against the C batch loop", "ours", "C batch", at_least=0.75),
-    Goal("echo against asyncio", "ours", "asyncio", at_least=5),
-    Goal("async respond against trio.socket", "ours, async", "trio", at_least=1.5),
-    Goal("bundled echo against uvloop", "ours, bundled echo", "uvloop"),
-    Goal("echo against the C single loop", "ours", "C single"),
-    Goal("echo against blocking Python", "ours", "blocking"),
+    Goal("payload only against the C batch loop", "payload", "C batch", at_least=0.88),
+    Goal("bundled echo against the C batch loop", "echo", "C batch", at_least=0.80),
+    Goal("user CPU: peer read against payload only", "peer", "payload", field="user_us", at_most=1.5),
+    Goal("user CPU: six fields against payload only", "six fields", "payload", field="user_us", at_most=2),
+    Goal("user CPU: all fields against payload only", "all fields", "payload", field="user_us", at_most=3),
+    Goal("bundled echo against uvloop", "echo", "uvloop", at_least=1.35),
+    Goal("payload only, without a compiler, against uvloop", "not compiled", "uvloop", at_least=0.65),
+    Goal("async with a checkpoint against trio.socket", "async, waits", "trio", at_least=1.2),
+    Goal("async that never waits against trio.socket", "async", "trio", at_least=1.5),
+    Goal("payload only against asyncio", "payload", "asyncio"),
+    Goal("bundled echo against uvloop, rate", "echo", "uvloop", field="rate"),
+)
+
+OURS = {
+    "payload": "plain",
+    "peer": "peer",
+    "six fields": "six-fields",
+    "all fields": "all-fields",
+    "echo": "echo",
+    "async": "async",
+    "async, waits": "waits",
+}
+"""Servers with their plugins."""
+
+WORKERS = (Goal("CPU: two workers against one process", "two workers", "one process", field="cpu_us", at_most=1.1),)
+
+SOURCES = (
+    Goal("CPU: 2**20 sources against 2**8", "2**20 sources", "2**8 sources", field="cpu_us", at_most=2),
+    Goal("CPU: 2**13 sources against 2**8", "2**13 sources", "2**8 sources", field="cpu_us"),
 )
 
 LATENCY = (
@@ -34,13 +56,11 @@ LATENCY = (
 
 
 def echo(bench: Bench) -> Result:
-    """Echoes a second, one core, 128 requests in flight."""
+    """Echoes, one core, 128 requests in flight."""
     namespace = bench.lab.namespace("echo")
-    servers = {
-        "ours": bench.ours(namespace, "plain", "plain"),
-        "ours, async": bench.ours(namespace, "async", "async"),
-        "ours, bundled echo": bench.ours(namespace, "echo", "echo"),
-    }
+    servers = {name: bench.ours(namespace, plugin, plugin) for name, plugin in OURS.items()}
+    off = {"RESPONDER_COMPILED": "off"}
+    servers["not compiled"] = bench.ours(namespace, "not-compiled", "plain", environment=off)
     missing = {}
     for kind in ("batch", "single"):
         port = bench.port()
@@ -54,7 +74,28 @@ def echo(bench: Bench) -> Result:
         pid = bench.child(namespace, sys.executable, "-m", "tests.benchmarks.python_loops", kind, str(port))
         servers[kind] = Server(kind, namespace, port, pid)
     measures = {name: lambda server=server: echo_run(bench, server) for name, server in servers.items()}
-    return Result("echo", "Echo, answers a second", alternate(measures, bench.rounds), ECHO, missing)
+    return Result("echo", "Echo", alternate(measures, bench.rounds), ECHO, missing)
+
+
+def workers(bench: Bench) -> Result:
+    """What sharing a port costs: two processes against one, on the same core."""
+    namespace = bench.lab.namespace("workers")
+    servers = {
+        "one process": bench.ours(namespace, "one", "echo"),
+        "two workers": bench.ours(namespace, "two", "echo", daemon="workers = 2"),
+    }
+    measures = {name: lambda server=server: echo_run(bench, server) for name, server in servers.items()}
+    return Result("workers", "Echo, two workers", alternate(measures, bench.rounds), WORKERS)
+
+
+def sources(bench: Bench) -> Result:
+    """Peers that ask in turn, each from an address of its own: few, more than our tables hold, and as a flood."""
+    namespace = bench.lab.namespace("sources")
+    server = bench.ours(namespace, "sources", "echo")
+    measures = {
+        f"2**{bits} sources": lambda bits=bits: echo_run(bench, server, sources=1 << bits) for bits in (8, 13, 20)
+    }
+    return Result("sources", "Echo, by number of sources", alternate(measures, bench.rounds), SOURCES)
 
 
 def latency(bench: Bench) -> Result:

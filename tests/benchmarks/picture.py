@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 from . import report
-from .comparing import Result, Summary
+from .comparing import CPU_FIELDS, Result, Summary
 
 WIDTH, LABEL, BAR, ROW = 860, 190, 470, 22
 """Pixels: the picture, the names, the longest bar, a line."""
@@ -34,7 +34,7 @@ def text(x: float, y: float, words: str, cls: str = "", anchor: str = "start") -
 
 def figure(result: Result) -> tuple[str, Mapping[str, Summary]]:
     """The field that a group's bars show, and its summary for each server."""
-    field = "median_us" if any(goal.field == "median_us" for goal in result.goals) else "rate"
+    field = "median_us" if any(goal.field == "median_us" for goal in result.goals) else "cpu_us"
     return field, {server: result.summary(server, field) for server in result.runs}
 
 
@@ -45,7 +45,7 @@ def bars(result: Result, top: float) -> Iterator[str]:
     for number, (server, summary) in enumerate(summaries.items()):
         y = top + number * ROW
         length, low, high = (BAR * value / longest for value in (summary.median, summary.low, summary.high))
-        words = f"{summary.median:,.0f} /s" if field == "rate" else f"{summary.median:,.1f} us"
+        words = f"{summary.median:,.2f} us" + (" of CPU" if field == "cpu_us" else "")
         middle = y + 10.5
         yield text(LABEL - 8, y + 14, server, anchor="end")
         yield (
@@ -62,19 +62,19 @@ def verdicts(result: Result, top: float) -> Iterator[str]:
     line = 0
     for goal in result.goals:
         ratio = result.ratio(goal)
-        if ratio is None or not goal.bound:
+        if ratio is None or not goal.bound or not result.is_compared(goal):
             continue
         reached = goal.reached(ratio.median)
         y = top + line * ROW + 14
         line += 1
         yield text(LABEL, y, goal.what, "small")
         yield text(
-            LABEL + 290,
+            LABEL + 330,
             y,
             f"{ratio.median:.2f}  ({ratio.low:.2f} to {ratio.high:.2f})",
             "reached" if reached else "missed",
         )
-        yield text(LABEL + 475, y, f"goal {goal.bound}, {report.VERDICTS[reached]}", "small")
+        yield text(LABEL + 500, y, f"goal {goal.bound}, {report.VERDICTS[reached]}", "small")
 
 
 def svg(results: Sequence[Result], machine: Mapping[str, str | int], command: str) -> str:
@@ -82,8 +82,9 @@ def svg(results: Sequence[Result], machine: Mapping[str, str | int], command: st
     parts: list[str] = []
     y = 12.0
     for result in results:
-        title = result.title + (" (busy machine: shows nothing)" if result.disturbed else "")
-        parts.append(text(12, y + 14, title, "title"))
+        if result.disturbed and figure(result)[0] not in CPU_FIELDS:
+            continue
+        parts.append(text(12, y + 14, result.title, "title"))
         y += ROW + 4
         parts += bars(result, y)
         y += ROW * len(result.runs) + 2
@@ -94,7 +95,11 @@ def svg(results: Sequence[Result], machine: Mapping[str, str | int], command: st
     words = (
         f"{machine['cpu']}, one core each for server and load; Linux {machine['kernel']}, Python {machine['python']}"
     )
-    last = (f"{words}; {machine['date']}", "Bars: medians; lines: lowest to highest run.", f"To repeat: {command}")
+    last = (
+        f"{words}; {machine['date']}",
+        "Bars: medians, for each answer; lines: lowest to highest run.",
+        f"To repeat: {command}",
+    )
     parts += [text(12, y + 8 + ROW * number, line, "small") for number, line in enumerate(last)]
     height = y + 8 + ROW * len(last)
     body = "\n".join(parts)

@@ -13,7 +13,7 @@ def runs(*rates: float) -> list[Run]:
     return [Run(rate=rate, cpu_us=1e6 / rate) for rate in rates]
 
 
-GOAL = Goal("ours against theirs", "ours", "theirs", at_least=0.9)
+GOAL = Goal("ours against theirs", "ours", "theirs", field="rate", at_least=0.9)
 
 
 def result(ours: list[Run], theirs: list[Run]) -> Result:
@@ -39,13 +39,13 @@ def test_a_round_in_which_the_peer_answered_nothing_has_no_ratio() -> None:
 def test_a_goal_whose_peer_was_not_measured_has_no_ratio() -> None:
     alone = Result("echo", "Echo", {"ours": runs(100)}, [GOAL], {"theirs": "not installed"})
     assert alone.ratio(GOAL) is None
-    assert alone.cost_ratio(GOAL) is None
     assert alone.to_json()["goals"] == []
     assert alone.to_json()["missing"] == {"theirs": "not installed"}
 
 
-def test_by_cost_the_peer_that_needs_more_time_makes_ours_better() -> None:
-    assert result(runs(200), runs(100)).cost_ratio(GOAL) == pytest.approx(2.0)
+def test_by_cpu_the_peer_that_needs_more_time_makes_ours_better() -> None:
+    by_cpu = Goal("ours against theirs", "ours", "theirs")
+    assert result(runs(200), runs(100)).ratio(by_cpu) == Summary(2.0, 2.0, 2.0)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from xml.etree import ElementTree as ET
 
+import attrs
 import pytest
 
 if sys.platform == "win32":
@@ -14,8 +15,8 @@ from . import names, picture, profiling, report, versions
 from .comparing import Goal, Result, Run
 
 GOALS = (
-    Goal("echo against uvloop", "ours", "uvloop", at_least=1.0),
-    Goal("echo against C", "ours", "C <batch>", at_least=0.75),
+    Goal("echo against uvloop", "ours", "uvloop", field="rate", at_least=1.0),
+    Goal("echo against C", "ours", "C <batch>", field="rate", at_least=0.75),
     Goal("to know", "ours", "uvloop"),
 )
 ECHO = Result(
@@ -50,9 +51,19 @@ def test_the_text_tells_verdicts_losses_limits_and_what_is_missing() -> None:
     assert "BUSY" not in said
 
 
-def test_the_text_of_a_forced_result_says_so() -> None:
-    runs = {"ours": [Run(rate=1.0, disturbed="a compiler")]}
-    assert "BUSY MACHINE" in "\n".join(report.lines([Result("echo", "Echo", runs, ())]))
+def test_on_a_busy_machine_only_cpu_time_is_compared() -> None:
+    runs = {
+        "ours": [Run(rate=1.0, cpu_us=2.0, disturbed="a compiler")],
+        "theirs": [Run(rate=3.0, cpu_us=4.0)],
+    }
+    goals = [Goal("by rate", "ours", "theirs", field="rate"), Goal("by CPU", "ours", "theirs")]
+    result = Result("echo", "Echo", runs, goals)
+    said = list(report.lines([result]))
+    assert any(line.startswith("    by rate") and "not compared" in line for line in said)
+    assert any(line.startswith("    by CPU") and "2.00" in line for line in said)
+    assert not any("/s" in line for line in said)
+    assert "a compiler" in "".join(said)
+    assert any("/s" in line for line in report.lines([result], force=True))
 
 
 def test_the_picture_is_xml_with_every_server_and_every_goal_that_has_a_bound() -> None:
@@ -64,12 +75,14 @@ def test_the_picture_is_xml_with_every_server_and_every_goal_that_has_a_bound() 
     assert any("To repeat: python -m tests.benchmarks" in (text or "") for text in texts)
     bars = [element for element in root.iter("{http://www.w3.org/2000/svg}rect") if element.get("class") != "page"]
     assert [bar.get("class") for bar in bars] == ["ours", "peer", "peer", "ours", "peer"]
-    assert float(bars[2].get("width", "0")) == picture.BAR
+    assert float(bars[1].get("width", "0")) == picture.BAR
 
 
-def test_the_picture_of_a_forced_result_says_so() -> None:
-    runs = {"ours": [Run(rate=1.0, disturbed="a compiler")]}
-    assert "shows nothing" in picture.svg([Result("echo", "Echo", runs, ())], MACHINE, "it")
+def test_the_picture_leaves_out_latencies_of_a_busy_machine() -> None:
+    busy = attrs.evolve(LATENCY, runs={"ours": [Run(rate=1.0, median_us=30.0, p99_us=9.0, disturbed="a compiler")]})
+    drawn = picture.svg([ECHO, busy], MACHINE, "it")
+    assert ECHO.title in drawn
+    assert LATENCY.title not in drawn
 
 
 DNSPERF = """

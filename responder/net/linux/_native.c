@@ -31,8 +31,7 @@
 #define NAME_REST_AT offsetof(struct sockaddr_in6, sin6_flowinfo)
 #define NAME_REST (sizeof(struct sockaddr_in6) - NAME_REST_AT) /* sin6_flowinfo and those */
 #define FLOW_SIZE (SENDER_SIZE + sizeof(struct in6_pktinfo))
-#define REPLY_CONTROL 64
-#define KNOWN 4096 /* flows remembered; a power of two */
+enum { REPLY_CONTROL = 64, KNOWN = 4096 }; /* bytes; flows remembered, a power of two */
 
 /* Python's classes with `__slots__` that this module makes and reads, and the slots of each. */
 
@@ -45,7 +44,7 @@ enum { RECEIVED, FLOW, REQUEST, PEER, DECISION, CANDIDATE, BINDING, CLASSES };
     X(REQUEST, hop_limit) X(REQUEST, arrival) X(REQUEST, _candidate) X(PEER, address) X(PEER, port) X(PEER, scope_id)  \
     X(DECISION, usual) X(DECISION, suspects) X(CANDIDATE, binding) X(CANDIDATE, destination)                           \
     X(CANDIDATE, interface) X(CANDIDATE, service) X(CANDIDATE, port) X(CANDIDATE, via) X(CANDIDATE, route)             \
-    X(CANDIDATE, counts) X(CANDIDATE, plain_limit) X(CANDIDATE, respond) X(BINDING, notable)
+    X(CANDIDATE, counts) X(CANDIDATE, plain_limit) X(CANDIDATE, respond) X(CANDIDATE, encoded) X(BINDING, notable)
 
 #define NUMBER(kind, name) kind##_##name,
 enum { PLACES_OF(NUMBER) PLACES };
@@ -85,7 +84,7 @@ typedef struct {
 
 /* What one `answer` has at hand. */
 typedef struct {
-    PyObject *port, *decisions, *routes, *encode; /* its arguments' */
+    PyObject *port, *decisions, *encode; /* its arguments' */
     double now, wall;
     PyObject *spare; /* a request that nobody kept */
     /* A run: datagrams one after the other that are counted in one place.  `asked` are those too quick to be told apart. */
@@ -332,7 +331,7 @@ static int end_run(Burst *burst)
 /* Note that a call took so long, and whether it gave a plain answer. */
 static int note(Memory *self, Burst *burst, PyObject *candidate, PyObject *binding, double took, int answered)
 {
-    PyObject *before = burst->candidate;
+    PyObject *before = burst->candidate; /* of the run */
     double bound = PyFloat_AsDouble(SLOT(binding, BINDING_notable));
     if (bound == -1.0 && PyErr_Occurred())
         return -1;
@@ -490,17 +489,20 @@ static int answer_one(Memory *self, Burst *burst, const Arrived *one)
 /* Put a datagram into a slot of the memory, by its encoded route: the sockaddr behind the port, and control messages. */
 static int fill(Memory *self, Burst *burst, int slot)
 {
-    PyObject *answer = burst->answers[slot], *route = held(self, burst->candidates[slot], CANDIDATE_route);
-    PyObject *encoded = route == NULL ? NULL : Py_XNewRef(PyDict_GetItemWithError(burst->routes, route));
-    if (encoded == NULL && !PyErr_Occurred())
-        encoded = PyObject_CallOneArg(burst->encode, route);
-    Py_XDECREF(route);
+    PyObject *answer = burst->answers[slot], *candidate = burst->candidates[slot];
+    PyObject *encoded = held(self, candidate, CANDIDATE_encoded);
+    if (encoded == Py_None) {
+        PyObject *route = held(self, candidate, CANDIDATE_route);
+        Py_SETREF(encoded, route == NULL ? NULL : PyObject_CallOneArg(burst->encode, route));
+        Py_XDECREF(route);
+        if (encoded != NULL)
+            put(self, candidate, CANDIDATE_encoded, Py_NewRef(encoded));
+    }
     Py_ssize_t size = encoded != NULL && PyBytes_Check(encoded) ? PyBytes_GET_SIZE(encoded) - (Py_ssize_t)NAME_REST : -1;
     if (size >= 0 && size <= REPLY_CONTROL) {
-        const char *bytes = PyBytes_AS_STRING(encoded);
         self->names_out[slot].sin6_port = htons((unsigned short)burst->ports[slot]);
-        memcpy((char *)&self->names_out[slot] + NAME_REST_AT, bytes, NAME_REST);
-        memcpy(self->controls_out[slot], bytes + NAME_REST, (size_t)size);
+        memcpy((char *)&self->names_out[slot] + NAME_REST_AT, PyBytes_AS_STRING(encoded), NAME_REST);
+        memcpy(self->controls_out[slot], PyBytes_AS_STRING(encoded) + NAME_REST, (size_t)size);
         self->out[slot].msg_hdr.msg_controllen = (size_t)size;
         self->iov_out[slot] = (struct iovec){PyBytes_AS_STRING(answer), (size_t)PyBytes_GET_SIZE(answer)};
     } else if (encoded != NULL)
@@ -546,8 +548,8 @@ static PyObject *memory_answer(Memory *self, PyObject *arguments)
     int descriptor, limit, result = 0;
     Burst burst = {0};
     Arrived arrived[BURST];
-    if (!PyArg_ParseTuple(arguments, "iiOO!(dd)O!O", &descriptor, &limit, &burst.port, &PyDict_Type, &burst.decisions,
-                          &burst.now, &burst.wall, &PyDict_Type, &burst.routes, &burst.encode))
+    if (!PyArg_ParseTuple(arguments, "iiOO!(dd)O", &descriptor, &limit, &burst.port, &PyDict_Type, &burst.decisions,
+                          &burst.now, &burst.wall, &burst.encode))
         return NULL;
     if (enter(self) != 0)
         return NULL;
@@ -575,7 +577,7 @@ static PyObject *memory_answer(Memory *self, PyObject *arguments)
 
 static PyMethodDef memory_methods[] = {
     {"answer", (PyCFunction)memory_answer, METH_VARARGS,
-     "answer(descriptor, limit, port, decisions, moment, routes, encode) -> how many datagrams there were, or minus the\n"
+     "answer(descriptor, limit, port, decisions, moment, encode) -> how many datagrams there were, or minus the\n"
      "errno of why there was none; and the drop counter that they told, or -1.  See `responder.net.types.AnsweringSocket`."},
     {NULL, NULL, 0, NULL},
 };

@@ -22,7 +22,6 @@ class Memory:
         port: Asking,
         decisions: dict[Flow, Any],
         moment: tuple[float, float],
-        routes: dict[Route, bytes],
         encode: Callable[[Route], bytes],
         /,
     ) -> tuple[int, int]: ...

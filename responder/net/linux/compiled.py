@@ -80,14 +80,11 @@ class CompiledSocket(LinuxSocket):
     def __init__(self, sock: socket.socket, address: IPAddress | None, shared: SharedMemory) -> None:
         super().__init__(sock, address)
         self._shared = shared
-        self._encoded: Memory[Route, bytes] = Memory(_encode, TABLE_SIZE)
 
     def answer(self, limit: int, port: Asking, decisions: dict[Flow, Any], moment: tuple[float, float], /) -> int:
-        memory, encoded = self._shared.for_port(port), self._encoded
+        memory = self._shared.for_port(port)
         for _ in range(limit):
-            count, drops = memory.answer(
-                self._socket.fileno(), limit, port, decisions, moment, encoded.known, encoded.missed
-            )
+            count, drops = memory.answer(self._socket.fileno(), limit, port, decisions, moment, _encode)
             if drops >= 0:
                 self.kernel_drops = advance_drops(self.kernel_drops, drops)
             if count >= 0:
