@@ -18,6 +18,11 @@ class ResponderError(Exception):
     """The base of all that this project raises on purpose."""
 
 
+def name_of(file: Path) -> str:
+    """A configuration's file as messages name it."""
+    return "standard input" if str(file) == "-" else str(file)
+
+
 class ConfigError(ResponderError):
     """One mistake in a configuration or in a file that it names.
 
@@ -34,7 +39,7 @@ class ConfigError(ResponderError):
         self.line = line
 
     def __str__(self) -> str:
-        where = "" if self.file is None else str(self.file)
+        where = "" if self.file is None else name_of(self.file)
         if self.line is not None:
             where = f"{where}:{self.line}" if where else f"line {self.line}"
         return ": ".join(part for part in (where, self.path, self.message) if part)

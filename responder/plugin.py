@@ -199,12 +199,16 @@ class Context:
 
     def read_text(self, name: str | Path, *, key: str = "") -> str:
         """The same in UTF-8.  Raises ConfigError, with the line, where it is not UTF-8."""
-        data = self.read_bytes(name, key=key)
-        try:
-            return data.decode()
-        except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-            raise ConfigError(f"is not UTF-8: {error.reason}", path=key, file=self.path(name), line=line) from error
+        return decoded(self.read_bytes(name, key=key), file=self.path(name), key=key)
+
+
+def decoded(data: bytes, *, file: Path, key: str = "") -> str:
+    """A file's UTF-8 as text.  Raises ConfigError, with the line, where it is not UTF-8."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"is not UTF-8: {error.reason}", path=key, file=file, line=line) from error
 
 
 _wall_clock: Callable[[], float] = time.time

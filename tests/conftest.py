@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import settings
 
@@ -14,6 +16,8 @@ settings.load_profile("responder")
 
 def pytest_configure(config: pytest.Config) -> None:
     requirements.required()
+    # They are ours and taken by now: a pytest that a test runs has other folders.
+    os.environ.pop("PYTEST_ADDOPTS", None)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -61,7 +61,7 @@ def test_the_two_commands_are_there_and_ci_runs_the_second() -> None:
         "python3 -m venv .venv && .venv/bin/pip install -q -e . && .venv/bin/responderd run",
         "python3 -m venv .venv && .venv/bin/pip install -q -e '.[test]' && .venv/bin/pytest",
     ]
-    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    ci = (ROOT / ".ci" / "part").read_text(encoding="utf-8")
     assert "README.md" in ci
     assert "pip install" not in ci
 

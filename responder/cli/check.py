@@ -8,14 +8,15 @@ from pathlib import Path
 
 import click
 
-from ..errors import ConfigError, ResponderError
+from ..errors import ConfigError, ResponderError, name_of
+from .config_argument import config_argument
 from .output import exit_with
 
 
 @click.command()
-@click.argument("config", type=click.Path(path_type=Path))
+@config_argument(required=True)
 def check(config: Path) -> None:
-    """Say everything that is wrong with CONFIG.  Nothing is bound, and nothing changed."""
+    """Say everything that is wrong with CONFIG (-: standard input).  Nothing is bound, and nothing changed."""
     import trio
 
     from ..config.divisible import WORKERS_KEY
@@ -41,4 +42,4 @@ def check(config: Path) -> None:
         click.echo(f"warning: {path}: {pattern!r} matches no interface now", err=True)
     count = len(loaded.instances)
     instances = ", ".join(instance.name for instance in loaded.instances)
-    click.echo(f"{config}: ok: {count} plugin{'s' if count != 1 else ''} ({instances})")
+    click.echo(f"{name_of(config)}: ok: {count} plugin{'s' if count != 1 else ''} ({instances})")

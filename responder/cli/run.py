@@ -9,13 +9,17 @@ from pathlib import Path
 import click
 
 from ..errors import ResponderError
+from .config_argument import config_argument
 from .output import exit_with
 
 
 @click.command(short_help="Serve what CONFIG says.")
-@click.argument("config", required=False, type=click.Path(path_type=Path))
+@config_argument(required=False)
 def run(config: Path | None) -> None:
-    """Serve what CONFIG says; without one, whoami (DNS) on port 5300, with no rights needed and no file written."""
+    """Serve what CONFIG says (-: standard input).
+
+    Without one, it serves whoami (DNS) on port 5300, needs no rights and writes no file.
+    """
     errors: list[ResponderError] = []
     status = 0
     try:

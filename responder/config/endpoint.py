@@ -1,6 +1,6 @@
 """`ADDRESS:PORT` as the config has it for what the daemon itself listens on.
 
-This file refuses names: looking one up takes a network.
+No other name than `localhost` is taken: looking one up takes a network.
 """
 
 from __future__ import annotations
@@ -21,12 +21,17 @@ class Endpoint:
 
     @classmethod
     def parse(cls, text: str) -> Endpoint:
-        """Read `192.0.2.1:9153`, `[2001:db8::1]:9153` or `:9153`.  Raises ValueError with the reason."""
+        """Read `192.0.2.1:9153`, `[2001:db8::1]:9153`, `localhost:9153` (127.0.0.1) or `:9153`.
+
+        Raises ValueError with the reason.
+        """
         host, colon, port = text.rpartition(":")
         if not colon or not (port.isascii() and port.isdecimal()) or int(port) > 0xFFFF:
             raise ValueError("there is no port (0..65535) after a colon")
         if not host:
             return cls(None, int(port))
+        if host == "localhost":  # it needs no look-up (RFC 6761 section 6.3)
+            return cls(ip_address("127.0.0.1"), int(port))
         bracketed = host.startswith("[") and host.endswith("]")
         address = ip_address(host[1:-1] if bracketed else host)
         if bracketed != (address.version == 6):

@@ -20,7 +20,7 @@ from ..datagram import IPAddress, IPNetwork, SourceGroup, to_group, unscoped
 from ..errors import ConfigError, ConfigErrors, PluginError
 from ..log import get_logger
 from ..plugin import Context, Handler, Plugin, Service, Stamp, stamp_of
-from .key_paths import concatenate, did_you_mean, join
+from .key_paths import concatenate, did_you_mean, is_under, join
 from .option_types import (
     ADDRESSES,
     LEAVES,
@@ -319,7 +319,8 @@ async def prepare_all(
             if may_fail(instance.name):
                 prepared.append(failed(instance, error))
             else:
-                errors.append(ConfigError(str(error)))
+                path = join("plugins", instance.name)
+                errors.append(ConfigError(str(error).removeprefix(f"{path}: "), path=path))
     if errors:
         raise ConfigErrors(errors)
     return prepared
@@ -328,6 +329,5 @@ async def prepare_all(
 def _under(path: str, errors: Iterable[ConfigError]) -> Iterable[ConfigError]:
     """A plugin knows its options' names, but not the instance's."""
     for error in errors:
-        inside = error.path == path or error.path.startswith((f"{path}.", f"{path}["))
-        where = error.path if inside else concatenate(path, error.path)
+        where = error.path if is_under(error.path, path) else concatenate(path, error.path)
         yield ConfigError(error.message, path=where, file=error.file, line=error.line)

@@ -25,6 +25,11 @@ def concatenate(path: str, rest: str) -> str:
     return f"{path}.{rest}" if path and rest and not rest.startswith("[") else f"{path}{rest}"
 
 
+def is_under(path: str, parent: str) -> bool:
+    """Is the key at `path` the one at `parent`, or within it?"""
+    return path == parent or path.startswith((f"{parent}.", f"{parent}["))
+
+
 def did_you_mean(name: str, known: Collection[str]) -> str:
     """The question, or nothing where no known name is near."""
     near = get_close_matches(name, list(known), 1)

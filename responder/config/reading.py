@@ -3,13 +3,13 @@
 `load` answers for everything that the file and the options' types can tell; what only a plugin knows (the files that
 its options name) is `prepare`'s.  An unknown key is an error that names its path and the nearest key.
 
-This file refuses to run plugins, to open anything but the one file, and to bind.
+This file refuses to run plugins, and to bind.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import attrs
 
 from ..errors import ConfigError, ConfigErrors, PluginError
-from ..plugin import Context, Plugin
+from ..plugin import Plugin
 from . import registry
 from .divisible import undividable, undividable_work
 from .endpoint import Endpoint
@@ -33,10 +33,11 @@ from .instance import (
     prepare_all,
     read_keys,
 )
-from .key_paths import did_you_mean, join, unknown_key
+from .key_paths import did_you_mean, is_under, join, unknown_key
 from .option_types import Duration, Kind, integer, mismatch
+from .source import INCLUDE, Source
 
-TOP_LEVEL = ("daemon", "plugins")
+TOP_LEVEL = ("daemon", "plugins", INCLUDE)
 
 # The name is also a folder's (`Network.state_dir`) and a metric's label.
 INSTANCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -46,7 +47,7 @@ EMBEDDED_PORT = 5300
 MAX_WORKERS = 64
 
 MetricsEndpoint: TypeAlias = Annotated[
-    Endpoint, Kind("HOST:PORT", Endpoint.parse, example="127.0.0.1:9153 or [::1]:9153")
+    Endpoint, Kind("HOST:PORT", Endpoint.parse, example="localhost:9153, 192.0.2.1:9153 or [2001:db8::1]:9153")
 ]
 
 
@@ -117,9 +118,19 @@ class Reading:
     doubtful: tuple[Instance, ...]
     broken: tuple[BrokenPlugin, ...]
     errors: tuple[ConfigError, ...]
-    file: Path | None
-    folder: Path
-    text: str
+    sources: tuple[Source, ...]
+
+    @property
+    def file(self) -> Path | None:
+        return self.sources[0].file
+
+    @property
+    def folder(self) -> Path:
+        return self.sources[0].folder
+
+    def located(self, error: ConfigError) -> ConfigError:
+        """The error with the place of its key: the file that has the instance's table, and the line."""
+        return _located(self.sources, error)
 
     def config(self) -> Config:
         """Raises ConfigErrors."""
@@ -130,42 +141,77 @@ class Reading:
 
 
 def read(file: Path) -> Reading:
-    """Read and check a file; relative names in it start from its folder.  Raises ConfigErrors for an unreadable one."""
-    folder = file.absolute().parent
-    try:
-        text = Context("", folder).read_text(file.name)
-    except ConfigError as error:
-        raise ConfigErrors([ConfigError(error.message, file=file, line=error.line)]) from error
-    return read_text(text, file=file, folder=folder)
+    """Read and check a file and those that it includes; relative names in each start from its folder.
+
+    `-` is standard input.  Raises ConfigErrors where the file can't be read, or is not TOML.
+    """
+    return _read_with_included(Source.read(file))
 
 
 def read_text(text: str, *, file: Path | None, folder: Path) -> Reading:
     """Check a configuration's text; `file` is only for messages.  Raises ConfigErrors where it is not TOML."""
-    table = _parse_toml(text, file)
-    unknown = [unknown_key("", key, TOP_LEVEL) for key in table if key not in TOP_LEVEL]
-    errors = list(unknown)
+    return _read_with_included(Source.parse(text, file=file, folder=folder))
+
+
+def _read_with_included(main: Source) -> Reading:
+    included, mistakes = main.included()
+    return read_sources([main, *included], mistakes)
+
+
+def read_sources(sources: Sequence[Source], mistakes: Iterable[ConfigError] = ()) -> Reading:
+    """Check the main file and those that it includes; `mistakes` are known already."""
+    errors = [*mistakes, *(each for source in sources for each in source.errors)]
+    unknown = [error for source in sources for error in _unknown_tables(source, main=source is sources[0])]
+    errors += unknown
     daemon = DaemonOptions()
     with _Collected(errors):
-        daemon = _read_daemon(table.get("daemon", {}), folder)
-    plugins = table.get("plugins", {})
+        daemon = _read_daemon(sources[0].table.get("daemon", {}), sources[0].folder)
     instances: list[Instance] = []
     doubtful: list[Instance] = []
     broken: list[BrokenPlugin] = []
-    if not isinstance(plugins, dict):
-        errors.append(ConfigError(str(mismatch("a table", plugins)), path="plugins"))
-    elif not plugins and not unknown:
-        errors.append(ConfigError("nothing to serve: no [plugins.NAME] table"))
-    else:
+    seen: dict[str, Source] = {}
+    for source in sources:
+        plugins = source.table.get("plugins", {})
+        if not isinstance(plugins, dict):
+            errors.append(source.located(ConfigError(str(mismatch("a table", plugins)), path="plugins")))
+            continue
         for name, options in plugins.items():
-            with _Collected(errors):
+            if seen.setdefault(name, source) is not source:
+                message = f"there is an instance of that name in {seen[name].file} already"
+                errors.append(source.located(ConfigError(message, path=join("plugins", name))))
+                continue
+            own: list[ConfigError] = []
+            with _Collected(own):
                 try:
-                    instances.append(_read_instance(name, options, folder, doubtful))
+                    instances.append(_read_instance(name, options, source.folder, doubtful))
                 except _CannotLoadError as error:
                     (one,) = error.errors
-                    broken.append(BrokenPlugin(name, ConfigError(one.message, path=one.path, file=file), error.cause))
+                    broken.append(BrokenPlugin(name, source.located(one), error.cause))
+            errors += map(source.located, own)
+    if not seen and not errors:
+        errors.append(ConfigError("nothing to serve: no [plugins.NAME] table"))
     errors += undividable(instances, daemon.workers)
-    named = [ConfigError(each.message, path=each.path, file=each.file or file, line=each.line) for each in errors]
-    return Reading(daemon, tuple(instances), tuple(doubtful), tuple(broken), tuple(named), file, folder, text)
+    # What a string without its variables would be says nothing.
+    undefined = {each.path: each for source in sources for each in source.errors}
+    located = [_located(sources, each) for each in errors if undefined.get(each.path, each) is each]
+    return Reading(daemon, tuple(instances), tuple(doubtful), tuple(broken), tuple(located), tuple(sources))
+
+
+def _unknown_tables(source: Source, *, main: bool) -> Iterator[ConfigError]:
+    for key in source.table:
+        if key in TOP_LEVEL and not main and key != "plugins":
+            yield source.located(ConfigError("only the file that includes this one has it", path=key))
+        elif key not in TOP_LEVEL:
+            yield source.located(unknown_key("", key, TOP_LEVEL if main else {"plugins"}))
+
+
+def _located(sources: Sequence[Source], error: ConfigError) -> ConfigError:
+    """As `Reading.located`."""
+    for source in sources[1:]:
+        plugins = source.table.get("plugins", {})
+        if isinstance(plugins, dict) and any(is_under(error.path, join("plugins", name)) for name in plugins):
+            return source.located(error)
+    return sources[0].located(error)
 
 
 def load(file: Path) -> Config:
@@ -204,7 +250,7 @@ async def prepare_reading(
         prepared = await prepare_all((*reading.instances, *reading.doubtful), present, may_fail=spared)
     errors += undividable_work(prepared, reading.daemon.workers)
     if errors:
-        raise ConfigErrors(errors)
+        raise ConfigErrors(map(reading.located, errors))
     prepared += [each.prepared(reading.folder) for each in reading.broken]
     failures = [each.failure for each in prepared if each.failure is not None]
     if len(failures) == len(prepared):
@@ -230,25 +276,6 @@ def unmatched_patterns(config: Config, names: Collection[str]) -> list[tuple[str
         # That nothing is there to be excluded is as it should be.
         if not pattern.startswith("!") and not any(fnmatch(name, pattern) for name in names)
     ]
-
-
-def _parse_toml(text: str, file: Path | None) -> dict[str, Any]:
-    import tomllib  # noqa: PLC0415 - the embedded default has no file to parse
-
-    try:
-        # Editors on Windows put a byte order mark first, which TOML does not know.
-        return tomllib.loads(text.removeprefix("\ufeff"))
-    except tomllib.TOMLDecodeError as error:
-        # tomllib tells the place only in its message.
-        message, _, place = str(error).partition(" (at ")
-        found = re.search(r"line (\d+), column (\d+)", place)
-        line = int(found[1]) if found else text.count("\n") + 1
-        column = f" (column {found[2]})" if found else " (at the end)"
-        lines = text.splitlines()
-        line = min(line, max(1, len(lines)))
-        stands = lines[line - 1].strip() if lines else ""
-        what = f"is not TOML: {message}{column}: {stands}" if stands else f"is not TOML: {message}{column}"
-        raise ConfigErrors([ConfigError(what, file=file, line=line)]) from error
 
 
 def _read_daemon(table: Any, folder: Path) -> DaemonOptions:
@@ -349,7 +376,7 @@ class _Collected:
 
 def _position(path: str, order: list[str]) -> int:
     """Of the key of the table that the path begins with; what is missing comes last."""
-    return next((index for index, key in enumerate(order) if re.match(rf"{re.escape(key)}(?![\w-])", path)), len(order))
+    return next((index for index, key in enumerate(order) if is_under(path, key)), len(order))
 
 
 __all__ = [
@@ -360,5 +387,7 @@ __all__ = [
     "load",
     "parse",
     "prepare",
+    "read",
+    "read_sources",
     "unmatched_patterns",
 ]

@@ -3,7 +3,7 @@
 Its parent (`responder.daemon.workers.process`) hands it sockets over the descriptor FD and asks it, on connections that
 come the same way, in the words of the control channel (`responder.daemon.control`) and four more:
 
-    {"request": "prepare", "text": TOML, "file": name}
+    {"request": "prepare", "files": [[name, TOML], ...]}: the configuration, and what it includes
                               -> {"prepare": [messages]}: all that is wrong with it; empty: it could be served
     {"request": "commit"}     -> {"commit": []} once it is served
     {"request": "abandon"}    -> {"abandon": []}: what was prepared is forgotten
@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ import trio
 from ... import net
 from ...config.divisible import part_of, undividable
 from ...config.instance import Prepared
-from ...config.reading import Config, Reading, prepare_reading, read_text
+from ...config.reading import Config, Reading, prepare_reading, read_sources
+from ...config.source import Source
 from ...dispatch.observers import Observers
 from ...net.handover import Handed, Recipient
 from ...server.server import LINGER, ServerCore, open_server
@@ -166,14 +167,11 @@ class Program:
 
     # In two phases, so that either all workers or none take a configuration
 
-    async def prepare(self, text: str, file: Path) -> list[str]:
+    async def prepare(self, files: Sequence[tuple[str, str]]) -> list[str]:
         """Prepare all that a configuration names; what is wrong with it, a message each."""
         messages: list[str] = []
         try:
-            folder = file.absolute().parent
-            reading = await trio.to_thread.run_sync(
-                partial(read_text, text, file=file, folder=folder), abandon_on_cancel=True
-            )
+            reading = await trio.to_thread.run_sync(_read, files, abandon_on_cancel=True)
             reading = _divided(reading, self.count)
             if self.member is not None:
                 messages = await self.member.prepare(reading)
@@ -226,6 +224,11 @@ class Program:
         self._start.set()
 
 
+def _read(files: Sequence[tuple[str, str]]) -> Reading:
+    """What the parent has read, whatever the files say by now.  Raises ConfigErrors."""
+    return read_sources([Source.parse(text, file=Path(name)) for name, text in files])
+
+
 def _divided(reading: Reading, workers: int) -> Reading:
     """The configuration as each of so many workers serves it, whatever number it asks for: that takes a restart."""
     errors = reading.errors
@@ -247,8 +250,8 @@ class WorkerControl(ServerControl):
 
     async def answer(self, stream: trio.SocketStream, request: dict[str, Any]) -> None:
         match request:
-            case {"request": "prepare", "text": str(text), "file": str(file)}:
-                await write(stream, [{"prepare": await self._program.prepare(text, Path(file))}])
+            case {"request": "prepare", "files": [[str(), str()], *_] as files}:
+                await write(stream, [{"prepare": await self._program.prepare(files)}])
             case {"request": "commit"}:
                 await self._program.commit()
                 await write(stream, [{"commit": []}])

@@ -274,8 +274,8 @@ class Worker:
 async def prepare(process: Process, number: int, offer: Offer) -> list[str]:
     """Hand over the sockets, and have the process prepare; what is wrong, a message each.  Raises WorkerError."""
     await process.hand(offer.shares.values(), number)
-    reading = offer.reading
-    answer: list[str] = await process.ask("prepare", text=reading.text, file=str(reading.file))
+    files = [[str(source.file), source.text] for source in offer.reading.sources]
+    answer: list[str] = await process.ask("prepare", files=files)
     return answer
 
 

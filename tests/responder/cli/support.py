@@ -127,8 +127,8 @@ class FakeDaemon:
             raise self.error
 
 
-def call(*arguments: str | Path) -> Result:
+def call(*arguments: str | Path, stdin: str | None = None) -> Result:
     """The command `responderd ARGUMENTS`; a bug in it raises."""
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments], input=stdin)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result

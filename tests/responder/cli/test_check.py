@@ -36,19 +36,20 @@ def test_check_prints_each_mistake_on_a_line(write: Write) -> None:
     assert result.exit_code == 2
     assert result.stdout == ""
     assert result.stderr.splitlines() == [
-        f"error: {file}: plugins.sign.prot: unknown key; did you mean 'port'?",
-        f"error: {file}: plugins.sign.zone: missing; expected a file name",
-        f"error: {file}: plugins.ecko: no plugin 'ecko' is installed; did you mean 'echo'? "
+        f"error: {file}:2: plugins.sign.prot: unknown key; did you mean 'port'?",
+        f"error: {file}:1: plugins.sign.zone: missing; expected a file name",
+        f"error: {file}:3: plugins.ecko: no plugin 'ecko' is installed; did you mean 'echo'? "
         f"(installed: {', '.join(registry.installed())})",
     ]
 
 
 def test_check_asks_every_plugin(write: Write, tmp_path: Path) -> None:
-    result = call("check", write("[plugins.sign]\nzone = 'a.zone'\n[plugins.two]\n[plugins.echo]\n"))
+    file = write("[plugins.sign]\nzone = 'a.zone'\n[plugins.two]\n[plugins.echo]\n")
+    result = call("check", file)
     assert result.exit_code == 2
     assert result.stderr.splitlines() == [
         f"error: {tmp_path / 'a.zone'}: plugins.sign: can't be read: No such file or directory",
-        "error: plugins.two: prepare failed: KeyError: 'k'",
+        f"error: {file}:3: plugins.two: prepare failed: KeyError: 'k'",
     ]
 
 
@@ -62,3 +63,18 @@ def test_check_says_where_workers_cannot_be_had(write: Write, monkeypatch: pytes
 def test_check_of_a_missing_file() -> None:
     result = call("check", "missing.toml")
     assert (result.exit_code, result.stderr) == (2, "error: missing.toml: can't be read: No such file or directory\n")
+
+
+def test_check_reads_standard_input() -> None:
+    result = call("check", "-", stdin="[plugins.echo]\n")
+    assert (result.exit_code, result.stdout) == (0, "standard input: ok: 1 plugin (echo)\n")
+    result = call("check", "-", stdin="[plugins.echo]\nprot = 7\n")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "error: standard input:2: plugins.echo.prot: unknown key; did you mean 'port'?\n"
+
+
+def test_check_takes_the_option_too_and_either_once(write: Write) -> None:
+    file = write("[plugins.echo]\n")
+    assert call("check", "--config", file).stdout == call("check", file).stdout == f"{file}: ok: 1 plugin (echo)\n"
+    assert call("check", "--config", file, file).exit_code == 2
+    assert "Missing argument 'CONFIG'" in call("check").stderr

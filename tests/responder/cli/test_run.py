@@ -36,8 +36,10 @@ def serve(monkeypatch: pytest.MonkeyPatch, outcome: int | BaseException) -> list
 def test_run_gives_the_daemons_status(monkeypatch: pytest.MonkeyPatch, write: Write, status: int) -> None:
     given = serve(monkeypatch, status)
     file = write("[plugins.echo]\nport = 7007\n")
-    assert call("run", file).exit_code == status
-    assert given == [file]
+    assert (
+        call("run", file).exit_code == call("run", "--config", file).exit_code == call("run", "-").exit_code == status
+    )
+    assert given == [file, file, Path("-")]
 
 
 def test_run_without_a_config_serves_the_embedded_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,12 +51,13 @@ def test_run_without_a_config_serves_the_embedded_default(monkeypatch: pytest.Mo
 
 
 def test_run_starts_nothing_on_a_bad_config(write: Write) -> None:
-    result = call("run", write("[plugins.echo]\nprot = 7\n[plugins.two]\nport = 1\n"))
+    file = write("[plugins.echo]\nprot = 7\n[plugins.two]\nport = 1\n")
+    result = call("run", file)
     assert result.exit_code == 2
     said = result.stderr.splitlines()
     assert len(said) == 3
     assert all(line.startswith("error: ") for line in said)
-    assert said[2] == "error: plugins.two: prepare failed: KeyError: 'k'"
+    assert said[2] == f"error: {file}:3: plugins.two: prepare failed: KeyError: 'k'"
 
 
 TAKEN = BindError(errno.EADDRINUSE, "port 53 is taken by named", port=53)

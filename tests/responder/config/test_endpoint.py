@@ -10,6 +10,10 @@ def test_an_endpoint_reads_as_it_is_written(text: str) -> None:
     assert str(Endpoint.parse(text)) == text
 
 
+def test_localhost_is_this_hosts_loopback() -> None:
+    assert str(Endpoint.parse("localhost:9153")) == "127.0.0.1:9153"
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -48,9 +48,10 @@ def parse(text: str) -> Config:
 
 
 def mistakes(text: str) -> list[str]:
+    """Without the lines of keys, which have their own tests."""
     with pytest.raises(ConfigErrors) as caught:
         parse(text)
-    return [str(error) for error in caught.value.errors]
+    return [f"{error.path}: {error.message}" if error.path else str(error) for error in caught.value.errors]
 
 
 def test_tables_become_instances_in_the_order_of_the_file() -> None:
@@ -150,12 +151,12 @@ def test_all_mistakes_of_all_tables_at_once() -> None:
         ("daemon = 3\n[plugins.sign]\n", "daemon: expected a table, got 3 (an integer)"),
         ("[plugins.sign]\nquiet = 1\n", "plugins.sign.quiet: unknown key; known here: allow, "),
         ("[plugins.'../sign']\nuse = 'sign'", 'plugins."../sign": expected a name of letters'),
-        ("[plugins.sign]\nport = \n", "line 2: is not TOML: Invalid value (column 8): port ="),
+        ("[plugins.sign]\nport = \n", "line 2: is not TOML: Invalid value (column 8)"),
         (
             "[plugins.sign]\n[plugins.sign]\n",
-            "line 2: is not TOML: Cannot declare ('plugins', 'sign') twice (column 14): [plugins.sign]",
+            "line 2: is not TOML: Cannot declare ('plugins', 'sign') twice (column 14)",
         ),
-        ("[plugins.sign]\n\ntext = '''a", "line 3: is not TOML: Expected \"'''\" (at the end): text ="),
+        ("[plugins.sign]\n\ntext = '''a", "line 3: is not TOML: Expected \"'''\" (at the end)"),
     ],
 )
 def test_one_mistake_one_message(text: str, mistake: str) -> None:
@@ -200,6 +201,23 @@ def test_a_plugin_that_can_not_be_loaded_is_a_mistake_like_others(install: Insta
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a = " + "[" * 5000 + "]" * 5000, "is nested too deeply: arrays or inline tables within each other"),
+        ("a = " + "9" * 5000, "has a number of too many digits"),
+    ],
+)
+def test_what_the_parser_can_not_take_is_a_mistake_of_the_file(text: str, reason: str, tmp_path: Path) -> None:
+    (message,) = mistakes(text)
+    assert message == reason
+
+
+def test_a_line_that_is_no_toml_is_not_repeated() -> None:
+    (message,) = mistakes("[plugins.sign]\nkey = 'c2VjcmV0\n")
+    assert "c2VjcmV0" not in message
+
+
 def test_a_file_is_read_and_names_in_it_start_from_its_folder(tmp_path: Path) -> None:
     file = tmp_path / "a.toml"
     # As an editor on Windows leaves it.
@@ -217,8 +235,8 @@ def test_mistakes_of_a_file_name_the_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigErrors) as caught:
         reading.load(file)
     assert str(caught.value).splitlines() == [
-        f"{file}: plugins.sign.prot: unknown key; did you mean 'port'?",
-        f"{file}: plugins.strict.word: missing; expected a string",
+        f"{file}:2: plugins.sign.prot: unknown key; did you mean 'port'?",
+        f"{file}:3: plugins.strict.word: missing; expected a string",
     ]
     file.write_text("[plugins.sign]\nport 7\n")
     with pytest.raises(ConfigErrors, match=f"^{file}:2: is not TOML: Expected '=' after a key"):

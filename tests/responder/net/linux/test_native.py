@@ -49,6 +49,8 @@ from tests.responder.dispatch.bench import Probe
 from ..support import PATIENCE
 
 LOOPBACK = Interface(1, "lo", {"up", "running", "loopback"})
+pytestmark = pytest.mark.ipv6
+
 HERE = Route(ip_address("::1"))
 SHAPES = (Request, Peer, Decision, Candidate, Binding)
 
