@@ -26,7 +26,7 @@ from ..types import Flow, Membership, Message, Received, Route
 if sys.platform == "win32":  # mypy leaves out what follows: there is no recvmsg
     raise ImportError("POSIX only")
 
-from ..posix.udp import CONTROL_SIZE, PASSED_OVER, PAYLOAD_SIZE, TABLE_SIZE, refusal
+from ..posix.udp import CONTROL_SIZE, PASSED_OVER, PAYLOAD_SIZE, TABLE_SIZE, refusal, send_in_turn
 from .abi import (
     IP_MULTICAST_TTL,
     IP_TTL,
@@ -165,13 +165,7 @@ class BsdSocket:
 
     async def send_when_ready(self, message: Message) -> None:
         member = self._member(message)
-        while True:
-            async with member.writable_turn:
-                if member.sock.fileno() == -1:
-                    raise trio.ClosedResourceError
-                await trio.lowlevel.wait_writable(member.sock)
-            if member.send(message):
-                return
+        await send_in_turn(member.sock, member.writable_turn, lambda: member.send(message))
 
     def join(self, membership: Membership, interface: Interface) -> None:
         try:

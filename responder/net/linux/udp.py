@@ -35,7 +35,7 @@ from ..types import Flow, Membership, Message, Received, Route
 if sys.platform != "linux":  # mypy leaves out what follows, whose names the other platforms' `socket` lacks
     raise ImportError("Linux only")
 
-from ..posix.udp import CONTROL_SIZE, PASSED_OVER, PAYLOAD_SIZE, TABLE_SIZE, refusal
+from ..posix.udp import CONTROL_SIZE, PASSED_OVER, PAYLOAD_SIZE, TABLE_SIZE, refusal, send_in_turn
 from .constants import IP_PKTINFO, SO_RXQ_OVFL, SO_TIMESTAMPNS
 from .memberships import LinuxMemberships
 
@@ -299,13 +299,7 @@ class LinuxSocket:
 
     async def send_when_ready(self, message: Message) -> None:
         batch = (message,)
-        while True:
-            async with self._writable_turn:
-                if self._socket.fileno() == -1:
-                    raise trio.ClosedResourceError
-                await trio.lowlevel.wait_writable(self._socket)
-            if self.send(batch):
-                return
+        await send_in_turn(self._socket, self._writable_turn, lambda: self.send(batch))
 
     def join(self, membership: Membership, interface: Interface) -> None:
         self._groups.join(membership)

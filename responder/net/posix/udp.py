@@ -1,4 +1,4 @@
-"""What the UDP sockets of Linux and the BSDs share: bounds, and what errno values mean.
+"""What the UDP sockets of Linux and the BSDs share: bounds, what errno values mean, and waiting for room.
 
 This file refuses to know options and control messages: those differ from system to system.
 """
@@ -8,6 +8,9 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Callable
+
+import trio
 
 from ...datagram import IPAddress
 from ...errors import MessageTooLong, SendError, SendRefused, SourceUnavailable, Unreachable
@@ -97,3 +100,17 @@ def is_own(source: IPAddress, route: Route) -> bool:
         except OSError:
             return False
     return True
+
+
+async def send_in_turn(sock: socket.socket, turn: trio.Lock, send: Callable[[], object]) -> None:
+    """Wait until the socket has room, and `send`; again where others took the room.  `send` gives 0 where it has none.
+
+    `turn` is the socket's: trio allows one waiter a direction.  Raises trio.ClosedResourceError, and what `send` raises.
+    """
+    while True:
+        async with turn:
+            if sock.fileno() == -1:
+                raise trio.ClosedResourceError
+            await trio.lowlevel.wait_writable(sock)
+        if send():
+            return
