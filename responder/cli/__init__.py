@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import click
 
-from . import check, interfaces, new, plugins, reload, run, status, trace
+from . import check, interfaces, new, plugins, reload, run, service, status, trace
 from .plugin_commands import PluginCommand, plugin_commands
 
 __all__ = ["main"]
@@ -45,5 +45,6 @@ for command in (
     trace.trace,
     reload.reload,
     new.new,
+    service.service,
 ):
     main.add_command(command)

@@ -36,11 +36,12 @@ from .logs import configure_logging, set_level
 from .member import LocalMember
 from .orders import RELOAD_SIGNALS, STOP_SIGNALS, Orders
 from .reload import Member, Reloader
-from .service_manager import Notifier
+from .service_manager import ManagerLine, Notifier
 from .status import About, take
 
 if TYPE_CHECKING:
     from ..net.types import StreamListener
+    from ..net.windows.service import ServiceLine
 
 _log = get_logger(__name__)
 
@@ -48,30 +49,33 @@ LAST_MOMENT = 0.1
 """Seconds between the end of all that can be ended and that of a process with something that can't."""
 
 
-def run(file: Path | None) -> int:
+def run(file: Path | None, service: ServiceLine | None = None, *, log_handlers: Sequence[logging.Handler] = ()) -> int:
     """Serve what the file says, or the embedded default, until told to stop.
 
+    `service` is the line to Windows' service manager, where that has started this; logs go to `log_handlers`, or to
+    standard error.
     Returns the exit status: 1 where something failed for good while serving.  Raises an ExceptionGroup: of ConfigErrors
     for what is wrong with the configuration, of BindError for ports that can't be had.
     """
-    configure_logging()
-    return trio.run(_main, file)
+    configure_logging(log_handlers)
+    return trio.run(_main, file, service)
 
 
-async def _main(file: Path | None) -> int:
+async def _main(file: Path | None, service: ServiceLine | None) -> int:
     status = 0
     # Before anything else: from here on a signal is an order to the daemon, not the end of the process.
     with trio.open_signal_receiver(*STOP_SIGNALS, *RELOAD_SIGNALS) as signals:
         async with trio.open_nursery() as nursery:
             orders = Orders(nursery.cancel_scope.cancel)
             nursery.start_soon(orders.follow, signals)
-            with session_end(orders.from_another_thread()):
-                status = await _serve(file, orders)
+            receiver = orders.from_another_thread()
+            with session_end(receiver.stop) if service is None else service.orders(receiver):
+                status = await _serve(file, orders, service or Notifier.from_environment())
             nursery.cancel_scope.cancel()
     return status
 
 
-async def _serve(file: Path | None, orders: Orders) -> int:
+async def _serve(file: Path | None, orders: Orders, notifier: ManagerLine) -> int:
     about = About(file)
     logging.getLogger("responder").addHandler(about.errors)
     if file is None:
@@ -82,7 +86,7 @@ async def _serve(file: Path | None, orders: Orders) -> int:
         if reading.daemon.workers > 1:
             from .workers.serve import serve_with_workers  # noqa: PLC0415 - only who wants workers pays for them
 
-            return await serve_with_workers(reading, orders, about)
+            return await serve_with_workers(reading, orders, about, notifier)
         config, prepared = await prepare_reading(reading, may_fail=lambda _name: True)
     options = config.daemon
     set_level(options.log)
@@ -100,7 +104,7 @@ async def _serve(file: Path | None, orders: Orders) -> int:
                 timing=options.metrics is not None,
             )
         )
-        daemon = Daemon(LocalMember(config, server, about), Notifier.from_environment())
+        daemon = Daemon(LocalMember(config, server, about), notifier)
         orders.stop = daemon.stop
         exporter: StreamListener | None = None
         if options.metrics is not None:
@@ -149,7 +153,7 @@ class Daemon:
     """
 
     member: LocalMember
-    notifier: Notifier
+    notifier: ManagerLine
     _reloader: Reloader = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -173,7 +177,7 @@ class Daemon:
 
     def stop(self) -> None:
         """Say goodbye and end; called again, at once."""
-        self.notifier.stopping()
+        self.notifier.stopping(self.server.grace)
         self.server.stop()
 
     # Commands

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 import structlog
@@ -32,9 +33,12 @@ class _Threshold(logging.Filter):
 _threshold = _Threshold()
 
 
-def configure_logging() -> None:
-    """Render the framework's records, and everybody else's, to standard error; `set_level` says which."""
-    on_terminal = sys.stderr.isatty()
+def configure_logging(handlers: Sequence[logging.Handler] = ()) -> None:
+    """Render the framework's records, and everybody else's; `set_level` says which.
+
+    They go to the `handlers` that are given, as JSON, or to standard error.
+    """
+    on_terminal = not handlers and sys.stderr.isatty()
     shared: list[Any] = [
         _fields_of_record,
         structlog.stdlib.add_log_level,
@@ -50,11 +54,11 @@ def configure_logging() -> None:
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers]
     )
-    handler = logging.StreamHandler()
-    handler.setFormatter(formatter)
-    handler.addFilter(_threshold)
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = handlers or [logging.StreamHandler()]
+    for handler in root.handlers:
+        handler.setFormatter(formatter)
+        handler.addFilter(_threshold)
     set_level("info")
 
 

@@ -30,7 +30,7 @@ class Orders:
     async def follow(self, signals: AsyncIterator[int]) -> None:
         async for number in signals:
             if number in RELOAD_SIGNALS:
-                self._reload.set()
+                self.order_reload()
             else:
                 self.order_stop(signal.Signals(number).name)
 
@@ -39,17 +39,30 @@ class Orders:
         _log.info("stopping", signal=reason)
         self.stop()
 
-    def from_another_thread(self) -> Callable[[str], None]:
+    def order_reload(self) -> None:
+        self._reload.set()
+
+    def from_another_thread(self) -> RemoteOrders:
         """The same, for threads that trio knows nothing of."""
-        token = trio.lowlevel.current_trio_token()
-
-        def order(reason: str) -> None:
-            with suppress(trio.RunFinishedError):  # it has ended already
-                token.run_sync_soon(self.order_stop, reason)
-
-        return order
+        return RemoteOrders(self, trio.lowlevel.current_trio_token())
 
     async def reload(self) -> None:
         """Wait for the next order to reload.  Several that came meanwhile are one."""
         await self._reload.wait()
         self._reload = trio.Event()
+
+
+@attrs.frozen(eq=False)
+class RemoteOrders:
+    """Orders from other threads than trio's; those that come after the end are lost."""
+
+    _orders: Orders
+    _token: trio.lowlevel.TrioToken
+
+    def stop(self, reason: str) -> None:
+        with suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(self._orders.order_stop, reason)
+
+    def reload(self) -> None:
+        with suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(self._orders.order_reload)

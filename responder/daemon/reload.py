@@ -25,7 +25,7 @@ from ..errors import ConfigError, ConfigErrors, ResponderError
 from ..log import get_logger
 from .logs import set_level
 from .orders import Orders
-from .service_manager import Notifier
+from .service_manager import ManagerLine
 
 MAX_REASON = 200
 """Characters of a reason that the service manager is told: it shows a line."""
@@ -78,7 +78,7 @@ class Reloader:
     """Reads `file` again and has `host` serve it.  None: there is nothing to read."""
 
     host: Host
-    notifier: Notifier
+    notifier: ManagerLine
     file: Path | None
     _turn: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 

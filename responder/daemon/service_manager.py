@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, MutableMapping
+from typing import Protocol
 
 import attrs
 import trio
@@ -26,9 +27,28 @@ STATE_TIMEOUT = 1.0
 _log = get_logger(__name__)
 
 
+class ManagerLine(Protocol):
+    """What a daemon tells its service manager: systemd's (`Notifier`) or Windows' (`ServiceLine`)."""
+
+    def ready(self) -> None:
+        """The daemon serves: its start, or its reload, is done."""
+
+    def reloading(self) -> None:
+        """A reload begins; `ready` ends it, also one that failed."""
+
+    def stopping(self, grace: float, /) -> None:
+        """The daemon says its goodbyes, for so many seconds at most."""
+
+    def status(self, text: str, /) -> None:
+        """One line for people."""
+
+    async def watchdog(self, healthy: Callable[[], bool] = ..., /) -> None:
+        """Say that the event loop runs, for ever or where nobody watches not at all; not while `healthy` says no."""
+
+
 @attrs.define
 class Notifier:
-    """The line to the service manager.
+    """The line to systemd: a `ManagerLine`.
 
     `address` is that of its socket, None where there is none; `watchdog_timeout` the seconds after which it takes
     silence for a hung process, None where it does not watch this one.
@@ -61,8 +81,8 @@ class Notifier:
         # The manager tells by the time, on CLOCK_MONOTONIC, whether this reload began after it asked for one.
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}", STATE_TIMEOUT)
 
-    def stopping(self) -> None:
-        """The daemon says its goodbyes."""
+    def stopping(self, _grace: float) -> None:
+        """The daemon says its goodbyes: the manager has a limit of its own (systemd's TimeoutStopSec)."""
         self._send("STOPPING=1", STATE_TIMEOUT)
 
     def status(self, text: str) -> None:

@@ -142,6 +142,10 @@ class Machine:
 
     def __enter__(self) -> Self:
         shutil.copytree(self._kit_prefix, self.prefix, symlinks=True)
+        self._boot()
+        return self
+
+    def _boot(self) -> None:
         # A server that stays, for it is what has the sockets; and the system's services, started with no stream of
         # ours: they would hold a pipe open that one of our programs gave them, and its reader would wait for them.
         subprocess.run(self._argv(WINESERVER, "-p"), env=self.environment, check=True, timeout=60)
@@ -154,7 +158,11 @@ class Machine:
             check=True,
             timeout=120,
         )
-        return self
+
+    def reboot(self) -> None:
+        """End all that runs on it, and start it again: its services then see what has changed in the registry."""
+        subprocess.run([WINESERVER, "-k", "-w"], env=self.environment, check=False, timeout=60)
+        self._boot()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         _end(self.prefix)

@@ -23,7 +23,7 @@ from ...server.ports import SharedPorts, numbers, without
 from ...server.server import LINGER
 from ..orders import Orders
 from ..reload import Member, Reloader
-from ..service_manager import Notifier
+from ..service_manager import ManagerLine
 from ..status import About, Status
 from .combined_status import together
 from .process import Process, WorkerProcess
@@ -51,7 +51,7 @@ class Parent:
     count: int
     _reading: Reading
     about: About
-    notifier: Notifier
+    notifier: ManagerLine
     _platform: SharingPlatform
     _start_process: Callable[[int, int], Process] = WorkerProcess.start
     in_force: Offer = attrs.field(init=False)
@@ -141,7 +141,7 @@ class Parent:
 
     def stop(self) -> None:
         """Have every worker say goodbye and end; called again, at once."""
-        self.notifier.stopping()
+        self.notifier.stopping(self.options.grace)
         grace = 0.0 if self.stopping.is_set() else self.options.grace
         self._last_moment.deadline = min(self._last_moment.deadline, trio.current_time() + grace + OVERDUE)
         self.stopping.set()

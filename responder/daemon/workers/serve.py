@@ -16,7 +16,7 @@ from ...net.privileges import become
 from ..control import serve_at
 from ..logs import set_level
 from ..orders import Orders
-from ..service_manager import Notifier
+from ..service_manager import ManagerLine
 from ..status import About
 from .control import ParentControl
 from .parent import Parent
@@ -24,7 +24,7 @@ from .parent import Parent
 _log = get_logger(__name__)
 
 
-async def serve_with_workers(reading: Reading, orders: Orders, about: About) -> int:
+async def serve_with_workers(reading: Reading, orders: Orders, about: About, notifier: ManagerLine) -> int:
     """Serve with several workers until told to stop; the exit status.
 
     Raises ConfigErrors and NetworkError, or a group of them, for what can't be had at the start.
@@ -36,7 +36,7 @@ async def serve_with_workers(reading: Reading, orders: Orders, about: About) -> 
     platform = sharing_platform()
     _refuse_inherited()
     async with AsyncExitStack() as stack:
-        parent = Parent(options.workers, reading, about, Notifier.from_environment(), platform)
+        parent = Parent(options.workers, reading, about, notifier, platform)
         stack.callback(parent.ports.close)
         await parent.open_ports()
         exporter = None

@@ -69,7 +69,7 @@ def test_changes_of_state(manager: Manager) -> None:
     notifier = Notifier.from_environment(manager.environment())
     notifier.ready()
     assert manager.heard() == "READY=1"
-    notifier.stopping()
+    notifier.stopping(2.0)
     assert manager.heard() == "STOPPING=1"
 
 

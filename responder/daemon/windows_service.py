@@ -1,0 +1,66 @@
+"""The daemon as a Windows service: it has no console, so it logs to a file and to the event log.
+
+`responderd service install` has the service manager start `responderd service serve-as NAME CONFIG`, which comes here.
+What is wrong with the configuration, or a port that can't be had, goes to both logs, and ends the service with the
+status that `responderd run` would have.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import ConfigErrors, ResponderError
+from ..log import get_logger
+from ..net.folders import windows_folder
+from ..net.windows.event_log import EventLogHandler
+from ..net.windows.service import ServiceLine, run_as_service
+from . import daemon
+
+LOG_SIZE, LOGS_KEPT = 10_000_000, 5
+"""Bytes of a log file, and how many older ones are kept."""
+
+_log = get_logger(__name__)
+
+
+def serve_as(name: str, config: Path) -> int:
+    """Be the service of this name; the exit status.  Raises NetworkError where nobody but a user started this."""
+
+    def serve(line: ServiceLine) -> int:
+        folder = windows_folder(for_all_users=True)
+        os.environ.setdefault("STATE_DIRECTORY", str(folder / "state"))
+        status = 0
+        try:
+            status = daemon.run(config, line, log_handlers=log_handlers(name, folder))
+        except* ResponderError as group:
+            errors = list(_flat(group))
+            for error in errors:
+                _log.error("the service can't start", reason=str(error))
+            status = 2 if any(isinstance(error, ConfigErrors) for error in errors) else 1
+        except* Exception as group:
+            _log.error("the service failed", exc_info=group)
+            status = 1
+        return status
+
+    return run_as_service(name, serve)
+
+
+def log_handlers(name: str, folder: Path) -> list[logging.Handler]:
+    """The service's log file, as JSON like a daemon's standard error, and the event log for warnings and above."""
+    logs = folder / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    file = logging.handlers.RotatingFileHandler(
+        logs / f"{name}.log", maxBytes=LOG_SIZE, backupCount=LOGS_KEPT, encoding="utf-8"
+    )
+    return [file, EventLogHandler(name)]
+
+
+def _flat(group: BaseExceptionGroup[ResponderError]) -> Iterator[ResponderError]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _flat(error)
+        else:
+            yield error
