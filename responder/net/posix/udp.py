@@ -105,7 +105,7 @@ def is_own(source: IPAddress, route: Route) -> bool:
 async def send_in_turn(sock: socket.socket, turn: trio.Lock, send: Callable[[], object]) -> None:
     """Wait until the socket has room, and `send`; again where others took the room.  `send` gives 0 where it has none.
 
-    `turn` is the socket's: trio allows one waiter a direction.  Raises trio.ClosedResourceError, and what `send` raises.
+    `turn` is the socket's: trio allows one waiter a direction.  Raises trio.ClosedResourceError, and as `send` does.
     """
     while True:
         async with turn:
