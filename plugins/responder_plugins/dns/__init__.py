@@ -69,6 +69,7 @@ class Dns(Plugin):
 
     zones                 master files by the name of the zone
     watch                 look at the zone files every two seconds, beside every reload
+    include_anywhere      `$INCLUDE` may name files outside the folder of the zone file
     here                  names whose A and AAAA records are the address that was asked, and that its PTR record tells
     here_addresses        "asked": that address; "interface": all addresses of the arrival interface
     here_ttl              seconds that those may be remembered
@@ -88,6 +89,7 @@ class Dns(Plugin):
 
     zones: dict[str, Path] = attrs.field(factory=dict)
     watch: bool = False
+    include_anywhere: bool = False
     here: tuple[str, ...] = ()
     here_addresses: Literal["asked", "interface"] = "asked"
     here_ttl: int = attrs.field(default=10, validator=_in_range(0, 86400))

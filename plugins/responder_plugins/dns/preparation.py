@@ -43,7 +43,7 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
     if errors:
         raise ConfigErrors(errors)
     here_names = tuple(name.to_digestable() for name in here)
-    zone_files = ZoneFiles(files, here_names)
+    zone_files = ZoneFiles(files, include_anywhere=options.include_anywhere)
     secrets = tuple(map(bytes.fromhex, options.cookie_secrets))
     settings = Settings(
         edns_size=options.edns_size,

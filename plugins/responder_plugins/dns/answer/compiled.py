@@ -1,10 +1,10 @@
 """Compiled answers: most queries are answered by a lookup and a copy.
 
-All of a query but ID, name and type is its *shape* (flags, counts, class, OPT), of which honest clients have a handful.
+All of a query but ID and name is its *shape* (flags, counts, type, class, OPT), of which honest clients have a handful.
 What a shape means for the reply is learnt once, when the processor has answered a query of that shape.
 
-    a positive answer   name and type are in the catalog's table, or those of the wildcard that covers the name: ID,
-                        flags, counts, the question as it came, the records that stand there, OPT
+    a positive answer   the node of the name, or of the wildcard that covers it, has such an RRset: ID, flags, counts,
+                        the question as it came, the records that stand there, OPT
     a learnt answer     aliases, MX and the like, of names that exist: remembered once the processor has answered them
     a pattern           referrals, and aliases, MX and the like of a wildcard: worked out by `lookup` once for a
                         cut or wildcard and a length of the name, on which alone the compression pointers depend
@@ -29,42 +29,50 @@ from ..cache import BoundedCache
 from ..message import wire
 from ..message.wire import Query, Writer
 from ..zone.catalog import Catalog
-from ..zone.tables import Zone
+from ..zone.tables import LEADING_ON, LINKING, ONE_RECORD, RECORDS, Zone, blocks
 from . import lookup
 from .lookup import Found
 from .processor import Response
 
-MAX_SHAPES: Final = 1024
+MAX_SHAPES: Final = 2048
 """Shapes remembered: honest clients have some dozens, the rest is made up and goes to the processor."""
 
 REMEMBERED: Final = 10_000, 2**22
 """Answers of the processor, and as many patterns, that are remembered: entries and bytes, each counting twice."""
 
 _PROCESSED: Final = frozenset(
-    rdtype.to_bytes(2)
-    for rdtype in (wire.OPT, wire.DS, wire.TKEY, wire.TSIG, wire.IXFR, wire.AXFR, 253, 254, wire.ANY, 46, 47)
+    {wire.OPT, wire.DS, wire.TKEY, wire.TSIG, wire.IXFR, wire.AXFR, 253, 254, wire.ANY, wire.RRSIG, wire.NSEC}
 )
 """Types with rules of their own."""
 
-_CNAME, _NS, _DNAME = (rdtype.to_bytes(2) for rdtype in (wire.CNAME, wire.NS, wire.DNAME))
+_NS: Final = wire.NS.to_bytes(2)
 
-_Part: TypeAlias = tuple[bytes, bytes, bytes, bytes, bytes]
-"""Of a reply: flags and the count of questions, the other counts, the records, our OPT record, what limits count."""
+_Answer: TypeAlias = tuple[bytes, bytes]
+"""A reply, and what limits count it by (see `Response.kind`)."""
 
 
 @attrs.frozen(eq=False)
 class _Shape:
     """How to reply to queries of one shape.
 
+    rdtype         the type, as a number and in wire form; processed: it has rules of its own
     positive, missing, referral, refused   flags and the count of questions, by what is said
+    one, negative  the same with all counts, for an answer of one record and for no data
+    rest           the counts of authority and additional records where there are none but our OPT record
     opt            our OPT record, or nothing; `refusing` the same with the reason
     limit          bytes that the reply may have
     """
 
+    rdtype: int
+    packed_rdtype: bytes
+    processed: bool
     positive: bytes
     missing: bytes
     referral: bytes
     refused: bytes
+    one: bytes
+    negative: bytes
+    rest: bytes
     opt: bytes
     refusing: bytes
     limit: int
@@ -77,11 +85,19 @@ class _Shape:
             opt = wire.opt_record(size, 0, query.edns.dnssec_ok)
             reason = wire.option(wire.EDE, lookup.NOT_AUTHORITATIVE.to_bytes(2))
             refusing = wire.opt_record(size, 0, query.edns.dnssec_ok, reason)
+        additional = b"\0\1" if opt else b"\0\0"
+        positive = (flags | wire.AA).to_bytes(2) + b"\0\1"
         return cls(
-            positive=(flags | wire.AA).to_bytes(2) + b"\0\1",
+            rdtype=query.rdtype,
+            packed_rdtype=query.rdtype.to_bytes(2),
+            processed=query.rdtype in _PROCESSED,
+            positive=positive,
             missing=(flags | wire.AA | wire.NXDOMAIN).to_bytes(2) + b"\0\1",
             referral=flags.to_bytes(2) + b"\0\1",
             refused=(flags | wire.REFUSED).to_bytes(2) + b"\0\1",
+            one=positive + b"\0\1\0\0" + additional,
+            negative=positive + b"\0\0\0\1" + additional,
+            rest=b"\0\0" + additional,
             opt=opt,
             refusing=refusing,
             limit=min(query.edns.size, size) if query.edns is not None else wire.PLAIN_UDP,
@@ -93,13 +109,11 @@ class _Denials:
 
     def __init__(self, zone: Zone) -> None:
         self.zone = zone
-        keys = [key for key in zone.linked if key.endswith((_NS, _DNAME)) and key != zone.origin + _NS]
-        # Where names below are another's, or this zone's by another name.
-        self.cuts = {key[:-2] for key in keys if key.endswith(_NS)}
-        self.leaving = {key[:-2] for key in keys}
         self._made: dict[int, bytes] = {}
 
-    def record(self, place: int) -> bytes:
+    def record(self, name: bytes) -> bytes:
+        """For a name of the zone that is the question's."""
+        place = wire.HEADER.size + len(name) - len(self.zone.origin)
         made = self._made.get(place)
         if made is None:
             made = self._made[place] = self._make((0xC000 | place).to_bytes(2))
@@ -129,48 +143,96 @@ class _Parent:
 
 
 class CompiledAnswers:
-    """Answers from one catalog; `reserved` are names in lower case that it must not deny, and no PTR with them."""
+    """Answers from one catalog; `reserved` are names in lower case that are the processor's, and with them all PTR."""
 
     def __init__(self, catalog: Catalog, reserved: Collection[bytes] = ()) -> None:
         self._catalog = catalog
-        self._answers = catalog.answers
         self._reserved = frozenset(reserved)
         self._zones = {origin: None if zone is None else _Denials(zone) for origin, zone in catalog.zones.items()}
+        # Where there is one zone and nothing else, no name needs to be looked at to find its zone.
+        self._only = next(iter(self._zones.values()), None) if len(self._zones) == 1 and not reserved else None
+        self._nodes = None if self._only is None else self._only.zone.nodes
         self._shapes: dict[bytes, _Shape] = {}
         # Counts and records.
         self._remembered: BoundedCache[bytes, bytes] = BoundedCache(*REMEMBERED)
         self._patterns: BoundedCache[tuple[bytes, bytes, int], bytes] = BoundedCache(*REMEMBERED)
         self._parents: BoundedCache[bytes, _Parent] = BoundedCache(REMEMBERED[0])
+        # The zone of the names right below one, but for those where another zone begins.
+        self._nearest: BoundedCache[bytes, _Denials] = BoundedCache(REMEMBERED[0])
 
-    def answer(self, data: bytes) -> tuple[bytes, bytes] | None:
+    def answer(self, data: bytes) -> _Answer | None:
         """The reply to a query, and its `Response.kind`; None: the processor has to answer."""
-        end = data.find(0, 12) + 3
+        end = data.find(0, 12) + 1
         shape = self._shapes.get(data[2:12] + data[end:])
         if shape is None:
             return None
-        name, rdtype = data[12 : end - 2].lower(), data[end - 2 : end]
-        packed = self._answers.get(name + rdtype)
-        if packed is not None:
-            head, counts, records, opt, kind = shape.positive, packed[:2] + b"\0\0\0\0", packed[2:], shape.opt, name
+        name = data[12:end].lower()
+        if self._nodes is not None:
+            denials = self._only
+            node = self._nodes.get(name)
         else:
-            packed = self._remembered.get(name + rdtype)
-            if packed is not None:
-                head, counts, records, opt, kind = shape.positive, packed[:6], packed[6:], shape.opt, name
-            else:
-                part = self._without_data(name, rdtype, shape)
-                if part is None:
-                    return None
-                head, counts, records, opt, kind = part
-        if opt:
-            counts = counts[:4] + (int.from_bytes(counts[4:]) + 1).to_bytes(2)
-        reply = b"".join((data[:2], head, counts, data[12:end], b"\0\1", records, opt))
+            denials = self._zone_of(name)
+            node = None if denials is None else denials.zone.nodes.get(name)
+        if node and denials is not None:
+            way = node[0]
+            if way == ONE_RECORD:
+                if node[1:3] == shape.packed_rdtype and not shape.processed:
+                    reply = b"".join((data[:2], shape.one, data[12 : end + 4], node[RECORDS:], shape.opt))
+                    return (reply, name) if len(reply) <= shape.limit else None
+            elif way != LEADING_ON and not shape.processed and shape.rdtype not in LINKING:
+                for rdtype, _, count, records in blocks(node):
+                    if rdtype == shape.rdtype:
+                        counts = count.to_bytes(2) + shape.rest
+                        return self._reply(data, end, shape, shape.positive + counts, records, shape.opt, name)
+        return self._without_data(data, end, name, node, denials, shape)
+
+    @staticmethod
+    def _reply(
+        data: bytes, end: int, shape: _Shape, head: bytes, records: bytes, opt: bytes, kind: bytes
+    ) -> _Answer | None:
+        """`head`: flags and all counts."""
+        reply = b"".join((data[:2], head, data[12 : end + 4], records, opt))
         return (reply, kind) if len(reply) <= shape.limit else None
 
-    def _without_data(self, name: bytes, rdtype: bytes, shape: _Shape) -> _Part | None:
-        """A referral, a wildcard's answer, a denial or a refusal; None: the processor has to answer."""
-        if rdtype in _PROCESSED or not name or name[0] > 63 or len(name) > wire.MAX_NAME or self._is_reserved(name):
+    def _packed_reply(
+        self, data: bytes, end: int, shape: _Shape, flags: bytes, packed: bytes, kind: bytes
+    ) -> _Answer | None:
+        """The same, `packed` being three counts and records."""
+        additional = int.from_bytes(packed[4:6]) + bool(shape.opt)
+        head = flags + packed[:4] + additional.to_bytes(2)
+        return self._reply(data, end, shape, head, packed[6:], shape.opt, kind)
+
+    def _zone_of(self, name: bytes) -> _Denials | None:
+        """The nearest zone of a name; None: the processor has to find it, or there is none."""
+        if self._is_reserved(name):
             return None
+        if name in self._zones:
+            return self._zones[name]
+        parent = name[name[0] + 1 :] if name else b""
+        denials = self._nearest.get(parent)
+        if denials is None and _is_whole(name):
+            origin = self._catalog.covers(name)
+            denials = None if origin is None else self._zones[origin]
+            if denials is not None:
+                self._nearest.put(parent, denials)
+        return denials
+
+    def _without_data(
+        self, data: bytes, end: int, name: bytes, node: bytes | None, denials: _Denials | None, shape: _Shape
+    ) -> _Answer | None:
+        """What was learnt, a referral, a wildcard's answer, a denial or a refusal; None: the processor's."""
+        packed = self._remembered.get(name + shape.packed_rdtype)
+        if packed is not None:
+            return self._packed_reply(data, end, shape, shape.positive, packed, name)
+        if shape.processed or not name or name[0] > wire.MAX_LABEL or len(name) > wire.MAX_NAME:
+            return None
+        if node is not None and denials is not None and (not node or node[0] != LEADING_ON):
+            if node and shape.rdtype in LINKING and any(each[0] == shape.rdtype for each in blocks(node)):
+                return None
+            return self._reply(data, end, shape, shape.negative, denials.record(name), shape.opt, denials.zone.origin)
         if name in self._zones:  # maybe not delegated by the zone above
+            return None
+        if self._is_reserved(name):
             return None
         parent = self._parents.get(name[name[0] + 1 :])
         if parent is None:
@@ -178,64 +240,62 @@ class CompiledAnswers:
                 return None
             origin = self._catalog.covers(name)
             if origin is None:
-                return shape.refused, b"\0\0\0\0\0\0", b"", shape.refusing, b""
+                return self._reply(data, end, shape, shape.refused + b"\0\0" + shape.rest, b"", shape.refusing, b"")
             denials = self._zones[origin]
             parent = None if denials is None else self._find_parent(name, denials)
             if parent is None:
                 return None
         denials = parent.denials
         zone = denials.zone
-        cut = parent.cut or (name if name in denials.cuts else b"")
+        cut = parent.cut or (name if name in zone.cuts else b"")
         if cut:
             packed = self._by_pattern(cut, _NS, name)  # the same for each type
-            return (shape.referral, packed[:6], packed[6:], shape.opt, cut) if packed else None
-        kinds = zone.names.get(name)
-        if kinds is None:
-            if parent.wildcard:
-                return self._by_wildcard(parent.wildcard, rdtype, name, zone.origin, shape)
-        elif name in denials.leaving or any(kinds[at : at + 2] in (rdtype, _CNAME) for at in range(0, len(kinds), 2)):
+            return self._packed_reply(data, end, shape, shape.referral, packed, cut) if packed else None
+        if node is not None or name in self._catalog.within:
             return None
-        return (
-            shape.missing if kinds is None else shape.positive,
-            b"\0\0\0\1\0\0",
-            denials.record(wire.HEADER.size + len(name) - len(zone.origin)),
-            shape.opt,
-            zone.origin,
-        )
+        if parent.wildcard:
+            return self._by_wildcard(parent.wildcard, data, end, name, zone, shape)
+        head = shape.missing + b"\0\0\0\1" + shape.rest[2:]
+        return self._reply(data, end, shape, head, denials.record(name), shape.opt, zone.origin)
 
     def _find_parent(self, name: bytes, denials: _Denials) -> _Parent | None:
         """What covers a whole name in a zone; None: a DNAME.  Names that exist are remembered as parents."""
         zone = denials.zone
         above = wire.parent(name)
-        while above not in zone.names:
+        while above not in zone.nodes and above not in self._catalog.within:
             above = wire.parent(above)
-        leaving = b""
+        cut = b""
         for suffix in wire.suffixes(above):
-            if suffix in denials.leaving:
-                leaving = suffix  # the last one: what is below another is not seen from outside
+            if suffix in zone.dnames:
+                return None
+            if suffix in zone.cuts:
+                cut = suffix  # the last one: what is below another is not seen from outside
             if suffix == zone.origin:
                 break
-        if leaving and leaving not in denials.cuts:
-            return None
         wildcard = b"\1*" + above
-        found = _Parent(denials, leaving, wildcard if wildcard in zone.names else b"")
+        found = _Parent(denials, cut, wildcard if wildcard in zone.nodes else b"")
         if above == wire.parent(name):
             self._parents.put(above, found)
         return found
 
     # Patterns
 
-    def _by_wildcard(self, wildcard: bytes, rdtype: bytes, name: bytes, origin: bytes, shape: _Shape) -> _Part | None:
+    def _by_wildcard(
+        self, wildcard: bytes, data: bytes, end: int, name: bytes, zone: Zone, shape: _Shape
+    ) -> _Answer | None:
         if self._reserved:  # among them may be what hides the wildcard, or what an alias leads to
             return None
-        packed = self._answers.get(wildcard + rdtype)
-        if packed is not None:
-            return shape.positive, packed[:2] + b"\0\0\0\0", packed[2:], shape.opt, wildcard
-        packed = self._by_pattern(wildcard, rdtype, name)
+        node = zone.nodes[wildcard]
+        if node and node[0] != LEADING_ON and shape.rdtype not in LINKING:
+            for rdtype, _, count, records in blocks(node):
+                if rdtype == shape.rdtype:
+                    head = shape.positive + count.to_bytes(2) + shape.rest
+                    return self._reply(data, end, shape, head, records, shape.opt, wildcard)
+        packed = self._by_pattern(wildcard, shape.packed_rdtype, name)
         if not packed:
             return None
-        kind = origin if packed[:2] == b"\0\0" else wildcard
-        return shape.positive, packed[:6], packed[6:], shape.opt, kind
+        kind = zone.origin if packed[:2] == b"\0\0" else wildcard
+        return self._packed_reply(data, end, shape, shape.positive, packed, kind)
 
     def _by_pattern(self, source: bytes, rdtype: bytes, name: bytes) -> bytes:
         """`source` is a cut or a wildcard; empty where there is no pattern for it."""
@@ -279,19 +339,19 @@ class CompiledAnswers:
         if reply.complete and not reply.varies:
             self._remember(query, reply.data)
         if len(self._shapes) < MAX_SHAPES:
-            self._shapes[data[2:12] + data[end - 2 :]] = _Shape.of(query, size)
+            self._shapes[data[2:12] + data[end - 4 :]] = _Shape.of(query, size)
 
     def _remember(self, query: Query, reply: bytes) -> None:
         """Counts and records of a positive answer; its pointers hold for each spelling of the same name."""
         name = query.name
         positive = reply[6:8] != b"\0\0" and reply[2:4] == (wire.QR | wire.AA | query.flags & wire.ECHOED).to_bytes(2)
         key = name + query.rdtype.to_bytes(2)
-        if not positive or key in self._answers or self._is_reserved(name):
+        if not positive or self._is_reserved(name):
             return
         origin = self._catalog.covers(name)
         zone = None if origin is None else self._catalog.zones[origin]
         # Names that a wildcard makes up are without number.
-        if zone is None or name not in zone.names:
+        if zone is None or name not in zone.nodes:
             return
         size = len(reply)
         additional = int.from_bytes(reply[10:12])
@@ -312,7 +372,7 @@ def _is_general(found: Found, catalog: Catalog) -> bool:
         name = rrset.name.lower()
         origin = catalog.covers(name)
         zone = None if origin is None else catalog.zones[origin]
-        if zone is None or name not in zone.names:
+        if zone is None or name not in zone.nodes:
             return False
     return True
 

@@ -1,8 +1,8 @@
 """What a question's answer is: RFC 1034 section 4.3.2, plainly.
 
 With wildcards (RFC 4592), DNAME (RFC 6672), negative answers (RFC 2308), the rcode at the end of a chain (RFC 6604),
-glue (RFC 9471) and one RRset for ANY (RFC 8482 section 4.1).  Every answer comes from here, unless `Zone.answers` has
-it as it is; a test holds the two against each other.
+glue (RFC 9471) and one RRset for ANY (RFC 8482 section 4.1).  Every answer comes from here, unless `compiled` has it; a
+test compares the two.
 
 Signatures in a zone are data like any other here.
 """
@@ -27,7 +27,7 @@ NOT_READY, NOT_AUTHORITATIVE = 14, 20  # RFC 8914 section 4
 _ADDRESSED: Final = {wire.NS: 0, wire.MX: 2, wire.SRV: 6, wire.SVCB: 2, wire.HTTPS: 2}
 """Types whose targets' addresses are added: bytes in front of the name (RFC 1035 section 3.3, RFC 2782, RFC 9460)."""
 
-_CNAME_STOPS: Final = frozenset({wire.CNAME, wire.ANY, 46, 47})  # RRSIG and NSEC: RFC 4034 section 2.5
+_CNAME_STOPS: Final = frozenset({wire.CNAME, wire.ANY, wire.RRSIG, wire.NSEC})  # RFC 4034 section 2.5
 
 
 @attrs.define(eq=False)
@@ -72,6 +72,7 @@ def look_up(catalog: Catalog, written: bytes, rdtype: int, local: LocalData = NO
     found = Found()
     seen: set[bytes] = set()
     following: bytes | None = written
+    existing = catalog.within.union(local.existing) if local.existing else catalog.within
     while following is not None and len(seen) < MAX_CHAIN:
         name = following.lower()
         origin = catalog.origin_for(name, rdtype)
@@ -93,7 +94,7 @@ def look_up(catalog: Catalog, written: bytes, rdtype: int, local: LocalData = NO
         if name in seen:
             break
         seen.add(name)
-        following = _in_zone(zone, following, name, rdtype, found, local.existing)
+        following = _in_zone(zone, following, name, rdtype, found, existing)
     _add_addresses(catalog, found, local)
     return found
 
@@ -104,22 +105,22 @@ def _in_zone(
     """Add what this zone says about a name; the name to go on with, if it says so."""
     encloser = zone.origin
     for above in reversed(list(_down_to(zone.origin, name))):
-        if above != zone.origin and zone.has(above, wire.NS) and not (above == name and rdtype == wire.DS):
+        if above in zone.cuts and not (above == name and rdtype == wire.DS):
             _refer(zone, above, found)
             return None
-        if above not in zone.names and above not in existing:
+        if above not in zone.nodes and above not in existing:
             break
         encloser = above
-        if above != name and zone.has(above, wire.DNAME):
+        if above != name and above in zone.dnames:
             target = _redirect(zone, above, written, found)
             return None if rdtype == wire.CNAME else target
     source = name
-    if encloser == name and name not in zone.names:
+    if encloser == name and name not in zone.nodes:
         _deny(zone, found)
         return None
     if encloser != name:
         source = b"\1*" + encloser
-        if source not in zone.names:
+        if source not in zone.nodes:
             found.rcode = wire.NXDOMAIN
             _deny(zone, found)
             return None
@@ -141,18 +142,18 @@ def _from_node(zone: Zone, source: bytes, written: bytes, rdtype: int, found: Fo
         found.kind = found.kind or source
         return alias.rdatas[0]
     if rdtype == wire.ANY:
-        every = [zone.rrset(source, each, written) for each in zone.types(source)]
         # The smallest, and none that brings addresses with it: who asks for ANY wants to see that the name is there, or
         # a large answer for someone else.
-        rrset = min(
-            filter(None, every), key=lambda each: (each.rdtype in _ADDRESSED, sum(map(len, each.rdatas))), default=None
+        every = sorted(
+            zone.all_of(source, written), key=lambda each: (each.rdtype in _ADDRESSED, sum(map(len, each.rdatas)))
         )
+        rrsets = every[:1]
     else:
-        rrset = zone.rrset(source, rdtype, written)
-    if rrset is None:
+        rrsets = zone.rrsets_of(source, rdtype, written)
+    if not rrsets:
         _deny(zone, found)
     else:
-        found.answer.append(rrset)
+        found.answer += rrsets
         found.kind = found.kind or source
     return None
 

@@ -28,6 +28,10 @@ ECHOED: Final = OPCODE | RD
 
 NSID, COOKIE, EDE = 3, 10, 15
 
+SIG, KEY, NXT = 24, 25, 30
+DS, RRSIG, NSEC, DNSKEY, NSEC3, NSEC3PARAM, CDS, CDNSKEY = 43, 46, 47, 48, 50, 51, 59, 60
+
+MAX_LABEL: Final = 63
 MAX_RECORDS: Final = 16
 """Records beside the question that a query is read with.  An honest one has three: SOA (IXFR), OPT and TSIG."""
 

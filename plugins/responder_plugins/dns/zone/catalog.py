@@ -1,36 +1,40 @@
-"""All zones of an instance: which zone is nearest to a name."""
+"""All zones of an instance: which zone is nearest to a name, and what stands where one zone is within another."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 import attrs
 
 from ..message import wire
-from .tables import Zone
+from .tables import Zone, blocks
+
+_AT_CUTS: Final = frozenset({wire.NS, wire.DS, wire.RRSIG, wire.NSEC})
+"""What a zone may have where a zone within it begins."""
 
 
 @attrs.frozen(eq=False)
 class Catalog:
     """All zones of an instance by their origin; None is one that could not be read.
 
-    answers  those of all zones in one table
+    within  the origins of zones that are in another one here, and the names between the two: they exist in the outer
+            zone, whether it delegates or not
     """
 
     zones: Mapping[bytes, Zone | None]
-    answers: Mapping[bytes, bytes]
+    within: frozenset[bytes]
 
     @classmethod
-    def of(cls, zones: Mapping[bytes, Zone | None], without: Iterable[bytes] = ()) -> Catalog:
-        """`without` are keys that `answers` must not have."""
-        whole = [zone.answers for zone in zones.values() if zone is not None]
-        without = tuple(without)
-        if len(whole) == 1 and not without:
-            return cls(zones, whole[0])  # no copy of millions
-        answers = {key: packed for table in whole for key, packed in table.items()}
-        for key in without:
-            answers.pop(key, None)
-        return cls(zones, answers)
+    def of(cls, zones: Mapping[bytes, Zone | None]) -> Catalog:
+        within = set()
+        for origin in zones:
+            above = [] if origin == wire.ROOT else list(wire.suffixes(wire.parent(origin)))
+            for number, suffix in enumerate(above):
+                if suffix in zones:
+                    within.update([origin, *above[:number]])
+                    break
+        return cls(zones, frozenset(within))
 
     def covers(self, name: bytes) -> bytes | None:
         """The origin of the nearest zone above a name in lower case, or at it."""
@@ -42,3 +46,27 @@ class Catalog:
         if rdtype == wire.DS and origin == name and name != wire.ROOT:
             return self.covers(wire.parent(name)) or origin
         return origin
+
+    def hidden(self) -> Iterator[tuple[Zone, bytes, list[bytes]]]:
+        """Zones with an origin within them, and the names of the outer zone there that are not served.
+
+        The nearest zone decides: of the outer one there are the delegation and its DS records, and nothing below.
+        What stands below a delegation is glue, and told of only where there is no delegation.
+        """
+        inner = [origin for origin in self.zones if origin in self.within]
+        for zone in self.zones.values():
+            origins = {each for each in inner if zone is not None and self.covers(wire.parent(each)) == zone.origin}
+            if zone is None or not origins:
+                continue
+            found: dict[bytes, list[bytes]] = {}
+            for name, node in zone.nodes.items():
+                origin = next((above for above in wire.suffixes(name) if above in origins), None)
+                if origin is None or not node:
+                    continue
+                if name == origin:
+                    hidden = not _AT_CUTS.issuperset(rdtype for rdtype, _, _, _ in blocks(node))
+                else:
+                    hidden = origin not in zone.cuts
+                if hidden:
+                    found.setdefault(origin, []).append(name)
+            yield from ((zone, origin, names) for origin, names in found.items())

@@ -1,27 +1,28 @@
-"""A zone in memory: flat tables of bytes, made for a lookup and a copy.
+"""A zone in memory: a table of bytes by name, made for a lookup and a copy.
 
-    answers  name + type -> count + records     what can be given as it is: the zone's own data without names to follow
-    linked   name + type -> count + records     the rest: NS, CNAME, MX, SVCB ..., and whatever is below a delegation
-    names    name -> its types, two bytes each  every name that exists; an empty non-terminal has none
+The value of a name is its *node*: one byte that says how to answer, and behind it the name's RRsets, each a *block*:
 
-Names are in wire form and lower case.  Records are in wire form with a pointer to the question in place of their name,
-so that those of `answers` are the compiled answer: a reply is header, question, and these bytes.  Tables of bytes also
-cost the garbage collector nothing, however many records there are.
+    type, type covered, number of records, size of the records in bytes, the records
 
-A zone doesn't change once it is made.
+The type covered is 0 but for RRSIG, whose records are one RRset for each type that they cover (RFC 4034 section 3).
+The records are in wire form, with a pointer to the question in place of their name, so that the first block's records
+are the compiled answer: a reply is header, question, and these bytes.  An empty non-terminal has an empty node.
+
+Names are in wire form and lower case.  Bytes cost the garbage collector nothing, however many names there are, and one
+table of one object a name is about as small as Python can have it.  A zone doesn't change once it is made.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 import attrs
 
-from responder import Stamp
+from responder import ConfigError, Stamp
 
 from ..message import wire
 from ..message.wire import RRset
@@ -29,43 +30,75 @@ from ..message.wire import RRset
 LINKING: Final = frozenset({wire.NS, wire.CNAME, wire.DNAME, wire.MX, wire.SRV, wire.SVCB, wire.HTTPS})
 """Types that lead on to another name, whose answer is more than their own records."""
 
+ONE_RECORD, ONE_RRSET, SEVERAL, LEADING_ON = range(4)
+"""How to answer, the first byte of a node:
+
+ONE_RECORD  its only RRset has one record, and is the whole answer
+ONE_RRSET   its only RRset is the whole answer
+SEVERAL     of its RRsets those that are not of `LINKING` are the whole answer
+LEADING_ON  an alias, a delegation, or below one: no RRset answers by itself
+"""
+
+BLOCK: Final = struct.Struct("!HHHI")
+"""Type, type covered, number of records, bytes of the records."""
+
+RECORDS: Final = 1 + BLOCK.size
+"""Where the records of a node's first block begin."""
+
 _RECORD = struct.Struct("!2sHHIH")
 _NEGATIVE = struct.Struct("!IIIII")
 
 
-@attrs.frozen(eq=False, slots=False)  # without slots: cached properties, and the weak references of `loading`
+@attrs.frozen(eq=False, slots=False)  # without slots: cached properties, and the weak references of `master_file`
 class Zone:
-    """`spelled` has the names that the zone file spells otherwise than in lower case, `files` what it was read from."""
+    """All data of a zone.
+
+    hashed   the nodes of NSEC3 records, whose owners are hashes and no names of the zone (RFC 5155 section 7.2.8)
+    spelled  the names that the zone file spells otherwise than in lower case
+    cuts     the names where other zones begin: those with NS records, but for the origin
+    dnames   the names with a DNAME record
+    files    what the zone was read from
+    warnings what is served as it stands, but hardly meant
+    """
 
     origin: bytes
-    answers: Mapping[bytes, bytes]
-    linked: Mapping[bytes, bytes]
-    names: Mapping[bytes, bytes]
+    nodes: Mapping[bytes, bytes]
+    hashed: Mapping[bytes, bytes] = attrs.field(factory=dict)
     spelled: Mapping[bytes, bytes] = attrs.field(factory=dict)
+    cuts: frozenset[bytes] = frozenset()
+    dnames: frozenset[bytes] = frozenset()
     files: Mapping[Path, Stamp] = attrs.field(factory=dict)
+    warnings: Sequence[ConfigError] = ()
 
-    def rrset(self, name: bytes, rdtype: int, owner: bytes | None = None) -> RRset | None:
+    def rrset(self, name: bytes, rdtype: int, owner: bytes | None = None, covered: int = 0) -> RRset | None:
         """The RRset of a name in lower case; `owner` is how the name is to be written in it."""
-        key = name + rdtype.to_bytes(2)
-        packed = self.answers.get(key) or self.linked.get(key)
-        if packed is None:
-            return None
-        ttl, rdatas = unpack(packed)
+        node = self.nodes.get(name)
+        if node:
+            for each, of, _, records in blocks(node):
+                if each == rdtype and of == covered:
+                    return self._rrset(name, each, records, owner)
+        return None
+
+    def rrsets_of(self, name: bytes, rdtype: int, owner: bytes | None = None) -> list[RRset]:
+        """All records of a type: of RRSIG an RRset for each type covered, else one RRset or none."""
+        node = self.nodes.get(name, b"")
+        return [self._rrset(name, each, records, owner) for each, _, _, records in blocks(node) if each == rdtype]
+
+    def all_of(self, name: bytes, owner: bytes | None = None) -> list[RRset]:
+        """All RRsets of a name, in the order of the file."""
+        return [self._rrset(name, each, records, owner) for each, _, _, records in blocks(self.nodes.get(name, b""))]
+
+    def _rrset(self, name: bytes, rdtype: int, records: bytes, owner: bytes | None) -> RRset:
+        ttl, rdatas = unpack(records)
         return RRset(owner or self.spelled.get(name, name), rdtype, ttl, rdatas)
 
-    def types(self, name: bytes) -> tuple[int, ...]:
-        """Those of an existing name, in the order of the file."""
-        packed = self.names.get(name, b"")
-        return struct.unpack(f"!{len(packed) // 2}H", packed)
-
     def has(self, name: bytes, rdtype: int) -> bool:
-        key = name + rdtype.to_bytes(2)
-        return key in self.linked or key in self.answers
+        return any(each == rdtype for each, _, _, _ in blocks(self.nodes.get(name, b"")))
 
     @cached_property
     def soa(self) -> RRset:
         soa = self.rrset(self.origin, wire.SOA)
-        assert soa is not None  # noqa: S101 - loading refuses a zone without one
+        assert soa is not None  # noqa: S101 - a zone without one is not made
         return soa
 
     @cached_property
@@ -79,32 +112,60 @@ class Zone:
         minimum = _NEGATIVE.unpack(self.soa.rdatas[0][-_NEGATIVE.size :])[4]
         return attrs.evolve(self.soa, ttl=min(self.soa.ttl, minimum))
 
-    @cached_property
-    def records(self) -> int:
-        return sum(int.from_bytes(packed[:2]) for table in (self.answers, self.linked) for packed in table.values())
-
     def rrsets(self) -> Iterator[RRset]:
-        """All of the zone, the SOA first, delegations' glue included."""
+        """All of the zone, the SOA first, delegations' glue and NSEC3 records included."""
         yield self.soa
-        for name in self.names:
-            for rdtype in self.types(name):
-                if rdtype != wire.SOA:
-                    rrset = self.rrset(name, rdtype)
-                    assert rrset is not None  # noqa: S101 - `names` lists what the other tables have
-                    yield rrset
+        for table in (self.nodes, self.hashed):
+            for name, node in table.items():
+                for rdtype, _, _, records in blocks(node):
+                    if rdtype != wire.SOA:
+                        yield self._rrset(name, rdtype, records, None)
 
 
-def pack(rdtype: int, ttl: int, rdata: bytes) -> bytes:
-    """One record, its name a pointer to the question's."""
+def blocks(node: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """Of each RRset of a node: type, type covered, number of records, records."""
+    at = 1
+    while at < len(node):
+        rdtype, covered, count, size = BLOCK.unpack_from(node, at)
+        at += BLOCK.size + size
+        yield rdtype, covered, count, node[at - size : at]
+
+
+def pack_record(rdtype: int, ttl: int, rdata: bytes) -> bytes:
+    """One record, its name a pointer to the question's.  Raises struct.error where the rdata is too long."""
     return _RECORD.pack(wire.FIRST_NAME, rdtype, wire.IN, ttl, len(rdata)) + rdata
 
 
-def unpack(packed: bytes) -> tuple[int, tuple[bytes, ...]]:
-    """TTL and rdatas of a table's value."""
+def node_of_one(rdtype: int, ttl: int, rdata: bytes) -> bytes:
+    """The node of a name with one record, whose type leads to no other name."""
+    record = pack_record(rdtype, ttl, rdata)
+    return bytes((ONE_RECORD,)) + BLOCK.pack(rdtype, 0, 1, len(record)) + record
+
+
+def unpack(records: bytes) -> tuple[int, tuple[bytes, ...]]:
+    """TTL and rdatas of a block's records."""
     rdatas = []
-    at, ttl = 2, 0
-    while at < len(packed):
-        _, _, _, ttl, size = _RECORD.unpack_from(packed, at)
+    at, ttl = 0, 0
+    while at < len(records):
+        _, _, _, ttl, size = _RECORD.unpack_from(records, at)
         at += _RECORD.size + size
-        rdatas.append(packed[at - size : at])
+        rdatas.append(records[at - size : at])
     return ttl, tuple(rdatas)
+
+
+def ttl_of(records: bytes) -> int:
+    return int.from_bytes(records[6:10])
+
+
+def way_to_answer(node: bytes) -> int:
+    """The first byte of a node, from its blocks."""
+    count = 0
+    first = 0, 0
+    for rdtype, _, records, _ in blocks(node):
+        if rdtype in (wire.CNAME, wire.DNAME):
+            return LEADING_ON
+        count += 1
+        first = rdtype, records
+    if count > 1 or first[0] in LINKING:
+        return SEVERAL
+    return ONE_RECORD if first[1] == 1 else ONE_RRSET

@@ -10,15 +10,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final
 
 import dns.name
 
 from responder import ConfigError, ConfigErrors, Context, stamp_of
 
-from ..message import wire
 from . import master_file
+from .builder import name_text
 from .catalog import Catalog
 from .tables import Zone
+
+SOME: Final = 3
+"""Names that a warning tells of many."""
 
 _log = logging.getLogger(__name__)
 
@@ -26,10 +30,9 @@ _log = logging.getLogger(__name__)
 class ZoneFiles:
     """The zones of an instance by name, each with its option's name and its file."""
 
-    def __init__(self, files: Mapping[dns.name.Name, tuple[str, Path]], here: tuple[bytes, ...]) -> None:
+    def __init__(self, files: Mapping[dns.name.Name, tuple[str, Path]], *, include_anywhere: bool = False) -> None:
         self._files = files
-        # What `here` answers must not be found before it.
-        self._without = [name + rdtype.to_bytes(2) for name in here for rdtype in (wire.A, wire.AAAA)]
+        self._include_anywhere = include_anywhere
 
     def load(self, context: Context) -> Catalog:
         zones: dict[bytes, Zone | None] = {}
@@ -37,9 +40,9 @@ class ZoneFiles:
         for name, (text, file) in self._files.items():
             key = name.to_digestable()
             try:
-                zones[key] = master_file.load(name, file, context)
+                zones[key] = self._read(name, file, context)
             except ConfigErrors as broken:
-                zones[key] = master_file.last_good(name, context.path(file))
+                zones[key] = master_file.last_good(name, context.path(file), include_anywhere=self._include_anywhere)
                 serving = "not served" if zones[key] is None else "still served as it was"
                 for error in broken.errors:
                     message = f"zone {name} is {serving}: {error.message}"
@@ -48,7 +51,22 @@ class ZoneFiles:
             raise ConfigErrors(mistakes)
         for mistake in mistakes:
             context.complain(mistake)
-        return Catalog.of(zones, self._without)
+        catalog = Catalog.of(zones)
+        for zone, origin, names in catalog.hidden():
+            some = ", ".join(map(name_text, names[:SOME])) + (" ..." if len(names) > SOME else "")
+            inner, outer = name_text(origin), name_text(zone.origin)
+            context.warn(ConfigError(f"zone {outer}: not served, since the zone {inner} is served too: {some}"))
+        return catalog
+
+    def _read(self, name: dns.name.Name, file: Path, context: Context) -> Zone:
+        """Raises ConfigErrors, whatever happens: one zone never takes the others down."""
+        try:
+            return master_file.load(name, file, context, include_anywhere=self._include_anywhere)
+        except ConfigErrors:
+            raise
+        except Exception as error:
+            _log.exception("zone %s", name)
+            raise ConfigErrors([ConfigError(f"{type(error).__name__}: {error}", file=context.path(file))]) from error
 
     def reload_in(self, context: Context) -> Callable[[], Catalog | None]:
         """What looks whether a file has changed since it was last looked at, and reads the zones again if so."""
@@ -66,6 +84,8 @@ class ZoneFiles:
             finally:
                 for complaint in fresh.complaints:
                     _log.error("%s", complaint)
+                for warning in fresh.warnings:
+                    _log.warning("%s", warning)
                 seen.clear()
                 seen.update(fresh.files)
             return catalog

@@ -12,6 +12,7 @@ import dns.message
 import dns.tsigkeyring
 import pytest
 from responder_plugins.dns import TransferKey
+from responder_plugins.dns.answer.compiled import MAX_SHAPES
 from responder_plugins.dns.answer.cookies import Cookies
 from responder_plugins.dns.answer.processor import Response
 from responder_plugins.dns.handler import DnsHandler
@@ -93,7 +94,7 @@ def test_shapes_are_bounded() -> None:
     handler = handler_of()
     for size in range(3000):
         ask(handler, dns.message.make_query("www.example.test", "A", use_edns=0, payload=size))
-    assert len(handler.compiled._shapes) <= 1024
+    assert len(handler.compiled._shapes) <= MAX_SHAPES
 
 
 def test_a_child_zone_beside_its_parent(tmp_path: Path) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import dns.name
 import pytest
 from responder_plugins.dns.zone import master_file, plain_lines
+from responder_plugins.dns.zone.builder import ZoneBuilder
+from responder_plugins.dns.zone.names import NameReader
+from responder_plugins.dns.zone.record import Ttls
+from responder_plugins.dns.zone.tables import blocks, pack_record
 
 from responder import ConfigErrors, Context
 from tests.plugins.dns.support import SMALL, ZONE
@@ -86,35 +91,49 @@ def loaded(folder: Path, text: str) -> Any:
         zone = master_file.load(dns.name.from_text("example.test"), Path("a.zone"), Context("dns", folder))
     except ConfigErrors as errors:
         return [(error.line, error.message) for error in errors.errors]
-    return zone.answers, zone.linked, zone.names, zone.spelled
+    return zone.nodes, zone.spelled, zone.cuts
+
+
+def not_plain(lines: Sequence[bytes], first: int, *_: object) -> int:
+    return first
 
 
 @pytest.mark.parametrize("line", LINES)
 @pytest.mark.parametrize("head", [SMALL, "@ 60 SOA ns h 1 2 3 4 5\n@ NS ns\nns A 192.0.2.53\n"], ids=["ttl", "no-ttl"])
 def test_both_ways_read_the_same(line: str, head: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = [loaded(tmp_path, f"{head}{line}\n A 192.0.2.9\nz A 192.0.2.10\n"), loaded(tmp_path, f"{head}{line}")]
-    monkeypatch.setattr(plain_lines, "read", lambda *_: None)
+    texts = [f"{head}{line}\n A 192.0.2.9\nz A 192.0.2.10\n", f"{head}{line}"]
+    found = [loaded(tmp_path, text) for text in texts]
+    monkeypatch.setattr(plain_lines, "read", not_plain)
     (tmp_path / "a.zone").unlink()
-    assert found == [
-        loaded(tmp_path, f"{head}{line}\n A 192.0.2.9\nz A 192.0.2.10\n"),
-        loaded(tmp_path, f"{head}{line}"),
-    ]
+    assert found == [loaded(tmp_path, text) for text in texts]
 
 
 def test_the_zone_of_the_tests_reads_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = ZONE.read_text()
     found = loaded(tmp_path, text)
-    monkeypatch.setattr(plain_lines, "read", lambda *_: None)
+    monkeypatch.setattr(plain_lines, "read", not_plain)
     (tmp_path / "a.zone").unlink()
     assert found == loaded(tmp_path, text)
 
 
 def test_what_large_zones_are_made_of_goes_this_way() -> None:
-    read = [
-        plain_lines.read(f"{line}\n", b"\1o" + BASE, BASE) for line in ("a A 192.0.2.1", " 60 IN A 192.0.2.1", "a NS b")
+    builder = ZoneBuilder(BASE)
+    position = plain_lines.Position(NameReader(BASE), b"\1o" + BASE, Ttls(300))
+    lines = [
+        b"a A 192.0.2.1",
+        b" 60 IN A 192.0.2.1",
+        b"a NS b",
+        b"",
+        b"b AAAA ::1",
+        b"c MX 10 a",
+        b"d SRV 0 0 443 a.example.org.",
+        b"e IN 300 RRSIG A 13 3 60 20361101000000 20260101000000 12312 @ XmN172oddsY0s2n0 4flUAiNYnCDSyS3E",
+        b"e NSEC f A RRSIG NSEC",
+        b"f DS 1 13 2 " + b"ab" * 32,
     ]
-    assert read == [
-        (b"\1a" + BASE, None, 1, bytes((192, 0, 2, 1))),
-        (b"\1o" + BASE, 60, 1, bytes((192, 0, 2, 1))),
-        (b"\1a" + BASE, None, 2, b"\1b" + BASE),
+    assert plain_lines.read(lines, 0, position, builder, Path("a"), 1) == len(lines)
+    assert builder.records == len(lines) - 2  # a line without a record, and one that is there already
+    assert list(blocks(builder.nodes[b"\1a" + BASE])) == [
+        (1, 0, 1, pack_record(1, 300, bytes((192, 0, 2, 1)))),
+        (2, 0, 1, pack_record(2, 300, b"\1b" + BASE)),
     ]
