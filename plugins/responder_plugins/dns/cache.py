@@ -7,7 +7,11 @@ for the oldest entry, which takes ever longer in a dict whose first entries were
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from collections.abc import Hashable
+from typing import Final, Generic, TypeVar
+
+MARKS: Final = 2**17
+"""Of a doorkeeper, a byte each: an eighth is about as much as a cache of packets holds at once."""
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -16,25 +20,53 @@ Value = TypeVar("Value")
 class BoundedCache(Generic[Key, Value]):
     """At most twice `entries`, and twice `size`: the sum of what `put` is told about each, in bytes.
 
-    `fresh` is for reading in a hurry: what is not there may still be found by `get`.
+    `fresh` and `older` are for reading in a hurry: `get` looks at both.
     """
 
     def __init__(self, entries: int, size: int = 2**62) -> None:
         self._entries = entries
         self._size = size
         self._taken = 0
-        self._older: dict[Key, Value] = {}
+        self.older: dict[Key, Value] = {}
         self.fresh: dict[Key, Value] = {}
 
     def __len__(self) -> int:
-        return len(self.fresh) + len(self._older)
+        return len(self.fresh) + len(self.older)
 
     def get(self, key: Key) -> Value | None:
         value = self.fresh.get(key)
-        return value if value is not None else self._older.get(key)
+        return value if value is not None else self.older.get(key)
 
     def put(self, key: Key, value: Value, size: int = 0) -> None:
         if (len(self.fresh) >= self._entries and key not in self.fresh) or self._taken > self._size:
-            self._older, self.fresh, self._taken = self.fresh, {}, 0
+            self.older, self.fresh, self._taken = self.fresh, {}, 0
         self.fresh[key] = value
         self._taken += size
+
+
+class Doorkeeper:
+    """Tells what is asked for the first time, so that a cache need not hold what is asked once.
+
+    It knows keys by some bits of their hash: a new one may be taken for a known one, which costs a place in the cache.
+    All are forgotten when an eighth of the marks is set.
+    """
+
+    __slots__ = ("_left", "_marks")
+
+    def __init__(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        self._marks = bytearray(MARKS)
+        self._left = MARKS // 8
+
+    def is_new(self, key: Hashable) -> bool:
+        """Was it not asked for before?  From here on it was."""
+        at = hash(key) & (MARKS - 1)
+        if self._marks[at]:
+            return False
+        self._marks[at] = 1
+        self._left -= 1
+        if not self._left:
+            self._forget()
+        return True

@@ -17,7 +17,7 @@ from responder import Answer, Connection, Datagram, Handler, Network
 from .answer.compiled import CompiledAnswers
 from .answer.processor import RCODES, QueryProcessor, Response, truncated
 from .answer.rate_limit import RateLimit, Verdict
-from .cache import BoundedCache
+from .cache import BoundedCache, Doorkeeper
 from .message import wire
 from .tcp import TcpServer
 from .zone.catalog import Catalog
@@ -57,16 +57,18 @@ class DnsHandler(Handler):
     def respond(self, request: Datagram) -> Answer:
         """Raises PeerError for what is no query."""
         data = request.payload
-        rest = self._known.get(data[2:])
+        key = data[2:]
+        rest = self._known.get(key)
         if rest is None:
-            return self._respond_anew(request, data) if self._limit is None else self._limited(request, self._limit)
+            return (
+                self._respond_anew(request, data, key) if self._limit is None else self._limited(request, self._limit)
+            )
         self._by_rcode[rest[1] & 0xF] += 1
         return data[:2] + rest
 
-    def _respond_anew(self, request: Datagram, data: bytes) -> bytes:
-        """The answer to what was not asked a moment ago, to be remembered where it is the same for everyone."""
-        key = data[2:]
-        rest = self._packets.get(key)
+    def _respond_anew(self, request: Datagram, data: bytes, key: bytes) -> bytes:
+        """The answer to what was not asked a moment ago; remembered at the second time where it is everyone's."""
+        rest = self._packets.older.get(key)
         if rest is None:
             compiled = self.compiled.answer(data)
             if compiled is None:
@@ -74,9 +76,13 @@ class DnsHandler(Handler):
                 if reply.varies:
                     self.processor.count(reply.rcode)
                     return reply.data
-                rest = reply.data[2:]
+                answer = reply.data
             else:
-                rest = compiled[0][2:]
+                answer = compiled[0]
+            if self._asked.is_new(key):
+                self._by_rcode[answer[3] & 0xF] += 1
+                return answer
+            rest = answer[2:]
         self._by_rcode[rest[1] & 0xF] += 1
         # What it takes: two objects of Python's and a place in a dict, some 200 bytes beside what is in them.
         self._packets.put(key, rest, len(key) + len(rest) + 200)
@@ -165,6 +171,7 @@ class DnsHandler(Handler):
         # nothing is kept here: then each answer is looked at.
         self._packets: BoundedCache[bytes, bytes] = BoundedCache(*PACKETS)
         self._known = self._packets.fresh
+        self._asked: Doorkeeper = Doorkeeper()
 
     async def look(self) -> None:
         """Look at the zone files once, and serve what they say now."""

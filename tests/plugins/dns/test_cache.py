@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from responder_plugins.dns.cache import BoundedCache
+from responder_plugins.dns.cache import MARKS, BoundedCache, Doorkeeper
 
 
 def test_it_is_bounded_and_keeps_what_is_put_again() -> None:
@@ -31,3 +31,18 @@ def test_bytes_count_too() -> None:
         table.put(number, bytes(60), 60)
     assert len(table) <= 4
     assert table.get(49) == bytes(60)
+
+
+def test_a_doorkeeper_knows_what_was_asked_before() -> None:
+    door = Doorkeeper()
+    assert door.is_new(b"a")
+    assert not door.is_new(b"a")
+    keys = [number.to_bytes(4) for number in range(MARKS // 16)]
+    assert sum(map(door.is_new, keys)) > len(keys) / 2
+    assert sum(map(door.is_new, keys)) == 0
+
+
+def test_a_doorkeeper_does_not_fill_up() -> None:
+    """However many come, most of the new ones are told from the known ones."""
+    door = Doorkeeper()
+    assert sum(door.is_new(number.to_bytes(4)) for number in range(MARKS)) > MARKS * 7 / 8

@@ -291,27 +291,26 @@ class CompiledAnswers:
                 if rdtype == shape.rdtype:
                     head = shape.positive + count.to_bytes(2) + shape.rest
                     return self._reply(data, end, shape, head, records, shape.opt, wildcard)
-        packed = self._by_pattern(wildcard, shape.packed_rdtype, name)
+        packed = self._by_pattern(wildcard[2:], shape.packed_rdtype, name)
         if not packed:
             return None
         kind = zone.origin if packed[:2] == b"\0\0" else wildcard
         return self._packed_reply(data, end, shape, shape.positive, packed, kind)
 
-    def _by_pattern(self, source: bytes, rdtype: bytes, name: bytes) -> bytes:
-        """`source` is a cut or a wildcard; empty where there is no pattern for it."""
-        key = source, rdtype, len(name)
+    def _by_pattern(self, encloser: bytes, rdtype: bytes, name: bytes) -> bytes:
+        """`encloser` is a cut, or the name above a wildcard; empty where there is no pattern for it."""
+        key = encloser, rdtype, len(name)
         packed = self._patterns.get(key)
         if packed is None:
-            packed = self._pattern(source, rdtype, name)
+            packed = self._pattern(encloser, rdtype, name)
             self._patterns.put(key, packed, len(packed))
         return packed
 
-    def _pattern(self, source: bytes, rdtype: bytes, name: bytes) -> bytes:
+    def _pattern(self, encloser: bytes, rdtype: bytes, name: bytes) -> bytes:
         """Counts and records for names of this length; empty where they depend on more than that.
 
         Worked out for a name that stands nowhere, so that nothing points to its own labels.
         """
-        encloser = source[2:] if source.startswith(b"\1*") else source
         stand_in = _filler(len(name) - len(encloser)) + encloser
         found = lookup.look_up(self._catalog, stand_in, int.from_bytes(rdtype))
         if not _is_general(found, self._catalog):

@@ -26,12 +26,10 @@ from responder_plugins.shared.dns_message import *  # noqa: F403 - see above
 ECHOED: Final = OPCODE | RD
 """What a reply repeats of the query's flags (RFC 1035 section 4.1.1); CD and AD are cleared (RFC 4035 3.1.6)."""
 
+SIG, KEY, NXT = 24, 25, 30
+RRSIG, DNSKEY, NSEC3, NSEC3PARAM, CDS, CDNSKEY, ZONEMD = 46, 48, 50, 51, 59, 60, 63
 NSID, COOKIE, EDE = 3, 10, 15
 
-SIG, KEY, NXT = 24, 25, 30
-DS, RRSIG, NSEC, DNSKEY, NSEC3, NSEC3PARAM, CDS, CDNSKEY = 43, 46, 47, 48, 50, 51, 59, 60
-
-MAX_LABEL: Final = 63
 MAX_RECORDS: Final = 16
 """Records beside the question that a query is read with.  An honest one has three: SOA (IXFR), OPT and TSIG."""
 

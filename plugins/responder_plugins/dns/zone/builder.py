@@ -176,13 +176,13 @@ class ZoneBuilder:
             self._check(path)
         if self.mistakes:
             raise ConfigErrors(self.mistakes)
-        if self._cuts:
-            self._mark_below_cuts()
         for parent in {wire.parent(name) for name in self.nodes if name != self.origin}:
             for above in self._up_from(parent):  # RFC 4592 section 2.2.2: empty non-terminals
                 if above in self.nodes:
                     break
                 self.nodes[above] = b""
+        if self._cuts:
+            self._mark_below_cuts()
         return Zone(
             self.origin,
             self.nodes,
@@ -222,7 +222,7 @@ class ZoneBuilder:
             known = below.get(parent)
             if known is None:
                 known = below[parent] = any(above in self._cuts for above in self._up_from(parent))
-            if (known or name in self._cuts) and node[0] != LEADING_ON:
+            if known or name in self._cuts:
                 self.nodes[name] = bytes((LEADING_ON,)) + node[1:]
 
 

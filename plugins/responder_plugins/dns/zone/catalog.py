@@ -61,7 +61,7 @@ class Catalog:
             found: dict[bytes, list[bytes]] = {}
             for name, node in zone.nodes.items():
                 origin = next((above for above in wire.suffixes(name) if above in origins), None)
-                if origin is None or not node:
+                if origin is None or len(node) <= 1:
                     continue
                 if name == origin:
                     hidden = not _AT_CUTS.issuperset(rdtype for rdtype, _, _, _ in blocks(node))

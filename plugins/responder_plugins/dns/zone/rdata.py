@@ -72,12 +72,15 @@ FIELDS: Final[dict[int, str]] = {
     56: "s",  # NINFO
     58: "nn",  # TALINK
     wire.CDS: "211x",
+    wire.ZONEMD: "411x",
     wire.CDNSKEY: "211b",
     99: "s",  # SPF
 }
 
 _DIGESTS: Final = {0: -1, 1: 20, 2: 32, 3: 32, 4: 48}
 """Bytes of a DS record's digest by its type (RFC 3658, 4509, 5933, 6605); 0 is for dnspython to judge (RFC 8078)."""
+
+_ZONE_DIGESTS: Final = {1: 48, 2: 64}
 
 Reader = Callable[[bytes], bytes]
 Names = Reader
@@ -116,7 +119,15 @@ def to_wire(rdtype: int, words: Sequence[bytes], names: Names) -> bytes:
     rdata = b"".join(parts)
     if rdtype in (wire.DS, wire.CDS) and _DIGESTS.get(rdata[3], len(rdata) - 4) != len(rdata) - 4:
         raise ValueError("a digest of another length than its type's")
+    if rdtype == wire.ZONEMD and not _is_digest_of_zone(rdata):
+        raise ValueError("a digest of another length than its scheme's")
     return rdata
+
+
+def _is_digest_of_zone(rdata: bytes) -> bool:
+    """RFC 8976 section 2.2: only the scheme SIMPLE has digests of lengths that are known; none is under 12 bytes."""
+    scheme, algorithm, size = rdata[4], rdata[5], len(rdata) - 6
+    return bool(scheme and algorithm and size >= 12 and (scheme != 1 or _ZONE_DIGESTS.get(algorithm, size) == size))
 
 
 def _number(word: bytes) -> int:

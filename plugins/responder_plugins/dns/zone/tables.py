@@ -6,7 +6,8 @@ The value of a name is its *node*: one byte that says how to answer, and behind 
 
 The type covered is 0 but for RRSIG, whose records are one RRset for each type that they cover (RFC 4034 section 3).
 The records are in wire form, with a pointer to the question in place of their name, so that the first block's records
-are the compiled answer: a reply is header, question, and these bytes.  An empty non-terminal has an empty node.
+are the compiled answer: a reply is header, question, and these bytes.  An empty non-terminal has no
+blocks, and no such byte unless it is below a delegation.
 
 Names are in wire form and lower case.  Bytes cost the garbage collector nothing, however many names there are, and one
 table of one object a name is about as small as Python can have it.  A zone doesn't change once it is made.

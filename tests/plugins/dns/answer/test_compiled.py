@@ -144,7 +144,7 @@ def test_what_is_remembered_whole_is_bounded_in_bytes(tmp_path: Path) -> None:
     for number in range(30_000):
         ask_bytes(handler, dns.message.make_query(f"n{number}.example.test", "TXT", use_edns=0).to_wire())
     held = handler._packets
-    assert sum(len(key) + len(rest) for table in (held.fresh, held._older) for key, rest in table.items()) < 2**24
+    assert sum(len(key) + len(rest) for table in (held.fresh, held.older) for key, rest in table.items()) < 2**24
 
 
 def test_what_depends_on_the_client_is_not_remembered(tmp_path: Path) -> None:
