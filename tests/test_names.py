@@ -24,7 +24,6 @@ def ids(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.xfail(strict=False, reason="renames of Worker, Orders, Outgoing and InterfaceWatch are under way")
 def test_a_class_name_stands_for_one_class() -> None:
     places: dict[str, list[str]] = {}
     for path in SOURCES:

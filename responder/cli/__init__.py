@@ -1,4 +1,9 @@
-"""The command `responderd`: one file a command, and what they share (`output`, `daemon_address`).
+"""The command `responderd`: one file a command, and what they share.
+
+run.py check.py plugins.py interfaces.py new.py      work alone
+status.py trace.py reload.py                         ask a running daemon (daemon_address.py finds it)
+plugin_commands.py                                   commands that plugins bring
+config_argument.py  output.py                        which configuration; tables, JSON, errors and the exit status
 
 Exit status: 2 for the configuration or the command line, 1 for what the system refuses.  `--json` prints JSON and
 nothing else on standard output.

@@ -1,6 +1,7 @@
 """The configuration: a TOML file becomes checked instances.
 
-reading.py       the file: tables, the keys of `[daemon]`, all mistakes at once
+source.py        the files: standard input, `include`, environment variables, the line of each key (key_lines.py)
+reading.py       their tables: the keys of `[daemon]`, the instances, all mistakes at once
 instance.py      a plugin with its options, and the keys that every instance has, laid over its services
 registry.py      entry points -> plugin classes
 structuring.py   tables -> attrs classes, strictly

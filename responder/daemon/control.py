@@ -75,7 +75,7 @@ class Commands(Protocol):
         """Read the configuration again; what is wrong with it, a message each.  Empty: it is in force."""
 
 
-class Listener(Protocol):
+class ClientListener(Protocol):
     """Where clients come from: `responder.net.owner_socket`'s, or a supervising process."""
 
     async def accept(self) -> trio.SocketStream: ...
@@ -116,9 +116,9 @@ class Control:
     refused: int = attrs.field(default=0, init=False)
     cut: int = attrs.field(default=0, init=False)
     _repeated: Repeated = attrs.field(factory=Repeated, init=False)
-    _listener: Listener = attrs.field(init=False)
+    _listener: ClientListener = attrs.field(init=False)
 
-    async def serve(self, listener: Listener) -> None:
+    async def serve(self, listener: ClientListener) -> None:
         """Answer those who come there until cancelled."""
         self._listener = listener
         async with trio.open_nursery() as nursery:
