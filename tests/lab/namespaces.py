@@ -17,7 +17,9 @@ import os
 import re
 import socket
 import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -52,6 +54,34 @@ def _run(*argv: str, stdin: str | None = None) -> str:
     return done.stdout
 
 
+ROUTES_WITHIN = 10.0
+"""Seconds."""
+
+_SIOCGIFFLAGS = 0x8913
+_UP_AND_RUNNING = 0x41
+_UNUSABLE = 0x48
+"""Of an address: tentative, or found to be somebody else's."""
+
+
+def _without_routes() -> list[str]:
+    """The usable IPv6 addresses of this thread's namespace, on working interfaces, that have no local route yet."""
+    import fcntl  # noqa: PLC0415 - this module is imported on Windows too, where nothing of it runs
+
+    net = Path("/proc/thread-self/net")
+    if not (net / "if_inet6").exists():
+        return []
+    routes = {tuple(line.split()[:2]) for line in (net / "ipv6_route").read_text().splitlines()}
+    missing = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for line in (net / "if_inet6").read_text().splitlines():
+            address, _, _, _, flags, name = line.split()
+            told = fcntl.ioctl(sock, _SIOCGIFFLAGS, name.encode().ljust(40, b"\0"))
+            works = int.from_bytes(told[16:18], sys.byteorder) & _UP_AND_RUNNING == _UP_AND_RUNNING
+            if works and not int(flags, 16) & _UNUSABLE and (address, "80") not in routes:
+                missing.append(f"{address} on {name}")
+    return missing
+
+
 class Namespace:
     """One network namespace: a machine of the lab."""
 
@@ -70,8 +100,18 @@ class Namespace:
         _run("ip", "netns", "del", self.name)
 
     def ip(self, *commands: str) -> None:
-        """Commands of ip(8), without the leading `ip`, all in one process."""
+        """Commands of ip(8), without the leading `ip`, all in one process.
+
+        Returns once what is sent to this host's IPv6 addresses arrives: the kernel adds their routes a moment after the
+        addresses, in a task of its own (addrconf_dad_work).
+        """
         _run("ip", "-n", self.name, "-batch", "-", stdin="\n".join(commands) + "\n")
+        if any("addr add" in command or command.endswith(" up") for command in commands):
+            give_up = time.monotonic() + ROUTES_WITHIN
+            while missing := self.call(_without_routes):
+                if time.monotonic() > give_up:
+                    raise RuntimeError(f"{self.name}: no local routes for {', '.join(missing)}")
+                os.sched_yield()
 
     def run(self, *argv: str) -> str:
         """Run a program here and return what it prints.  Raises RuntimeError where it fails."""
