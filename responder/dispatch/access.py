@@ -1,4 +1,4 @@
-"""Who may be answered: decisions without I/O.
+"""Decide who may be answered.  Pure.
 
 `refused_source` holds for every plugin; `Access` is one instance's `listen`, `interfaces`, `groups`, `allow` and
 `deny`.  Both are asked once for each flow (peer, destination, interface) and remembered by dispatch, so what they cost
@@ -47,7 +47,7 @@ _FIRST_GROUP_IPV6 = int(IPv6Address("ff00::"))
 
 @attrs.frozen
 class Access:
-    """One instance's word on who asks, for one of its services."""
+    """Who may ask one service of one instance."""
 
     listen: frozenset[IPAddress]
     listen_scoped: frozenset[tuple[IPAddress, str]]
@@ -90,7 +90,7 @@ class Access:
         return self.refusal_of_peer(peer, destination, interface, via) if reason is None else reason
 
     def refusal_of_arrival(self, destination: IPAddress | None, interface: Interface, via: Via) -> str | None:
-        """The same as far as it doesn't depend on the peer."""
+        """The outcome to count for every peer; None where it depends on the peer."""
         if destination is None:
             # What can't be checked can't be allowed.
             if self.needs_destination or self.patterns or self.listen or self.listen_scoped or self.on_link:
@@ -104,7 +104,7 @@ class Access:
     def refusal_of_peer(
         self, peer: IPAddress, destination: IPAddress | None, interface: Interface, via: Via
     ) -> str | None:
-        """The same where nothing but the peer may be a reason: it is asked of each new one."""
+        """The outcome to count for this peer; None where it may ask.  Called for each new peer."""
         if destination is not None:
             # A group may be heard from one source only (RFC 4607).
             if via is Via.MULTICAST and self.groups.isdisjoint({(destination, None), (destination, peer)}):

@@ -1,7 +1,7 @@
-"""What a handler answered, as datagrams: addressed, held against the bounds, counted, told to those who watch.
+"""Turn a handler's answer into datagrams: address them, check them against the bounds, count them, tell observers.
 
-Without a choice of its own (`Reply`) an answer goes back to the peer, from the address that was asked.  This file
-refuses to ask handlers (`responder.dispatch.port`) and to send (`responder.dispatch.sender`).
+An answer goes back to the peer from the address that was asked, unless a `Reply` says otherwise.  Asking handlers is
+the work of `responder.dispatch.port`, sending that of `responder.dispatch.sender`.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _log = get_logger(__name__)
 
 @attrs.define(eq=False)
 class Answers:
-    """Those of one port."""
+    """The answers of one port."""
 
     port: SendingPort
     environment: Environment
     repeated: Repeated = attrs.field(factory=Repeated, init=False)
 
     def settle(self, decision: Decision, received: Received, candidate: Candidate, answer: object) -> list[Outgoing]:
-        """What an answer that is there sends by this port.  Raises PluginError or ValueError for what is none."""
+        """Turn a finished answer into datagrams for this port.  Raises PluginError or ValueError for a bad answer."""
         if type(answer) is bytes and len(answer) <= candidate.plain_limit and not self.environment.observers.present:
             candidate.counts[outcomes.ANSWERED] += 1
             return [Outgoing((answer, candidate.route, received.peer_port), candidate.counts)]
@@ -56,7 +56,7 @@ class Answers:
             answer = _drawn(candidate, answer)
         mine: list[Outgoing] = []
         others: list[Outgoing] = []
-        # All are looked at before the first goes: one that is none loses the whole answer.
+        # Validate every item before sending any: one bad item discards the answer.
         messages = [self._addressed(decision, received, candidate, one) for one in answer]
         for port, message in messages:
             outcome = _bound_broken(decision, candidate, message) or outcomes.ANSWERED
@@ -88,7 +88,7 @@ class Answers:
         answers: AsyncIterator[object],
         flush: Callable[[list[Outgoing]], Awaitable[None]],
     ) -> object:
-        """Send what an async iterator gives as it gives it; then SENT."""
+        """Send each item of an async iterator as it comes, and return SENT."""
         following: Awaitable[object] = answers.__anext__()
         try:
             while True:
@@ -98,7 +98,8 @@ class Answers:
                     await trio.lowlevel.checkpoint()  # one that never waits itself must not hold everything up
                     following = answers.__anext__()
                 except trio.Cancelled as cancelled:
-                    # By a scope around the generator's yield, which it has to close; or by ours: it comes out again.
+                    # A scope around the generator's yield was cancelled, and the generator must close it.  Where our
+                    # own scope was cancelled, the generator raises Cancelled again.
                     if not isinstance(answers, AsyncGenerator):
                         raise
                     following = answers.athrow(cancelled)
@@ -112,7 +113,7 @@ class Answers:
     def _addressed(
         self, decision: Decision, received: Received, candidate: Candidate, one: object
     ) -> tuple[SendingPort, Outgoing]:
-        """One answer as the port to send it by and what to send."""
+        """The port to send one item by, and the datagram."""
         if isinstance(one, bytes):
             return self.port, Outgoing((one, candidate.route, received.peer_port), candidate.counts)
         if not isinstance(one, Reply):
@@ -136,7 +137,7 @@ class Answers:
             return port, Outgoing((one.payload, route, port_number), candidate.counts)
         if interface is None and needs_interface(address) and not (isinstance(to, Peer) and to.scope_id):
             interface = decision.interface
-        # On another interface the address that was asked may be one that nobody can answer to: only the peer knows it.
+        # Only the peer is known to reach the address that was asked; on another interface it may be unreachable.
         asked = decision.flow.destination if decision.via is Via.UNICAST else None
         source = asked if interface is None or address == decision.flow.peer else None
         route = route_to(to, interface, source=source, hop_limit=hop_limit)
@@ -158,19 +159,19 @@ class Answers:
         self.tell(decision, received, str(candidate.binding), outcome, answers=(Transmit(*message),))
 
     def refuse(self, decision: Decision, received: Received, outcome: str) -> None:
-        """Nobody takes it, by the rule that the outcome names."""
+        """Count a datagram that no candidate takes, by the rule that the outcome names."""
         decision.counts[outcome] += 1
         if self.environment.observers:
             self.tell(decision, received, decision.owner, outcome)
 
     def lose(self, decision: Decision, received: Received, candidate: Candidate, outcome: str) -> None:
-        """Its candidate does not answer, by the rule that the outcome names."""
+        """Count a datagram that its candidate does not answer, by the rule that the outcome names."""
         candidate.counts[outcome] += 1
         if self.environment.observers:
             self.tell(decision, received, str(candidate.binding), outcome)
 
     def fail(self, decision: Decision, received: Received, candidate: Candidate, error: BaseException) -> None:
-        """A handler raised, or answered what is no answer: this datagram is lost, and nothing else."""
+        """Count a datagram whose handler raised or gave a bad answer.  Only this datagram is lost."""
         outcome = outcomes.MALFORMED if isinstance(error, PeerError) else outcomes.CRASHED
         candidate.counts[outcome] += 1
         if self.environment.observers:
@@ -217,7 +218,7 @@ def observation(
     request: bytes = b"",
     answers: tuple[Transmit, ...] = (),
 ) -> Observation:
-    """What observers are told of a datagram, or of a connection, of that flow."""
+    """Make what observers are told of a datagram or a connection of that flow."""
     flow = decision.flow
     return Observation(
         time=time.time(),
@@ -236,7 +237,7 @@ def observation(
 
 
 def _drawn(candidate: Candidate, answer: Iterable[object]) -> tuple[object, ...]:
-    """What a generator gives: its code runs here, so it may hold the loop up as `respond` may."""
+    """Collect a generator's items.  Its code runs here, so its time counts as `respond`'s does."""
     began = perf_counter()
     try:
         return tuple(answer)

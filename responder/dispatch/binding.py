@@ -22,13 +22,13 @@ MAX_THREADS = 8
 """Threads of one blocking service at a time."""
 
 HOLD_LIMIT = 0.1
-"""Seconds that a `respond` may take before it is named as one that holds the loop up."""
+"""Seconds.  A `respond` that takes longer holds every port up, and the log names it."""
 
 _log = get_logger(__name__)
 
 
 class SendingPort(Protocol):
-    """A port as an answer sees it that leaves by another one than it came in."""
+    """A port that an answer leaves by, where that is not the port that was asked."""
 
     @property
     def number(self) -> int: ...
@@ -51,19 +51,19 @@ class Runtime(Protocol):
     def max_connections(self) -> int: ...
 
     def port_of(self, service: str, to: IPAddress) -> SendingPort | None:
-        """The port to send by from that service to that address; None: there is none."""
+        """The port by which that service sends to that address; None where it has no such port."""
 
 
 @attrs.define(eq=False)
 class Binding:
-    """One service of one instance, with its work in flight and what it has been measured to take.
+    """One service of one instance, with its work in flight and the time that its `respond` takes.
 
     pending      async answers in flight
     connections  TCP connections in flight
-    slowest      seconds that the slowest `respond` held the loop
-    notable      one that takes longer is the slowest so far, or not in the first bucket of `latency`
+    slowest      seconds that the slowest call of `respond` took
+    notable      seconds; a longer call is a new maximum or belongs in a later bucket of `latency`
     budget       None where neither `rate` nor `amplification` is set
-    latency      how long `respond` took, each time; None where nobody wants to know
+    latency      a histogram of the time of each call; None where nobody reads it
     """
 
     runtime: Runtime
@@ -86,18 +86,18 @@ class Binding:
         return self.runtime.name
 
     def note(self, took: float) -> None:
-        """A `respond` took so many seconds."""
+        """Record a call of `respond` that took so many seconds."""
         self.note_step(took)
         if self.latency is not None:
             self.latency.observe(took)
 
     def note_short(self, count: int, took: float) -> None:
-        """So many took so many seconds together, and none of them more than `notable`."""
+        """Record `count` calls that took `took` seconds together, none of them more than `notable`."""
         if self.latency is not None:
             self.latency.observe_short(count, took)
 
     def note_step(self, took: float) -> None:
-        """A step of it did; named where it held everything else up."""
+        """Record a step of an answer; the log names one that held every port up."""
         if took > self.slowest:
             self.slowest = took
             self.notable = min(took, BOUNDS[0])

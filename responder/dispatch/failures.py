@@ -1,4 +1,4 @@
-"""What a plugin's code raised: is it the plugin's own failure, or an order that has to pass?
+"""Tell a plugin's own failure from an order to end that must pass through.
 
 A library that calls `sys.exit`, or a child task that does, must not end a daemon that others' plugins run in.  Those
 who meet a failure log and count it; a test kit, which must not let one pass, is told of each by `WATCHER`.
@@ -20,7 +20,7 @@ _ORDERS = (trio.Cancelled, KeyboardInterrupt, GeneratorExit)
 
 
 def plugin_failure(error: BaseException) -> BaseException:
-    """The failure that is the plugin's; raises on what is an order to end, alone or in a group."""
+    """Return the plugin's failure.  Raises orders to end again, alone or out of a group."""
     if isinstance(error, BaseExceptionGroup):
         orders, _ = error.split(_ORDERS)
         if orders is not None:
@@ -34,7 +34,7 @@ def plugin_failure(error: BaseException) -> BaseException:
 
 
 def described(error: BaseException) -> str:
-    """The error in words; its type alone where its author's `__str__` fails too."""
+    """The error in words, or its type where its own `__str__` raises."""
     try:
         return str(error) or type(error).__name__
     except Exception:

@@ -1,4 +1,4 @@
-"""What is decided once for all datagrams of one flow: who may take them, how replies go, where each is counted.
+"""Decide once for all datagrams of a flow: who may take them, how replies go, where each is counted.
 
 `responder.dispatch.port` keeps a `Decision` for each flow in a bounded table.  That is why a datagram costs a look-up,
 however many interfaces, addresses and prefixes there are.  What flows of different peers to one destination have in
@@ -111,9 +111,9 @@ NO_PORT: frozenset[int] = frozenset({0})
 
 @attrs.frozen(eq=False)
 class Seat:
-    """What one binding has in common with every peer whose datagrams arrive in one way.
+    """One binding's part of an `Arrival`: what is the same for every peer.
 
-    refusal     the outcome to count where it takes nothing that arrives so, whoever sends; None: it depends on the peer
+    refusal     the outcome to count where the binding takes no peer's datagrams; None: that depends on the peer
     The others are those of `Candidate`.
     """
 
@@ -126,7 +126,7 @@ class Seat:
 
 @attrs.frozen(eq=False)
 class Arrival:
-    """What holds for all flows to one destination by one interface, whoever the peer is.
+    """What holds for every flow to one destination by one interface, whoever the peer is.
 
     destination  as requests show it: an unspecified address where the platform did not tell
     seats        of all bindings, in config order
@@ -174,7 +174,7 @@ def arrive(flow: Flow, port: int, bindings: Iterable[Binding], environment: Envi
 
 
 def decide(flow: Flow, arrival: Arrival, environment: Environment) -> Decision:
-    """Decide about a flow that arrives so."""
+    """Decide about one flow of that arrival."""
     peer, interface, via, table = flow.peer, arrival.interface, arrival.via, environment.table
     prefix = source_prefix(peer)
     candidates: list[Candidate] = []

@@ -238,7 +238,7 @@ class Port:
         return decide(flow, arrival, self.environment)
 
     def _ask(self, decision: Decision, received: Received, candidates: Sequence[Candidate]) -> list[Outgoing]:
-        """Ask one candidate after the other until one does not PASS; what is ready at once is given back to be sent."""
+        """Ask one candidate after the other until one does not PASS; return the datagrams that are ready to be sent."""
         for position, candidate in enumerate(candidates):
             binding = candidate.binding
             # Each has a request of its own: one that passes may have kept it.
@@ -266,7 +266,7 @@ class Port:
     def _sorted(
         self, decision: Decision, received: Received, candidates: Sequence[Candidate], answer: Any
     ) -> list[Outgoing]:
-        """What the first of `candidates` answered: sent at once, or by a task of its own; a late PASS asks the next."""
+        """Settle the answer of the first of `candidates` at once, or start a task for it; PASS asks the next one."""
         if answer is PASS:
             return self._ask(decision, received, candidates[1:])
         try:

@@ -68,7 +68,7 @@ class Moment(NamedTuple):
 
 
 def request_of(received: Received, candidate: Candidate, moment: Moment) -> Request:
-    """What the handler of `candidate` is asked with."""
+    """Make the request for the handler of `candidate`."""
     request = object.__new__(Request)
     flow = candidate.flow
     _set_payload(request, received.payload)

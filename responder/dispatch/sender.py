@@ -36,10 +36,10 @@ MAX_RETRIES = 64
 """Sends of a port that may be waiting for a further attempt at a time."""
 
 MAX_POSTED = 1024
-"""Datagrams that may wait to be sent with others."""
+"""Posted datagrams that may wait to be sent together."""
 
 _REFUSALS = (SendError, TypeError, ValueError, struct.error)
-"""What a send raises; all but the first are for a value that no check caught, which must not end the port."""
+"""What a send raises.  All but the first come from a value that no check caught; they must not end the port."""
 
 _log = get_logger(__name__)
 
@@ -118,7 +118,7 @@ class Sender:
                 start += 1
 
     async def send(self, message: Outgoing) -> None:
-        """Send one that a task waits for.  Raises SendError; waits while the kernel has no room.  A checkpoint."""
+        """Send one datagram that a task waits for.  A checkpoint; waits for room.  Raises SendError."""
         if self._send([message.message]):
             await trio.lowlevel.checkpoint()
         else:

@@ -49,7 +49,7 @@ class StreamPort:
             await trio.aclose_forcefully(accepted.stream)
 
     async def _offer(self, accepted: Accepted, decision: Decision) -> None:
-        """To one candidate after the other, until one does not PASS."""
+        """Offer the connection to one candidate after the other, until one does not PASS."""
         for candidate in decision.candidates:
             binding = candidate.binding
             if binding.connections >= binding.runtime.max_connections:
@@ -95,7 +95,7 @@ class StreamPort:
         try:
             answer = await binding.runtime.handler.converse(connection)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            # The peer is gone in the middle: its right.
+            # A peer may leave at any time: that is no crash of ours.
             return outcomes.CONNECTED
         except BaseException as error:
             failure = plugin_failure(error)

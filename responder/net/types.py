@@ -158,7 +158,7 @@ class DatagramSocket(Protocol):
 
 
 class Asking(Protocol):
-    """What an `AnsweringSocket` calls for all that is not the usual case: see `responder.dispatch.port.Port`.
+    """The port behind an `AnsweringSocket`: called for all that is not the usual case (`responder.dispatch.port.Port`).
 
     `decision` is what `decisions` hold for a flow; its `usual` is None, or the candidate whose `respond` is called.
     """
@@ -221,7 +221,7 @@ class InterfaceWatch(Protocol):
         """All of them as they are now; `changes` goes on from there.  Raises OSError."""
 
     async def changes(self) -> Changes | None:
-        """What changed since the last call of either method, or None: something did, enumerate anew.
+        """The changes since the last call of either method; None where something changed and all must be enumerated.
 
         None is what platforms say that only signal, and what follows where messages were lost.  Always a checkpoint;
         a cancelled call has taken nothing.  Not to be called beside `interfaces`.  Raises OSError where the watch can't

@@ -60,7 +60,7 @@ def _encode(route: Route) -> bytes:
 
 @attrs.define(eq=False)
 class SharedMemory:
-    """What the sockets of a thread share: made at the first answer, which tells whose classes are to be made and
+    """The memory that the sockets of a thread share, made at the first answer, which tells which classes to make and
     read."""
 
     _memory: _native.Memory | None = attrs.field(default=None, init=False)

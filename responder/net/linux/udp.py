@@ -58,7 +58,7 @@ ControlMessages: TypeAlias = Sequence[tuple[int, int, bytes]]
 
 
 Told: TypeAlias = tuple[bytes, int | None, float | None, int | None]
-"""What a datagram's control messages tell.
+"""What the control messages of a datagram say.
 
 - the raw in_pktinfo or, of an IPv6 datagram, in6_pktinfo; empty where there is none
 - its TTL or hop limit
@@ -97,7 +97,7 @@ _FlowKey: TypeAlias = tuple[str, int, bytes]
 
 
 def decode_flow(key: _FlowKey) -> Flow:
-    """What a datagram's sender and pktinfo say."""
+    """Decode a datagram's sender and pktinfo."""
     host, scope_id, pktinfo = key
     return Flow(unscoped(ip_address(host)), scope_id, *_arrival(pktinfo))
 
@@ -117,7 +117,7 @@ _Arrival: TypeAlias = tuple[IPAddress | None, int, IPAddress | None, Via | None]
 
 @functools.lru_cache(TABLE_SIZE)
 def _arrival(pktinfo: bytes) -> _Arrival:
-    """What does not depend on the peer: few flows differ in it, however many peers there are."""
+    """Decode a pktinfo.  Cached: however many peers there are, few pktinfos differ."""
     if len(pktinfo) == _IN_PKTINFO_SIZE:
         interface, spec_dst, destination = cmsg.unpack_in_pktinfo_posix(pktinfo)
         if not interface:
