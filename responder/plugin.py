@@ -153,7 +153,7 @@ def stamp_of(path: Path) -> Stamp:
     """The stamp of a file as it is now."""
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # a null character is in no file's name
         return None
     return status.st_mtime_ns, status.st_size, status.st_ino
 
@@ -191,6 +191,8 @@ class Context:
         path = self.path(name)
         try:
             return path.read_bytes()
+        except ValueError as error:
+            raise ConfigError("can't be read: a file's name has no null character", path=key, file=path) from error
         except OSError as error:
             message = f"can't be read: {error.strerror}"
             if isinstance(error, FileNotFoundError):

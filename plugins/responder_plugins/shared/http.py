@@ -181,9 +181,10 @@ class _Session:
 def _path(request: h11.Request) -> str:
     """The path that is asked for; the target may be a whole URL (RFC 9112 section 3.2.2).  "" for what is none."""
     try:
-        return urlsplit(request.target.decode("ascii")).path
+        path = urlsplit(request.target.decode("ascii")).path
     except ValueError:
         return ""
+    return path if path.startswith("/") else ""
 
 
 def _media_type(request: h11.Request) -> str:

@@ -1,0 +1,33 @@
+"""A bounded part of what `python -m tests.fuzz` does for as long as wanted."""
+
+from __future__ import annotations
+
+import importlib
+import random
+import sys
+
+import pytest
+
+from tests.plugins.fuzz import mutated
+
+from .__main__ import HERE, TARGETS
+
+OWN = [name for name, module in TARGETS.items() if module.startswith("tests.fuzz.")]
+COUNT = 300
+"""Inputs of each target: a second at most."""
+
+
+def test_all_targets_are_known() -> None:
+    assert len(OWN) == len(list(HERE.glob("target_*.py")))
+    assert {"dns", "zone_file", "ssdp", "http", "control", "toml"} <= set(TARGETS)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_mutated_inputs(name: str) -> None:
+    if name == "kernel" and sys.platform != "linux":
+        pytest.skip("Linux only")
+    target = importlib.import_module(TARGETS[name])
+    assert any(target.answered(seed) for seed in target.SEEDS)
+    rng = random.Random(1)  # noqa: S311 - to be repeated
+    for _ in range(COUNT):
+        target.answered(mutated(rng, target.SEEDS))
