@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from pathlib import Path
 
@@ -20,7 +19,6 @@ SEEDS = (
     b"\xef\xbb\xbf[plugins.echo]\n",
 )
 _FOLDER = tempfile.TemporaryDirectory()
-logging.getLogger("responder").setLevel(logging.CRITICAL)
 
 
 def answered(data: bytes) -> bytes | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from pathlib import Path
 
@@ -24,7 +23,6 @@ SEEDS = (
     b"$INCLUDE other.zone sub.example.test.\n",
 )
 _FOLDER = tempfile.TemporaryDirectory()
-logging.getLogger("responder_plugins").setLevel(logging.CRITICAL)
 
 
 def answered(data: bytes) -> bytes | None:
