@@ -25,12 +25,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from ..config.endpoint import Endpoint
+from ..dispatch.connections import Connections
+from ..dispatch.failures import only_the_peer
 from ..log import Repeated, get_logger
-from ..net.types import Platform, StreamListener
+from ..net.types import Accepted, Platform, StreamListener
 from .status import Paced, Status
 
 MAX_CONNECTIONS = 16
-"""Where none of them is idle, more wait in the kernel's backlog: each ends after `PATIENCE` at the latest."""
 
 MAX_HEADERS = 8192
 """Bytes of a request's line and headers."""
@@ -67,8 +68,7 @@ async def serve_exporter(listener: StreamListener, take: Callable[[], Status | A
         async with trio.open_nursery() as nursery:
             while True:
                 accepted = await listener.accept()
-                # Returns once it has a place.
-                await nursery.start(exporter.serve, accepted.stream)
+                nursery.start_soon(exporter.serve, accepted)
                 await trio.sleep(ACCEPT_PAUSE)
     finally:
         listener.close()
@@ -86,32 +86,21 @@ class _Answer:
 class _Exporter:
     _take: Paced[Status]
     _repeated: Repeated = attrs.field(factory=Repeated)
-    _places: trio.Semaphore = attrs.field(factory=lambda: trio.Semaphore(MAX_CONNECTIONS))
-    _idle: dict[trio.CancelScope, None] = attrs.field(factory=dict)
-    """What ends each connection that has not asked yet, the oldest first."""
+    _connections: Connections = attrs.field(factory=Connections)
 
-    async def serve(
-        self, stream: trio.SocketStream, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        """One connection, to its end; it has started once there is a place for it."""
+    async def serve(self, accepted: Accepted) -> None:
+        """One connection, to its end."""
         try:
-            if not self._places.value and self._idle:
-                oldest = next(iter(self._idle))
-                del self._idle[oldest]
-                oldest.cancel()
-            async with self._places:
-                task_status.started()
-                await self._converse(stream)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # the client is gone, which is its right
+            with self._connections.place(accepted.stream, accepted.flow.peer, MAX_CONNECTIONS) as place:
+                await self._converse(place.stream)
         except Exception as error:
-            held_back = self._repeated.due(type(error).__name__)
+            held_back = None if only_the_peer(error) else self._repeated.due(type(error).__name__)
             if held_back is not None:
                 _log.error("a metrics request failed", exc_info=error, held_back=held_back)
         finally:
-            await trio.aclose_forcefully(stream)
+            await trio.aclose_forcefully(accepted.stream)
 
-    async def _converse(self, stream: trio.SocketStream) -> None:
+    async def _converse(self, stream: trio.abc.HalfCloseableStream) -> None:
         http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADERS)
         answer = None
         try:
@@ -132,14 +121,10 @@ class _Exporter:
                 while await stream.receive_some(MAX_HEADERS):
                     pass
 
-    async def _head(self, http: h11.Connection, stream: trio.SocketStream) -> h11.Request | None:
-        """None where the client left without a request, or was sent away.  Raises h11.RemoteProtocolError."""
-        with trio.move_on_after(HEAD_PATIENCE) as scope:
-            self._idle[scope] = None
-            try:
-                return await _request(http, stream)
-            finally:
-                self._idle.pop(scope, None)
+    async def _head(self, http: h11.Connection, stream: trio.abc.HalfCloseableStream) -> h11.Request | None:
+        """None where the client left without a request, or is slow.  Raises h11.RemoteProtocolError."""
+        with trio.move_on_after(HEAD_PATIENCE):
+            return await _request(http, stream)
         return None
 
     async def _answer(self, request: h11.Request) -> _Answer:
@@ -160,12 +145,12 @@ class _Exporter:
         return _Answer(200, body, PROMETHEUS_TEXT)
 
 
-async def _request(http: h11.Connection, stream: trio.SocketStream) -> h11.Request | None:
+async def _request(http: h11.Connection, stream: trio.abc.HalfCloseableStream) -> h11.Request | None:
     """The request's head; None where the client left without one.  Raises h11.RemoteProtocolError."""
     while True:
         event = http.next_event()
         if event is h11.NEED_DATA:
-            http.receive_data(await stream.receive_some(MAX_HEADERS))
+            http.receive_data(bytes(await stream.receive_some(MAX_HEADERS)))
         else:
             return event if isinstance(event, h11.Request) else None
 

@@ -245,7 +245,7 @@ def _instance(runtime: Supervised, bindings: Iterable[Binding], about: About) ->
         state=runtime.state,
         restarts=runtime.restarts,
         pending=sum(binding.pending for binding in own),
-        connections=sum(binding.connections for binding in own),
+        connections=sum(len(binding.connections) for binding in own),
         slowest=max((binding.slowest for binding in own), default=0.0),
         last_error=about.errors.of(runtime.name),
         events=events,

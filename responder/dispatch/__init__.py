@@ -22,6 +22,7 @@
                      +------------------------------------------------------------------+
 
     beside it        tcp.py           a connection is accepted by the same decision, and handed to `converse`
+                     connections.py   which connection gives way where there are too many
                      conversation.py  a socket on a port of its own for one peer (TFTP)
                      binding.py       one service of one instance, with its work in flight
                      failures.py      what a plugin raised: its own failure, or an order to end?

@@ -15,6 +15,7 @@ from ..log import Repeated, get_logger
 from ..plugin import Handler, Service
 from .access import Access
 from .budget import Budget
+from .connections import Connections
 from .outcomes import BOUNDS, Histogram
 from .sender import Sender
 
@@ -59,7 +60,7 @@ class Binding:
     """One service of one instance, with its work in flight and the time that its `respond` takes.
 
     pending      async answers in flight
-    connections  TCP connections in flight
+    connections  the TCP connections that are open
     slowest      seconds that the slowest call of `respond` took
     notable      seconds; a longer call is a new maximum or belongs in a later bucket of `latency`
     budget       None where neither `rate` nor `amplification` is set
@@ -70,7 +71,7 @@ class Binding:
     service: Service
     access: Access
     pending: int = attrs.field(default=0, init=False)
-    connections: int = attrs.field(default=0, init=False)
+    connections: Connections = attrs.field(factory=Connections, init=False)
     slowest: float = attrs.field(default=0.0, init=False)
     notable: float = attrs.field(default=0.0, init=False)
     repeated: Repeated = attrs.field(factory=Repeated, init=False)

@@ -33,6 +33,17 @@ def plugin_failure(error: BaseException) -> BaseException:
     return error
 
 
+_PEER_IS_GONE = (trio.BrokenResourceError, trio.ClosedResourceError, ConnectionError)
+
+
+def only_the_peer(error: BaseException) -> bool:
+    """Is it, alone or in a group, that a connection's peer is gone in the middle?  That is its right."""
+    if isinstance(error, BaseExceptionGroup):
+        _, others = error.split(_PEER_IS_GONE)
+        return others is None
+    return isinstance(error, _PEER_IS_GONE)
+
+
 def described(error: BaseException) -> str:
     """The error in words, or its type where its own `__str__` raises."""
     try:

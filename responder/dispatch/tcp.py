@@ -15,7 +15,7 @@ from ..plugin import PASS, Connection
 from . import outcomes
 from .answers import observation
 from .binding import Binding
-from .failures import plugin_failure
+from .failures import only_the_peer, plugin_failure
 from .flow import Decision, Environment, arrive, decide
 
 _log = get_logger(__name__)
@@ -52,15 +52,10 @@ class StreamPort:
         """Offer the connection to one candidate after the other, until one does not PASS."""
         for candidate in decision.candidates:
             binding = candidate.binding
-            if binding.connections >= binding.runtime.max_connections:
-                candidate.counts[outcomes.BUSY] += 1
-                self._tell(accepted, decision, str(binding), outcomes.BUSY)
-                return
-            binding.connections += 1
-            try:
-                outcome = await self._serve_one(binding, accepted, decision)
-            finally:
-                binding.connections -= 1
+            limit = binding.runtime.max_connections
+            outcome = outcomes.BUSY
+            with binding.connections.place(accepted.stream, accepted.flow.peer, limit) as place:
+                outcome = await self._serve_one(binding, accepted, decision, place.stream)
             if outcome != outcomes.PASSED:
                 candidate.counts[outcome] += 1
                 self._tell(accepted, decision, str(binding), outcome)
@@ -80,11 +75,13 @@ class StreamPort:
             )
             self.environment.observers.tell(told)
 
-    async def _serve_one(self, binding: Binding, accepted: Accepted, decision: Decision) -> str:
+    async def _serve_one(
+        self, binding: Binding, accepted: Accepted, decision: Decision, stream: trio.abc.HalfCloseableStream
+    ) -> str:
         flow = accepted.flow
         destination = type(flow.peer)(0) if flow.destination is None else flow.destination
         connection = Connection(
-            stream=accepted.stream,
+            stream=stream,
             peer=Peer(flow.peer, accepted.port, flow.scope_id),
             destination=destination,
             interface=decision.interface,
@@ -94,10 +91,9 @@ class StreamPort:
         )
         try:
             answer = await binding.runtime.handler.converse(connection)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            # A peer may leave at any time: that is no crash of ours.
-            return outcomes.CONNECTED
         except BaseException as error:
+            if only_the_peer(error):
+                return outcomes.CONNECTED
             failure = plugin_failure(error)
             held_back = self.repeated.due((str(binding), type(failure)))
             if held_back is not None:

@@ -84,7 +84,7 @@ class Dns(Plugin):
     identity              what `hostname.bind` and `id.server` say, and NSID
     idle_timeout          seconds within which a TCP client must ask again and take its answer
     connection_time       seconds in which a TCP connection may ask
-    connections_per_peer  TCP connections of one address at a time; 0: no bound
+    connections_per_peer  TCP connections of an IPv4 address or an IPv6 /64 at a time; 0: no bound
     """
 
     zones: dict[str, Path] = attrs.field(factory=dict)

@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 import trio
 
-from responder import Connection, IPAddress, PeerError
+from responder import Connection, PeerError
 
 from .answer.processor import QueryProcessor, Response
 from .message import wire
@@ -24,16 +24,16 @@ IN_FLIGHT: Final = 16
 
 @attrs.define(eq=False)
 class TcpServer:
-    """idle, total: seconds; per_peer: connections of one address at a time, 0: no bound."""
+    """idle, total: seconds; per_peer: connections of an IPv4 address or an IPv6 /64 at a time, 0: no bound."""
 
     processor: QueryProcessor
     idle: float = 10.0
     total: float = 300.0
     per_peer: int = 10
-    _open: Counter[IPAddress] = attrs.field(factory=Counter, init=False)
+    _open: Counter[bytes] = attrs.field(factory=Counter, init=False)
 
     async def converse(self, connection: Connection) -> None:
-        peer = connection.peer.address
+        peer = connection.peer.address.packed[:8]  # all of an IPv4 address
         if self.per_peer and self._open[peer] >= self.per_peer:
             self.processor.counts["connections-refused"] += 1
             return

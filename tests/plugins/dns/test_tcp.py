@@ -170,6 +170,12 @@ async def test_connections_of_one_client_are_bounded() -> None:
         async with connected(handler, "10.71.0.10") as other:
             await other.send(query)
             assert await other.receive()
+        async with connected(handler, "fd71::9") as six, connected(handler, "fd71::a") as same_network:
+            for client in (six, same_network):
+                await client.send(query)
+                assert await client.receive()
+            async with connected(handler, "fd71::b") as third:
+                assert await third.receive() == b""
     async with connected(handler) as again:
         await again.send(query)
         assert await again.receive()

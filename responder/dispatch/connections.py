@@ -1,0 +1,104 @@
+"""TCP connections, bounded: where there is no place left, the one that has been idle for longest gives way.
+
+So connections that say nothing keep nobody out.  It is one of the peer network that holds the most places (an IPv4
+address, an IPv6 /64, which one host fills as easily as one address): whoever opens many loses their own first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import attrs
+import trio
+
+from ..datagram import IPAddress
+
+
+def network_of(address: IPAddress) -> tuple[int, int]:
+    """What counts as one peer: an IPv4 address, or the /64 of an IPv6 address."""
+    return address.version, int(address) if address.version == 4 else int(address) >> 64
+
+
+class Active(trio.abc.HalfCloseableStream):
+    """A stream that notes when something last came or went (seconds of trio's clock)."""
+
+    def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
+        self._stream = stream
+        self.last = trio.current_time()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        data = await self._stream.receive_some(max_bytes)
+        self.last = trio.current_time()
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+        self.last = trio.current_time()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+@attrs.define(eq=False)
+class Place:
+    """A connection that is open.  `gave_way`: it was ended for another one."""
+
+    network: tuple[int, int]
+    stream: Active
+    gave_way: bool = False
+    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+    def give_way(self) -> None:
+        self.gave_way = True
+        self._scope.cancel()
+
+
+@attrs.define(eq=False)
+class Connections:
+    """Those that are open at a time.  The longest idle are found by looking at all: there are some hundreds at most."""
+
+    _open: dict[Place, None] = attrs.field(factory=dict, init=False)
+    _running: int = attrs.field(default=0, init=False)
+
+    def __len__(self) -> int:
+        """Those that gave way and have not ended yet included."""
+        return self._running
+
+    @contextmanager
+    def place(self, stream: trio.abc.HalfCloseableStream, peer: IPAddress, limit: int) -> Iterator[Place]:
+        """A place for the time of the block; another connection gives way where there are `limit` already.
+
+        The block is cancelled when this one has to give way; it then ends without an exception.
+        """
+        place = Place(network_of(peer), Active(stream))
+        if len(self._open) >= limit:
+            self._longest_idle(place).give_way()
+        self._open[place] = None
+        self._running += 1
+        try:
+            with place._scope:
+                yield place
+        finally:
+            self._open.pop(place, None)
+            self._running -= 1
+
+    def _longest_idle(self, newcomer: Place) -> Place:
+        held = Counter(place.network for place in (*self._open, newcomer))
+        most = max(held.values())
+        leaving = min(
+            (place for place in self._open if held[place.network] == most),
+            key=lambda place: place.stream.last,
+            default=None,
+        )
+        if leaving is None:
+            leaving = min(self._open, key=lambda place: place.stream.last)
+        del self._open[leaving]
+        return leaving
