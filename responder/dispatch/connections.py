@@ -48,8 +48,8 @@ class Active(trio.abc.HalfCloseableStream):
 
 
 @attrs.define(eq=False)
-class Place:
-    """A connection that is open.  `gave_way`: it was ended for another one."""
+class Admitted:
+    """A connection that was let in.  `gave_way`: it was ended for another one."""
 
     network: tuple[int, int]
     stream: Active
@@ -65,7 +65,7 @@ class Place:
 class Connections:
     """Those that are open at a time.  The longest idle are found by looking at all: there are some hundreds at most."""
 
-    _open: dict[Place, None] = attrs.field(factory=dict, init=False)
+    _open: dict[Admitted, None] = attrs.field(factory=dict, init=False)
     _running: int = attrs.field(default=0, init=False)
 
     def __len__(self) -> int:
@@ -73,12 +73,12 @@ class Connections:
         return self._running
 
     @contextmanager
-    def place(self, stream: trio.abc.HalfCloseableStream, peer: IPAddress, limit: int) -> Iterator[Place]:
+    def place(self, stream: trio.abc.HalfCloseableStream, peer: IPAddress, limit: int) -> Iterator[Admitted]:
         """A place for the time of the block; another connection gives way where there are `limit` already.
 
         The block is cancelled when this one has to give way; it then ends without an exception.
         """
-        place = Place(network_of(peer), Active(stream))
+        place = Admitted(network_of(peer), Active(stream))
         if len(self._open) >= limit:
             self._longest_idle(place).give_way()
         self._open[place] = None
@@ -90,7 +90,7 @@ class Connections:
             self._open.pop(place, None)
             self._running -= 1
 
-    def _longest_idle(self, newcomer: Place) -> Place:
+    def _longest_idle(self, newcomer: Admitted) -> Admitted:
         held = Counter(place.network for place in (*self._open, newcomer))
         most = max(held.values())
         leaving = min(

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 import trio
 import trio.testing
 
-from responder.dispatch.connections import Connections, Place
+from responder.dispatch.connections import Connections, Admitted
 from responder.dispatch.failures import only_the_peer
 
 
@@ -22,7 +22,7 @@ class Opened:
         self.limit = limit
         self.connections = Connections()
         self.nursery = nursery
-        self.places: dict[str, Place] = {}
+        self.places: dict[str, Admitted] = {}
 
     async def _serve(self, name: str, address: str, *, task_status: trio.TaskStatus[None]) -> None:
         with self.connections.place(stream(), ip_address(address), self.limit) as place:
