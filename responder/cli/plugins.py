@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -15,30 +14,43 @@ from ..log import printable
 from .output import exit_with, json_option, print_json, print_table
 
 if TYPE_CHECKING:
+    from ..config.reference import Option
     from ..config.registry import Entry
-    from ..plugin import Plugin
 
 
 @click.command(short_help="List the plugins that are installed.")
 @click.argument("name", required=False)
+@click.option("--example", "as_example", is_flag=True, help="Print a configuration for NAME, every option explained.")
 @json_option
-def plugins(name: str | None, as_json: bool) -> None:
+def plugins(name: str | None, as_example: bool, as_json: bool) -> None:
     """List the plugins that are installed; with NAME, the options and keys of one."""
     from ..config.registry import find, installed
 
     if name is None:
+        if as_example:
+            raise click.UsageError("--example needs a NAME.")
         rows = [_description(entry) for entry in installed().values()]
         if as_json:
             print_json(rows)
         else:
             _print_plugins(rows)
         return
+    from ..config import reference
+
     try:
         entry = find(name)
         cls = entry.load()
     except ResponderError as error:
         exit_with([error])
-    description = {**_description(entry), **_options(cls)}
+    if as_example:
+        for line in reference.example(name, cls).splitlines():
+            click.echo(printable(line))
+        return
+    description = {
+        **_description(entry),
+        "options": [_row(option) for option in reference.options_of(cls)],
+        "keys": [_row(key) for key in reference.keys_of(cls)],
+    }
     if as_json:
         print_json(description)
     else:
@@ -47,6 +59,8 @@ def plugins(name: str | None, as_json: bool) -> None:
 
 def _description(entry: Entry) -> dict[str, Any]:
     """What is known of a plugin, as JSON has it; `error` says why one can't be loaded, and is null otherwise."""
+    from ..config.reference import summary
+
     row: dict[str, Any] = {"name": entry.name, "distribution": entry.distribution, "version": entry.version}
     try:
         cls = entry.load()
@@ -63,77 +77,12 @@ def _description(entry: Entry) -> dict[str, Any]:
         }
         for service in cls.services
     ]
-    return {**row, "summary": _first_line(cls.__doc__), "services": services, "error": None}
+    return {**row, "summary": summary(cls), "services": services, "error": None}
 
 
-def _options(cls: type[Plugin]) -> dict[str, Any]:
-    """The options of a plugin and the keys that its instances may have: type, whether it is required, default."""
-    from ..config.instance import InstanceKeys
-
-    services = cls.services
-    absent = {0: {"port", "ports", "groups", "hop_limit"}, 1: {"ports"}}.get(len(services), {"port"})
-    keys = [key for key in _fields(InstanceKeys) if key["name"] not in absent]
-    if len(services) == 1:
-        for key in keys:
-            if key["name"] in {"port", "groups", "hop_limit"}:
-                key["default"] = _as_json(getattr(services[0], key["name"]))
-    return {"options": _fields(cls), "keys": keys}
-
-
-def _fields(cls: type[Any]) -> list[dict[str, Any]]:
-    import attrs
-
-    from ..config.option_types import type_name
-
-    rows = []
-    for field in attrs.fields(attrs.resolve_types(cls)):
-        if not field.init:
-            continue
-        try:
-            kind = type_name(field.type)
-        except TypeError:  # the field's converter makes it, from what only the plugin's author knows
-            kind = getattr(field.type, "__name__", str(field.type))
-        try:
-            default = field.default.factory() if _is_plain_factory(field.default) else field.default
-        except Exception as error:  # the plugin author's own code
-            default = f"can't be told: {type(error).__name__}"
-        required = default is attrs.NOTHING
-        rows.append(
-            {
-                "name": field.alias,
-                "type": kind,
-                "required": required,
-                "default": None if required else _as_json(default),
-            }
-        )
-    return rows
-
-
-def _is_plain_factory(default: object) -> bool:
-    import attrs
-
-    # attrs.Factory is a function to type checkers, and a class at run time.
-    factory: Any = attrs.Factory
-    return isinstance(default, factory) and not getattr(default, "takes_self", False)
-
-
-def _as_json(value: Any) -> Any:
-    """A default as the config would have it."""
-    import enum
-
-    if isinstance(value, enum.Enum):
-        return _as_json(value.value)
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, dict):
-        return {str(key): _as_json(own) for key, own in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_as_json(own) for own in value]
-    return str(value)
-
-
-def _first_line(docstring: str | None) -> str:
-    return (docstring or "").strip().partition("\n")[0]
+def _row(option: Option) -> dict[str, Any]:
+    """An option or key, as JSON has it."""
+    return {name: getattr(option, name) for name in ("name", "type", "required", "default", "description")}
 
 
 def _print_plugins(rows: Iterable[dict[str, Any]]) -> None:
@@ -167,10 +116,14 @@ def _print_plugin(description: dict[str, Any]) -> None:
         if rows:
             click.echo()
             print_table(
-                (title, "type", "default"),
-                ((row["name"], row["type"], "required" if row["required"] else _shown(row["default"])) for row in rows),
+                (title, "type", "default", "what it is"),
+                ((row["name"], row["type"], _default(row), row["description"]) for row in rows),
             )
 
 
-def _shown(default: Any) -> str:
-    return "" if default is None else json.dumps(default, ensure_ascii=False)
+def _default(row: dict[str, Any]) -> str:
+    from ..config.reference import as_toml
+
+    if row["required"]:
+        return "required"
+    return "" if row["default"] is None else as_toml(row["default"])

@@ -87,10 +87,11 @@ class InstanceKeys:
     port, ports      the port of a plugin with one service; `ports.NAME` of one with several
     groups           the multicast groups to join, in place of the service's own; `groups.NAME` with several services;
                      "GROUP@SOURCE" hears that source only (RFC 4607)
-    hop_limit        of what is sent; `hop_limit.NAME` with several services
+    hop_limit        IPv4's TTL and IPv6's hop limit of what is sent; `hop_limit.NAME` with several services
     listen           addresses to bind in place of the wildcard; IPv6 link-local ones with their interface (`%eth0`)
     interfaces       shell patterns of interface names; `!pattern` excludes; none: all interfaces
-    allow, deny      only these peers; none: all.  Never these peers
+    allow            prefixes of the peers that may ask; none: all
+    deny             prefixes of the peers that may not
     on_link          only peers on the arrival interface's own links
     rate             answers a second to a source prefix (/24, /56), with a burst of as many; 0: no bound
     amplification    bytes out to a source prefix for each byte in; 0: no bound
@@ -126,6 +127,11 @@ _ONE_SERVICES_KEYS = {"use", "port", "ports", "groups", "hop_limit"}
 _ALL_SERVICES_KEYS = ("on_link", "rate", "amplification", "max_answer")
 # Of the instance.
 _OWN_KEYS = INSTANCE_KEYS - _ONE_SERVICES_KEYS - set(_ALL_SERVICES_KEYS)
+
+
+def is_of_all_services(key: str) -> bool:
+    """Does the key hold for all services of an instance, each having a default of its own?"""
+    return key in _ALL_SERVICES_KEYS
 
 
 @attrs.frozen

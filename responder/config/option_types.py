@@ -299,6 +299,37 @@ def type_name(type_: Any) -> str:
     raise TypeError(f"options can't be of type {getattr(type_, '__name__', type_)}")
 
 
+def example_of(type_: Any) -> Any:
+    """Some value of the type, as TOML has it."""
+    kind = kind_of(type_)
+    if kind is not None:
+        return _example_of_kind(kind)
+    arguments = get_args(type_)
+    if is_union(type_):
+        return example_of(members(type_)[0])
+    if get_origin(type_) is dict:
+        return {"name": example_of(arguments[1])}
+    if arguments:
+        return [example_of(arguments[0])]
+    if isinstance(type_, type) and attrs.has(type_):
+        required = [field for field in attrs.fields(attrs.resolve_types(type_)) if field.default is attrs.NOTHING]
+        return {field.alias: field.metadata.get("example", example_of(field.type)) for field in required if field.init}
+    return "..."  # what a plugin's own converter takes
+
+
+def _example_of_kind(kind: Kind) -> Any:
+    """The first of its examples, or of its values; otherwise what its TOML type suggests."""
+    if quoted := re.match(r"'([^']*)'", kind.example or kind.noun):
+        return quoted[1]
+    if kind.example:
+        return kind.example.split()[0].rstrip(",")
+    if number := re.match(r"[0-9]+", kind.noun):
+        return int(number[0])
+    if kind is LEAVES[Path]:
+        return "file"
+    return {bool: True, int: 1, float: 1.0}.get(kind.raw[0], "text")
+
+
 def members(union: Any) -> list[Any]:
     """A union's types without None; the two families of addresses (or prefixes) count as one type."""
     types_ = [member for member in get_args(union) if member is not types.NoneType]

@@ -90,7 +90,7 @@ class Dns(Plugin):
     zones: dict[str, Path] = attrs.field(factory=dict)
     watch: bool = False
     include_anywhere: bool = False
-    here: tuple[str, ...] = ()
+    here: tuple[str, ...] = attrs.field(default=(), metadata={"example": ["server.example.test"]})
     here_addresses: Literal["asked", "interface"] = "asked"
     here_ttl: int = attrs.field(default=10, validator=_in_range(0, 86400))
     allow_transfer: tuple[IPNetwork, ...] = ()

@@ -154,6 +154,7 @@ class Device:
     """A device; the texts are those of UDA 2.0 section 2.3.
 
     uuid         what its UDN has behind "uuid:"
+    type         such as "urn:schemas-upnp-org:device:Basic:1"
     location     the URL of the description, `{address}` put in for the asker's link; None: it is served here
     description  a file with the device description that is served here, `{address}` put in; None: it is made from these
     headers      header fields of the vendor for all messages of the tree (section 1.1.3)
@@ -161,9 +162,9 @@ class Device:
     devices      embedded devices, which have no location, description and headers of their own
     """
 
-    uuid: str = attrs.field(validator=_is_udn)
-    type: str = attrs.field(validator=_is_type("device"))
-    friendly_name: str = attrs.field(validator=_is_name)
+    uuid: str = attrs.field(validator=_is_udn, metadata={"example": "2fac1234-31f8-11b4-a222-08002b34c003"})
+    type: str = attrs.field(validator=_is_type("device"), metadata={"example": "urn:schemas-upnp-org:device:Basic:1"})
+    friendly_name: str = attrs.field(validator=_is_name, metadata={"example": "Lab device"})
     location: str | None = attrs.field(default=None, validator=_is_location)
     description: Path | None = None
     headers: dict[str, str] = attrs.field(factory=dict, validator=_are_headers)

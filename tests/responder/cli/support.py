@@ -30,6 +30,8 @@ PLUGINS = """
         '''Shows a [bold]sign[/bold] :smile:.
 
         More.
+
+        zone  what it shows
         '''
 
         zone: Path

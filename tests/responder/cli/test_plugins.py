@@ -7,7 +7,7 @@ import json
 import pytest
 
 from ..conftest import Install
-from .support import call
+from .support import Write, call
 
 pytestmark = pytest.mark.usefixtures("alpha")
 
@@ -44,19 +44,22 @@ def test_plugins_lists_those_that_can_not_be_loaded_too(install: Install) -> Non
 
 def test_plugins_of_one_name_tells_options_and_keys() -> None:
     found = json.loads(call("plugins", "sign", "--json").stdout)
-    assert found["options"] == [
-        {"name": "zone", "type": "file name", "required": True, "default": None},
-        {"name": "colour", "type": "'red'", "required": False, "default": "red"},
-        {"name": "address", "type": "IPv4 address", "required": False, "default": "192.0.2.1"},
-        {"name": "words", "type": "table of arrays of integers", "required": False, "default": {}},
+    rows = [tuple(option.values()) for option in found["options"]]
+    assert set(map(tuple, found["options"])) == {("name", "type", "required", "default", "description")}
+    assert rows == [
+        ("zone", "file name", True, None, "what it shows"),
+        ("colour", "'red'", False, "red", ""),
+        ("address", "IPv4 address", False, "192.0.2.1", ""),
+        ("words", "table of arrays of integers", False, {}, ""),
     ]
     keys = {key["name"]: key for key in found["keys"]}
-    assert keys["port"] == {"name": "port", "type": "port (0..65535)", "required": False, "default": 7007}
+    assert (keys["port"]["type"], keys["port"]["default"]) == ("port (0..65535)", 7007)
+    assert keys["allow"]["description"] == "prefixes of the peers that may ask; none: all"
     assert keys["groups"]["default"] == ["ff02::7007"]
     assert "ports" not in keys
     table = call("plugins", "sign").stdout
     assert table.startswith("sign (alpha 1.2): Shows a [bold]sign[/bold] :smile:.\n")
-    assert ["zone", "file", "name", "required"] in [line.split() for line in table.splitlines()]
+    assert ["zone", "file", "name", "required", "what", "it", "shows"] in [line.split() for line in table.splitlines()]
     several = {key["name"] for key in json.loads(call("plugins", "two", "--json").stdout)["keys"]}
     assert "ports" in several
     assert "port" not in several
@@ -67,3 +70,14 @@ def test_plugins_of_an_unknown_name(arguments: list[str]) -> None:
     result = call("plugins", "sgn", *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("error: no plugin 'sgn' is installed; did you mean 'sign'?")
+
+
+def test_an_example_of_a_plugin(write: Write) -> None:
+    result = call("plugins", "sign", "--example")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("# Shows a [bold]sign[/bold] :smile:.\n[plugins.sign]\n")
+    assert '\n# what it shows (file name)\nzone = "file"\n' in result.stdout
+    file = write(result.stdout)
+    (file.parent / "file").touch()
+    assert call("check", file).exit_code == 0
+    assert call("plugins", "--example").exit_code == 2

@@ -1,0 +1,150 @@
+"""What can be written into a configuration, in words; and the examples, which are accepted as they are."""
+
+from __future__ import annotations
+
+import enum
+import tomllib
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import attrs
+import pytest
+
+from responder import Duration, IPAddress, IPNetwork, Size
+from responder.config import reading
+from responder.config.instance import InstanceKeys
+from responder.config.reading import DaemonOptions
+from responder.config.reference import as_toml, descriptions, example, keys_of, options_of
+from responder.config.registry import installed
+from responder.config.structuring import structure
+from responder.plugin import Plugin, Service
+
+OURS = [name for name, entry in installed().items() if entry.distribution == "responderd"]
+
+
+class Level(enum.Enum):
+    LOW = "low"
+
+
+@attrs.frozen
+class Inner:
+    name: str
+    file: Path
+    size: Size = 1
+
+
+@attrs.frozen
+class Whole(Plugin):
+    """Has options of every kind.  It does nothing else.
+
+    must             what must
+                     be given
+    low, high        two in one line
+
+    inner            after an empty line, with a_word  and two spaces
+    not a row  since it has several words
+    """
+
+    must: IPAddress
+    low: int = 1
+    high: int = 2
+    inner: tuple[Inner, ...] = ()
+    level: Level = Level.LOW
+    by_name: dict[str, tuple[Level, ...]] = attrs.field(factory=dict)
+    net: IPNetwork | None = None
+    wait: Duration = 1.5
+    choice: Literal[16, 32] = 16
+    secret: str | None = attrs.field(default=None, metadata={"example": "0123"})
+    broken: str = attrs.field(factory=lambda: str(1 // 0))
+    address: IPv4Address | Level = attrs.field(factory=lambda: IPv4Address("192.0.2.1"))
+    flag: bool = False
+
+    services: ClassVar = (
+        Service(name="search", port=1900, groups=("ff02::c",), on_link=True, rate=5),
+        Service(name="events", port=0, hop_limit=4),
+    )
+
+
+@attrs.frozen
+class One(Plugin):
+    """Has one service."""
+
+    services: ClassVar = (Service(port=7007, on_link=True, max_answer=512),)
+
+
+def test_the_description_is_the_docstrings() -> None:
+    assert descriptions(Whole) == {
+        "must": "what must be given",
+        "low": "two in one line",
+        "high": "two in one line",
+        "inner": "after an empty line, with a_word  and two spaces",
+    }
+
+
+def test_defaults_are_as_a_file_has_them() -> None:
+    found = {option.name: option.default for option in options_of(Whole)}
+    assert found == {
+        **{"must": None, "low": 1, "high": 2, "inner": [], "level": "low", "by_name": {}, "net": None, "wait": 1.5},
+        **{"choice": 16, "secret": None, "broken": "can't be told: ZeroDivisionError", "address": "192.0.2.1"},
+        **{"flag": False},
+    }
+
+
+def test_defaults_of_keys_are_those_of_the_services() -> None:
+    one = {key.name: key.default for key in keys_of(One)}
+    assert "ports" not in one
+    assert (one["port"], one["groups"], one["on_link"], one["rate"], one["max_answer"]) == (7007, [], True, 0, 512)
+    assert one["max_pending"] == 256
+    several = {key.name: key.default for key in keys_of(Whole)}
+    assert "port" not in several
+    assert several["ports"] == {"search": 1900, "events": 0}
+    assert several["groups"] == {"search": ["ff02::c"], "events": []}
+    assert several["hop_limit"] == {"events": 4}
+    assert several["on_link"] == {"search": True, "events": False}
+    assert several["rate"] == {"search": 5, "events": 0}
+    assert several["amplification"] == 0
+
+
+@pytest.mark.parametrize("name", [option.name for option in options_of(Whole)])
+def test_an_example_is_of_the_options_type(name: str) -> None:
+    (option,) = (option for option in options_of(Whole) if option.name == name)
+    table = tomllib.loads(f"must = '::1'\n[value]\n{name} = {as_toml(option.example)}\n")
+    options: dict[str, Any] = {"broken": "", "must": table["must"], **table["value"]}
+    assert getattr(structure(options, Whole, folder=Path("/")), name) is not None
+
+
+def test_the_example_of_a_plugin() -> None:
+    lines = example("whole", Whole).splitlines()
+    assert lines[:3] == ["# Has options of every kind.  It does nothing else.", "[plugins.whole]", ""]
+    assert 'must = "192.0.2.1"' in lines
+    assert 'secret = "0123"' in lines
+    assert "# two in one line (integer)" in lines
+    assert '# inner = [{ name = "text", file = "file" }]' not in lines
+    assert "# inner = []" in lines
+    assert "# ports = { search = 1900, events = 0 }" in lines
+    assert "# on_link = true" in lines
+    assert (
+        "# only peers on the arrival interface's own links (boolean; here true for search, false for events)" in lines
+    )
+    table = tomllib.loads("\n".join(lines))
+    assert table == {"plugins": {"whole": {"must": "192.0.2.1", "secret": "0123"}}}
+
+
+@pytest.mark.parametrize("name", OURS)
+async def test_ours_are_accepted_as_they_are(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text(example(name, installed()[name].load()))
+    config, prepared = await reading.load_prepared(file)
+    assert [instance.name for instance in config.instances] == [name]
+    assert [each.complaints for each in prepared] == [()]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_all_options_of_ours_are_described(name: str) -> None:
+    assert [option.name for option in options_of(installed()[name].load()) if not option.description] == []
+
+
+@pytest.mark.parametrize("cls", [InstanceKeys, DaemonOptions])
+def test_all_keys_are_described(cls: type[Any]) -> None:
+    assert [key.name for key in options_of(cls) if not key.description] == []
