@@ -156,7 +156,9 @@ async def _prepare_all(change: Change, reading: Reading) -> list[Member]:
         async with trio.open_nursery() as nursery:
             for member in new:
                 nursery.start_soon(prepare, member)
-    if not prepared:
+    if not complaints and reading.errors:
+        complaints.append([str(error) for error in reading.errors])
+    if not complaints and not prepared:
         complaints.append(["no process that serves lived long enough to prepare it"])
     if complaints:
         for member in prepared:
