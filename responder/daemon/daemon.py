@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,6 @@ from ..config.reading import Config, DaemonOptions, Reading, embedded_default, p
 from ..datagram import Interface
 from ..dispatch.observers import Observers
 from ..log import get_logger
-from ..net.folders import state_folder
 from ..net.inherited import inherited_sockets
 from ..net.privileges import become
 from ..net.session import session_end
@@ -37,6 +37,7 @@ from .member import LocalMember
 from .orders import RELOAD_SIGNALS, STOP_SIGNALS, Orders
 from .reload import Member, Reloader
 from .service_manager import ManagerLine, Notifier
+from .state import instance_folder, prepare_state
 from .status import About, take
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ async def _serve(file: Path | None, orders: Orders, notifier: ManagerLine) -> in
                 platform=platform,
                 grace=options.grace,
                 settle=options.settle,
-                state_root=lambda: state_root(options),
+                state_folder=partial(instance_folder, options),
                 timing=options.metrics is not None,
             )
         )
@@ -119,6 +120,7 @@ async def _serve(file: Path | None, orders: Orders, notifier: ManagerLine) -> in
                 from .control import serve_control  # noqa: PLC0415 - as above
 
                 await nursery.start(serve_control, options.control, daemon)
+            prepare_state(options)
             if options.user is not None:
                 become(options.user)
             if exporter is not None:
@@ -217,11 +219,6 @@ class Daemon:
         serving = [each.name for each in self.server.instances if each.name not in failed]
         also = f"; failed: {', '.join(failed)}" if failed else ""
         return f"serving {', '.join(serving)}{also}"
-
-
-def state_root(options: DaemonOptions) -> Path:
-    """Where state outlives a restart: `state`, or what the platform has for it."""
-    return options.state or state_folder(options.user)
 
 
 MAX_EXAMPLES = 8

@@ -1,4 +1,4 @@
-"""Becomes another user for good, once what takes rights (ports below 1024) is open.
+"""Becomes another user for good, once what takes rights (ports below 1024) is open, and gives that user what it needs.
 
 This file refuses to decide whether to: a daemon that is started as root without a user to become stays root.
 """
@@ -6,11 +6,30 @@ This file refuses to decide whether to: a daemon that is started as root without
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import Protocol
 
 from ..errors import ConfigError
 
 USER_KEY = "daemon.user"
 """The key that names the user, for messages."""
+
+
+class HasDescriptor(Protocol):
+    """An open file or socket."""
+
+    def fileno(self) -> int: ...
+
+
+def give(user: str, *things: HasDescriptor | Path) -> None:
+    """Make `user` the owner of sockets and folders, before becoming it.  Raises as `become`.
+
+    Linux lets sockets share a port only where one user owns them all (SO_REUSEPORT).
+    """
+    if sys.platform != "win32":
+        from .posix import privileges  # noqa: PLC0415 - exists on POSIX only
+
+        privileges.give(user, USER_KEY, things)
 
 
 def become(user: str) -> None:

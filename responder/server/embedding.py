@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ..net.types import Platform
 from ..plugin import Plugin
 from .interfaces import SETTLE
 from .server import ServerCore, open_server
+from .state import folder_below
 
 
 @attrs.frozen(eq=False)
@@ -110,9 +112,8 @@ async def serving(
     prepared: Sequence[Prepared], *, platform: Platform, grace: float, settle: float, state: Path | None
 ) -> AsyncIterator[Server]:
     """The second half of `serve`, for instances that are prepared."""
-    async with open_server(
-        prepared, platform=platform, grace=grace, settle=settle, state_root=lambda: state or Path.cwd()
-    ) as core:
+    folders = partial(folder_below, state or Path.cwd(), "state")
+    async with open_server(prepared, platform=platform, grace=grace, settle=settle, state_folder=folders) as core:
         raised: Exception | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(core.run)

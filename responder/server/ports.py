@@ -21,6 +21,7 @@ from ..datagram import IPAddress, unscoped
 from ..errors import BindError
 from ..net.handover import Shares, SharingPlatform
 from ..net.interface_table import InterfaceTable
+from ..net.privileges import HasDescriptor
 from ..net.types import DatagramSocket, Platform, StreamListener
 from ..plugin import Service
 
@@ -211,6 +212,10 @@ class SharedPorts:
             for sock in each.all():
                 if sock not in staying:
                     sock.close()
+
+    def sockets(self) -> list[HasDescriptor]:
+        """All that are open."""
+        return [sock for held in self._held for each in held.values() for sock in each.all()]
 
     def close(self) -> None:
         for shares in tuple(self._held):

@@ -53,7 +53,7 @@ class ServerCore:
     following: Following
     platform: Platform
     grace: float
-    state_root: Callable[[], Path]
+    state_folder: Callable[[str], Path]
     timing: bool = False
     counters: Counters = attrs.field(factory=Counters, init=False)
     observers: Observers = attrs.field(factory=Observers, init=False)
@@ -197,7 +197,7 @@ class ServerCore:
         try:
             if predecessor is not None:
                 await self._end(predecessor, "replaced")
-            await runtime.live(PluginNetwork(runtime, self.following, self.counters, self.state_root))
+            await runtime.live(PluginNetwork(runtime, self.following, self.counters, self.state_folder))
         finally:
             runtime.finished.set()
 
@@ -221,18 +221,18 @@ async def open_server(
     platform: Platform,
     grace: float = 2.0,
     settle: float = SETTLE,
-    state_root: Callable[[], Path] = Path.cwd,
+    state_folder: Callable[[str], Path] = Path,
     timing: bool = False,
 ) -> AsyncIterator[ServerCore]:
     """Open every port that the instances need, or none; leaving the context closes all.
 
     `grace` in seconds is what goodbyes may take at the end, `settle` how long an interface must have been quiet before
-    plugins are told of its changes; `state_root` gives the folder below which each instance may keep state, when one
+    plugins are told of its changes; `state_folder` gives the folder of an instance's name, when one
     asks; with `timing` each instance has a histogram of its `respond`'s time.  Raises an ExceptionGroup of BindError,
     one for each port that can't be had.
     """
     async with open_following(platform, settle=settle) as following:
-        server = ServerCore(following, platform, grace, state_root, timing)
+        server = ServerCore(following, platform, grace, state_folder, timing)
         following.on_change.append(server.ports.forget_decisions)
         server.instances = tuple(map(Supervised, prepared))
         server.ports.open(server.instances)

@@ -27,7 +27,6 @@ from ..dispatch.failures import described, plugin_failure
 from ..dispatch.outcomes import Counters
 from ..dispatch.port import Port
 from ..dispatch.sender import Outgoing
-from ..errors import ConfigError
 from ..log import get_logger
 from ..net.interface_table import InterfaceTable
 from ..plugin import Handler, Service, StopReason
@@ -183,7 +182,7 @@ class PluginNetwork:
     _runtime: Supervised
     _following: Following
     _counters: Counters
-    _state_root: Callable[[], Path]
+    _state_folder: Callable[[str], Path]
 
     @property
     def instance(self) -> str:
@@ -221,12 +220,7 @@ class PluginNetwork:
 
     @property
     def state_dir(self) -> Path:
-        folder = self._state_root() / self.instance
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"the state folder can't be made: {error.strerror}", file=folder) from error
-        return folder
+        return self._state_folder(self.instance)
 
     async def send(
         self,

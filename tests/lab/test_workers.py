@@ -256,6 +256,26 @@ class TestReload:
                 assert {client.ask() for client in again} == pids
         assert child.status == 0, child.said
 
+    @pytest.mark.parametrize("user", ["", 'user = "nobody"\n'])
+    def test_a_port_goes_from_every_address_to_some_and_back(
+        self, host: Namespace, open_folder: Path, python_of_nobody: tuple[str, dict[str, str]], user: str
+    ) -> None:
+        text = WORKERS.replace("[daemon]\n", "[daemon]\n" + user) + "[plugins.echo]\nport = 7007\n"
+        config = open_folder / "config.toml"
+        config.write_text(text)
+        python, environment = python_of_nobody
+        argv = [python, "-m", "responder", "run", str(config)]
+        with Child(host, argv, cwd=open_folder, environment=environment) as child:
+            for listen in ('listen = ["::1"]\n', "", 'listen = ["::1", "127.0.0.1"]\n'):
+                rewrite(config, text + listen)
+                done = command(open_folder, "reload")
+                assert done.returncode == 0, done.stderr
+                assert asked_once(host, 7007)
+                with host.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
+                    sock.settimeout(BOUND)
+                    sock.connect(("::1", 7007))
+        assert child.status == 0, child.said
+
 
 class TestDeath:
     def test_the_others_go_on_and_it_is_soon_back(self, host: Namespace, under: Sequence[str], tmp_path: Path) -> None:

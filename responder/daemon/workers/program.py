@@ -33,10 +33,11 @@ from ...dispatch.observers import Observers
 from ...net.handover import Handed, Recipient
 from ...server.server import LINGER, ServerCore, open_server
 from ..control import BadRequest, ServerControl, write
-from ..daemon import end_if_stuck, state_root
+from ..daemon import end_if_stuck
 from ..logs import configure_logging
 from ..member import LocalMember
 from ..reload import messages_of
+from ..state import instance_folder
 from ..status import About
 
 MAX_CLIENTS = 64
@@ -126,7 +127,7 @@ class Program:
             platform=net.platform(self.handed),
             grace=options.grace,
             settle=options.settle,
-            state_root=lambda: state_root(options),
+            state_folder=partial(instance_folder, options),
             timing=options.metrics is not None,
         ) as server:
             self.member = member = LocalMember(config, server, self.about)

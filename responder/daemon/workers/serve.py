@@ -12,11 +12,12 @@ from ...errors import ConfigError, ConfigErrors
 from ...log import get_logger
 from ...net.handover import sharing_platform
 from ...net.inherited import inherited_sockets
-from ...net.privileges import become
+from ...net.privileges import become, give
 from ..control import serve_at
 from ..logs import set_level
 from ..orders import Orders
 from ..service_manager import ManagerLine
+from ..state import prepare_state
 from ..status import About
 from .control import ParentControl
 from .parent import Parent
@@ -48,7 +49,9 @@ async def serve_with_workers(reading: Reading, orders: Orders, about: About, not
         async with trio.open_nursery() as nursery:
             if options.control is not None:
                 await nursery.start(serve_at, options.control, ParentControl(parent))
+            prepare_state(options)
             if options.user is not None:
+                give(options.user, *parent.ports.sockets())
                 become(options.user)
             orders.stop = parent.stop
             if exporter is not None:

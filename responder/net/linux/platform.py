@@ -166,12 +166,7 @@ class LinuxPlatform:
             for _ in range(count):
                 with _opened(socket.SOCK_DGRAM, place, Inherited()) as sock:
                     self._set_up_udp(sock)
-                    # The first binds alone, so that no other program is found to share the port with, and shares after
-                    # that: the check at another's bind reads the flag of both as it is then.
-                    if sockets or beside_own:
-                        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                    sock.bind(place.name(sock.family))
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                    _bind_for_sharing(sock, place, beside_own=bool(sockets) or beside_own)
                 on_failure.callback(sock.close)
                 sockets.append(sock)
                 place.port = sock.getsockname()[1]  # where the system chose it, the others take the same
@@ -179,6 +174,7 @@ class LinuxPlatform:
             if tcp:
                 place = _place("TCP", place.port, address, interface)
                 with _opened(socket.SOCK_STREAM, place, Inherited()) as listener:
+                    _bind_for_sharing(listener, place, beside_own=beside_own)
                     _listen(listener, place)
             on_failure.pop_all()
             return Shares(place.port, tuple(sockets), listener)
@@ -250,6 +246,16 @@ def _new_socket(kind: int) -> socket.socket:
 
 def _is_bound(sock: socket.socket) -> bool:
     return bool(sock.getsockname()[1])
+
+
+def _bind_for_sharing(sock: socket.socket, place: Place, *, beside_own: bool) -> None:
+    """Bind a socket that others of ours may share the port with: on the same address (UDP), or on other addresses."""
+    # The first binds alone, so that no other program is found to share the port with, and shares after that: the check
+    # at another's bind reads the flag of both as it is then (udp_lib_lport_inuse, inet_csk_bind_conflict).
+    if beside_own:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    sock.bind(place.name(sock.family))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
 
 def _listen(sock: socket.socket, place: Place) -> None:

@@ -12,6 +12,9 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...errors import ConfigError, NetworkError
 
@@ -19,6 +22,9 @@ if sys.platform == "win32":  # mypy leaves out what follows, whose names `os` la
     raise ImportError("POSIX only")
 
 import pwd
+
+if TYPE_CHECKING:
+    from ..privileges import HasDescriptor
 
 if sys.platform == "linux":
     from ..linux import capabilities
@@ -41,6 +47,20 @@ def become(user: str, key: str) -> None:
         code = error.errno or errno.EPERM
         raise NetworkError(code, f"can't become user {user}: {error.strerror or error}") from error
     _verify(user)
+
+
+def give(user: str, key: str, things: Iterable[HasDescriptor | Path]) -> None:
+    """See `responder.net.privileges.give`."""
+    uid, gid = _account(user, key)
+    if os.geteuid() == uid:
+        return
+    for thing in things:
+        try:
+            os.chown(thing if isinstance(thing, Path) else thing.fileno(), uid, gid)
+        except OSError as error:
+            raise NetworkError(
+                error.errno or errno.EPERM, f"can't give {thing} to user {user}: {error.strerror}"
+            ) from error
 
 
 def _account(user: str, key: str) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from random import Random
@@ -22,6 +23,7 @@ from responder import Context, Datagram, Interface, Peer, Via
 from responder.config.instance import Instance, Prepared
 from responder.net.types import Transmit
 from responder.server.server import ServerCore, open_server
+from responder.server.state import folder_below
 from tests.fakes import LAN, FakePlatform, FakeReceived, FakeSocket, flow
 
 ROOT_UUID = "2fac1234-31f8-11b4-a222-08002b34c003"
@@ -174,7 +176,9 @@ async def serving(
     handler = handler_of(*devices, **options)
     instance = Instance.of(Ssdp(devices=devices, **options), "ssdp", **(keys or {}))
     async with (
-        open_server([Prepared(instance, handler)], platform=platform, state_root=lambda: state) as server,
+        open_server(
+            [Prepared(instance, handler)], platform=platform, state_folder=partial(folder_below, state, "state")
+        ) as server,
         trio.open_nursery() as nursery,
     ):
         started = trio.current_time()

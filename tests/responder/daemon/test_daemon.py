@@ -15,7 +15,7 @@ from trio.testing import wait_all_tasks_blocked
 from responder import InterfaceAddress
 from responder.config.instance import prepare_all
 from responder.config.reading import Config, DaemonOptions, load
-from responder.daemon.daemon import Daemon, invitation, state_root
+from responder.daemon.daemon import Daemon, invitation
 from responder.daemon.member import LocalMember
 from responder.daemon.orders import Orders
 from responder.daemon.service_manager import Notifier
@@ -190,15 +190,3 @@ def test_the_invitation_of_a_host_with_many_addresses_is_short() -> None:
 
 def test_the_invitation_of_a_host_without_any() -> None:
     assert "no interface is up" in invitation([attrs.evolve(LAN, flags=())], 5300)
-
-
-def test_where_state_goes(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("STATE_DIRECTORY", "XDG_STATE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", "/home/me")
-    assert state_root(DaemonOptions()) == Path("/home/me/.local/state/responderd")
-    monkeypatch.setenv("XDG_STATE_HOME", "/state")
-    assert state_root(DaemonOptions()) == Path("/state/responderd")
-    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/responderd:/var/lib/other")
-    assert state_root(DaemonOptions()) == Path("/var/lib/responderd")
-    assert state_root(DaemonOptions(state=Path("/mine"))) == Path("/mine")

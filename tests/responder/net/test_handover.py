@@ -73,6 +73,19 @@ class TestShares:
             assert wildcard.listener is not None
             assert len({sock.getsockname()[1] for sock in wildcard.all()}) == 1
 
+    def test_also_those_of_a_tcp_port(self) -> None:
+        platform = sharing_platform()
+        with (
+            closing(platform.open_shares(2, 0, tcp=True)) as wildcard,
+            closing(
+                platform.open_shares(2, wildcard.port, ip_address("127.0.0.1"), tcp=True, beside_own=True)
+            ) as narrow,
+        ):
+            assert narrow.listener is not None
+            # Another program's listener is still found.
+            with pytest.raises(BindError, match="is taken by"):
+                platform.open_tcp(wildcard.port)
+
     def test_where_a_part_cannot_be_had_nothing_stays(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]

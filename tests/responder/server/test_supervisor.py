@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from ipaddress import ip_address
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +20,7 @@ from responder import ConfigError, Network, Peer, Plugin, Service, SourceUnavail
 from responder.config.instance import Instance, Prepared
 from responder.dispatch import outcomes
 from responder.server.server import ServerCore, open_server
+from responder.server.state import folder_below
 from responder.server.supervisor import FIRST_DELAY, LAST_DELAY
 from tests.fakes import GUEST, LAN, FakePlatform
 
@@ -47,7 +49,9 @@ async def serving(
     platform = platform or FakePlatform()
     handlers = [Prepared(instance, instance.plugin) for instance in instances]
     async with (
-        open_server(handlers, platform=platform, grace=grace, state_root=lambda: state_root) as server,
+        open_server(
+            handlers, platform=platform, grace=grace, state_folder=partial(folder_below, state_root, "state")
+        ) as server,
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(server.run)
@@ -313,7 +317,7 @@ class TestNetwork:
         async def work(network: Network) -> None:
             _ = network.state_dir
 
-        with pytest.raises(ConfigError, match="can't be made"):
+        with pytest.raises(ConfigError, match=r"^state: the folder .*/file/runner can't be made: Not a directory"):
             await self.use(work, state_root=tmp_path / "file")
 
     async def test_the_source_of_a_listening_instance_is_its_address(self) -> None:

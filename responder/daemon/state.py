@@ -1,0 +1,35 @@
+"""Where plugins keep what outlives a restart: the folder of `[daemon] state`, or what the platform has for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..config.reading import DaemonOptions
+from ..net.folders import state_folder
+from ..net.privileges import give
+from ..server.state import folder_below, made
+
+STATE_KEY = "daemon.state"
+
+
+def state_root(options: DaemonOptions) -> Path:
+    """The folder below which each instance has one."""
+    return options.state or state_folder(options.user)
+
+
+def instance_folder(options: DaemonOptions, instance: str) -> Path:
+    """The folder of an instance, which is made where it is missing.  Raises ConfigError."""
+    return folder_below(state_root(options), STATE_KEY, instance)
+
+
+def prepare_state(options: DaemonOptions) -> None:
+    """Make the folder that the configuration names, for the user that the daemon is to become.
+
+    Call it before the daemon becomes that user, who may not make folders there.  Raises ConfigError, and NetworkError
+    where the folder can't be given to the user.
+    """
+    if options.state is None or options.state.is_dir():
+        return
+    folder = made(options.state, STATE_KEY)
+    if options.user is not None:
+        give(options.user, folder)

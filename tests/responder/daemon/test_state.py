@@ -1,0 +1,52 @@
+"""Where plugins keep what outlives a restart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from responder import ConfigError
+from responder.config.reading import DaemonOptions
+from responder.daemon import state
+from responder.daemon.state import instance_folder, prepare_state, state_root
+
+
+def test_where_state_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("STATE_DIRECTORY", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "/home/me")
+    assert state_root(DaemonOptions()) == Path("/home/me/.local/state/responderd")
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    assert state_root(DaemonOptions()) == Path("/state/responderd")
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/responderd:/var/lib/other")
+    assert state_root(DaemonOptions()) == Path("/var/lib/responderd")
+    assert state_root(DaemonOptions(state=Path("/mine"))) == Path("/mine")
+
+
+def test_the_folder_is_made_for_the_user_that_the_daemon_becomes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[object, ...]] = []
+    monkeypatch.setattr(state, "give", lambda *what: given.append(what))
+    options = DaemonOptions(state=tmp_path / "a" / "b", user="nobody")
+    prepare_state(options)
+    assert given == [("nobody", tmp_path / "a" / "b")]
+    # One that is there is whose it is.
+    prepare_state(options)
+    assert len(given) == 1
+    assert instance_folder(options, "dns").is_dir()
+
+
+def test_nothing_is_made_where_the_configuration_names_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "other"))
+    prepare_state(DaemonOptions())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_names_its_key(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"^daemon\.state: the folder .*/file/x can't be made: Not a directory"):
+        prepare_state(DaemonOptions(state=tmp_path / "file" / "x"))
