@@ -135,7 +135,8 @@ class FakeProcess:
             raise ValueError("nobody thought of that")
         match request:
             case "prepare":
-                text, handed, self._handed = fields["text"], frozenset(self._handed), set()
+                ((_, text),) = fields["files"]
+                handed, self._handed = frozenset(self._handed), set()
                 if "deadly" in text:
                     self.die(-11)
                     raise WorkerError("it has ended")

@@ -303,9 +303,9 @@ class TestReload:
         async with family(tmp_path) as it:
             await it.ready()
             # As where a file that the configuration names has gone.
-            it.parent.in_force = attrs.evolve(
-                it.parent.in_force, reading=attrs.evolve(it.parent.in_force.reading, text="wrong")
-            )
+            (source,) = it.parent.in_force.reading.sources
+            wrong = attrs.evolve(it.parent.in_force.reading, sources=(attrs.evolve(source, text="wrong"),))
+            it.parent.in_force = attrs.evolve(it.parent.in_force, reading=wrong)
             for process in it.alive():
                 process.kill()
             await trio.sleep(LAST_PAUSE)
