@@ -5,6 +5,10 @@ has the name already keeps it: the claim takes the next one.  Of two that probe 
 records wins, the other waits and tries again (section 8.2).  A conflict that shows later makes it probe again
 (section 9).
 
+Another program on this host (Avahi, systemd-resolved, a second daemon) has the same addresses.  Where it tells other
+records of them than we would, either would take the other for a conflict and be renamed for ever; so of the host's
+addresses we tell only those that it tells too, and reverse names we leave to it.
+
 Time comes from outside, in seconds, and what is to be sent goes out as `Send`.  This file refuses to know other links,
 sockets and where choices are kept.
 """
@@ -48,6 +52,9 @@ AFTER_MANY: Final = 5.0
 ANNOUNCEMENTS: Final = 2
 BETWEEN_ANNOUNCEMENTS: Final = 1.0
 """Seconds (section 8.3)."""
+
+HOST_TYPES: Final = {dns.A, dns.AAAA, dns.PTR}
+"""What is told of a host: its addresses, and their names."""
 
 ADDRESSES: Final = {(dns.A, 4), (dns.AAAA, 16)}
 """Types and lengths of rdata."""
@@ -96,6 +103,8 @@ class Link:
     _offer: Offer = attrs.field(factory=lambda: Offer("", ()), init=False)
     _entries: dict[tuple[bytes, int, bytes], Entry] = attrs.field(factory=dict, init=False)
     _by_name: dict[bytes, list[Claim]] = attrs.field(factory=dict, init=False)
+    _left: dict[tuple[bytes, int], set[bytes]] = attrs.field(factory=dict, init=False)
+    """Names and types of ours of which another program on this host tells records, and what those say."""
     _again: list[tuple[float, list[Entry]]] = attrs.field(factory=list, init=False)
     _conflicts: deque[float] = attrs.field(factory=lambda: deque(maxlen=MANY_CONFLICTS[0]), init=False)
     _is_slow: bool = attrs.field(default=False, init=False)
@@ -114,7 +123,7 @@ class Link:
         """Offer this from now on, on the interface as it is now; says what is to be said of what is no more."""
         self._offer, self.interface = offer, interface
         before = self.claims
-        self.claims = claims_of(offer, self.number_of)
+        self.claims = claims_of(offer, interface, self.number_of)
         for key, claim in self.claims.items():
             old = before.get(key)
             if old is not None and old.label == claim.label:
@@ -149,7 +158,7 @@ class Link:
             entries.setdefault(entry.identity, entry)
         before = self.zone
         self._entries = entries
-        self.zone = Zone(entries.values())
+        self.zone = Zone(entry for entry in entries.values() if entry.is_visible and not self._is_left(entry))
         for channel in self.channels.values():
             channel.see(self.zone)
         self._announce(
@@ -220,13 +229,13 @@ class Link:
     # Probing
 
     def _probe(self, claim: Claim, start: float) -> None:
-        claim.is_established = False
+        claim.is_established = claim.is_given_up = False
         claim.probes = 0
         claim.due = start
         self._next_probe = min(self._next_probe, start)
 
     def _go_on_probing(self, now: float) -> Iterator[Send]:
-        probing = [claim for claim in self.claims.values() if not claim.is_established]
+        probing = [claim for claim in self.claims.values() if not (claim.is_established or claim.is_given_up)]
         due = [claim for claim in probing if claim.due <= now]
         asking = [claim for claim in due if claim.probes < PROBES]
         established = [claim for claim in due if claim.probes >= PROBES]
@@ -258,6 +267,8 @@ class Link:
         channel = self.channels.get(peer.address.version)
         if channel is None or message.flags & (dns.OPCODE | dns.RCODE):
             return []  # sections 18.3 and 18.11: silently ignored
+        if self.is_own(peer.address):
+            self._make_room(message, now)
         if message.flags & dns.QR:
             if peer.port != PORT:
                 self.counts["foreign-port"] += 1  # section 6: silently ignored
@@ -268,12 +279,54 @@ class Link:
             self._compare(message, peer, now)
         return channel.query(message, peer, now, direct=direct)
 
+    def _make_room(self, message: Message, now: float) -> None:
+        """What another program on this host tells, or is about to, of names of ours that come with its addresses."""
+        said: dict[tuple[bytes, int], tuple[set[bytes], set[bytes]]] = {}
+        for record in (*message.authorities, *message.answers, *message.additionals):
+            key = record.name.lower()
+            claims = self._by_name.get(key, ())
+            if record.rdtype in HOST_TYPES and any(claim.is_host or claim.fixed for claim in claims):
+                kept, gone = said.setdefault((key, record.rdtype), (set(), set()))
+                (kept if record.ttl else gone).add(comparable(record.rdtype, record.rdata))
+        if message.flags & dns.QR == 0:
+            # Known answers are what it heard, maybe from us.
+            said = {each: sets for each, sets in said.items() if message.authorities}
+        changed = False
+        for each, (kept, gone) in said.items():
+            before = self._left.get(each, set())
+            after = (before | kept) - gone
+            changed |= after != before
+            if after:
+                self._left[each] = after
+            else:
+                self._left.pop(each, None)
+        if changed:
+            for claim in self.claims.values():
+                if claim.fixed:
+                    self._give_up_or_back(claim, now)
+            self._rebuild(now, say_goodbye=False)
+
+    def _give_up_or_back(self, claim: Claim, now: float) -> None:
+        """A reverse name is another program's as long as that tells another record of it."""
+        ours = {entry.same for entry in self._proposed(claim)}
+        is_left = not self._left.get((claim.name.lower(), dns.PTR), ours) <= ours
+        if is_left:
+            claim.is_given_up, claim.is_established, claim.due = True, False, inf
+        elif claim.is_given_up:
+            self._probe(claim, now + self.uniform(*BEFORE_PROBING))
+
+    def _is_left(self, entry: Entry) -> bool:
+        told = self._left.get((entry.key, entry.rdtype))
+        return told is not None and entry.same not in told
+
     def _compare(self, message: Message, peer: Peer, now: float) -> None:
         """Another host probes: where for the same name, the later records win (section 8.2)."""
         for key in dict.fromkeys(question.name.lower() for question in message.questions):
             for claim in self._by_name.get(key, ()):
-                if claim.is_established or (claim.is_host and self.is_own(peer.address)):
+                if claim.is_established or claim.is_given_up:
                     continue
+                if (claim.is_host or claim.fixed) and self.is_own(peer.address):
+                    continue  # of two programs on this host the other is made room for
                 theirs = sorted(
                     (each.rdclass & CLASS, each.rdtype, each.rdata)
                     for each in message.authorities
@@ -292,7 +345,7 @@ class Link:
             key = record.name.lower()
             entry = self._entries.get((key, record.rdtype, comparable(record.rdtype, record.rdata)))
             if entry is not None:
-                if entry.is_visible:
+                if self.zone.entries.get(entry.identity) is entry:
                     if not direct:
                         channel.heard(entry, record.ttl)
                     if record.ttl * 2 < entry.ttl:
@@ -325,6 +378,9 @@ class Link:
         many, seconds = MANY_CONFLICTS
         self._is_slow |= len(self._conflicts) == many and now - self._conflicts[0] < seconds
         start = now + (AFTER_MANY if self._is_slow else self.uniform(*BEFORE_PROBING))
+        if claim.fixed and not claim.is_established:
+            claim.is_given_up, claim.due = True, inf
+            return
         if not claim.is_established:
             claim.take(claim.number + 1)
             while any(each.name.lower() == claim.name.lower() for each in self.claims.values() if each is not claim):

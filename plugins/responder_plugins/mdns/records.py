@@ -40,17 +40,21 @@ HOST: Final = "host"
 class Claim:
     """A name that is wanted, and how far it is.
 
-    key      what it is called where its number is kept
-    number   1: the name as configured; 2: `lab-2`; and so on
-    due      when its next probe is to be sent, or, after three, when it is established (seconds)
-    probes   how many were sent
-    told     the number that it was established with last
+    key          what it is called where its number is kept
+    number       1: the name as configured; 2: `lab-2`; and so on
+    fixed        the name of one that can take no other: an address' reverse name
+    is_given_up  another has it; only for one that can take no other
+    due          when its next probe is to be sent, or, after three, when it is established (seconds)
+    probes       how many were sent
+    told         the number that it was established with last
     """
 
     key: str
     label: str
     rest: tuple[str, ...]
     number: int = 1
+    fixed: bytes = b""
+    is_given_up: bool = False
     is_established: bool = False
     due: float = 0.0
     probes: int = 0
@@ -64,7 +68,7 @@ class Claim:
     def take(self, number: int) -> None:
         """Be the `number`th of the name."""
         self.number = number
-        self.name = local(self.text, *self.rest)
+        self.name = self.fixed or local(self.text, *self.rest)
 
     @property
     def text(self) -> str:
@@ -73,7 +77,7 @@ class Claim:
 
     @property
     def is_host(self) -> bool:
-        return not self.rest
+        return not self.rest and not self.fixed
 
 
 @attrs.define(eq=False)
@@ -113,8 +117,8 @@ def comparable(rdtype: int, rdata: bytes) -> bytes:
     return rdata.lower() if rdtype in dns.COMPRESSED_BY_MDNS else rdata
 
 
-def claims_of(offer: Offer, number_of: Callable[[str], int]) -> dict[str, Claim]:
-    """The claims that an offer makes; `number_of` gives each one's number by its key."""
+def claims_of(offer: Offer, interface: Interface, number_of: Callable[[str], int]) -> dict[str, Claim]:
+    """The claims that an offer makes on an interface; `number_of` gives each one's number by its key."""
     wanted: dict[str, tuple[str, tuple[str, ...]]] = {}
     if offer.host:
         wanted[HOST] = offer.host, ()
@@ -122,7 +126,15 @@ def claims_of(offer: Offer, number_of: Callable[[str], int]) -> dict[str, Claim]
         wanted[service.key] = service.name, tuple(type_labels(service.type))
         if service.host and service.addresses:
             wanted[host_key(service.host)] = service.host_label, ()
-    return {key: Claim(key, label, rest, number_of(key)) for key, (label, rest) in wanted.items()}
+    claims = {key: Claim(key, label, rest, number_of(key)) for key, (label, rest) in wanted.items()}
+    for each in interface.addresses if offer.host else ():
+        key = reverse_key(each.address)
+        claims[key] = Claim(key, str(each.address), (), fixed=reverse(each.address))
+    return claims
+
+
+def reverse_key(address: IPAddress) -> str:
+    return f"reverse {address}"
 
 
 def host_key(host: str) -> str:
@@ -140,8 +152,9 @@ def _entries(offer: Offer, claims: Mapping[str, Claim], interface: Interface) ->
         addresses = [each.address for each in interface.addresses]
         yield from _host(own, addresses)
         for address in addresses:
-            yield Entry(reverse(address), dns.PTR, HOST_TTL, own.name, True, (own,))
-            yield _nsec(reverse(address), [dns.PTR], own)
+            claim = claims[reverse_key(address)]
+            yield Entry(claim.name, dns.PTR, HOST_TTL, own.name, True, (claim,))
+            yield _nsec(claim.name, [dns.PTR], claim)
     others: dict[str, list[IPAddress]] = {}
     for service in offer.services:
         if service.host and service.addresses:
@@ -207,10 +220,10 @@ class NameRecords:
 
 
 class Zone:
-    """The entries of a link that can be seen, by name."""
+    """The entries of a link that are told, by name."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
-        self.entries = {entry.identity: entry for entry in entries if entry.is_visible}
+        self.entries = {entry.identity: entry for entry in entries}
         at: dict[bytes, list[Entry]] = {}
         for entry in self.entries.values():
             at.setdefault(entry.key, []).append(entry)

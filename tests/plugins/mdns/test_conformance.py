@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
+from ipaddress import ip_address
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import trio
+from responder_plugins.mdns.names import reverse
 from responder_plugins.shared import dns_message as dns
 from trio.testing import MockClock
 
@@ -35,6 +37,8 @@ from .support import (
     to_text,
 )
 
+OWN = [*own(1, 4), *own(1, 6)]
+
 OTHER = "10.71.0.9"
 """The client's address, which speaks for another host of the same name."""
 
@@ -43,8 +47,13 @@ def srv(target: str, port: int = 8080) -> bytes:
     return struct.pack("!HHH", 0, 0, port) + record("x", dns.PTR, target).rdata
 
 
-def probes(world: World, number: int = 1) -> list[Heard]:
-    return [each for each in world.heard(number, to=V4) if each.is_probe]
+def probes(world: World, number: int = 1, *, name: str = "") -> list[Heard]:
+    """The probes by IPv4, for that name or any."""
+    return [
+        each
+        for each in world.heard(number, to=V4)
+        if each.is_probe and (not name or name in {to_text(q.name) for q in each.message.questions})
+    ]
 
 
 def announced(world: World, name: str, number: int = 1) -> list[Heard]:
@@ -68,13 +77,15 @@ async def test_initial_probing(autojump_clock: MockClock, tmp_path: Path) -> Non
             assert (second.time - first.time, third.time - second.time) == pytest.approx((0.25, 0.25))
             for probe in (first, second, third):
                 asked = [(to_text(each.name), each.rdtype, each.rdclass) for each in probe.message.questions]
-                assert asked == [("lab.local", dns.ANY, dns.IN | QU), (PAGE_NAME, dns.ANY, dns.IN | QU)]
+                names = ["lab.local", PAGE_NAME, *(to_text(reverse(ip_address(each))) for each in OWN)]
+                assert asked == [(each, dns.ANY, dns.IN | QU) for each in names]
                 proposed = Counter((to_text(each.name), each.rdtype) for each in probe.message.authorities)
                 assert proposed == {
                     ("lab.local", dns.A): 1,
                     ("lab.local", dns.AAAA): 2,
                     (PAGE_NAME, dns.SRV): 1,
                     (PAGE_NAME, dns.TXT): 1,
+                    **{(each, dns.PTR): 1 for each in names[2:]},
                 }
                 assert all(each.rdclass == dns.IN for each in probe.message.authorities)  # section 10.2: no flush bit
                 assert probe.hop_limit == 255
@@ -162,12 +173,12 @@ async def test_simultaneous_probes(
 ) -> None:
     """The lexicographically later records win; the loser waits a second and tries again."""
     async with serving(mdns(services=[]), state=tmp_path, wait=0.3) as world:
-        count = len(probes(world))
+        count = len(probes(world, name="lab.local"))
         theirs = message(question("lab.local", dns.ANY, qu=True), authorities=[record("lab.local", dns.A, address)])
         told = world.now
         await world.say(theirs, to=family)
         await trio.sleep(5)
-        times = [each.time for each in probes(world)]
+        times = [each.time for each in probes(world, name="lab.local")]
         if wins:
             assert len(times) == 3
             assert times[-1] < 0.8
@@ -182,14 +193,14 @@ async def test_simultaneous_probes_compare_all_records(autojump_clock: MockClock
     async with serving(mdns(services=[]), state=tmp_path, wait=0.3) as world:
         mine = [record("lab.local", dns.A, "10.71.0.1")]
         mine += [record("lab.local", dns.AAAA, each) for each in own(1, 6)]
-        count = len(probes(world))
+        count = len(probes(world, name="lab.local"))
         for authorities in (mine[::-1], mine[:1], mine):  # the same in another order, fewer, the same
             await world.say(message(question("lab.local", dns.ANY), authorities=authorities))
         await trio.sleep(0.3)
-        assert len(probes(world)) == count + 1  # undisturbed
+        assert len(probes(world, name="lab.local")) == count + 1  # undisturbed
         await world.say(message(question("lab.local", dns.ANY), authorities=[*mine, record("lab.local", 99, b"x")]))
         await trio.sleep(0.9)
-        assert len(probes(world)) == count + 1  # lost
+        assert len(probes(world, name="lab.local")) == count + 1  # lost
 
 
 # Section 9: conflicts later
@@ -606,7 +617,7 @@ async def test_manual_name_change(autojump_clock: MockClock, tmp_path: Path) -> 
         assert {each[0] for one in gone for each in one.answers if each[1] in (dns.A, dns.AAAA)} == {"lab.local"}
         assert PAGE_NAME not in {each[0] for one in gone for each in one.answers}
         asked = {to_text(q.name) for each in probes(world)[count:] for q in each.message.questions}
-        assert asked == {"lab9.local"}
+        assert asked == {"lab9.local"}  # and nothing else
         assert len(announced(world, "lab9.local")) == 2
         (target,) = {each.rdata for each in announced(world, PAGE_NAME)[-1].records if each.rdtype == dns.SRV}
         assert target == srv("lab9.local")

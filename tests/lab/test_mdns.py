@@ -1,0 +1,325 @@
+"""Real clients on each link find the host and its service there, with that link's addresses and never the other's.
+
+Avahi (a daemon and a bus of its own in each client's namespace), python-zeroconf, mdns-scan, nmap, our own commands.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from responder_plugins.shared import dns_message as dns
+
+from . import avahi
+from .avahi import Avahi
+from .changing import memory
+from .daemon import BOUND, Child, daemon
+from .multihomed import CLIENT_LINK_LOCAL, LINK_LOCAL, Multihomed, own
+from .test_hostile import ip_packet, udp
+
+pytestmark = [pytest.mark.lab, pytest.mark.clients(*avahi.NAMES, "mdns-scan", "nmap")]
+
+GROUP = "224.0.0.251"
+INSTANCE = "Lab page._http._tcp.local"
+RESPONDERD = str(Path(sys.executable).with_name("responderd"))
+IP_RECVTTL = 12  # ip(7); the socket module has no such name
+
+ZEROCONF = Path(__file__).with_name("zeroconf_client.py")
+
+
+def config(folder: Path, *, more: str = "") -> Path:
+    file = folder / "mdns.toml"
+    file.write_text(f"""
+        [daemon]
+        state = "{folder / "state"}"
+        [plugins.mdns]
+        host = "lab"
+        {more}
+        [[plugins.mdns.services]]
+        name = "Lab page"
+        type = "_http._tcp"
+        port = 8080
+        txt = {{ path = "/" }}
+        subtypes = ["_printer"]
+    """)
+    return file
+
+
+@pytest.fixture(scope="module")
+def mdns(network: Multihomed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
+    folder = tmp_path_factory.mktemp("mdns")
+    with daemon(network.host, config(folder), folder=folder) as child:
+        established(network, 1)
+        established(network, 2)
+        yield child
+    assert child.status == 0, "\n".join(child.said)
+    assert child.totals("mdns").keys() <= {"sent", "answered", "passed", "own-source", "off-link"}
+
+
+def addresses(number: int) -> set[str]:
+    return {*own(number).values(), *LINK_LOCAL.values()}
+
+
+def queried(name: str, rdtype: int, *, ident: int = 0) -> bytes:
+    question = dns.to_name(label.encode() for label in name.split(".")) + dns.QUESTION.pack(rdtype, dns.IN)
+    return dns.HEADER.pack(ident, 0, 1, 0, 0, 0) + question
+
+
+def group_socket(network: Multihomed, number: int, port: int = 5353) -> socket.socket:
+    """A client's socket that hears and asks the IPv4 group on its link."""
+    client, index = network.clients[number], network.link_index(number)
+    sock = client.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("", port))
+    member = socket.inet_aton(GROUP) + bytes(4) + index.to_bytes(4, sys.byteorder)
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, bytes(8) + index.to_bytes(4, sys.byteorder))
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 255)
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
+    sock.settimeout(BOUND)
+    return sock
+
+
+def established(network: Multihomed, number: int) -> None:
+    """Return once the host's name is announced on a link; what is established needs no waiting."""
+    with group_socket(network, number) as sock:
+        sock.sendto(queried("lab.local", dns.A), (GROUP, 5353))
+        while not answers_of(sock.recv(9000), "lab.local"):
+            pass
+
+
+def answers_of(payload: bytes, name: str) -> list[dns.Record]:
+    message = dns.read(payload)
+    wanted = dns.to_name(label.encode() for label in name.split("."))
+    records = [*message.answers, *message.additionals]
+    return [each for each in records if message.flags & dns.QR and each.name.lower() == wanted]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_avahi(number: int, network: Multihomed, mdns: Child, tmp_path: Path) -> None:
+    with Avahi(network.clients[number], tmp_path, host=f"client{number}") as client:
+        found = client.run("avahi-browse", "-rpt", "_http._tcp").splitlines()
+        for family in ("IPv4", "IPv6"):
+            (line,) = [each for each in found if each.startswith("=") and f";{family};" in each]
+            _, interface, _, name, _, domain, host, address, port, txt = line.split(";")
+            assert (interface, name, domain, host) == (f"link{number}", r"Lab\032page", "local", "lab.local")
+            assert (port, txt) == ("8080", '"path=/"')
+            assert address in addresses(number)
+        subtype = client.run("avahi-browse", "-pt", "_printer._sub._http._tcp")
+        assert "Lab" in subtype
+        for version, option in ((4, "-4"), (6, "-6")):
+            name, address = client.run("avahi-resolve", option, "-n", "lab.local").split()
+            assert name == "lab.local"
+            assert ip_address(address).version == version
+            assert address in addresses(number)
+        for address in (own(number)["secondary-v4"], own(number)["primary-v6"]):
+            assert client.run("avahi-resolve", "-a", address).split() == [address, "lab.local"]
+        other = own(3 - number)["primary-v4"]
+        assert "lab.local" not in client.run("avahi-resolve", "-a", other)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_python_zeroconf(number: int, network: Multihomed, mdns: Child) -> None:
+    found = json.loads(network.clients[number].run(sys.executable, str(ZEROCONF), "lab.local.", f"{INSTANCE}."))
+    assert found["found"] == [f"{INSTANCE}."]
+    assert (found["server"], found["port"], found["txt"]) == ("lab.local.", 8080, {"path": "/"})
+    assert set(found["addresses"]) == addresses(number)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_mdns_scan(number: int, network: Multihomed, mdns: Child) -> None:
+    said = network.clients[number].run("sh", "-c", "timeout 5 mdns-scan 2>&1 || true")
+    assert f"+ {INSTANCE}" in said
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_nmap(number: int, network: Multihomed, mdns: Child) -> None:
+    address = own(number)["primary-v4"]
+    said = network.clients[number].run("nmap", "-n", "-sU", "-p5353", "--script", "dns-service-discovery", address)
+    assert "8080/tcp http" in said
+    (line,) = [each for each in said.splitlines() if "Address=" in each]
+    assert set(line.partition("Address=")[2].split()) <= addresses(number)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_our_own_commands(number: int, network: Multihomed, mdns: Child) -> None:
+    client, scoped = network.clients[number], f"{LINK_LOCAL[6]}%link{number}"
+    wanted = addresses(number) - {LINK_LOCAL[6]} | {scoped}
+    (found,) = json.loads(client.run(RESPONDERD, "mdns", "browse", "--json"))
+    assert (found["name"], found["type"], found["host"], found["port"]) == ("Lab page", "_http._tcp", "lab.local", 8080)
+    assert (found["interface"], found["txt"], set(found["addresses"])) == (f"link{number}", ["path=/"], wanted)
+    (found,) = json.loads(client.run(RESPONDERD, "mdns", "resolve", "lab.local", "--json"))
+    assert set(found["addresses"]) == wanted
+    (found,) = json.loads(client.run(RESPONDERD, "mdns", "resolve", INSTANCE, "--json"))
+    assert (found["name"], found["host"], found["port"]) == ("Lab page", "lab.local", 8080)
+    (found,) = json.loads(client.run(RESPONDERD, "mdns", "resolve", own(number)["primary-v6"], "--json"))
+    assert found["name"] == "lab.local"
+
+
+def test_published_from_the_command_line_until_interrupted(network: Multihomed, mdns: Child) -> None:
+    argv = ["mdns", "publish", "From the shell", "_ipp._tcp", "631", "rp=print", "--host", "shell", "--json"]
+    process = subprocess.Popen(network.clients[1].argv(RESPONDERD, *argv), stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline()) == {
+            "interface": "link1",
+            "name": "From the shell",
+            "host": "shell.local",
+        }
+        (found,) = json.loads(network.host.run(RESPONDERD, "mdns", "browse", "_ipp._tcp", "--json"))
+        assert (found["interface"], found["host"], found["port"], found["txt"]) == (
+            "link1",
+            "shell.local",
+            631,
+            ["rp=print"],
+        )
+        assert set(found["addresses"]) >= {"10.71.0.9", "fd71::9"}
+        with group_socket(network, 2), group_socket_of_host(network) as sock:
+            process.send_signal(signal.SIGINT)
+            while not any(record.ttl == 0 for record in answers_of(sock.recv(9000), "shell.local")):
+                pass
+        assert process.wait(BOUND) == 0
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def test_the_example_program_is_found_while_it_runs(network: Multihomed, mdns: Child) -> None:
+    program = Path(__file__).parents[2] / "examples" / "mdns" / "program.py"
+    process = subprocess.Popen(
+        network.clients[1].argv(sys.executable, str(program)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        name, _, port = process.stdout.readline().strip().partition(": port ")
+        found = json.loads(network.host.run(RESPONDERD, "mdns", "browse", "_http._tcp", "--json"))
+        (page,) = [each for each in found if each["interface"] == "link1" and each["name"] == name]
+        assert (page["port"], page["txt"]) == (int(port), ["path=/"])
+        assert CLIENT_LINK_LOCAL[4] in page["addresses"]
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(BOUND)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def group_socket_of_host(network: Multihomed) -> socket.socket:
+    """A socket on the host that hears what comes by link 1."""
+    sock = network.host.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind((GROUP, 5353))
+    index = network.host.ifindex("link1")
+    member = socket.inet_aton(GROUP) + bytes(4) + index.to_bytes(4, sys.byteorder)
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)
+    sock.settimeout(BOUND)
+    return sock
+
+
+@pytest.mark.parametrize("name", ["beside", "lab"])
+def test_avahi_on_the_same_host_keeps_working_and_so_do_we(
+    name: str, network: Multihomed, mdns: Child, tmp_path: Path
+) -> None:
+    one, other = tmp_path / "host", tmp_path / "client"
+    one.mkdir()
+    other.mkdir()
+    with Avahi(network.host, one, host=name) as beside, Avahi(network.clients[1], other, host="client1") as client:
+        for each in {name, "lab"}:
+            assert client.run("avahi-resolve", "-4", "-n", f"{each}.local").split()[1] in addresses(1)
+            (found,) = json.loads(network.clients[1].run(RESPONDERD, "mdns", "resolve", f"{each}.local", "--json"))
+            assert own(1)["primary-v4"] in found["addresses"]
+        assert "Lab" in client.run("avahi-browse", "-pt", "_http._tcp")
+        assert "onflict" not in beside.log
+    assert "is taken" not in "\n".join(mdns.said)
+
+
+def test_a_unique_answer_comes_within_ten_milliseconds_and_with_the_hop_limit_255(
+    network: Multihomed, mdns: Child
+) -> None:
+    fastest = BOUND
+    with group_socket(network, 1, port=0) as sock:
+        sock.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
+        for ident in range(1, 6):
+            began = time.monotonic()
+            sock.sendto(queried("lab.local", dns.A, ident=ident), (GROUP, 5353))
+            payload, ancillary, _, source = sock.recvmsg(9000, 64)
+            fastest = min(fastest, time.monotonic() - began)
+            assert dns.read(payload).ident == ident
+            assert source == (own(1)["primary-v4"], 5353)
+            assert [struct.unpack("=i", data) for *_, data in ancillary] == [(255,)]
+    assert fastest < 0.010  # of five: a loaded machine may delay some of them
+
+
+STORM = 10_000
+"""Queries a second."""
+
+LONG = 30_000
+"""Queries of a storm."""
+
+
+def storm(network: Multihomed, over: threading.Event) -> None:
+    """Queries from all of a /24, many kinds of them."""
+    tc = bytearray(queried("_http._tcp.local", dns.PTR))
+    tc[2] |= 2
+    qu = queried("_services._dns-sd._udp.local", dns.PTR)[:-2] + (0x8001).to_bytes(2)
+    kinds = [bytes(tc), qu, queried("lab.local", dns.ANY), queried("nobody.local", dns.A)]
+    packets = [
+        ip_packet(source, GROUP, udp(source, 5353, GROUP, 5353, kinds[host % len(kinds)]))
+        for host in range(10, 255)
+        for source in [f"10.71.0.{host}"]
+    ]
+    count = 0
+    began = time.monotonic()
+    index = struct.pack("=4s4si", bytes(4), bytes(4), network.link_index(1))
+    with network.clients[1].socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, index)
+        while count < LONG and not over.wait(0.001):
+            for _ in range(int((time.monotonic() - began) * STORM) - count):
+                sock.sendto(packets[count % len(packets)], (GROUP, 0))
+                count += 1
+    over.set()
+
+
+def test_a_storm_on_one_link_costs_neither_memory_nor_the_other_link_s_answers(
+    network: Multihomed, mdns: Child
+) -> None:
+    over = threading.Event()
+    thread = threading.Thread(target=storm, args=(network, over))
+    before, files = memory(mdns), descriptors(mdns)
+    asked = missed = 0
+    thread.start()
+    try:
+        with group_socket(network, 2, port=0) as sock:
+            sock.settimeout(1)
+            while not over.wait(0.02):
+                asked += 1
+                sock.sendto(queried("lab.local", dns.A, ident=asked), (GROUP, 5353))
+                try:
+                    assert answers_of(sock.recv(9000), "lab.local")
+                except TimeoutError:
+                    missed += 1  # the socket's queue, which all links share, was full
+    finally:
+        over.set()
+        thread.join()
+    assert asked > 20
+    assert missed <= asked / 4, f"{missed} of {asked}"
+    assert memory(mdns) < before + 8 * 1024
+    assert descriptors(mdns) == files
+
+
+def descriptors(child: Child) -> int:
+    return len(list(Path(f"/proc/{child.pid}/fd").iterdir()))
