@@ -41,7 +41,8 @@ class Memory(Generic[Key, Value]):
         self.known: dict[Key, Value] = {}
         # The order stands beside the dict, which looks ever longer for its oldest entry once the oldest are deleted.
         self._order: deque[Key] = deque()
-        self._waiting: BoundedTable[Key, Value] = BoundedTable(limit // 2)
+        # A plain one: in a flood of new keys each costs a turn of it.
+        self._waiting: OrderedDict[Key, Value] = OrderedDict()
         self._make = make
         self._half = limit // 2
 
@@ -55,15 +56,18 @@ class Memory(Generic[Key, Value]):
 
     def missed(self, key: Key) -> Value:
         """The same, for a key that is not in `known`."""
-        value = self._waiting.pop(key, None)
+        waiting = self._waiting
+        value = waiting.pop(key, None)
         if value is None:
-            value = self._waiting[key] = self._make(key)
-            return value
-        if len(self.known) >= self._half:
-            oldest = self._order.popleft()
-            self._waiting[oldest] = self.known.pop(oldest)
-        self.known[key] = value
-        self._order.append(key)
+            value = waiting[key] = self._make(key)
+        else:
+            if len(self.known) >= self._half:
+                oldest = self._order.popleft()
+                waiting[oldest] = self.known.pop(oldest)
+            self.known[key] = value
+            self._order.append(key)
+        if len(waiting) > self._half:
+            waiting.popitem(last=False)
         return value
 
     def clear(self) -> None:

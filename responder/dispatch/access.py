@@ -58,6 +58,11 @@ class Access:
     deny: PrefixSet
     needs_destination: bool
     on_link: bool
+    _by_prefix: bool = attrs.field(init=False)
+
+    @_by_prefix.default
+    def _has_prefixes(self) -> bool:
+        return bool(self.allow or self.deny)
 
     @classmethod
     def of(cls, instance: Instance, service: Service) -> Access:
@@ -111,7 +116,7 @@ class Access:
                 return outcomes.GROUP
             if self.on_link and not _is_on_link(peer, destination, interface):
                 return outcomes.OFF_LINK
-        if (self.deny and peer in self.deny) or (self.allow and peer not in self.allow):
+        if self._by_prefix and (peer in self.deny or (self.allow and peer not in self.allow)):
             return outcomes.DENIED
         return None
 

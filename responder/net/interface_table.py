@@ -43,7 +43,7 @@ class InterfaceTable:
 
         A link-local address is only where it is: another link's may be somebody else's (RFC 4007).
         """
-        if _number(address) not in self._own:
+        if _number(address) not in self._own:  # most peers
             return False
         if is_link_local(address):
             interface = self._by_index.get(index)

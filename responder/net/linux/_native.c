@@ -31,7 +31,7 @@
 #define NAME_REST_AT offsetof(struct sockaddr_in6, sin6_flowinfo)
 #define NAME_REST (sizeof(struct sockaddr_in6) - NAME_REST_AT) /* sin6_flowinfo and those */
 #define FLOW_SIZE (SENDER_SIZE + sizeof(struct in6_pktinfo))
-enum { REPLY_CONTROL = 64, KNOWN = 4096 }; /* bytes; flows remembered, a power of two */
+enum { REPLY_CONTROL = 64, KNOWN = 16384 }; /* bytes; flows remembered, a power of two */
 
 /* Python's classes with `__slots__` that this module makes and reads, and the slots of each. */
 

@@ -51,7 +51,7 @@ def is_stale(source: Path = SOURCE) -> bool:
 
 
 def _decode(raw: bytes) -> Flow:
-    return decode_sender(raw[:_SENDER], raw[_SENDER:])
+    return decode_sender(raw, raw[_SENDER:])
 
 
 def _encode(route: Route) -> bytes:

@@ -103,10 +103,10 @@ def decode_flow(key: _FlowKey) -> Flow:
 
 
 def decode_sender(sender: bytes, pktinfo: bytes) -> Flow:
-    """The same for sin6_addr and sin6_scope_id of a sender."""
-    mapped = sender.startswith(_MAPPED)
-    peer: IPAddress = IPv4Address(sender[12:16]) if mapped else IPv6Address(sender[:16])
-    return Flow(peer, int.from_bytes(sender[16:], sys.byteorder), *_arrival(pktinfo))
+    """The same for sin6_addr and sin6_scope_id of a sender, with which `sender` begins."""
+    if sender.startswith(_MAPPED):
+        return Flow(IPv4Address(sender[12:16]), 0, *_arrival(pktinfo))
+    return Flow(IPv6Address(sender[:16]), int.from_bytes(sender[16:20], sys.byteorder), *_arrival(pktinfo))
 
 
 _MAPPED = bytes(10) + b"\xff\xff"

@@ -22,7 +22,7 @@ PAYLOAD_SIZE = 65536
 CONTROL_SIZE = 512
 """Bytes: what we ask for takes at most 160."""
 
-TABLE_SIZE = 4096
+TABLE_SIZE = 16384
 """Entries remembered for the next time, of each kind: see `responder.bounded.Memory`."""
 
 # What ICMP messages about earlier sends turn into (Linux: icmp_err_convert, icmpv6_err_convert), and shortages: the
