@@ -1,6 +1,7 @@
-"""Windows' interface table, and the signal that it has changed.
+"""Windows' interface table, and the signals that it has changed.
 
-`SignalledWatch` waits for SIO_ADDRESS_LIST_CHANGE.  What that doesn't report, a slow re-scan has to find.
+`SignalledWatch` waits for SIO_ADDRESS_LIST_CHANGE and for the callbacks of `change_callbacks`.  What neither reports, a
+slow re-scan has to find.
 
 This file keeps no table and re-scans nothing: `responder.server.interfaces` does both.
 """
@@ -11,7 +12,7 @@ import ctypes
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
 from ipaddress import IPv4Address, ip_network
 
 import trio
@@ -20,6 +21,7 @@ from ...datagram import Interface, InterfaceAddress, IPAddress
 from ...log import get_logger
 from ..types import Changes
 from . import winsock_types as ws
+from .change_callbacks import change_callbacks
 from .overlapped import Operations
 from .winsock import Winsock
 from .winsock_errors import call_error
@@ -138,7 +140,7 @@ class SignalledWatch:
             nonlocal report
             code = winsock.ioctl(ws.SIO_ADDRESS_LIST_CHANGE, b"", overlapped)
             report()
-            report = self._changed_now
+            report = self.changed_now
             return code
 
         code = 0
@@ -146,7 +148,7 @@ class SignalledWatch:
             code, _ = await operations.perform(arm)
         _log.warning("address changes are no longer signalled, only found by re-scanning", error=code)
 
-    def _changed_now(self) -> None:
+    def changed_now(self) -> None:
         self._changed.set()
 
 
@@ -154,10 +156,20 @@ class SignalledWatch:
 async def watch_interfaces(
     enumerate_interfaces: Callable[[], Sequence[Interface]],
     open_winsock: Callable[[int], Winsock],
+    callbacks: Callable[[Callable[[], None]], AbstractContextManager[None]] = change_callbacks,
     families: Iterable[int] = (ws.AF_INET, ws.AF_INET6),
 ) -> AsyncIterator[SignalledWatch]:
-    """Watch with a socket of each family that this host has; `open_winsock` makes the border of a handle."""
+    """Watch by Windows' callbacks, and with a socket of each family that this host has.
+
+    `open_winsock` makes the border of a handle, `callbacks` has a function called in another thread.
+    """
     watch = SignalledWatch(enumerate_interfaces)
+    token = trio.lowlevel.current_trio_token()
+
+    def told() -> None:
+        with suppress(trio.RunFinishedError):
+            token.run_sync_soon(watch.changed_now, idempotent=True)
+
     async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
         for family in families:
             try:
@@ -168,5 +180,6 @@ async def watch_interfaces(
             operations = Operations(winsock, sock.close)
             stack.callback(operations.close)
             await nursery.start(watch.follow, operations, winsock)
-        yield watch
+        with callbacks(told):
+            yield watch
         nursery.cancel_scope.cancel()

@@ -6,6 +6,7 @@ links is in tests/windows/test_lab.py.
 
 from __future__ import annotations
 
+import threading
 from ipaddress import ip_address
 
 import pytest
@@ -14,6 +15,7 @@ import trio.testing
 
 from responder.net import platform as this_platform
 from responder.net.types import Membership
+from responder.net.windows.change_callbacks import change_callbacks
 from responder.net.windows.platform import WindowsPlatform
 
 LO = ip_address("127.0.0.1")
@@ -70,3 +72,12 @@ async def test_a_watch_is_armed_and_ends(platform: WindowsPlatform) -> None:
             with trio.testing.assert_checkpoints():
                 assert await watch.interfaces()
     assert trio.lowlevel.current_statistics().io_statistics.tasks_waiting_overlapped == 0
+
+
+def test_the_system_calls_back() -> None:
+    """Once, where it is asked to at the start: Wine says nothing more."""
+    called = threading.Event()
+    with change_callbacks(called.set, at_once=True):
+        assert called.wait(10)
+    with change_callbacks(pytest.fail):  # taken back while nothing happens
+        pass

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from ipaddress import IPv4Address, ip_address, ip_interface
 
 import pytest
@@ -88,7 +90,7 @@ def test_a_clusters_address_is_no_source() -> None:
 
 async def test_a_change_is_told_when_the_signal_is_armed_again(autojump_clock: trio.testing.MockClock) -> None:
     fake = FakeWinsock(ioctl_answers={SIO_ADDRESS_LIST_CHANGE: WSA_IO_PENDING})
-    async with windows_interfaces.watch_interfaces(lambda: [LINK], lambda _handle: fake, (2,)) as watch:
+    async with windows_interfaces.watch_interfaces(lambda: [LINK], lambda _handle: fake, families=(2,)) as watch:
         assert len(fake.addresses) == 1  # armed before the first enumeration
         fake.complete(fake.addresses[0])
         assert await watch.changes() is None
@@ -98,11 +100,32 @@ async def test_a_change_is_told_when_the_signal_is_armed_again(autojump_clock: t
         assert nothing_happened.cancelled_caught
 
 
+async def test_a_callback_of_the_system_is_a_change_too() -> None:
+    """It tells of an IPv6 address that has left "tentative", which the other signal does not."""
+    told: list[Callable[[], None]] = []
+
+    @contextmanager
+    def callbacks(function: Callable[[], None]) -> Iterator[None]:
+        told.append(function)
+        yield
+        told.clear()
+
+    fake = FakeWinsock(ioctl_answers={SIO_ADDRESS_LIST_CHANGE: WSA_IO_PENDING})
+    with trio.fail_after(10):
+        async with windows_interfaces.watch_interfaces(lambda: [LINK], lambda _handle: fake, callbacks, (2,)) as watch:
+            (function,) = told
+            await trio.to_thread.run_sync(function)
+            await trio.to_thread.run_sync(function)
+            assert await watch.changes() is None
+    assert told == []  # taken back before the sockets are closed
+    await trio.to_thread.run_sync(function)  # one that comes late harms nothing
+
+
 async def test_without_the_signal_the_table_can_still_be_read(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     fake = FakeWinsock(ioctl_answers={SIO_ADDRESS_LIST_CHANGE: 10045})
-    async with windows_interfaces.watch_interfaces(lambda: [LINK], lambda _handle: fake, (2, 9999)) as watch:
+    async with windows_interfaces.watch_interfaces(lambda: [LINK], lambda _handle: fake, families=(2, 9999)) as watch:
         assert await watch.interfaces() == [LINK]
         with trio.move_on_after(1000) as silent:
             await watch.changes()
