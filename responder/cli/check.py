@@ -22,6 +22,7 @@ def check(config: Path) -> None:
     from ..config.divisible import WORKERS_KEY
     from ..config.reading import load_prepared, unmatched_patterns
     from ..net import platform
+    from ..net.firewall import opening_commands
     from ..net.handover import why_not_shared
 
     errors: list[ResponderError] = []
@@ -43,3 +44,11 @@ def check(config: Path) -> None:
     count = len(loaded.instances)
     instances = ", ".join(instance.name for instance in loaded.instances)
     click.echo(f"{name_of(config)}: ok: {count} plugin{'s' if count != 1 else ''} ({instances})")
+    services = [service for instance in loaded.instances for service in instance.services]
+    commands = opening_commands(
+        (service.port for service in services), (service.port for service in services if service.tcp)
+    )
+    if commands:
+        click.echo("hint: an administrator's PowerShell opens these ports in the firewall:", err=True)
+    for command in commands:
+        click.echo(f"  {command}", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import textwrap
 from collections.abc import Iterator
@@ -131,6 +132,8 @@ def test_the_embedded_default_says_what_to_type(alone: Machine, tmp_path: Path) 
 def test_check_says_that_all_is_well(alone: Machine, config: Path) -> None:
     done = responderd(alone, "check", config.name, folder=config.parent)
     assert (done.returncode, done.stdout) == (0, "echo.toml: ok: 1 plugin (echo)\n"), done
+    # echo has TCP too (RFC 862).
+    assert re.findall("-Protocol ([A-Z]+) -LocalPort ([0-9,]+)", done.stderr) == [("UDP", "7007"), ("TCP", "7007")]
 
 
 def test_check_says_everything_that_is_wrong(alone: Machine, tmp_path: Path) -> None:
