@@ -60,6 +60,7 @@ def test_on_windows_with_a_neighbour_that_never_answers(windows: WindowsPython) 
             status, output = machine.pytest(IN_A_NAMESPACE)
     assert status == 0, output
     assert " passed" in output
+    assert "skipped" not in output
 
 
 def test_without_control_data_the_source_is_wrong(windows: WindowsPython) -> None:

@@ -207,7 +207,8 @@ class WindowsSocket:
         self._pause = min(LAST_PAUSE, self._pause * 2 or FIRST_PAUSE)
         held_back = self._repeated.due(("receive", code))
         if held_back is not None:
-            _log.warning("a receive failed, and is tried again", port=self.port, error=code, held_back=held_back)
+            what, failed = "a receive failed, and is tried again", self.failed_receives
+            _log.warning(what, port=self.port, error=code, failed=failed, held_back=held_back)
 
     # Sending
 

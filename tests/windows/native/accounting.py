@@ -28,14 +28,21 @@ ENTRY = struct.Struct("<QQQIHHII")  # SYSTEM_HANDLE_TABLE_ENTRY_INFO_EX, 64 bit
 
 
 def handles() -> int:
-    """How many handles this process has.  (GetProcessHandleCount is always 0 under Wine.)"""
+    """How many handles this process has."""
+    kernel32, count = ctypes.WinDLL("kernel32"), ctypes.c_uint32()
+    kernel32.GetProcessHandleCount(ctypes.c_void_p(-1), ctypes.byref(count))  # -1: this process
+    return count.value or handles_on_wine()
+
+
+def handles_on_wine() -> int:
+    """The same, by all handles of the system: GetProcessHandleCount is always 0 there."""
     query = ctypes.WinDLL("ntdll").NtQuerySystemInformation
     size = 1 << 22
     buffer = ctypes.create_string_buffer(size)
     status = query(SYSTEM_EXTENDED_HANDLE_INFORMATION, buffer, size, None)
     assert status == 0, hex(status & 0xFFFFFFFF)
-    (count,) = struct.unpack_from("<Q", buffer)
-    owners = (ENTRY.unpack_from(buffer, 16 + index * ENTRY.size)[1] for index in range(count))
+    (number,) = struct.unpack_from("<Q", buffer)
+    owners = (ENTRY.unpack_from(buffer, 16 + index * ENTRY.size)[1] for index in range(number))
     return sum(owner == os.getpid() for owner in owners)
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import select
 import socket
+import sys
 from ipaddress import IPv4Address, IPv6Address, ip_address
+
+import pytest
 
 from responder.net import cmsg
 from responder.net.windows.udp import ABI, decode_control, decode_flow
@@ -23,7 +27,13 @@ from tests.responder.net.windows.whole_winsock import receive_message
 
 from .whole_native import WholeNative
 
+assert sys.platform == "win32"  # type checkers elsewhere skip the rest
+
 WSAEWOULDBLOCK = 10035
+
+
+ON_WINE = hasattr(ctypes.WinDLL("ntdll"), "wine_get_version")
+only_on_wine = pytest.mark.skipif(not ON_WINE, reason="shows what the kit's WSASendMsg does, not Windows'")
 
 
 class Socket:
@@ -77,4 +87,4 @@ def from_v6(source: str, interface: int = 0) -> bytes:
     return ABI.encode([(IPPROTO_IPV6, IPV6_PKTINFO, cmsg.pack_in6_pktinfo(IPv6Address(source), interface))])
 
 
-__all__ = ["AF_INET", "AF_INET6", "WSAEWOULDBLOCK", "Socket", "from_v4", "from_v6"]
+__all__ = ["AF_INET", "AF_INET6", "ON_WINE", "WSAEWOULDBLOCK", "Socket", "from_v4", "from_v6", "only_on_wine"]

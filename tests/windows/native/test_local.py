@@ -25,11 +25,15 @@ from responder.net.windows.private_file import (
 )
 from tests.responder.daemon.test_control import FakeDaemon
 
+from .support import ON_WINE
+
 
 def who_may(path: Path) -> set[str]:
     """The SIDs, or SDDL's names, of those who have any right to a file."""
     rights = security_of(path, DACL_SECURITY_INFORMATION)
-    return {entry.rpartition(";")[2] for entry in re.findall(r"\((.*?)\)", rights)}
+    # LA: how SDDL writes the user that is the host's own administrator.
+    own = {"LA": current_user()}
+    return {own.get(who := entry.rpartition(";")[2], who) for entry in re.findall(r"\((.*?)\)", rights)}
 
 
 def test_the_file_is_private_from_its_first_moment(tmp_path: Path) -> None:
@@ -39,8 +43,9 @@ def test_the_file_is_private_from_its_first_moment(tmp_path: Path) -> None:
     # Wine stores a Unix mode and makes the list anew from it; Windows keeps the list as it was given.
     assert current_user() in who_may(tmp_path / "private")
     assert who_may(tmp_path / "private") <= {current_user(), "SY", "BA"}
-    (tmp_path / "plain").touch()
-    assert not who_may(tmp_path / "plain") <= {current_user(), "SY", "BA"}  # so the test sees the difference
+    if ON_WINE:  # on Windows the folder for temporary files is its user's alone already
+        (tmp_path / "plain").touch()
+        assert not who_may(tmp_path / "plain") <= {current_user(), "SY", "BA"}  # so the test sees the difference
 
 
 def test_a_private_file_is_a_new_one(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from responder.net.windows.winsock_types import AF_INET6
 from tests.responder.net.windows.whole_winsock import WholeWinsock, receive, send
 
 from .accounting import Flat, storm
-from .support import Socket, from_v4, from_v6
+from .support import ON_WINE, Socket, from_v4, from_v6
 
 Open = Callable[..., Socket]
 
@@ -144,8 +144,8 @@ async def test_ten_thousand_sends_with_control_data(open_socket: Open) -> None:
             again = open_socket(blocking=False)
             counted = await storm(again.socket.fileno(), send_one, 100, rng)
             again.close()
-    assert counted.codes.get(0, 0) > 5000
-    assert set(counted.codes) <= {0, 10035}
+    assert counted.codes.get(0, 0) + counted.codes.get(997, 0) > 5000
+    assert set(counted.codes) <= {0, 10035} | (set() if ON_WINE else {997})  # the kit's never waits
 
 
 async def test_ten_thousand_receives_that_wait(open_socket: Open) -> None:

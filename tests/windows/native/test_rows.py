@@ -26,7 +26,7 @@ from tests.responder.net.windows.whole_winsock import (
 
 assert sys.platform == "win32"  # type checkers elsewhere skip the rest
 
-from .support import AF_INET, Socket, from_v4, from_v6  # noqa: E402 - exists there only
+from .support import AF_INET, Socket, from_v4, from_v6, only_on_wine  # noqa: E402 - exists there only
 from .whole_native import WholeNative  # noqa: E402 - the same
 
 Open = Callable[..., Socket]
@@ -164,6 +164,7 @@ def test_row_14_a_routine_runs_in_an_alertable_wait_and_nowhere_else(open_socket
     assert not overlapped.in_flight
 
 
+@only_on_wine
 def test_row_14_control_data_and_a_routine(open_socket: Open) -> None:
     """Not offered by the kit's WSASendMsg, so this shows the refusal: typed, and nothing left behind."""
     one, other = open_socket(), open_socket()

@@ -15,7 +15,7 @@ from responder.net.windows.winsock_errors import error_code
 from responder.net.windows.winsock_types import AF_INET6, pack_sockaddr
 from tests.responder.net.windows.whole_winsock import send_message
 
-from .support import AF_INET, Socket, from_v4, from_v6
+from .support import AF_INET, Socket, from_v4, from_v6, only_on_wine
 
 Open = Callable[..., Socket]
 
@@ -74,6 +74,7 @@ def test_a_source_that_is_not_ours(open_socket: Open, control: bytes) -> None:
     assert other.received()[0] == b"works"
 
 
+@only_on_wine
 def test_an_unbound_socket_is_refused_here(open_socket: Open) -> None:
     """The page says WSAEINVAL; a real Windows binds it instead."""
     one, other = open_socket(bind=None), open_socket()
