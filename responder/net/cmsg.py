@@ -14,8 +14,7 @@ A control buffer is a row of messages, each a header (length, level, type), padd
 The pktinfo structures differ too: Linux's `in_pktinfo` is (index, spec_dst, addr), Windows' is (addr, index); macOS has
 Linux's, FreeBSD none.  `in6_pktinfo` is (addr, index) everywhere (RFC 3542 section 6.1).
 
-Received data is the kernel's, but is parsed as if it were not: a length that lies ends the walk, silently.  This file
-refuses to know sockets and which options are asked for.
+Received data is the kernel's, but is parsed as if it were not: a length that lies ends the walk, silently.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ class Handed(Inherited):
         self._coming: list[socket.socket] = []
 
     def add(self, sock: socket.socket) -> None:
-        """One more of the next set."""
+        """Take one more socket into the set that `use_next` will put in force."""
         self._coming.append(sock)
 
     def use_next(self) -> None:
@@ -120,7 +120,7 @@ class Handed(Inherited):
         return (*self._coming, *self._sockets)
 
     def claim(self, kind: int, port: int, address: IPAddress | None, interface: int) -> socket.socket | None:
-        """See `Inherited.claim`; None only where the system is to choose the port (a conversation's own)."""
+        """See `Inherited.claim`.  None only for port 0, as a conversation's: the system then chooses one."""
         found = super().claim(kind, port, address, interface)
         if found is None and port:
             raise BindError(
@@ -146,13 +146,16 @@ class Giver:
         self._turn = trio.Lock()  # trio allows one waiter a direction
 
     async def give(self, shares: Shares, number: int) -> None:
-        """The port's socket of that number, and its listener.  Raises trio.BrokenResourceError: the other has ended."""
+        """Hand over the socket with that number, and the port's listener.
+
+        Raises trio.BrokenResourceError where the other process has ended.
+        """
         await self._send(_PORT, shares.sockets[number])
         if shares.listener is not None:
             await self._send(_PORT, shares.listener)
 
     async def connect(self) -> trio.SocketStream:
-        """A connection to the other process, which has yet to accept it.  Raises BrokenResourceError."""
+        """Open a connection to the other process, which accepts it later.  Raises BrokenResourceError."""
         ours, theirs = socket.socketpair()
         try:
             with theirs:
@@ -180,7 +183,7 @@ class Giver:
                 return
 
     async def ended(self) -> None:
-        """Return once the other process has ended."""
+        """Wait until the other process has ended."""
         while self._socket.fileno() != -1:
             await trio.lowlevel.wait_readable(self._socket)
             try:
@@ -192,7 +195,7 @@ class Giver:
                 return
 
     def finish(self) -> None:
-        """Let the other process know that it is to end."""
+        """Tell the other process to end."""
         with contextlib.suppress(OSError):  # it has ended
             self._socket.shutdown(socket.SHUT_WR)
 
@@ -201,7 +204,7 @@ class Giver:
 
 
 class Recipient:
-    """The worker's end: ports go to `handed`, connections are accepted as by a listener of `responder.daemon.control`.
+    """The worker's end: it puts ports into `handed`, and is the `Listener` of the worker's `responder.daemon.control`.
 
     Takes the descriptor that the process was started with.  `ended` is set once the parent has ended, or wants this
     process to.
@@ -215,7 +218,7 @@ class Recipient:
         self.ended = trio.Event()
 
     async def accept(self) -> trio.SocketStream:
-        """The next connection; never again one after the end."""
+        """Wait for the next connection; for ever, once the supervising process has ended."""
         while True:
             if self.ended.is_set():
                 await trio.sleep_forever()
@@ -269,7 +272,7 @@ class Recipient:
 
 
 def pair() -> tuple[Giver, socket.socket]:
-    """Both ends; the second's descriptor is for the process to start."""
+    """Make both ends; the descriptor of the second is for the process that is to be started."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     return Giver(ours), theirs

@@ -7,7 +7,7 @@
 A platform that opens a port claims a matching one first.  It gets a duplicate: the manager holds the port bound for as
 long as it likes, so a port that one reload gives up and a later one wants again could not be bound anew.
 
-This file refuses to set options, and refuses what is neither a UDP socket nor a listening TCP socket.
+What is neither a UDP socket nor a listening TCP socket is refused.  The platform sets options on what it claims.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TRANSPORTS = {socket.SOCK_DGRAM: "UDP", socket.SOCK_STREAM: "TCP"}
 
 
 class Inherited:
-    """The bound sockets that were passed on, to be claimed by their place.  Owns them: `close`."""
+    """The bound sockets that were passed on; a platform claims them by their place.  `close` closes them."""
 
     def __init__(self, sockets: Iterable[socket.socket] = ()) -> None:
         self._sockets = tuple(sockets)
@@ -67,17 +67,17 @@ class Inherited:
         return self._sockets
 
     def unclaimed(self) -> list[str]:
-        """What nothing has opened so far, in words: a port that the manager binds and nobody answers."""
+        """The sockets that nothing has claimed so far, in words: the manager binds them, and nobody answers there."""
         return [_describe(sock) for sock in self._unclaimed]
 
     def close(self) -> None:
-        """Those claimed live on as duplicates."""
+        """Close them all.  What was claimed is a duplicate, and stays open."""
         for sock in self._sockets:
             sock.close()
 
 
 def inherited_sockets(environ: MutableMapping[str, str] = os.environ) -> Inherited:
-    """What was passed to this process; nothing where the variables are unset, or another process's.
+    """The sockets that were passed to this process; none where the variables are unset, or meant for another process.
 
     The variables are removed, and the descriptors made close-on-exec: they are not meant for programs that we start.
     Raises ConfigError for what is passed on that can't be used.

@@ -1,8 +1,7 @@
 """The interface table, and what differs between two states of an interface.
 
-Pure: somebody else enumerates and hears of changes (`responder.server.interfaces`), and calls `replace` and `update`.
-What a datagram needs is one dict look-up, and a change costs what its own interface has, however many others there are.
-This file refuses to ask the system anything.
+Pure: `responder.server.interfaces` enumerates and hears of changes, and calls `replace` and `update`.  Each question is
+a look-up in a dict, and a change costs what its own interface has, however many others there are.
 """
 
 from __future__ import annotations

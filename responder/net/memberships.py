@@ -4,7 +4,7 @@
 what that one has; reconciling may be done as often as one likes.  A join that fails is tried again by the next call,
 counted each time and logged once in a while.
 
-This file refuses to know when the interfaces change, and how a platform joins.
+`responder.server.interfaces` calls it when the interfaces change; a platform's `DatagramSocket` joins and leaves.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Memberships:
         return complete
 
     def reconcile_on(self, index: int, desired: Collection[Membership], interface: Interface | None) -> bool:
-        """The same for the memberships of one interface; None: it is gone."""
+        """The same for the memberships of one interface.  `interface` is None where it is gone."""
         self._leave_others(index, desired, interface)
         missing = [membership for membership in desired if membership not in self._joined.get(index, ())]
         if interface is not None:
@@ -136,5 +136,5 @@ class Memberships:
 
 
 def _order(membership: Membership) -> tuple[int, bytes, bytes]:
-    """The same steps in the same order, on every run."""
+    """A key to sort by, so that every run takes the same steps in the same order."""
     return membership.group.version, membership.group.packed, membership.source.packed if membership.source else b""

@@ -3,7 +3,7 @@
 A message is one datagram to an AF_UNIX socket: a path, or with a leading "@" a name of Linux's abstract namespace.
 AF_VSOCK addresses, which a virtual machine's own manager is given, are refused.
 
-This file refuses to know what is said: `responder.daemon.service_manager` does.
+What is said is chosen in `responder.daemon.service_manager`.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ On POSIX the path is a Unix socket of mode 0600.  On Windows, whether or not its
 that its owner and the administrators may read, with a loopback TCP port of the system's choice and a secret; a client
 sends the secret first.
 
-What a dead daemon left at the path is replaced, however it died; a living one's is not.  Refused is a path where
-something else is: nothing that is not ours is ever removed.  This file refuses to know what is said on the connection.
+What a dead daemon left at the path is replaced, however it died; what a living daemon has there is not.  A path where
+something else is is refused: nothing that is not ours is ever removed.
 """
 
 from __future__ import annotations

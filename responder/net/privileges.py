@@ -1,6 +1,6 @@
 """Becomes another user for good, once what takes rights (ports below 1024) is open, and gives that user what it needs.
 
-This file refuses to decide whether to: a daemon that is started as root without a user to become stays root.
+A daemon that is started as root and given no user to become stays root.
 """
 
 from __future__ import annotations

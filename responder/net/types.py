@@ -5,8 +5,7 @@ records below, and a fake network does the same.  Records are made by the thousa
 share is an object of its own: a `Flow` (who sent to which address on which interface) comes from a bounded
 table of the socket, one object for all datagrams of that flow, and is compared by identity.
 
-This file refuses to decide anything: source addresses are chosen in `responder.dispatch.port`, options in the
-platforms.
+Nothing is decided here: `responder.dispatch.addressing` chooses source addresses, each platform its socket options.
 """
 
 from __future__ import annotations

@@ -1,16 +1,18 @@
 """The host's interfaces, followed: the table, the memberships and the plugins' change events.
 
-What the platform's watch tells goes into the table at once, and each socket's memberships on that interface with it.
-A full look at all interfaces (a re-scan) comes where the platform only says "something changed", where messages were
-lost, where a datagram or a failed send shows that the table is old, and now and then as a net.
+What the platform's watch tells goes into the table at once, and each socket's memberships on that interface follow.
+All interfaces are read anew (a re-scan) where the platform only says "something changed", where messages were lost,
+where a datagram or a failed send shows that the table is old, and now and then in case something was missed.
 
-Plugins are told later: an interface's changes settle first, until it has been quiet for `settle` seconds, or at the
-latest after `PATIENCE` times as long, since a link may flap for ever.  A `Subscription` tells the difference between
-what it told last and the settled state, so that it needs no queue: it remembers which interfaces to compare.
+Plugins are told later, once an interface has been quiet for `settle` seconds: its state has then settled.  A link may
+flap for ever, so after `PATIENCE` times as long plugins are told in any case.  A `Subscription` tells the difference
+between the state that it told last and the settled one.  So it needs no queue: it remembers which interfaces to
+compare.
 
-An index may go to another interface.  What had it is then gone first, for the memberships and for plugins.
+The system may give an index to another interface.  The old interface is then reported gone before the new one appears,
+to the memberships and to plugins.
 
-This file refuses to know how a platform enumerates, hears of changes, or joins.
+How a platform enumerates, hears of changes and joins is in `responder.net`.
 """
 
 from __future__ import annotations

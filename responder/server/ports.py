@@ -4,7 +4,7 @@ Instances share a port where they name the same number: one socket, asked in con
 has `listen`, or one has none, its socket is the wildcard one, and `listen` of the others is a matter of who answers;
 where all have it, just those addresses are bound, each by a socket of its own.
 
-A port is known by its `Key`, so that a reload finds the sockets that stay.  This file refuses to run anything.
+A port is known by its `Key`, so that a reload finds the sockets that stay.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ each port is an AF_INET and an AF_INET6 socket, and each of these speaks its own
     hop limit of a send       IP_TTL, IP_MULTICAST_TTL before the send; IPV6_HOPLIMIT
 
 IPv4 unicast goes where routing says on both: an interface can't be chosen beside the source.  Numbers are those of
-netinet/in.h, netinet6/in6.h, net/route.h and sys/sockio.h.  This file refuses to know sockets.
+netinet/in.h, netinet6/in6.h, net/route.h and sys/sockio.h.
 """
 
 from __future__ import annotations

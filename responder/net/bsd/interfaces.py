@@ -4,8 +4,6 @@ Addresses come through ifaddr, merged by index, plus what it lacks: flags, MTU a
 (SIOCGIF*, netintro(4)), and which IPv6 addresses are not usable (SIOCGIFAFLAG_IN6).  It is read piece by piece, so an
 interface that disappears meanwhile is left out.  A routing socket (route(4)) tells that something changed, not
 reliably what: so each signal leads to a fresh enumeration in a thread.
-
-This file refuses to remember anything.
 """
 
 from __future__ import annotations

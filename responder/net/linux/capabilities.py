@@ -4,8 +4,6 @@ Sets that rule what a program started later may gain, and PR_SET_NO_NEW_PRIVS, a
 that this process acts with in `drop`.  Both calls act on the calling thread only, and threads that it starts later take
 after it.  A thread that is there already loses its capabilities with the change of user, which glibc makes in every
 thread (nptl(7)); whether that is so is looked at.
-
-This file refuses to know users.
 """
 
 from __future__ import annotations

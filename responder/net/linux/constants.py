@@ -3,7 +3,7 @@
 Numbers are the kernel's own (include/uapi).  Those of SOL_SOCKET are the ones of asm-generic, which every architecture
 that Python is built for on Linux uses, except SPARC and PA-RISC: there an option is refused with ENOPROTOOPT.
 
-This file refuses to hold what `socket` has on every supported Python.
+What `socket` has on every supported Python is not here.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ new dump is right.
     ifaddrmsg  family, prefix length, flags, scope, index  RTM_*ADDR, then attributes IFA_*
     rtattr     length, type, value, each padded to 4 bytes
 
-Numbers are the kernel's own (linux/netlink.h, rtnetlink.h, if_link.h, if_addr.h, net/if.h).  This file refuses to
-decide what a change means, and to keep a table for others.
+Numbers are the kernel's own (linux/netlink.h, rtnetlink.h, if_link.h, if_addr.h, net/if.h).  What a change means is
+decided in `responder.server.interfaces`.
 """
 
 from __future__ import annotations

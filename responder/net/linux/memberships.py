@@ -6,7 +6,7 @@ port, so that they hold memberships and receive nothing.  What arrives through t
 with IP_MULTICAST_ALL (IPV6_MULTICAST_ALL), which is on as long as there are helpers, and then brings what other
 programs have joined too: `responder.dispatch.access` checks each datagram's group and interface.
 
-This file refuses to choose groups and to try again: `responder.net.memberships` does.
+`responder.net.memberships` chooses the groups, and tries again what was refused.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ The order is a rule: groups first, since an ordinary user may not change them; t
 which has to fail.  On Linux the capabilities go too (`responder.net.linux.capabilities`): those for programs to come
 before the user changes, while dropping them is still allowed, and the rest after.
 
-This file refuses to open or close anything: what is open stays.
+What is open stays open.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What the UDP sockets of Linux and the BSDs share: bounds, what errno values mean, and waiting for room.
 
-This file refuses to know options and control messages: those differ from system to system.
+Options and control messages are not here: they differ from system to system.
 """
 
 from __future__ import annotations
