@@ -79,6 +79,7 @@ class Dns(Plugin):
     cookies               answer DNS cookies
     cookie_secrets        for servers that share a name: 32 hexadecimal digits each, the first for new cookies
     rate_limit            equal answers a second to a prefix (/24, /56); 0: no bound
+    rate_limit_all        answers of any kind a second to a prefix; by default ten times as many; 0: no bound
     slip                  each so many answers beyond, one empty answer that sends the client to TCP; 0: none
     version               what `version.bind` in class CHAOS says
     identity              what `hostname.bind` and `id.server` say, and NSID
@@ -99,6 +100,7 @@ class Dns(Plugin):
     cookies: bool = True
     cookie_secrets: tuple[str, ...] = attrs.field(default=(), repr=False, validator=_are_secrets)
     rate_limit: float = attrs.field(default=0.0, validator=_in_range(0, 1e9))
+    rate_limit_all: float | None = attrs.field(default=None, validator=attrs.validators.optional(_in_range(0, 1e9)))
     slip: int = attrs.field(default=2, validator=_in_range(0, 100))
     version: str | None = attrs.field(default=None, validator=_is_text)
     identity: str | None = attrs.field(default=None, validator=_is_text)

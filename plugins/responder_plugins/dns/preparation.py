@@ -55,9 +55,10 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
         here=HostNames(here_names, options.here_ttl, options.here_addresses),
     )
     processor = QueryProcessor(settings, zone_files.load(context))
+    total = 10 * options.rate_limit if options.rate_limit_all is None else options.rate_limit_all
     return DnsHandler(
         processor,
-        limit=RateLimit(options.rate_limit, options.slip) if options.rate_limit else None,
+        limit=RateLimit(options.rate_limit, options.slip, total) if options.rate_limit else None,
         tcp=TcpServer(processor, options.idle_timeout, options.connection_time, options.connections_per_peer),
         reload=zone_files.reload_in(context) if options.watch else None,
     )

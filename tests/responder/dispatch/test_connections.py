@@ -7,7 +7,7 @@ from ipaddress import ip_address
 import trio
 import trio.testing
 
-from responder.dispatch.connections import Connections, Admitted
+from responder.dispatch.connections import Admitted, Connections
 from responder.dispatch.failures import only_the_peer
 
 

@@ -137,7 +137,7 @@ class QueryProcessor:
             if signer is None:
                 return Found(wire.FORMERR, aa=False)
             extras.signer = signer
-            extras.exempt = extras.exempt or not signer.error
+            # A good signature exempts nobody: a query that was overheard is as good from another address.
             if signer.error:
                 return Found(wire.NOTAUTH, aa=False)
         if not query.question:

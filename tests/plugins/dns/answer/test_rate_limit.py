@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import dns.edns
 import dns.flags
 import dns.message
+import dns.tsigkeyring
 import pytest
+import trio.testing
+from responder_plugins.dns import TransferKey
 from responder_plugins.dns.answer.rate_limit import MAX_KINDS, RateLimit, Verdict
 
-from tests.plugins.dns.support import ask, handler_of, request
+from tests.plugins.dns.support import SMALL, ask, handler_of, request
 
 
 def query(name: str, **more: Any) -> dns.message.Message:
@@ -74,3 +78,22 @@ async def test_random_names_share_the_limit_of_their_zone() -> None:
     handler = handler_of(rate_limit=5, slip=0)
     answers = [handler.respond(request(query(f"r{number}.example.test").to_wire())) for number in range(20)]
     assert sum(answer is not None for answer in answers) == 5
+
+
+async def test_a_thousand_names_in_turn_are_limited(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
+    records = "".join(f"n{number} A 192.0.2.1\n" for number in range(1000))
+    (tmp_path / "a.zone").write_text(SMALL + records)
+    zones = {"example.test": Path("a.zone")}
+    for options, answered in (({}, 200), ({"rate_limit_all": 50}, 50), ({"rate_limit_all": 0}, 1000)):
+        handler = handler_of(tmp_path, zones=zones, rate_limit=20, slip=0, **options)
+        queries = [query(f"n{number}.example.test").to_wire() for number in range(1000)]
+        assert sum(handler.respond(request(each)) is not None for each in queries) == answered
+
+
+async def test_a_signature_exempts_nobody(autojump_clock: trio.testing.MockClock) -> None:
+    """Whoever overhears a signed query can send it again, from any source, for as long as its time holds."""
+    signed = query("www.example.test")
+    signed.use_tsig(dns.tsigkeyring.from_text({"key.test": "c2VjcmV0"}))
+    data = signed.to_wire()
+    handler = handler_of(rate_limit=3, slip=0, transfer_keys={"key.test": TransferKey("c2VjcmV0")})
+    assert sum(handler.respond(request(data, peer="198.51.100.7")) is not None for _ in range(10)) == 3
