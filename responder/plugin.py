@@ -312,7 +312,8 @@ class Connection:
     """A TCP connection to a service with `tcp=True`; the fields are those of `Datagram`.
 
     Reading is `await stream.receive_some()`, writing `await stream.send_all(...)`.  The framework closes the stream
-    when `converse` returns or raises.
+    when `converse` returns or raises.  `last`: no other instance gets the connection after this one; `put_back` makes
+    what was read be read again, by the next instance after a PASS.
     """
 
     stream: trio.abc.HalfCloseableStream
@@ -322,6 +323,8 @@ class Connection:
     service: str
     port: int
     arrival: float
+    last: bool = True
+    put_back: Callable[[bytes], None] = lambda _data: None
 
 
 class Handler:
@@ -333,8 +336,18 @@ class Handler:
         """Answer a datagram; see `Answer`.  Called from trio's thread (or another, where the service is `blocking`)."""
         return PASS
 
+    def respond_last(self, request: Datagram) -> Answer:
+        """The same where no other instance is asked after this one: what to say to a question that is nobody's.
+
+        By default what `respond` says.
+        """
+        return self.respond(request)
+
     async def converse(self, connection: Connection) -> Pass | None:
-        """Serve a TCP connection until it ends.  To PASS, do so before the first byte is read or written."""
+        """Serve a TCP connection until it ends.  To PASS, do so before the first byte is written.
+
+        What was read before goes to the next instance by `connection.put_back`.
+        """
         return PASS
 
     async def run(self, network: Network) -> None:

@@ -27,8 +27,18 @@ class Active(trio.abc.HalfCloseableStream):
     def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
         self._stream = stream
         self.last = trio.current_time()
+        self.unread = b""
+
+    def put_back(self, data: bytes) -> None:
+        """Let it be read again."""
+        self.unread = data + self.unread
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        if self.unread:
+            await trio.lowlevel.checkpoint()
+            part = self.unread[:max_bytes]
+            self.unread = self.unread[len(part) :]
+            return part
         data = await self._stream.receive_some(max_bytes)
         self.last = trio.current_time()
         return data

@@ -54,7 +54,7 @@ class Candidate:
     counts       where its outcomes are counted
     encoded      the route as a compiled socket sends by it; None until the first time
     plain_limit  an answer of up to so many bytes breaks no bound; -1: each answer must be checked
-    respond      the handler's method
+    respond      the handler's method: `respond`, or of the flow's last candidate `respond_last`
     """
 
     binding: Binding
@@ -122,6 +122,7 @@ class Seat:
     counts: Counts
     plain_limit: int
     respond: Callable[[Datagram], object]
+    respond_last: Callable[[Datagram], object]
 
 
 @attrs.frozen(eq=False)
@@ -165,6 +166,8 @@ def arrive(flow: Flow, port: int, bindings: Iterable[Binding], environment: Envi
                 counts(binding.runtime.name, interface.name),
                 binding.service.max_answer if binding.budget is None else -1,
                 binding.runtime.handler.respond,
+                # A handler need not be a `Handler`, only have its methods.
+                getattr(binding.runtime.handler, "respond_last", binding.runtime.handler.respond),
             )
             for binding in bindings
         ),
@@ -207,6 +210,9 @@ def decide(flow: Flow, arrival: Arrival, environment: Environment) -> Decision:
                     seat.respond,
                 )
             )
+            last = seat
+    if candidates:
+        candidates[-1].respond = last.respond_last
     only = candidates[0] if len(candidates) == 1 else None
     is_usual = only is not None and only.plain_limit >= 0 and not only.binding.service.blocking
     return Decision(

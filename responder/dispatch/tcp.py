@@ -15,6 +15,7 @@ from ..plugin import PASS, Connection
 from . import outcomes
 from .answers import observation
 from .binding import Binding
+from .connections import Active
 from .failures import only_the_peer, plugin_failure
 from .flow import Decision, Environment, arrive, decide
 
@@ -50,12 +51,15 @@ class StreamPort:
 
     async def _offer(self, accepted: Accepted, decision: Decision) -> None:
         """Offer the connection to one candidate after the other, until one does not PASS."""
+        unread = b""
         for candidate in decision.candidates:
             binding = candidate.binding
             limit = binding.runtime.max_connections
             outcome = outcomes.BUSY
             with binding.connections.place(accepted.stream, accepted.flow.peer, limit) as place:
+                place.stream.put_back(unread)
                 outcome = await self._serve_one(binding, accepted, decision, place.stream)
+                unread = place.stream.unread
             if outcome != outcomes.PASSED:
                 candidate.counts[outcome] += 1
                 self._tell(accepted, decision, str(binding), outcome)
@@ -75,9 +79,7 @@ class StreamPort:
             )
             self.environment.observers.tell(told)
 
-    async def _serve_one(
-        self, binding: Binding, accepted: Accepted, decision: Decision, stream: trio.abc.HalfCloseableStream
-    ) -> str:
+    async def _serve_one(self, binding: Binding, accepted: Accepted, decision: Decision, stream: Active) -> str:
         flow = accepted.flow
         destination = type(flow.peer)(0) if flow.destination is None else flow.destination
         connection = Connection(
@@ -88,6 +90,8 @@ class StreamPort:
             service=binding.service.name,
             port=self.listener.port,
             arrival=trio.current_time(),
+            last=binding is decision.candidates[-1].binding,
+            put_back=stream.put_back,
         )
         try:
             answer = await binding.runtime.handler.converse(connection)

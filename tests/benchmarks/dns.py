@@ -211,7 +211,7 @@ def cost(handler: Handler, queries: Sequence[bytes]) -> float:
     gc.collect()
     began = time.thread_time()
     for datagram in datagrams:
-        handler.respond(datagram)
+        handler.respond_last(datagram)
     return (time.thread_time() - began) / len(queries) * 1e6
 
 

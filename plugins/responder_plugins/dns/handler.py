@@ -12,7 +12,7 @@ from typing import Final
 
 import trio
 
-from responder import Answer, Connection, Datagram, Handler, Network
+from responder import PASS, Answer, Connection, Datagram, Handler, Network, Pass
 
 from .answer.compiled import CompiledAnswers
 from .answer.processor import RCODES, QueryProcessor, Response, truncated
@@ -55,18 +55,29 @@ class DnsHandler(Handler):
         self.swap(processor.catalog)
 
     def respond(self, request: Datagram) -> Answer:
-        """Raises PeerError for what is no query."""
+        """PASS where this instance has nothing to say, as of a name in none of its zones: so views fall through."""
+        if self._limit is not None:
+            return self._limited(request, self._limit, may_pass=True)
+        answer = self._answer(request)
+        if answer[3] & 0xF != wire.REFUSED:
+            return answer
+        self._by_rcode[wire.REFUSED] -= 1
+        return PASS
+
+    def respond_last(self, request: Datagram) -> Answer:
+        """The same, but REFUSED for such a name.  Raises PeerError for what is no query."""
+        return self._answer(request) if self._limit is None else self._limited(request, self._limit)
+
+    def _answer(self, request: Datagram) -> bytes:
         data = request.payload
         key = data[2:]
         rest = self._known.get(key)
         if rest is None:
-            return (
-                self._respond_anew(request, data, key) if self._limit is None else self._limited(request, self._limit)
-            )
+            return self._answer_anew(request, data, key)
         self._by_rcode[rest[1] & 0xF] += 1
         return data[:2] + rest
 
-    def _respond_anew(self, request: Datagram, data: bytes, key: bytes) -> bytes:
+    def _answer_anew(self, request: Datagram, data: bytes, key: bytes) -> bytes:
         """The answer to what was not asked a moment ago; remembered at the second time where it is everyone's."""
         rest = self._packets.older.get(key)
         if rest is None:
@@ -134,13 +145,15 @@ class DnsHandler(Handler):
         more = wire.option(wire.COOKIE, cookie)
         return Response(answer[:-2] + len(more).to_bytes(2) + more, answer[3] & 0xF, kind, exempt=good)
 
-    def _limited(self, request: Datagram, limit: RateLimit) -> bytes | None:
+    def _limited(self, request: Datagram, limit: RateLimit, *, may_pass: bool = False) -> bytes | Pass | None:
         data = request.payload
         compiled = self.compiled.answer(data)
         if compiled is None:
             reply = self._process(request, data)
         else:
             reply = Response(compiled[0], compiled[0][3] & 0xF, compiled[1])
+        if may_pass and reply.rcode == wire.REFUSED:
+            return PASS
         # Errors are one kind, whatever was asked.
         kind = reply.kind if reply.rcode in (wire.NOERROR, wire.NXDOMAIN, wire.YXDOMAIN) else b""
         verdict = Verdict.SEND
@@ -153,8 +166,8 @@ class DnsHandler(Handler):
         size = self.processor.settings.edns_size
         return truncated(wire.parse(request.payload), size) if verdict is Verdict.SLIP else None
 
-    async def converse(self, connection: Connection) -> None:
-        await self._tcp.converse(connection)
+    async def converse(self, connection: Connection) -> Pass | None:
+        return await self._tcp.converse(connection)
 
     def counts(self) -> Mapping[str, int]:
         """Queries by what they got: an rcode, silence, a limit; and transfers, and connections beyond the bound."""

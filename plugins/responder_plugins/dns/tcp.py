@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 import trio
 
-from responder import Connection, PeerError
+from responder import PASS, Connection, Pass, PeerError
 
 from .answer.processor import QueryProcessor, Response
 from .message import wire
@@ -32,14 +32,15 @@ class TcpServer:
     per_peer: int = 10
     _open: Counter[bytes] = attrs.field(factory=Counter, init=False)
 
-    async def converse(self, connection: Connection) -> None:
+    async def converse(self, connection: Connection) -> Pass | None:
+        """PASS where the first query is about a name that is in no zone of this instance, and others are asked too."""
         peer = connection.peer.address.packed[:8]  # all of an IPv4 address
         if self.per_peer and self._open[peer] >= self.per_peer:
             self.processor.counts["connections-refused"] += 1
-            return
+            return None
         self._open[peer] += 1
         try:
-            await _Session(self, connection).serve()
+            return await _Session(self, connection).serve()
         finally:
             self._open[peer] -= 1
             if not self._open[peer]:
@@ -56,7 +57,8 @@ class _Session:
         self._sending = trio.Lock()
         self._in_flight = trio.Semaphore(IN_FLIGHT)
 
-    async def serve(self) -> None:
+    async def serve(self) -> Pass | None:
+        may_pass = not self._connection.last
         async with trio.open_nursery() as nursery:
             with trio.move_on_after(self._bounds.total):
                 while True:
@@ -69,8 +71,13 @@ class _Session:
                         # What follows can't be trusted to be a query either.
                         nursery.cancel_scope.cancel()
                         break
+                    if may_pass and self._bounds.processor.is_outside(query, self._connection):
+                        self._connection.put_back(len(data).to_bytes(2) + data + bytes(self._held))
+                        return PASS
+                    may_pass = False
                     await self._in_flight.acquire()
                     nursery.start_soon(self._answer, query, data, nursery.cancel_scope)
+        return None
 
     async def _next(self) -> bytes | None:
         """The next query; None where the client has ended or idles.

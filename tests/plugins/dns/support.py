@@ -48,7 +48,7 @@ def request(payload: bytes, destination: str = "10.71.0.2", *, peer: str = "10.7
 
 
 def ask_bytes(handler: DnsHandler, payload: bytes, destination: str = "10.71.0.2", **more: Any) -> bytes:
-    answer = handler.respond(request(payload, destination, **more))
+    answer = handler.respond_last(request(payload, destination, **more))
     assert isinstance(answer, bytes)
     return answer
 

@@ -46,7 +46,7 @@ async def test_by_what_it_got(kind: str, times: int, more: dict[str, Any]) -> No
     for _ in range(times):
         if kind.startswith("dropped"):
             with pytest.raises(PeerError):
-                handler.respond(request(KINDS[kind]))
+                handler.respond_last(request(KINDS[kind]))
         else:
             ask_bytes(handler, KINDS[kind])
     assert handler.counts() == {kind: times}
@@ -60,7 +60,7 @@ def test_with_a_cookie(name: str) -> None:
     response = bytearray(query(name, **COOKIE))
     response[2] |= 0x80
     with pytest.raises(PeerError):
-        handler.respond(request(bytes(response)))
+        handler.respond_last(request(bytes(response)))
     assert handler.counts() == {**rcodes, "dropped-response": 1}
 
 
@@ -78,7 +78,7 @@ def test_whatever_is_asked_counts_once(options: dict[str, Any]) -> None:
 async def test_what_a_limit_holds_back() -> None:
     handler = handler_of(rate_limit=3, slip=2)
     for _ in range(7):
-        handler.respond(request(query()))
+        handler.respond_last(request(query()))
     assert handler.counts() == {"noerror": 3, "limited": 2, "slipped": 2}
 
 

@@ -29,7 +29,7 @@ def our_answers() -> list[bytes]:
     link = Interface(1, "lo", addresses=(InterfaceAddress("127.0.0.1", 8),))
     answers = []
     for query in ALL:
-        answer = handler.respond(Datagram(query, Peer("127.0.0.1", 40000), "127.0.0.1", link, port=53))
+        answer = handler.respond_last(Datagram(query, Peer("127.0.0.1", 40000), "127.0.0.1", link, port=53))
         assert isinstance(answer, bytes)
         answers.append(answer)
     return answers

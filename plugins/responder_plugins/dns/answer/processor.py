@@ -114,6 +114,12 @@ class QueryProcessor:
             found = self._find(query, request)
         return self._write(query, found, request, extras)
 
+    def is_outside(self, query: Query, request: Datagram | Connection) -> bool:
+        """Is it about a name that this instance knows nothing of?"""
+        if query.problem or not query.question or self.catalog.covers(query.name) is not None:
+            return False
+        return query.rdtype in (wire.AXFR, wire.IXFR) or self._find(query, request).rcode == wire.REFUSED
+
     def count(self, rcode: int) -> None:
         """An answer goes out."""
         self.counts[RCODES[rcode]] += 1
