@@ -12,8 +12,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
+
+from tests.requirements import required
 
 from .daemon import BOUND, Child, daemon
 from .multihomed import LINK_LOCAL, Multihomed, own
@@ -30,7 +33,14 @@ names = ["lab"]
 [plugins.nbns]
 names = ["LAB"]
 workgroup = "OFFICE"
+
+[plugins.wsd]
+name = "lab"
+workgroup = "OFFICE"
+uuid = "{uuid}"
 """
+
+UUID = "2fac1234-31f8-41b4-a222-08002b34c003"
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +53,7 @@ def network() -> Iterator[Multihomed]:
 def served(network: Multihomed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
     folder = tmp_path_factory.mktemp("neighbours")
     file = folder / "responderd.toml"
-    file.write_text(CONFIG.format(state=folder / "state"))
+    file.write_text(CONFIG.format(state=folder / "state", uuid=UUID))
     with ExitStack() as stack:
         listeners = [stack.enter_context(broadcasts(network, number)) for number in (1, 2)]
         with daemon(network.host, file, folder=folder) as child:
@@ -183,6 +193,66 @@ class TestNbns:
     @both_links
     def test_a_name_of_others_is_not_told(self, network: Multihomed, number: int) -> None:
         assert responderd(network, number, "nbns", "query", "wpad") == []
+
+
+class TestWsd:
+    @both_links
+    @pytest.mark.clients("wsdd")
+    def test_wsdd(self, network: Multihomed, number: int) -> None:
+        """Debian's client probes, fetches the metadata from the address that it is told, and names what it found."""
+        found: set[str] = set()
+        argv = network.clients[number].argv("wsdd", "--discovery", "--no-host", "-v", "-s", "-i", f"link{number}")
+        process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+        try:
+            assert process.stderr is not None
+            for line in process.stderr:
+                told = re.search(r"discovered lab in Workgroup:OFFICE on (\S+)%link", line)
+                if told:
+                    found.add(told[1])
+                if len(found) == 2:
+                    break
+        finally:
+            process.kill()
+            process.communicate()
+        addresses = {address.strip("[]") for address in found}
+        assert len(addresses) == 2
+        assert addresses <= {*own(number).values(), *LINK_LOCAL.values()}, found
+
+    @both_links
+    def test_wsdiscovery(self, network: Multihomed, number: int) -> None:
+        program = Path(sys.executable).with_name("wsdiscover")
+        if not program.exists():
+            if "clients" in required():
+                pytest.fail("the program wsdiscover is missing (PyPI: WSDiscovery)")
+            pytest.skip("clients: the program wsdiscover is missing (PyPI: WSDiscovery)")
+        printed = ask(network, number, str(program), "-t", "3")
+        # It shows one of the addresses by which it was answered.
+        (address,) = re.findall(r"address: (\S+):5357", printed)
+        assert address.strip("[]") in {*own(number).values(), *LINK_LOCAL.values()}, printed
+
+    @both_links
+    @pytest.mark.parametrize("family", [[], ["-6"]])
+    @pytest.mark.clients("nmap")
+    def test_nmap(self, network: Multihomed, number: int, family: list[str]) -> None:
+        address = own(number)["secondary-v6" if family else "secondary-v4"]
+        printed = ask(
+            network, number, "nmap", *family, "-n", "-Pn", "-sU", "-p", "3702", "--script", "wsdd-discover", address
+        )
+        host = f"[{address}]" if family else address
+        assert printed.count(f"Address: http://{host}:5357/{UUID}") == 2, printed  # both versions
+        assert "Devices" in printed
+        assert "WCF Services" in printed
+
+    @both_links
+    def test_responderd(self, network: Multihomed, number: int) -> None:
+        rows = responderd(network, number, "wsd", "discover")
+        assert {row["endpoint"] for row in rows} == {f"urn:uuid:{UUID}"}
+        for row in rows:
+            assert row["interface"] == f"link{number}"
+            host = f"[{row['address']}]" if ":" in row["address"] else row["address"]
+            assert row["xaddrs"] == f"http://{host}:5357/{UUID}"
+        assert {row["address"] for row in rows} <= {*own(number).values(), *LINK_LOCAL.values()}
+        assert len({row["address"] for row in rows}) >= 2
 
 
 @pytest.fixture(scope="module")

@@ -57,8 +57,9 @@ class Asker(Plugin):
         times: int,
         between: float,
         wait: float,
+        ends: bool = True,
     ) -> None:
-        """Ask at every place so many times, with `between` seconds between, wait for answers, and set `done`."""
+        """Ask at every place so many times, `between` seconds apart, and wait; then set `done` if that `ends` it."""
         for number in range(times):
             if number:
                 await trio.sleep(between)
@@ -71,7 +72,8 @@ class Asker(Plugin):
                     self.asked.add(place[0])
         if self.asked:
             await trio.sleep(wait)
-        self.done.set()
+        if ends:
+            self.done.set()
 
     async def ask_host(self, network: Network, payload: bytes, to: Peer, *, times: int, between: float) -> None:
         """Ask one host, so many times with so many seconds between, until `done` is set."""

@@ -6,10 +6,9 @@ Nothing is ever sent to an address that a message names: an answer goes to the p
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from operator import itemgetter
 from random import Random
 from typing import TYPE_CHECKING, Final, Self
 
@@ -19,8 +18,9 @@ import trio
 from responder import PASS, Answer, ConfigError, Connection, Context, Datagram, Handler, IPAddress, Network, Pass, Via
 
 from ..shared import http
-from ..shared.admission import MAX_CONNECTIONS, MIN_WINDOW, Admission, Place, Places
+from ..shared.admission import MAX_CONNECTIONS, MIN_WINDOW, Admission, Places
 from ..shared.boot_number import BootNumber
+from ..shared.timed_answers import Make, TimedAnswers
 from .announcer import Announcer, Uniform
 from .description import describe, seen_by
 from .message import Malformed, Search, read_search
@@ -111,7 +111,14 @@ class SsdpHandler(Handler):
             self.counted["no-room"] += 1
             return None
         self.counted["taken"] += 1
-        return _Answers(self, matches, address, place)
+        now = trio.current_time()
+
+        def due(match: Match) -> tuple[float, Make]:
+            """At its own random moment of the window."""
+            moment = now + self.uniform(0.0, place.window)
+            return moment, lambda: None if self.writer is None else self.writer.answer(match, address)
+
+        return TimedAnswers(map(due, matches), place, self.silenced)
 
     def counts(self) -> Mapping[str, int]:
         """Searches by what became of them, and connections beyond the bound."""
@@ -155,37 +162,3 @@ class SsdpHandler(Handler):
         await network.stopping.wait()
         self.writer = None
         self.silenced.set()
-
-
-class _Answers:
-    """The answers to one search, as an async iterator: each at its own random moment of the window."""
-
-    def __init__(self, handler: SsdpHandler, matches: Sequence[Match], address: IPAddress, place: Place) -> None:
-        self._handler = handler
-        self._address = address
-        self._place = place
-        now = trio.current_time()
-        due = [(now + handler.uniform(0.0, place.window), match) for match in matches]
-        self._due = deque(sorted(due, key=itemgetter(0)))
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if not self._due:
-            raise StopAsyncIteration
-        moment, match = self._due.popleft()
-        with trio.move_on_at(moment):
-            await self._handler.silenced.wait()
-        writer = self._handler.writer
-        if writer is None:
-            raise StopAsyncIteration
-        return writer.answer(match, self._address)
-
-    def close(self) -> None:
-        """The framework had no room for these answers."""
-        self._place.release()
-
-    async def aclose(self) -> None:
-        self._place.release()
-        await trio.lowlevel.checkpoint()
