@@ -122,9 +122,15 @@ def status(name: str, as_json: bool) -> None:
 @click.argument("config", type=click.Path(path_type=Path))
 def serve_as(name: str, config: Path) -> None:
     """What the service manager starts."""
-    status = 1
-    with _refusals_told():
+    from ..net.windows.service import ServiceLine, run_as_service
+
+    def serve(line: ServiceLine) -> int:
+        # Imported when the manager has been answered: it gives a process 30 seconds for that.
         from ..daemon import windows_service
 
-        status = windows_service.serve_as(name, config)
+        return windows_service.serve(name, config, line)
+
+    status = 1
+    with _refusals_told():
+        status = run_as_service(name, serve)
     exit_with([], status)

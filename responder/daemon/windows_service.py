@@ -17,7 +17,7 @@ from ..errors import ConfigErrors, ResponderError
 from ..log import get_logger
 from ..net.folders import windows_folder
 from ..net.windows.event_log import EventLogHandler
-from ..net.windows.service import ServiceLine, run_as_service
+from ..net.windows.service import ServiceLine
 from . import daemon
 
 LOG_SIZE, LOGS_KEPT = 10_000_000, 5
@@ -26,26 +26,22 @@ LOG_SIZE, LOGS_KEPT = 10_000_000, 5
 _log = get_logger(__name__)
 
 
-def serve_as(name: str, config: Path) -> int:
-    """Be the service of this name; the exit status.  Raises NetworkError where nobody but a user started this."""
-
-    def serve(line: ServiceLine) -> int:
-        folder = windows_folder(for_all_users=True)
-        os.environ.setdefault("STATE_DIRECTORY", str(folder / "state"))
-        status = 0
-        try:
-            status = daemon.run(config, line, log_handlers=log_handlers(name, folder))
-        except* ResponderError as group:
-            errors = list(_flat(group))
-            for error in errors:
-                _log.error("the service can't start", reason=str(error))
-            status = 2 if any(isinstance(error, ConfigErrors) for error in errors) else 1
-        except* Exception as group:
-            _log.error("the service failed", exc_info=group)
-            status = 1
-        return status
-
-    return run_as_service(name, serve)
+def serve(name: str, config: Path, line: ServiceLine) -> int:
+    """Serve as the service of this name, on the line to its manager; the exit status."""
+    folder = windows_folder(for_all_users=True)
+    os.environ.setdefault("STATE_DIRECTORY", str(folder / "state"))
+    status = 0
+    try:
+        status = daemon.run(config, line, log_handlers=log_handlers(name, folder))
+    except* ResponderError as group:
+        errors = list(_flat(group))
+        for error in errors:
+            _log.error("the service can't start", reason=str(error))
+        status = 2 if any(isinstance(error, ConfigErrors) for error in errors) else 1
+    except* Exception as group:
+        _log.error("the service failed", exc_info=group)
+        status = 1
+    return status
 
 
 def log_handlers(name: str, folder: Path) -> list[logging.Handler]:

@@ -18,14 +18,19 @@ pytestmark = [pytest.mark.windows, pytest.mark.lab]
 
 PROGRAM_DATA = "drive_c/ProgramData/responderd"
 
-ENVIRONMENT = textwrap.dedent("""
+SET_UP = textwrap.dedent("""
     import os, winreg
-    path = r"SYSTEM\\CurrentControlSet\\Control\\Session Manager\\Environment"
-    with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, path, 0, winreg.KEY_SET_VALUE) as key:
+    control = r"SYSTEM\\CurrentControlSet\\Control"
+    with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, control, 0, winreg.KEY_SET_VALUE) as key:
+        winreg.SetValueEx(key, "ServicesPipeTimeout", 0, winreg.REG_DWORD, 100_000)
+    environment = control + r"\\Session Manager\\Environment"
+    with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, environment, 0, winreg.KEY_SET_VALUE) as key:
         for name in ("PYTHONPATH", "PYTHONPYCACHEPREFIX"):
             winreg.SetValueEx(key, name, 0, winreg.REG_SZ, os.environ[name])
     """)
-"""Where an installed project would be found by itself: a service has not the environment of who starts it."""
+"""A service has not the environment of who starts it, and an installed project would be found by itself.  How long the
+manager waits for a process (milliseconds) is for a loaded machine.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +40,7 @@ def machine(windows: WindowsPython) -> Iterator[Machine]:
         lab.link(host, "link1", client, "link1")
         host.ip("addr add 10.71.0.1/24 dev link1")
         with windows.machine(host) as machine:
-            assert machine.run("-c", ENVIRONMENT).returncode == 0
+            assert machine.run("-c", SET_UP).returncode == 0
             machine.reboot()
             yield machine
 

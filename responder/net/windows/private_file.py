@@ -11,6 +11,7 @@ elevated rights, and an administrator beside a service's account.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import sys
 from pathlib import Path
@@ -40,12 +41,15 @@ if sys.platform == "win32":
         _fields_ = (("nLength", _DWORD), ("lpSecurityDescriptor", _PTR), ("bInheritHandle", wintypes.BOOL))
 
     _advapi32.GetFileSecurityW.argtypes = (wintypes.LPCWSTR, _DWORD, _PTR, _DWORD, ctypes.POINTER(_DWORD))
+    _advapi32.SetFileSecurityW.argtypes = (wintypes.LPCWSTR, _DWORD, _PTR)
     _advapi32.GetTokenInformation.argtypes = (_PTR, ctypes.c_int, _PTR, _DWORD, ctypes.POINTER(_DWORD))
     _advapi32.ConvertSidToStringSidW.argtypes = (_PTR, ctypes.POINTER(_PTR))
     _to_text = _advapi32.ConvertSecurityDescriptorToStringSecurityDescriptorW
     _to_text.argtypes = (_PTR, _DWORD, _DWORD, ctypes.POINTER(_PTR), _PTR)
     _from_text = _advapi32.ConvertStringSecurityDescriptorToSecurityDescriptorW
     _from_text.argtypes = (wintypes.LPCWSTR, _DWORD, ctypes.POINTER(_PTR), _PTR)
+    _advapi32.GetSecurityDescriptorDacl.argtypes = (_PTR, _PTR, _PTR, _PTR)
+    _advapi32.SetNamedSecurityInfoW.argtypes = (wintypes.LPCWSTR, ctypes.c_int, _DWORD, _PTR, _PTR, _PTR, _PTR)
     _advapi32.OpenProcessToken.argtypes = (_PTR, _DWORD, ctypes.POINTER(_PTR))
     _kernel32.GetCurrentProcess.restype = _PTR
     _kernel32.CloseHandle.argtypes = (_PTR,)
@@ -57,6 +61,7 @@ if sys.platform == "win32":
     _GENERIC_WRITE, _FILE_SHARE_READ, _CREATE_NEW, _FILE_ATTRIBUTE_NORMAL = 0x40000000, 0x1, 1, 0x80
     _INVALID_HANDLE = _PTR(-1).value
     _TOKEN_QUERY, _TOKEN_USER = 0x0008, 1
+    _SE_FILE_OBJECT, _PROTECTED_DACL_SECURITY_INFORMATION, _ERROR_ALREADY_EXISTS = 1, 0x80000000, 183
 
     def create_private(path: str, _flags: int = 0) -> int:
         """A descriptor that writes a new file, as an `opener` of open().  Raises FileExistsError and other OSErrors."""
@@ -67,10 +72,33 @@ if sys.platform == "win32":
         _check(handle != _INVALID_HANDLE)
         return msvcrt.open_osfhandle(handle, os.O_WRONLY | os.O_NOINHERIT)
 
-    def create_private_folder(path: Path, user: str) -> None:
-        """A folder for the user of a SID (or an alias of SDDL) and the administrators.  Raises OSError."""
-        with _Attributes(access_list(user, inherited=True)) as attributes:
-            _check(_kernel32.CreateDirectoryW(str(path), attributes))
+    def make_private_folder(path: Path, user: str) -> None:
+        """A folder for the user of a SID (or an alias of SDDL) and the administrators, with all that is in it.
+
+        One that is there gets these rights, unless it is somebody else's, who could change them back.  Raises OSError.
+        """
+        text = access_list(user, inherited=True)
+        with _Attributes(text) as attributes:
+            if _kernel32.CreateDirectoryW(str(path), attributes):
+                return
+        if ctypes.get_last_error() != _ERROR_ALREADY_EXISTS:
+            raise ctypes.WinError(ctypes.get_last_error())
+        owner = security_of(path, OWNER_SECURITY_INFORMATION).removeprefix("O:")
+        if owner not in ("BA", "SY", "LA", user, current_user()):
+            raise PermissionError(errno.EACCES, f"belongs to {owner}, who is no administrator: remove it", str(path))
+        descriptor = _descriptor(text)
+        present, defaulted, rights = wintypes.BOOL(), wintypes.BOOL(), _PTR()
+        try:
+            got = ctypes.byref(present), ctypes.byref(rights), ctypes.byref(defaulted)
+            _check(_advapi32.GetSecurityDescriptorDacl(descriptor, *got))
+            what = DACL_SECURITY_INFORMATION | _PROTECTED_DACL_SECURITY_INFORMATION
+            # With all that is in it; Wine 8 adds what the folder above has, so the folder itself comes after.
+            code = _advapi32.SetNamedSecurityInfoW(str(path), _SE_FILE_OBJECT, what, None, None, rights, None)
+            _check(_advapi32.SetFileSecurityW(str(path), DACL_SECURITY_INFORMATION, descriptor))
+        finally:
+            _kernel32.LocalFree(descriptor)
+        if code:
+            raise ctypes.WinError(code)
 
     def current_user() -> str:
         """The SID of the user that this process runs for.  (Its files' owner may be the group of administrators.)"""
@@ -97,8 +125,7 @@ if sys.platform == "win32":
         """A pointer to SECURITY_ATTRIBUTES with an access list, inside of the context."""
 
         def __init__(self, text: str) -> None:
-            self._descriptor = _PTR()
-            _check(_from_text(text, SDDL_REVISION_1, ctypes.byref(self._descriptor), None))
+            self._descriptor = _descriptor(text)
             size = ctypes.sizeof(_SecurityAttributes)
             self._attributes = _SecurityAttributes(size, self._descriptor.value, False)
 
@@ -107,6 +134,12 @@ if sys.platform == "win32":
 
         def __exit__(self, *_: object) -> None:
             _kernel32.LocalFree(self._descriptor)
+
+    def _descriptor(text: str) -> ctypes.c_void_p:
+        """A security descriptor, which is to be freed."""
+        descriptor = _PTR()
+        _check(_from_text(text, SDDL_REVISION_1, ctypes.byref(descriptor), None))
+        return descriptor
 
     def _taken(text: ctypes.c_void_p) -> str:
         """The string that a function has allocated, which is freed."""

@@ -178,11 +178,17 @@ def site_packages() -> str:
 
 
 def prepare_folder(folder: Path, account: str) -> None:
-    """Make the folder that the service logs to, unless it is there: for its account and for administrators alone."""
-    if sys.platform == "win32" and not folder.exists():
-        from .private_file import create_private_folder  # noqa: PLC0415 - as below
+    """Make the folder that the service logs to, or take it over: for its account and for administrators alone.
 
-        create_private_folder(folder, ACCOUNTS[account][1])
+    Raises NetworkError.
+    """
+    if sys.platform == "win32":
+        from .private_file import make_private_folder  # noqa: PLC0415 - as below
+
+        try:
+            make_private_folder(folder, ACCOUNTS[account][1])
+        except OSError as error:
+            raise NetworkError(error.errno or errno.EINVAL, f"{folder}: {error.strerror}") from error
 
 
 @attrs.frozen

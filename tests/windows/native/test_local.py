@@ -17,10 +17,12 @@ import trio
 from responder.daemon.control import ask, serve_control
 from responder.errors import NetworkError
 from responder.net import owner_socket
+from responder.net.windows import private_file
 from responder.net.windows.private_file import (
     DACL_SECURITY_INFORMATION,
     create_private,
     current_user,
+    make_private_folder,
     security_of,
 )
 from tests.responder.daemon.test_control import FakeDaemon
@@ -53,6 +55,28 @@ def test_a_private_file_is_a_new_one(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         create_private(str(tmp_path / "there"))
     assert (tmp_path / "there").read_text() == "before"
+
+
+def test_a_services_folder_is_its_accounts_and_the_administrators(tmp_path: Path) -> None:
+    """Made, or taken over: an operator has put the config there before."""
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "config").touch()
+    for name in ("new", "there"):
+        make_private_folder(tmp_path / name, "LS")
+        assert who_may(tmp_path / name) <= {current_user(), "SY", "BA", "LS"}
+    assert (tmp_path / "there" / "config").exists()
+    with pytest.raises(FileNotFoundError):
+        make_private_folder(tmp_path / "nowhere" / "new", "LS")
+
+
+@pytest.mark.parametrize("owner", ["S-1-5-21-1-2-3-1001", "BU"])
+def test_a_folder_of_somebody_elses_is_not_taken_over(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, owner: str
+) -> None:
+    """Any user may make it in %ProgramData% before us, and its owner may always change its rights."""
+    monkeypatch.setattr(private_file, "security_of", lambda *_: f"O:{owner}")
+    with pytest.raises(PermissionError, match="remove it"):
+        make_private_folder(tmp_path, "LS")
 
 
 async def test_the_control_file_is_private_and_goes_with_the_daemon(tmp_path: Path) -> None:
