@@ -17,7 +17,8 @@ How to add a platform (`linux` is the one to read first):
      - `interfaces` and `watch_interfaces`: an enumeration, and something that says when it is old.
 3. Open with `place.Place` what is to be bound: its errors tell an operator what to do.
 4. Where the kernel divides a port's datagrams among several sockets, add `handover.SharingPlatform`, for `workers`.
-   What an owner's secret file (`owner_socket`) or a change of user (`privileges`) needs beyond POSIX goes there.
+   What an owner's secret file (`owner_socket`), a change of user (`privileges`) or the end of a session (`session`)
+   needs beyond POSIX goes there; where files are and what opens the firewall, into `folders` and `firewall`.
 5. Tests: `tests/responder/net/test_udp.py`, `test_tcp.py` and `test_platform.py` hold for every platform, and
    `tests/everywhere` for the framework on it.  What only your kernel does is tested in a folder of its own, the pure
    parts in such a way that they run on any machine.  Run mypy with your `--platform` too (`CONTRIBUTING.md`).

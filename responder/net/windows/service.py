@@ -221,7 +221,7 @@ class ServiceControl(Protocol):
 def service_control() -> ServiceControl:
     """This machine's.  Raises NetworkError on other systems."""
     if sys.platform != "win32":
-        message = "only Windows has this kind of service; examples/ has units for systemd and launchd"
+        message = "only Windows has this kind of service; examples/responderd.service is a unit for systemd"
         raise NetworkError(errno.ENOSYS, message)
     else:  # noqa: RET506 - without it mypy would look for the module elsewhere
         from .service_native import NativeServiceControl  # noqa: PLC0415 - exists on Windows only
