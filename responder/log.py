@@ -1,8 +1,8 @@
 """Logging for the framework: standard `logging` underneath, so that an embedding program keeps its own set-up.
 
 A logger's methods take an event and fields: `log.warning("port is shared", port=1900)`.  The fields travel in the
-record as `record.fields`; `responder.daemon.daemon` renders them through structlog, and the message alone says them
-too.
+record as `record.fields`; `responder.daemon.logs` renders them through structlog, and the message alone says them too.
+Who logs by `logging` itself, as plugins do, gives fields as `extra={"zone": "example."}`.
 
 What peers or a failing network can repeat at will goes through `Repeated`: once, then at most every `interval` seconds
 with the number held back.  What is shown to people on a terminal goes through `printable`: a message may hold what a
@@ -31,7 +31,7 @@ class Logger:
         if self._logger.isEnabledFor(level):
             if fields.get("held_back") == 0:  # see `Repeated`: it says nothing
                 del fields["held_back"]
-            self._logger.log(level, _Message(event, fields), exc_info=exc_info, extra={"fields": fields})
+            self._logger.log(level, EventMessage(event, fields), exc_info=exc_info, extra={"fields": fields})
 
     def info(self, event: str, **fields: Any) -> None:
         self.log(logging.INFO, event, **fields)
@@ -43,7 +43,7 @@ class Logger:
         self.log(logging.ERROR, event, exc_info=exc_info, **fields)
 
 
-class _Message:
+class EventMessage:
     """Renders only where the record is emitted."""
 
     def __init__(self, event: str, fields: dict[str, Any]) -> None:
@@ -57,6 +57,16 @@ class _Message:
 def get_logger(name: str) -> Logger:
     """The logger of that name, by convention the module's: `get_logger(__name__)`."""
     return Logger(name)
+
+
+_BLANK = frozenset(vars(logging.makeLogRecord({}))) | {"fields", "message", "asctime", "taskName"}
+"""The attributes that every record has."""
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, Any]:
+    """The fields of a record: those of a `Logger`'s call, or the `extra` of a standard one's."""
+    fields: dict[str, Any] = {name: value for name, value in vars(record).items() if name not in _BLANK}
+    return {**fields, **(getattr(record, "fields", None) or {})}
 
 
 @attrs.define

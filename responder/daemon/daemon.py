@@ -172,9 +172,9 @@ class Daemon:
         await self._reloader.announce("ready", config, ports=self.server.numbers())
         self.notifier.ready()
         if config.file is None:
-            with suppress(OSError):  # nobody reads it: no reason not to serve
-                sys.stdout.write(invitation(self.server.table, self.server.port()))
-                sys.stdout.flush()
+            # In a thread: standard output may be a pipe that nobody reads, which is no reason not to serve.
+            text = invitation(self.server.table, self.server.port())
+            await trio.to_thread.run_sync(_say, text, abandon_on_cancel=True)
         await self._reloader.follow(orders)
 
     def stop(self) -> None:
@@ -219,6 +219,12 @@ class Daemon:
         serving = [each.name for each in self.server.instances if each.name not in failed]
         also = f"; failed: {', '.join(failed)}" if failed else ""
         return f"serving {', '.join(serving)}{also}"
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):
+        sys.stdout.write(text)
+        sys.stdout.flush()
 
 
 MAX_EXAMPLES = 8

@@ -2,8 +2,6 @@
 
 What peers sent may stand in a field or in a traceback.  JSON escapes it; on a terminal nothing of it is acted on, and
 none of it can pass for a line of the log: those begin at the margin, a traceback's are indented.
-
-This file refuses to log anything itself.
 """
 
 from __future__ import annotations
@@ -16,7 +14,8 @@ from typing import Any, TextIO
 
 import structlog
 
-from ..log import printable
+from ..log import fields_of, printable
+from .log_writer import LogWriter
 
 QUERIES = "responder.queries"
 
@@ -55,7 +54,7 @@ def configure_logging(handlers: Sequence[logging.Handler] = ()) -> None:
         foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers]
     )
     root = logging.getLogger()
-    root.handlers[:] = handlers or [logging.StreamHandler()]
+    root.handlers[:] = handlers or [LogWriter()]
     for handler in root.handlers:
         handler.setFormatter(formatter)
         handler.addFilter(_threshold)
@@ -75,13 +74,11 @@ def set_level(level: str) -> None:
 
 
 def _fields_of_record(_logger: Any, _method: str, event: Any) -> Any:
-    """A record of `responder.log` carries its event and fields apart."""
+    """A record carries its fields apart from its event."""
     record = event.get("_record")
-    message = getattr(record, "msg", None)
-    fields = getattr(record, "fields", None)
-    if fields is not None:
-        event["event"] = getattr(message, "event", event["event"])
-        event.update({name: _plain(value) for name, value in fields.items()})
+    if record is not None:
+        event["event"] = getattr(record.msg, "event", event["event"])
+        event.update({name: _plain(value) for name, value in fields_of(record).items()})
     return event
 
 

@@ -25,7 +25,7 @@ from ..datagram import IPAddress
 from ..dispatch.binding import Binding
 from ..dispatch.failures import described, plugin_failure
 from ..errors import PluginError
-from ..log import Repeated, get_logger
+from ..log import Repeated, fields_of, get_logger
 from ..net.memberships import claimed
 from ..net.types import Membership
 from ..server.live_ports import LivePort
@@ -169,7 +169,7 @@ class RecentErrors(logging.Handler):
         self._by_plugin: BoundedTable[str, ErrorStatus] = BoundedTable(256)
 
     def emit(self, record: logging.LogRecord) -> None:
-        fields = getattr(record, "fields", None) or {}
+        fields = fields_of(record)
         message = record.getMessage()
         if record.exc_info and record.exc_info[1] is not None:
             error = record.exc_info[1]

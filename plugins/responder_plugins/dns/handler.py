@@ -5,14 +5,13 @@ It also puts a new catalog in place where zone files change.  TCP is in `tcp`.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final
 
 import trio
 
-from responder import PASS, Answer, Connection, Datagram, Handler, Network, Pass
+from responder import PASS, Answer, Connection, Datagram, Handler, Network, Pass, get_logger
 
 from .answer.compiled import CompiledAnswers
 from .answer.processor import RCODES, QueryProcessor, Response, truncated
@@ -33,7 +32,7 @@ _OPT: Final = wire.ROOT + wire.OPT.to_bytes(2)
 _COOKIE_ALONE: Final = {size: (size + 4).to_bytes(2) + wire.COOKIE.to_bytes(2) + size.to_bytes(2) for size in (8, 24)}
 """What stands in front of a cookie that is an OPT record's only option: the lengths of both, and its code."""
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class DnsHandler(Handler):
@@ -200,7 +199,7 @@ class DnsHandler(Handler):
                 nursery.start_soon(self._watch)
             await network.stopping.wait()
             nursery.cancel_scope.cancel()
-        _log.info("dns %s answered: %s", network.instance, dict(self.counts()))
+        _log.info("queries were counted", plugin=network.instance, counts=dict(self.counts()))
 
     async def _watch(self) -> None:
         while True:

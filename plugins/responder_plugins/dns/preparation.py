@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -23,8 +22,6 @@ from .zone.zone_files import ZoneFiles
 
 if TYPE_CHECKING:
     from . import Dns
-
-_log = logging.getLogger(__name__)
 
 
 def prepare(options: Dns, context: Context) -> DnsHandler:

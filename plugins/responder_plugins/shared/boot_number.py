@@ -6,18 +6,17 @@ number where the clock went back, and by the clock where the kept number was los
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from responder import ConfigError
+from responder import ConfigError, get_logger
 
 MAX: Final = 2**31 - 1
 """UDA 2.0 section 1.2.2 has 31 bits; DPWS has 32."""
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class BootNumber:
@@ -63,7 +62,7 @@ class BootNumber:
 
     def _give_up(self, error: Exception) -> None:
         self._file = None
-        _log.warning("the %s can't be kept, so restarts are told apart by the clock alone: %s", self._name, error)
+        _log.warning("restarts are told apart by the clock alone", cannot_be_kept=self._name, reason=str(error))
 
 
 def _after(value: int) -> int:

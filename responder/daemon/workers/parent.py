@@ -135,7 +135,7 @@ class Parent:
         try:
             await task()
         except Exception as error:
-            _log.error(f"{what} failed", exc_info=error)
+            _log.error("a background task failed", exc_info=error, task=what)
 
     # Stopping
 

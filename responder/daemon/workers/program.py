@@ -31,6 +31,7 @@ from ...config.instance import Prepared
 from ...config.reading import Config, Reading, prepare_reading, read_sources
 from ...config.source import Source
 from ...dispatch.observers import Observers
+from ...log import fields_of
 from ...net.handover import Handed, Recipient
 from ...server.server import LINGER, ServerCore, open_server
 from ..control import BadRequest, ServerControl, write
@@ -71,7 +72,7 @@ class _Named(logging.Filter):
         self._number = number
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.fields = {**(getattr(record, "fields", None) or {}), "worker": self._number}
+        record.fields = {**fields_of(record), "worker": self._number}
         return True
 
 

@@ -166,7 +166,7 @@ class WindowsPlatform:
             got = sock.getsockopt(ws.SOL_SOCKET, option)
             if got < wanted:
                 name = "receive" if option == ws.SO_RCVBUF else "send"
-                _log.info(f"the {name} buffer is smaller than asked", asked=wanted, got=got)
+                _log.info("a socket buffer is smaller than asked", buffer=name, asked=wanted, got=got)
         for control in (ws.SIO_UDP_CONNRESET, ws.SIO_UDP_NETRESET):
             code = winsock.ioctl(control, bytes(4), 0)  # a BOOL: FALSE
             if code and control == ws.SIO_UDP_CONNRESET:

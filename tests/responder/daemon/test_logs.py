@@ -25,6 +25,11 @@ class Stream(io.StringIO):
     def isatty(self) -> bool:
         return self._terminal
 
+    def written(self) -> str:
+        for handler in logging.getLogger().handlers:
+            handler.flush()
+        return self.getvalue()
+
 
 @pytest.fixture
 def logging_as_it_was() -> Iterator[None]:
@@ -73,7 +78,7 @@ log = get_logger("responder.test_logsetup")
 def test_a_terminal_acts_on_nothing_that_a_peer_sent(terminal: Stream) -> None:
     log.error(HOSTILE, exc_info=raised(HOSTILE), plugin="dns", word=HOSTILE, bare="\x1b[2J", several=[HOSTILE])
     logging.getLogger("another.library").warning("%s", HOSTILE)
-    written = without_colours(terminal.getvalue())
+    written = without_colours(terminal.written())
     assert not [character for character in written if not character.isprintable() and character != "\n"]
     assert "\\x1b]0;owned" in written
     # Two records, and what is not at the margin.
@@ -84,7 +89,7 @@ def test_a_terminal_acts_on_nothing_that_a_peer_sent(terminal: Stream) -> None:
 
 def test_a_line_of_json_a_record(pipe: Stream) -> None:
     log.error(HOSTILE, exc_info=raised(HOSTILE), plugin="dns", port=53)
-    (line,) = pipe.getvalue().splitlines()
+    (line,) = pipe.written().splitlines()
     assert line.isprintable()
     record = json.loads(line)
     assert (record["event"], record["plugin"], record["port"], record["level"]) == (HOSTILE, "dns", 53, "error")
@@ -96,7 +101,7 @@ def written_at(stream: Stream, level: str) -> list[str]:
     for name in ("debug", "info", "warning", "error"):
         log.log(logging.getLevelNamesMapping()[name.upper()], name)
     get_logger("responder.queries").info("query")
-    return [json.loads(line)["event"] for line in stream.getvalue().splitlines()]
+    return [json.loads(line)["event"] for line in stream.written().splitlines()]
 
 
 @pytest.mark.parametrize(
@@ -121,3 +126,12 @@ def test_what_status_shows_does_not_depend_on_the_level(pipe: Stream) -> None:
     finally:
         framework.removeHandler(recent)
     assert [error.message for error in recent.latest()] == ["warning", "error"]
+
+
+def test_fields_of_the_standard_library_s_logger_are_fields_too(pipe: Stream) -> None:
+    logging.getLogger("another.library").warning("a %s is late", "train", extra={"minutes": 5, "plugin": "rail"})
+    record = json.loads(pipe.written())
+    assert (record["event"], record["minutes"], record["plugin"]) == ("a train is late", 5, "rail")
+    recent = RecentErrors()
+    recent.emit(logging.makeLogRecord({"msg": "late", "levelno": logging.WARNING, "plugin": "rail"}))
+    assert recent.of("rail") is not None

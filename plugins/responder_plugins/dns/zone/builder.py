@@ -8,7 +8,6 @@ NSEC3 records stand apart, since their owners are hashes and no names of the zon
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -17,7 +16,7 @@ import attrs
 import dns.name
 import dns.rdatatype
 
-from responder import ConfigError, ConfigErrors, Stamp
+from responder import ConfigError, ConfigErrors, Stamp, get_logger
 
 from ..message import wire
 from .rdata import folded
@@ -35,7 +34,7 @@ _BESIDE_CNAME: Final = frozenset({wire.CNAME, wire.RRSIG, wire.NSEC, wire.KEY, w
 """RFC 4034 sections 2.5 and 4, RFC 2535 section 2.3.5: what signs a name may stand beside its CNAME."""
 
 _SINGLE: Final = frozenset({wire.SOA, wire.CNAME, wire.DNAME})
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 @attrs.frozen
@@ -157,7 +156,7 @@ class ZoneBuilder:
         before = self.records // PROGRESS
         self.records += records
         if self.records // PROGRESS > before:
-            _log.info("reading zone %s: %d records", name_text(self.origin), self.records)
+            _log.info("a zone is being read", zone=name_text(self.origin), records=self.records)
 
     def mistake(self, message: str, line: Line) -> None:
         self.mistakes.append(ConfigError(message, file=line.file, line=line.number))

@@ -7,14 +7,13 @@ instance without any zone at all, the mistakes are the instance's own: `ConfigEr
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 import dns.name
 
-from responder import ConfigError, ConfigErrors, Context, stamp_of
+from responder import ConfigError, ConfigErrors, Context, get_logger, stamp_of
 
 from . import master_file
 from .builder import name_text
@@ -24,7 +23,7 @@ from .tables import Zone
 SOME: Final = 3
 """Names that a warning tells of many."""
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class ZoneFiles:
@@ -65,7 +64,7 @@ class ZoneFiles:
         except ConfigErrors:
             raise
         except Exception as error:
-            _log.exception("zone %s", name)
+            _log.error("a zone can't be read", exc_info=error, plugin=context.instance, zone=str(name))
             raise ConfigErrors([ConfigError(f"{type(error).__name__}: {error}", file=context.path(file))]) from error
 
     def reload_in(self, context: Context) -> Callable[[], Catalog | None]:
@@ -83,9 +82,9 @@ class ZoneFiles:
                 return None
             finally:
                 for complaint in fresh.complaints:
-                    _log.error("%s", complaint)
+                    _log.error("a zone file has a mistake", plugin=context.instance, reason=str(complaint))
                 for warning in fresh.warnings:
-                    _log.warning("%s", warning)
+                    _log.warning("a zone file is doubtful", plugin=context.instance, reason=str(warning))
                 seen.clear()
                 seen.update(fresh.files)
             return catalog

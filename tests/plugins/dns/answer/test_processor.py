@@ -360,4 +360,4 @@ async def test_run_looks_every_two_seconds_and_says_at_the_end_what_was_answered
     with trio.fail_after(60):
         await handler.run(network)
     assert looks == pytest.approx([2, 4, 6])
-    assert "dns dns answered: {'refused': 1}" in caplog.text
+    assert "queries were counted plugin=dns counts={'refused': 1}" in caplog.text

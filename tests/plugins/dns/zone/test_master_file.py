@@ -211,7 +211,7 @@ def test_long_files_tell_how_far_they_are(
     monkeypatch.setattr(builder, "PROGRESS", 2)
     with caplog.at_level(logging.INFO):
         load(tmp_path, SMALL)
-    assert "reading zone example.test.: 4 records" in caplog.text
+    assert "a zone is being read zone=example.test. records=4" in caplog.text
 
 
 @pytest.mark.clients("named-checkzone")
