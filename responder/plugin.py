@@ -101,6 +101,18 @@ def is_bound(_instance: object, attribute: attrs.Attribute[float | None], value:
         raise ValueError(f"{attribute.name}: expected 0 (no bound) or more, got {value}")
 
 
+def is_count(_instance: object, attribute: attrs.Attribute[int], value: int) -> None:
+    """An attrs validator: 1 or more."""
+    if type(value) is not int or value < 1:
+        raise ValueError(f"{attribute.name}: expected 1 or more, got {value!r}")
+
+
+def is_duration(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+    """An attrs validator: a number of seconds, more than 0."""
+    if not 0 < value < float("inf"):
+        raise ValueError(f"{attribute.name}: expected more than 0 seconds, got {value}")
+
+
 def are_groups(_instance: object, attribute: attrs.Attribute[tuple[Group, ...]], value: Sequence[Group]) -> None:
     """An attrs validator: multicast groups."""
     for group in value:
@@ -129,6 +141,9 @@ class Service:
     rate               answers a second to a source prefix (/24, /56), with a burst of as many; None or 0: no bound
     amplification      bytes out to a source prefix for each byte in; None or 0: no bound
     max_answer         bytes of one answer; a longer one is dropped and counted
+    max_pending        awaited answers in flight; a datagram beyond it is dropped and counted
+    answer_timeout     seconds that an awaited answer may take
+    max_connections    TCP connections at a time
     """
 
     port: int = attrs.field(validator=is_port)
@@ -143,6 +158,9 @@ class Service:
     rate: float | None = attrs.field(default=None, validator=is_bound)
     amplification: float | None = attrs.field(default=None, validator=is_bound)
     max_answer: int = 65507
+    max_pending: int = attrs.field(default=256, validator=is_count)
+    answer_timeout: float = attrs.field(default=30.0, validator=is_duration)
+    max_connections: int = attrs.field(default=100, validator=is_count)
 
 
 Stamp: TypeAlias = tuple[int, int, int] | None

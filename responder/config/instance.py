@@ -114,9 +114,9 @@ class InstanceKeys:
     rate: NonNegativeNumber | None = None
     amplification: NonNegativeNumber | None = None
     max_answer: PositiveSize | None = None
-    max_pending: PositiveInteger = 256
-    answer_timeout: PositiveDuration = 30.0
-    max_connections: PositiveInteger = 100
+    max_pending: PositiveInteger | None = None
+    answer_timeout: PositiveDuration | None = None
+    max_connections: PositiveInteger | None = None
 
 
 INSTANCE_KEYS = frozenset(field.name for field in attrs.fields(InstanceKeys))
@@ -124,7 +124,10 @@ INSTANCE_KEYS = frozenset(field.name for field in attrs.fields(InstanceKeys))
 # Of one service, by its name where there are several.
 _ONE_SERVICES_KEYS = {"use", "port", "ports", "groups", "hop_limit"}
 # Of all services of the instance; None leaves each what it is.
-_ALL_SERVICES_KEYS = ("on_link", "rate", "amplification", "max_answer")
+_ALL_SERVICES_KEYS = (
+    *("on_link", "rate", "amplification", "max_answer"),
+    *("max_pending", "answer_timeout", "max_connections"),
+)
 # Of the instance.
 _OWN_KEYS = INSTANCE_KEYS - _ONE_SERVICES_KEYS - set(_ALL_SERVICES_KEYS)
 
@@ -151,9 +154,6 @@ class Instance:
     interfaces: tuple[str, ...] = ()
     allow: tuple[IPNetwork, ...] = ()
     deny: tuple[IPNetwork, ...] = ()
-    max_pending: int = 256
-    answer_timeout: float = 30.0
-    max_connections: int = 100
     folder: Path = attrs.field(factory=Path.cwd)
 
     @classmethod

@@ -38,18 +38,12 @@ class SendingPort(Protocol):
 
 
 class Runtime(Protocol):
-    """An instance as dispatch sees it: its bounds, its handler of the moment, and its other ports."""
+    """An instance as dispatch sees it: its handler of the moment and its ports."""
 
     @property
     def name(self) -> str: ...
     @property
     def handler(self) -> Handler: ...
-    @property
-    def max_pending(self) -> int: ...
-    @property
-    def answer_timeout(self) -> float: ...
-    @property
-    def max_connections(self) -> int: ...
 
     def port_of(self, service: str, to: IPAddress) -> SendingPort | None:
         """The port by which that service sends to that address; None where it has no such port."""

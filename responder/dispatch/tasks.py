@@ -71,7 +71,7 @@ class Tasks:
     def start(self, decision: Decision, received: Received, candidates: Sequence[Candidate], answer: Any) -> None:
         """Have an awaitable, or an async iterator, awaited and its answers sent."""
         binding = candidates[0].binding
-        if binding.pending >= binding.runtime.max_pending:
+        if binding.pending >= binding.service.max_pending:
             self.answers.lose(decision, received, candidates[0], outcomes.BUSY)
             getattr(answer, "close", lambda: None)()  # a coroutine that never runs would warn
             return
@@ -211,7 +211,7 @@ class Tasks:
     def _wait(self, worker: _Worker, binding: Binding) -> None:
         """A worker's answer waits: its time begins to run, and others take what is queued and send what is ready."""
         worker.waits = True
-        timeout = binding.runtime.answer_timeout
+        timeout = binding.service.answer_timeout
         until = trio.current_time() + timeout
         slack = timeout / 64 if binding.pending > FEW else 0.0  # then a scope need not be told each answer's time
         if not until <= worker.scope.deadline <= until + slack:

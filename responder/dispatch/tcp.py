@@ -54,7 +54,7 @@ class StreamPort:
         unread = b""
         for candidate in decision.candidates:
             binding = candidate.binding
-            limit = binding.runtime.max_connections
+            limit = binding.service.max_connections
             outcome = outcomes.BUSY
             with binding.connections.place(accepted.stream, accepted.flow.peer, limit) as place:
                 place.stream.put_back(unread)

@@ -93,18 +93,6 @@ class Supervised:
     def name(self) -> str:
         return self.instance.name
 
-    @property
-    def max_pending(self) -> int:
-        return self.instance.max_pending
-
-    @property
-    def answer_timeout(self) -> float:
-        return self.instance.answer_timeout
-
-    @property
-    def max_connections(self) -> int:
-        return self.instance.max_connections
-
     def has(self, service: str) -> bool:
         return any(each.name == service for each in self.instance.services)
 

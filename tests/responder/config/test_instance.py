@@ -46,13 +46,31 @@ def test_keys_are_laid_over_the_service() -> None:
 
 def test_durations_and_sizes_have_units() -> None:
     instance = Instance.of(One(), answer_timeout="1m 30s", max_answer="1k")
-    assert (instance.answer_timeout, instance.services[0].max_answer) == (90.0, 1000)
+    (service,) = instance.services
+    assert (service.answer_timeout, service.max_answer) == (90.0, 1000)
+
+
+def test_bounds_of_work_are_the_services_unless_the_operator_sets_them() -> None:
+    @attrs.frozen
+    class Slow(Plugin):
+        services: ClassVar = (Service(port=1, max_pending=3, answer_timeout=90.0, max_connections=7),)
+
+    (own,) = Instance.of(Slow()).services
+    assert (own.max_pending, own.answer_timeout, own.max_connections) == (3, 90.0, 7)
+    (set_,) = Instance.of(Slow(), max_pending=9, answer_timeout="1s", max_connections=1).services
+    assert (set_.max_pending, set_.answer_timeout, set_.max_connections) == (9, 1.0, 1)
+
+
+@pytest.mark.parametrize("bound", [{"max_pending": 0}, {"answer_timeout": 0.0}, {"max_connections": -1}])
+def test_a_service_has_possible_bounds(bound: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(bound))):
+        Service(port=1, **bound)
 
 
 def test_what_is_left_out_is_the_plugins() -> None:
     assert Instance.of(Two()).services == Two.services
     defaults = InstanceKeys()
-    for field in ("listen", "interfaces", "allow", "deny", "max_pending", "answer_timeout", "max_connections"):
+    for field in ("listen", "interfaces", "allow", "deny"):
         assert getattr(Instance.of(One()), field) == getattr(defaults, field)
 
 
