@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import enum
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Protocol, TypeAlias
@@ -296,7 +296,8 @@ def is_hop_limit(_instance: object, attribute: attrs.Attribute[int | None], valu
 class Reply:
     """An answer that says more than its bytes.  What is left out follows the request.
 
-    to          where it goes: a group, a `Peer`, or an address (then with the request's port); default the peer
+    to          where it goes: a `Peer`, or a group or an address, which mean the service's own port there, as with
+                `Network.send`; default the peer
     interface   out of which interface, by index or name; needed only where `to` is a group of another link
     service     from which of the plugin's own services (by name) it is sent; default the one that was asked
     hop_limit   IPv4's TTL or IPv6's hop limit, 1..255; default the service's, then the system's
@@ -315,20 +316,34 @@ class Reply:
 
 
 class Conversation(Protocol):
-    """A socket on a port of its own for one peer, speaking from the address that was asked (RFC 1350 section 4)."""
+    """A socket on a port of its own for one peer, speaking from the address that was asked (RFC 1350 section 4).
+
+    `rate` counts its opening, and none of its datagrams.  Until the peer has said something at the new port, what is
+    sent costs what `amplification` allows for the request, since the request's source may be forged; a first datagram
+    that is small enough, or a higher `amplification`, lets a transfer begin.  After that each datagram of the peer's
+    allows a mebibyte more, whatever `amplification` says.  `max_answer` holds for each datagram.
+    """
 
     @property
     def port(self) -> int:
         """The socket's own port."""
 
     async def send(self, payload: bytes) -> None:
-        """Send to the peer.  Raises `responder.errors.SendError`.
+        """Send to the peer; what the bounds don't allow is dropped, and counted.
 
-        What the instance's bounds don't allow (`rate`, `amplification`, `max_answer`) is dropped and counted.
+        Raises `responder.errors.SendError`.
         """
 
     async def receive(self) -> bytes:
-        """The next datagram of this peer; what others send here is dropped and counted."""
+        """The next datagram of this peer.  What others send here is counted, and goes to `stranger`, if anywhere."""
+
+
+Stranger: TypeAlias = Callable[[bytes, Peer], bytes | None]
+"""What to answer somebody who is not the peer of a conversation but sends to its port: payload, sender -> answer.
+
+It is called while the conversation receives, for senders who may ask the instance (`allow`, `deny`, `on_link`), and its
+answer has the bounds of any answer.  TFTP answers "unknown transfer ID" so (RFC 1350 section 4).
+"""
 
 
 @attrs.frozen
@@ -357,10 +372,12 @@ class Datagram:
     hop_limit: int | None = None
     arrival: float = 0.0
 
-    def conversation(self) -> AbstractAsyncContextManager[Conversation]:
+    def conversation(self, *, stranger: Stranger | None = None) -> AbstractAsyncContextManager[Conversation]:
         """Open a socket on a port of its own, for this peer, with the asked address as its source.
 
         For protocols that answer from a new port (TFTP, RFC 1350).  `async with request.conversation() as socket:`.
-        Raises RuntimeError for a datagram that no network delivered.
+        `stranger` answers others who send to that port.  Raises RuntimeError for a datagram that no network delivered;
+        on entering `responder.errors.RateExceeded`, which a handler may let pass, and BindError where the system has no
+        port left.
         """
         raise RuntimeError("this datagram did not come from a network, so it has nobody to converse with")

@@ -65,6 +65,13 @@ class PeerError(ResponderError):
     """
 
 
+class RateExceeded(PeerError):
+    """The peer's network has had as many answers, or conversations, as `rate` allows it.
+
+    A handler need not catch it: the datagram is dropped in silence, and counted as `rate`.
+    """
+
+
 class NetworkError(ResponderError, OSError):
     """The system refused; `errno` (and `winerror` on Windows) are the system's own."""
 

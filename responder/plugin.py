@@ -81,8 +81,9 @@ OneAnswer: TypeAlias = bytes | Reply
 SyncAnswer: TypeAlias = OneAnswer | Iterable[OneAnswer] | Pass | None
 Answer: TypeAlias = SyncAnswer | Awaitable[SyncAnswer] | AsyncIterator[OneAnswer]
 """What `respond` may return: bytes, a `Reply`, several of them, None (taken, in silence), `PASS`, or an awaitable or
-async iterator of those.  The latter two become a task each, bounded in number and time by the instance's `max_pending`
-and `answer_timeout`; an async iterator can't pass."""
+async iterator of those.  The latter two are awaited in tasks, bounded in number and time by `max_pending` and
+`answer_timeout`; an async iterator can't pass.  One beyond `max_pending` is never awaited: where it has a `close()`, as
+a coroutine has, that is called at once.  (A `blocking` service is then not asked at all.)"""
 
 
 def _to_groups(values: Iterable[Group | str]) -> tuple[Group, ...]:
@@ -138,8 +139,10 @@ class Service:
 
     on_link            answer only peers on the arrival interface's own link, as link-scoped protocols do (VU#550620); a
                        protocol that also demands a hop limit of 255 looks at `Datagram.hop_limit`
-    rate               answers a second to a source prefix (/24, /56), with a burst of as many; None or 0: no bound
-    amplification      bytes out to a source prefix for each byte in; None or 0: no bound
+    rate               answers a second to a source prefix (/24, /56), with a burst of as many; None or 0: no bound.  A
+                       conversation counts once, when it is opened; see also `Handler.over_rate`
+    amplification      bytes out to a source prefix for each byte in; None or 0: no bound.  In a conversation it holds
+                       until the peer has said something there: see `responder.datagram.Conversation`
     max_answer         bytes of one answer; a longer one is dropped and counted
     max_pending        awaited answers in flight; a datagram beyond it is dropped and counted
     answer_timeout     seconds that an awaited answer may take
@@ -320,8 +323,11 @@ class Network(Protocol):
 
         `to` without a port means the service's own.  A group or a broadcast address needs `interface`, the
         one to send from; the source is that interface's own address of the right family and scope.  For a unicast
-        address the routing table chooses, unless `interface` is given.  Raises ValueError for what can't be meant (no
-        such interface, a group without `interface`), `responder.errors.SendError` for what the system refuses.
+        address the routing table chooses, unless `interface` is given.
+
+        Raises `responder.errors.SendError` for what no plugin can exclude, and has to survive: the system refuses (a
+        firewall, no route), or the interface is gone, was renamed, or has no address of that family (then
+        `SourceUnavailable`).  Raises ValueError for what can't be meant: a group without `interface`, port 0.
         """
 
 
@@ -360,6 +366,14 @@ class Handler:
         By default what `respond` says.
         """
         return self.respond(request)
+
+    def over_rate(self, request: Datagram) -> bytes | None:
+        """What to send instead where `rate` refuses an answer, such as NTP's kiss of death (RFC 5905 section 7.4).
+
+        It goes where the answer would have gone.  A source prefix gets at most one a second, within `amplification` and
+        `max_answer`.  None: silence.
+        """
+        return None
 
     async def converse(self, connection: Connection) -> Pass | None:
         """Serve a TCP connection until it ends.  To PASS, do so before the first byte is written.

@@ -72,7 +72,10 @@ def trace(
 
 
 def trace_line(datagram: Mapping[str, Any]) -> str:
-    """One line: when, who asked whom and where, what became of it and why, and the bytes in and out."""
+    """One line: when, who asked whom and where, what became of it and why, and the bytes in and out.
+
+    `<` stands for what was sent without a request.
+    """
     from ipaddress import ip_address
 
     from ..datagram import Peer
@@ -82,16 +85,15 @@ def trace_line(datagram: Mapping[str, Any]) -> str:
     if datagram["destination"] is not None:
         asked = str(Peer(ip_address(datagram["destination"]), datagram["port"]))
     outcome = datagram["outcome"] + (f" ({datagram['reason']})" if datagram["reason"] else "")
-    sizes = f"{'again' if datagram['further'] else datagram['bytes']} in"
+    sizes = [] if datagram["bytes"] is None else [f"{'again' if datagram['further'] else datagram['bytes']} in"]
     for answer in datagram["answers"]:
-        sizes += f", {answer['bytes']} out"
         to = Peer(ip_address(answer["to"]), answer["to_port"], datagram["scope_id"])
-        if to != peer:
-            sizes += f" to {to}"
+        sizes.append(f"{answer['bytes']} out" + (f" to {to}" if to != peer else ""))
+    way = "<" if datagram["bytes"] is None else ">"
     transport = "" if datagram["transport"] == "udp" else f" {datagram['transport']}"
     return printable(
-        f"{clock(datagram['time'], 'milliseconds')} {peer} > {asked}{transport} {datagram['interface']} "
-        f"{datagram['via']} {datagram['plugin']}: {outcome}, {sizes}"
+        f"{clock(datagram['time'], 'milliseconds')} {peer} {way} {asked}{transport} {datagram['interface']} "
+        f"{datagram['via']} {datagram['plugin']}: {', '.join([outcome, *sizes])}"
     )
 
 
@@ -132,17 +134,17 @@ class _Capture:
             return
         peer = ip_address(datagram["peer"])
         asked = type(peer)(0) if datagram["destination"] is None else ip_address(datagram["destination"])
-        if not datagram["further"]:
-            self._write(datagram, peer, datagram["peer_port"], asked, datagram["port"], datagram["payload"])
+        if "payload" in datagram and not datagram["further"]:
+            self._write(datagram["time"], peer, datagram["peer_port"], asked, datagram["port"], datagram["payload"])
         for answer in datagram["answers"]:
             source = None if answer["source"] is None else ip_address(answer["source"])
             to = ip_address(answer["to"])
-            self._write(datagram, source, datagram["port"], to, answer["to_port"], answer["payload"])
+            self._write(answer["time"], source, datagram["port"], to, answer["to_port"], answer["payload"])
         self._file.flush()
 
     def _write(
         self,
-        datagram: Mapping[str, Any],
+        when: float,
         source: IPAddress | None,
         source_port: int,
         to: IPAddress,
@@ -154,6 +156,4 @@ class _Capture:
         from ..daemon.capture import record
 
         data = base64.b64decode(payload)
-        self._file.write(
-            record(datagram["time"], source=source, source_port=source_port, to=to, to_port=to_port, payload=data)
-        )
+        self._file.write(record(when, source=source, source_port=source_port, to=to, to_port=to_port, payload=data))

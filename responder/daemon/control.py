@@ -301,7 +301,7 @@ class Trace:
             return
         size = 0
         if self.payloads:
-            size = len(seen.request) + sum(len(answer.payload) for answer in seen.answers)
+            size = len(seen.request or b"") + sum(len(answer.payload) for answer in seen.answers)
         if len(self._waiting) >= TRACE_LIMIT or self._bytes + size > TRACE_BYTES:
             self.lost += 1
         else:
@@ -320,7 +320,7 @@ class Trace:
         """Is it about the same request as the one before, of which this is another answer?"""
         last, self._last = self._last, seen
         # Python has but one object of each bytes of length 0 and 1, so those say nothing.
-        return last is not None and seen.request is last.request and len(seen.request) > 1
+        return last is not None and seen.request is last.request and len(seen.request or b"") > 1
 
     async def next_lines(self) -> list[dict[str, Any]]:
         """Wait until there is something; up to `TRACE_BURST` observations, and how many were lost."""
@@ -353,20 +353,21 @@ def _described(seen: Observation, further: bool, payloads: bool) -> dict[str, An
         "plugin": seen.instance,
         "outcome": seen.outcome,
         "reason": seen.reason,
-        "bytes": len(seen.request),
+        "bytes": None if seen.request is None else len(seen.request),
         "further": further,
         "answers": [
             {
                 "source": None if answer.route.source is None else str(answer.route.source),
                 "to": str(answer.route.to),
                 "to_port": answer.port,
+                "time": answer.time,
                 "bytes": len(answer.payload),
                 **({"payload": answer.payload} if payloads else {}),
             }
             for answer in seen.answers
         ],
     }
-    if payloads:
+    if payloads and seen.request is not None:
         described["payload"] = seen.request
     return described
 

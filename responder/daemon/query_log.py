@@ -27,6 +27,6 @@ class QueryLog:
             port=seen.port,
             interface=seen.interface,
             plugin=seen.instance,
-            received=len(seen.request),
+            received=len(seen.request or b""),
             sent=sum(len(answer.payload) for answer in seen.answers),
         )

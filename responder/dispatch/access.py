@@ -7,6 +7,8 @@ is not what a datagram costs.  This file refuses to count, log or send.
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Callable
 from fnmatch import fnmatch
 from ipaddress import IPv4Address, IPv6Address
 
@@ -14,6 +16,8 @@ import attrs
 
 from ..config.instance import Instance
 from ..datagram import Interface, IPAddress, PrefixSet, Via, group_and_source, unscoped
+from ..errors import SourceUnavailable
+from ..net.interface_table import InterfaceTable
 from ..plugin import Service
 from . import outcomes
 from .addressing import stays_on_link
@@ -25,6 +29,19 @@ def interface_matches(name: str, patterns: tuple[str, ...]) -> bool:
     return (not wanted or any(fnmatch(name, pattern) for pattern in wanted)) and not any(
         fnmatch(name, pattern[1:]) for pattern in patterns if pattern.startswith("!")
     )
+
+
+def find_usable(table: InterfaceTable, which: Interface | int | str, may_use: Callable[[Interface], bool]) -> Interface:
+    """The interface that a plugin names, as it is now.
+
+    Raises SourceUnavailable where there is none, or the instance may not use it: one that a plugin has just been told
+    of may be gone, or have another name.
+    """
+    index = which.index if isinstance(which, Interface) else which
+    found = table.get(index) if isinstance(index, int) else table.named(index)
+    if found is None or not may_use(found):
+        raise SourceUnavailable(errno.ENODEV, f"there is no interface {index!r} that the instance may use")
+    return found
 
 
 def refused_source(peer: IPAddress, destination: IPAddress | None) -> bool:

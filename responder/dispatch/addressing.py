@@ -21,9 +21,11 @@ This file refuses to decide whether a reply may be sent; that is `responder.disp
 
 from __future__ import annotations
 
+import errno
 from ipaddress import IPv4Address, IPv4Network
 
 from ..datagram import Interface, IPAddress, Peer, Via, is_link_local, is_link_scope_group
+from ..errors import SourceUnavailable
 from ..net.types import Flow, Route
 
 LIMITED_BROADCAST = IPv4Address("255.255.255.255")
@@ -91,7 +93,7 @@ def route_to(
 
     `interface` is the one to send out of, needed for a group, a broadcast address and a link-local address without a
     scope.  `source` is kept where it fits the address's family; else it is the interface's own, or routing's choice.
-    Raises ValueError, saying what is missing.
+    Raises ValueError for what can't be meant, SourceUnavailable where the interface has no address of that family now.
     """
     address, scope_id = (to.address, to.scope_id) if isinstance(to, Peer) else (to, 0)
     if address.is_unspecified:
@@ -108,7 +110,8 @@ def route_to(
     if source is None:
         source = interface.source_for(address)
         if source is None:
-            raise ValueError(f"{interface.name} has no IPv{address.version} address to speak to {address} from")
+            message = f"{interface.name} has no IPv{address.version} address to speak to {address} from"
+            raise SourceUnavailable(errno.EADDRNOTAVAIL, message)
     scope_id = interface.index if _is_scoped(address) else 0
     return Route(address, scope_id, source, interface.index, hop_limit)
 

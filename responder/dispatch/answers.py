@@ -6,26 +6,27 @@ the work of `responder.dispatch.port`, sending that of `responder.dispatch.sende
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 from time import perf_counter
-from typing import Final, Literal
+from typing import Final
 
 import attrs
 import trio
 
-from ..datagram import Interface, Peer, Reply, Via
-from ..errors import PeerError, PluginError
+from ..datagram import Peer, Reply, Via
+from ..errors import PeerError, PluginError, RateExceeded, SendError
 from ..log import Repeated, get_logger
-from ..net.types import Message, Received, Transmit
+from ..net.types import Message, Received
 from . import outcomes
+from .access import find_usable
 from .addressing import needs_interface, route_to
-from .binding import Binding, SendingPort
+from .binding import SendingPort
 from .failures import described
 from .flow import Candidate, Decision, Environment
-from .observers import Observation
-from .sender import Outgoing
+from .observers import Sent, observation
+from .request import Moment, request_of
+from .sender import Outgoing, outcome_of
 
 SENT: Final = object()
 """In place of the answers of an async iterator, which are sent already."""
@@ -55,30 +56,49 @@ class Answers:
         elif not isinstance(answer, tuple | list):
             answer = _drawn(candidate, answer)
         mine: list[Outgoing] = []
-        others: list[Outgoing] = []
+        over_rate = False
         # Validate every item before sending any: one bad item discards the answer.
         messages = [self._addressed(decision, received, candidate, one) for one in answer]
+        if not messages:
+            self.lose(decision, received, candidate, outcomes.SILENT)
+        watched = _Watched(self, decision, received, candidate, len(messages)) if self.environment.observers else None
         for port, message in messages:
             outcome = _bound_broken(decision, candidate, message) or outcomes.ANSWERED
             candidate.counts[outcome] += 1
-            if self.environment.observers:
-                told = partial(self._tell_not_sent, decision, received, candidate, message.message)
-                message = attrs.evolve(message, on_lost=told)  # noqa: PLW2901 - the same, and what becomes of it
+            over_rate = over_rate or outcome == outcomes.RATE
+            if watched is not None:
+                on_fate = partial(watched.note, message.message)
+                message = attrs.evolve(message, on_fate=on_fate)  # noqa: PLW2901 - the same, and what becomes of it
             if outcome != outcomes.ANSWERED:
-                if message.on_lost is not None:
-                    message.on_lost(outcome)
+                if message.on_fate is not None:
+                    message.on_fate(outcome)
             elif port is self.port:
                 mine.append(message)
             else:
-                others.append(message)
                 port.sender.nursery.start_soon(port.sender.flush, [message])
-        if not messages:
-            candidate.counts[outcomes.SILENT] += 1
-        if self.environment.observers and (mine or others or not messages):
-            outcome = outcomes.ANSWERED if messages else outcomes.SILENT
-            answers = tuple(Transmit(*each.message) for each in (*mine, *others))
-            self.tell(decision, received, str(candidate.binding), outcome, answers=answers)
+        if over_rate:
+            mine += self._over_rate(decision, received, candidate)
         return mine
+
+    def _over_rate(self, decision: Decision, received: Received, candidate: Candidate) -> list[Outgoing]:
+        """What the handler sends in place of an answer that `rate` refused."""
+        binding = candidate.binding
+        over_rate = getattr(binding.runtime.handler, "over_rate", None)  # not every handler is a `Handler`
+        if binding.budget is None or not callable(over_rate):
+            return []
+        answer = over_rate(request_of(received, candidate, Moment.present()))
+        if answer is None:
+            return []
+        if not isinstance(answer, bytes):
+            raise PluginError(f"{binding}: over_rate returned {type(answer).__name__}, expected bytes or None")
+        if len(answer) > binding.service.max_answer or not binding.budget.may_warn(
+            decision.prefix, len(answer), trio.current_time()
+        ):
+            return []
+        candidate.counts[outcomes.ANSWERED] += 1
+        message = (answer, candidate.route, received.peer_port)
+        watched = _Watched(self, decision, received, candidate, 1) if self.environment.observers else None
+        return [Outgoing(message, candidate.counts, on_fate=partial(watched.note, message) if watched else None)]
 
     async def settle_each(
         self,
@@ -119,9 +139,7 @@ class Answers:
         if not isinstance(one, Reply):
             raise PluginError(f"{candidate.binding}: an answer holds {type(one).__name__}, expected bytes or Reply")
         to = Peer(decision.flow.peer, received.peer_port, decision.flow.scope_id) if one.to is None else one.to
-        address, port_number = (to.address, to.port) if isinstance(to, Peer) else (to, received.peer_port)
-        if not 0 < port_number <= 0xFFFF:
-            raise PluginError(f"{candidate.binding}: a Reply goes to port {port_number}")
+        address = to.address if isinstance(to, Peer) else to
         port = self.port
         if one.service is not None:
             other = candidate.binding.runtime.port_of(one.service, address)
@@ -130,8 +148,14 @@ class Answers:
                     f"{candidate.binding}: a Reply names the service {one.service!r}, which it does not have"
                 )
             port = other
+        # As `Network.send` has it: an address without a port means the service's own.
+        port_number = to.port if isinstance(to, Peer) else port.number
+        if not 0 < port_number <= 0xFFFF:
+            raise PluginError(f"{candidate.binding}: a Reply goes to port {port_number}")
         hop_limit = candidate.route.hop_limit if one.hop_limit is None else one.hop_limit
-        interface = None if one.interface is None else self.usable_interface(candidate.binding, one.interface)
+        interface = None
+        if one.interface is not None:
+            interface = find_usable(self.environment.table, one.interface, candidate.binding.access.serves)
         if one.to is None and interface is None:
             route = attrs.evolve(candidate.route, hop_limit=hop_limit)
             return port, Outgoing((one.payload, route, port_number), candidate.counts)
@@ -143,21 +167,6 @@ class Answers:
         route = route_to(to, interface, source=source, hop_limit=hop_limit)
         return port, Outgoing((one.payload, route, port_number), candidate.counts)
 
-    def usable_interface(self, binding: Binding, which: Interface | int | str) -> Interface:
-        """An interface by index or name, as it is now.  Raises ValueError where the instance may not use it."""
-        index = which.index if isinstance(which, Interface) else which
-        interface = self.environment.table.get(index) if isinstance(index, int) else self.environment.table.named(index)
-        if interface is None:
-            raise ValueError(f"{binding}: there is no interface {index!r}")
-        if not binding.access.serves(interface):
-            raise ValueError(f"{binding}: may not use the interface {interface.name}")
-        return interface
-
-    def _tell_not_sent(
-        self, decision: Decision, received: Received, candidate: Candidate, message: Message, outcome: str
-    ) -> None:
-        self.tell(decision, received, str(candidate.binding), outcome, answers=(Transmit(*message),))
-
     def refuse(self, decision: Decision, received: Received, outcome: str) -> None:
         """Count a datagram that no candidate takes, by the rule that the outcome names."""
         decision.counts[outcome] += 1
@@ -165,18 +174,29 @@ class Answers:
             self.tell(decision, received, decision.owner, outcome)
 
     def lose(self, decision: Decision, received: Received, candidate: Candidate, outcome: str) -> None:
-        """Count a datagram that its candidate does not answer, by the rule that the outcome names."""
+        """Count a datagram that its candidate does not answer, for the reason that the outcome names."""
         candidate.counts[outcome] += 1
         if self.environment.observers:
             self.tell(decision, received, str(candidate.binding), outcome)
 
     def fail(self, decision: Decision, received: Received, candidate: Candidate, error: BaseException) -> None:
-        """Count a datagram whose handler raised or gave a bad answer.  Only this datagram is lost."""
-        outcome = outcomes.MALFORMED if isinstance(error, PeerError) else outcomes.CRASHED
+        """Count a datagram whose handler raised or gave a bad answer.  Only this datagram is lost.
+
+        What is the peer's or the network's doing is counted as that, and is no failure of the handler.
+        """
+        match error:
+            case RateExceeded():
+                outcome = outcomes.RATE
+            case PeerError():
+                outcome = outcomes.MALFORMED
+            case SendError():
+                outcome = outcome_of(error)
+            case _:
+                outcome = outcomes.CRASHED
         candidate.counts[outcome] += 1
         if self.environment.observers:
             self.tell(decision, received, str(candidate.binding), outcome, described(error))
-        if outcome == outcomes.MALFORMED:
+        if outcome != outcomes.CRASHED:
             return
         held_back = self.repeated.due((str(candidate.binding), type(error), _where(error)))
         if held_back is not None:
@@ -189,12 +209,13 @@ class Answers:
         instance: str,
         outcome: str,
         reason: str = "",
-        answers: tuple[Transmit, ...] = (),
+        answers: tuple[Sent, ...] = (),
     ) -> None:
         self.environment.observers.tell(
             observation(
                 decision,
                 received.peer_port,
+                time=received.timestamp,
                 transport="udp",
                 port=self.port.number,
                 instance=instance,
@@ -206,34 +227,27 @@ class Answers:
         )
 
 
-def observation(
-    decision: Decision,
-    peer_port: int,
-    *,
-    transport: Literal["udp", "tcp"],
-    port: int,
-    instance: str,
-    outcome: str,
-    reason: str = "",
-    request: bytes = b"",
-    answers: tuple[Transmit, ...] = (),
-) -> Observation:
-    """Make what observers are told of a datagram or a connection of that flow."""
-    flow = decision.flow
-    return Observation(
-        time=time.time(),
-        transport=transport,
-        port=port,
-        peer=Peer(flow.peer, peer_port, flow.scope_id),
-        destination=flow.destination,
-        interface=decision.interface.name,
-        via=decision.via,
-        instance=instance,
-        outcome=outcome,
-        reason=reason or outcomes.REASONS.get(outcome, ""),
-        request=request,
-        answers=answers,
-    )
+@attrs.define(eq=False)
+class _Watched:
+    """An answer whose datagrams are told of together, once the kernel has taken them; each that is lost alone."""
+
+    answers: Answers
+    decision: Decision
+    received: Received
+    candidate: Candidate
+    awaited: int
+    sent: list[Sent] = attrs.field(factory=list, init=False)
+
+    def note(self, message: Message, outcome: str) -> None:
+        """What became of one of them."""
+        self.awaited -= 1
+        instance = str(self.candidate.binding)
+        if outcome == outcomes.ANSWERED:
+            self.sent.append(Sent.now(message))
+        else:
+            self.answers.tell(self.decision, self.received, instance, outcome)
+        if self.sent and not self.awaited:
+            self.answers.tell(self.decision, self.received, instance, outcomes.ANSWERED, answers=tuple(self.sent))
 
 
 def _drawn(candidate: Candidate, answer: Iterable[object]) -> tuple[object, ...]:

@@ -17,6 +17,9 @@ from ..datagram import IPAddress
 MAX_BUCKETS = 16384
 """Prefixes remembered by each service of an instance; some 2.5 MB."""
 
+WARNED_EVERY = 1.0
+"""Seconds between two answers that say that there are no more (`Handler.over_rate`), to one prefix."""
+
 MAX_CREDIT = 1 << 20
 """Bytes of answers that a prefix may save up by asking much and being answered little."""
 
@@ -33,6 +36,7 @@ class _Bucket:
     filled_at: float
     used_at: float
     credit: float
+    warned_at: float
 
 
 @attrs.define
@@ -65,7 +69,7 @@ class Budget:
             # other prefixes would renew a victim's burst.  Below one a second, one answer must be possible at once.
             full = max(1.0, self.rate or 0.0)
             tokens = min(full, (now - self._forgotten_at) * (self.rate or full))
-            bucket = self._buckets[prefix] = _Bucket(tokens, now, now, 0.0)
+            bucket = self._buckets[prefix] = _Bucket(tokens, now, now, 0.0, self._forgotten_at)
         else:
             bucket.used_at = now
             self._buckets.move_to_end(prefix)
@@ -86,9 +90,27 @@ class Budget:
             bucket.filled_at = now
             if bucket.tokens < 1.0:
                 return "rate"
-        if self.amplification is not None:
-            if bucket.credit < size:
-                return "amplification"
-            bucket.credit -= size
+        if not self._pay(bucket, size):
+            return "amplification"
         bucket.tokens -= 1.0
         return None
+
+    def may_send(self, prefix: int, size: int, now: float) -> bool:
+        """Take the bytes of a further datagram of something that was counted as an answer when it began."""
+        return self._pay(self._bucket(prefix, now), size)
+
+    def may_warn(self, prefix: int, size: int, now: float) -> bool:
+        """May a prefix that has no answer left be told so, in so many bytes?  Once in `WARNED_EVERY`."""
+        bucket = self._bucket(prefix, now)
+        if now - bucket.warned_at < WARNED_EVERY or not self._pay(bucket, size):
+            return False
+        bucket.warned_at = now
+        return True
+
+    def _pay(self, bucket: _Bucket, size: int) -> bool:
+        if self.amplification is None:
+            return True
+        if bucket.credit < size:
+            return False
+        bucket.credit -= size
+        return True

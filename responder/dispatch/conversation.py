@@ -3,45 +3,53 @@
 The answers of some protocols come from a new port (a transfer identifier, RFC 1350 section 4).  They still have to come
 from the address that was asked, so the socket is one of ours, and every send carries that source.
 
-What is sent is an answer like any other: it is counted, and costs the peer's network what `rate`, `amplification` and
-`max_answer` of the instance allow it.  One that would be more is dropped, as a network may drop it.
+Its bounds: opening it is what `rate` counts.  Until the peer has said something at the new port, its address may be
+forged, so what is sent to it costs what `amplification` allows for the request.  What it says there proves where it is,
+for the port is known to nobody else; from then on each datagram of the peer's allows `MAX_FLIGHT` bytes more.
+`max_answer` holds for each datagram.  One that would be more is dropped and counted, as a network may drop it.
 
-This file refuses to queue: what is not received waits in the kernel's buffer.
+Nothing is queued here: what is not received waits in the kernel's buffer.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import attrs
 import trio
 
-from ..net.types import DatagramSocket, Received, Route, Transmit
+from ..datagram import Peer, Stranger, Via
+from ..errors import RateExceeded, SendError
+from ..net.types import DatagramSocket, Received, Transmit
 from . import outcomes
+from .access import refused_source
 from .addressing import reply_route
-from .binding import Binding
+from .budget import source_prefix
 from .flow import Candidate
-from .outcomes import Counts
+from .observers import Observation, Sent
+from .sender import outcome_of
 
 BURST = 16
 """Datagrams of strangers passed over before others have their turn."""
 
+MAX_FLIGHT = 1 << 20
+"""Bytes that a conversation may send for one datagram of its peer: more than any window of a transfer (RFC 7440)."""
+
 
 @attrs.define(eq=False)
 class OpenConversation:
-    """Implements `responder.datagram.Conversation`.
-
-    `binding` is the service that converses, with its bounds, and `prefix` the peer's, as its budget knows it; without a
-    binding there are no bounds.
-    """
+    """Implements `responder.datagram.Conversation`, for an opening that `rate` has allowed."""
 
     socket: DatagramSocket
-    route: Route
+    candidate: Candidate
     peer_port: int
-    counts: Counts
-    binding: Binding | None = None
-    prefix: int = 0
+    stranger: Stranger | None = None
+    _allowed: int = attrs.field(default=MAX_FLIGHT, init=False)
+    """Bytes that may be sent before the peer says something."""
+    _is_proved: bool = attrs.field(default=False, init=False)
+    """The peer is where its request said."""
 
     @property
     def port(self) -> int:
@@ -50,24 +58,28 @@ class OpenConversation:
     async def send(self, payload: bytes) -> None:
         refusal = self._bound_broken(len(payload))
         if refusal is not None:
-            self.counts[refusal] += 1
+            self._tell(refusal)
             await trio.lowlevel.checkpoint()
             return
-        message = Transmit(payload, self.route, self.peer_port)
+        message = Transmit(payload, self.candidate.route, self.peer_port)
         if self.socket.send([message]):
             await trio.lowlevel.checkpoint()
         else:
             await self.socket.send_when_ready(message)
-        self.counts[outcomes.ANSWERED] += 1
+        self._tell(outcomes.ANSWERED, sent=message)
 
     def _bound_broken(self, size: int) -> str | None:
-        """The outcome to count where an answer of so many bytes is more than the bounds allow."""
-        if self.binding is None:
-            return None
-        binding = self.binding
-        if size > binding.service.max_answer:
+        """The outcome to count where a datagram of so many bytes is more than the bounds allow."""
+        service, budget = self.candidate.binding.service, self.candidate.binding.budget
+        if size > service.max_answer:
             return outcomes.TOO_LONG
-        return None if binding.budget is None else binding.budget.may_answer(self.prefix, size, trio.current_time())
+        if size > self._allowed:
+            return outcomes.AMPLIFICATION
+        credit = None if self._is_proved else budget
+        if credit is not None and not credit.may_send(self.candidate.prefix, size, trio.current_time()):
+            return outcomes.AMPLIFICATION
+        self._allowed -= size
+        return None
 
     async def receive(self) -> bytes:
         while True:
@@ -77,32 +89,92 @@ class OpenConversation:
                 if not received:
                     break
                 if self._is_ours(received[0]):
-                    self._credit(len(received[0].payload))
+                    self._is_proved, self._allowed = True, MAX_FLIGHT
+                    self._tell(outcomes.HEARD, received=received[0])
                     return received[0].payload
-                self.counts[outcomes.STRANGER] += 1
-
-    def _credit(self, size: int) -> None:
-        if self.binding is not None and self.binding.budget is not None:
-            self.binding.budget.asked(self.prefix, size, trio.current_time())
+                self._meet_stranger(received[0])
 
     def _is_ours(self, received: Received) -> bool:
         flow = received.flow
         return (
-            flow.peer == self.route.to
+            flow.peer == self.candidate.route.to
             and received.peer_port == self.peer_port
-            and flow.scope_id == self.route.scope_id
+            and flow.scope_id == self.candidate.route.scope_id
             and not received.truncated
         )
 
+    def _meet_stranger(self, received: Received) -> None:
+        """Answer somebody else as the plugin says, by the rules that hold for any request."""
+        flow, own, binding = received.flow, self.candidate.flow, self.candidate.binding
+        peer = Peer(flow.peer, received.peer_port, flow.scope_id)
+        self._tell(outcomes.STRANGER, peer=peer, received=received)
+        if (
+            self.stranger is None
+            or not received.peer_port
+            or received.truncated
+            or (flow.destination, flow.interface) != (self.candidate.route.source, own.interface)
+            or refused_source(flow.peer, flow.destination)
+            or binding.access.refusal(flow.peer, flow.destination, self.candidate.interface, Via.UNICAST) is not None
+        ):
+            return
+        answer = self.stranger(received.payload, peer)
+        if answer is None:
+            return
+        if binding.budget is not None:
+            prefix, now = source_prefix(flow.peer), trio.current_time()
+            binding.budget.asked(prefix, len(received.payload), now)
+            refusal = binding.budget.may_answer(prefix, len(answer), now)
+            if refusal is not None:
+                self._tell(refusal, peer=peer)
+                return
+        route = reply_route(flow, self.candidate.interface, Via.UNICAST, binding.service.hop_limit)
+        message = Transmit(answer, route, received.peer_port)
+        try:
+            sent = self.socket.send([message])
+        except SendError as error:
+            self._tell(outcome_of(error), peer=peer)
+        else:
+            self._tell(outcomes.ANSWERED if sent else outcomes.NO_ROOM, peer=peer, sent=message if sent else None)
+
+    def _tell(
+        self, outcome: str, *, peer: Peer | None = None, received: Received | None = None, sent: Transmit | None = None
+    ) -> None:
+        """Count it, and tell those who watch; `peer` where it is somebody else than the conversation's."""
+        candidate = self.candidate
+        candidate.counts[outcome] += 1
+        if not candidate.environment.observers:
+            return
+        arrived = None if received is None else received.timestamp
+        seen = Observation(
+            time=time.time() if arrived is None else arrived,
+            transport="udp",
+            port=self.port,
+            peer=peer or Peer(candidate.flow.peer, self.peer_port, candidate.flow.scope_id),
+            destination=candidate.route.source,
+            interface=candidate.interface.name,
+            via=Via.UNICAST,
+            instance=str(candidate.binding),
+            outcome=outcome,
+            reason=outcomes.REASONS.get(outcome, ""),
+            request=None if received is None else received.payload,
+            answers=() if sent is None else (Sent.now(sent),),
+        )
+        candidate.environment.observers.tell(seen)
+
 
 @asynccontextmanager
-async def open_conversation(candidate: Candidate, peer_port: int) -> AsyncIterator[OpenConversation]:
-    """With the peer of the candidate's flow, at that port.  Raises BindError where no socket can be had."""
-    flow, interface, via = candidate.flow, candidate.interface, candidate.via
-    socket = candidate.platform.open_udp(0)
+async def open_conversation(
+    candidate: Candidate, peer_port: int, stranger: Stranger | None
+) -> AsyncIterator[OpenConversation]:
+    """With the peer of the candidate's flow, at that port.
+
+    Raises RateExceeded where the peer's network may not open one now, BindError where no socket can be had.
+    """
+    budget = candidate.binding.budget
+    if budget is not None and budget.may_answer(candidate.prefix, 0, trio.current_time()) is not None:
+        raise RateExceeded(outcomes.REASONS[outcomes.RATE])
+    socket = candidate.environment.platform.open_udp(0)
     try:
-        yield OpenConversation(
-            socket, reply_route(flow, interface, via), peer_port, candidate.counts, candidate.binding, candidate.prefix
-        )
+        yield OpenConversation(socket, candidate, peer_port, stranger)
     finally:
         socket.close()

@@ -48,7 +48,7 @@ class Candidate:
     """A binding that may take the datagrams of a flow, with what its requests and replies have in common.
 
     flow, destination, interface, service, port, via   what its requests show (`responder.dispatch.request`)
-    platform     opens the socket of a conversation
+    environment  what all ports share
     prefix       the peer's network, as `responder.dispatch.budget` knows it
     route        how replies go
     counts       where its outcomes are counted
@@ -64,7 +64,7 @@ class Candidate:
     service: str
     port: int
     via: Via
-    platform: Platform
+    environment: Environment
     prefix: int
     route: Route
     counts: Counts
@@ -202,7 +202,7 @@ def decide(flow: Flow, arrival: Arrival, environment: Environment) -> Decision:
                     service.name,
                     arrival.port,
                     via,
-                    environment.platform,
+                    environment,
                     prefix,
                     reply_route(flow, interface, via, service.hop_limit),
                     seat.counts,

@@ -1,38 +1,59 @@
 """Watching what becomes of each datagram: for `responderd trace`, the query log and captures.
 
-An observer is a callable that takes an `Observation`.  Nothing is made while nobody watches: dispatch asks first.
+An observer is a callable that takes an `Observation`.  It is told what happened, not what was decided: an answer is
+told once the kernel has taken it, or once it is lost.  Nothing is made while nobody watches: dispatch asks first.
 This file refuses to format, store or send what is seen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from time import time as clock
+from typing import Literal, Protocol, TypeAlias
 
 import attrs
 
-from ..datagram import IPAddress, Peer, Via
+from ..datagram import Interface, IPAddress, Peer, Via
 from ..log import get_logger
-from ..net.types import Transmit
+from ..net.types import Flow, Message, Route
+from . import outcomes
 
 _log = get_logger(__name__)
 
 
 @attrs.frozen
-class Observation:
-    """What became of one datagram, or of one connection.
+class Sent:
+    """What the kernel took to send, or a connection's peer was written, and when: seconds of the real-time clock."""
 
-    time         when it was decided: seconds of the real-time clock
+    payload: bytes
+    route: Route
+    port: int
+    time: float
+
+    @classmethod
+    def now(cls, message: Message) -> Sent:
+        payload, route, port = message
+        return cls(payload, route, port, clock())
+
+
+@attrs.frozen
+class Observation:
+    """What became of one request, or of something that was sent without one.
+
+    time         when the request came, by the kernel's clock where it tells, else when it was read; without a request
+                 when it was sent: seconds of the real-time clock
     transport    "udp" or "tcp"
-    port         the port that was asked
-    peer         who asked
-    destination  the address that was asked; None where the platform did not tell
-    interface    the arrival interface's name
+    port         our own port: the one that was asked, or a conversation's
+    peer         who asked, or, without a request, who was sent something
+    destination  our own address: the one that was asked; None where it is not known
+    interface    the interface's name: where the request came in; "-" where routing chose one to send out of
     instance     who took it, or whose rule refused it; "-" where several instances share the port and none took it
     outcome      a constant of `responder.dispatch.outcomes`
     reason       the same in words: the rule, the error
-    request      the payload that came in
-    answers      what is sent for it; of an async iterator's answers, each is an observation of its own
+    request      the payload that came in, or what a connection was sent since the last observation of it; None where
+                 nothing came in
+    answers      what was sent for it.  Each answer of an async iterator is an observation of its own, and so is each
+                 that was lost: its outcome says how, and it is not among them
     """
 
     time: float
@@ -45,8 +66,50 @@ class Observation:
     instance: str
     outcome: str
     reason: str
-    request: bytes
-    answers: tuple[Transmit, ...] = ()
+    request: bytes | None
+    answers: tuple[Sent, ...] = ()
+
+
+class OfFlow(Protocol):
+    """What belongs to one flow: a decision, or a candidate."""
+
+    @property
+    def flow(self) -> Flow: ...
+    @property
+    def interface(self) -> Interface: ...
+    @property
+    def via(self) -> Via: ...
+
+
+def observation(
+    of: OfFlow,
+    peer_port: int,
+    *,
+    time: float | None = None,
+    transport: Literal["udp", "tcp"],
+    port: int,
+    instance: str,
+    outcome: str,
+    reason: str = "",
+    request: bytes | None = None,
+    answers: tuple[Sent, ...] = (),
+) -> Observation:
+    """What observers are told of a datagram, or of a connection, of that flow; now unless it has a time of its own."""
+    flow = of.flow
+    return Observation(
+        time=clock() if time is None else time,
+        transport=transport,
+        port=port,
+        peer=Peer(flow.peer, peer_port, flow.scope_id),
+        destination=flow.destination,
+        interface=of.interface.name,
+        via=of.via,
+        instance=instance,
+        outcome=outcome,
+        reason=reason or outcomes.REASONS.get(outcome, ""),
+        request=request,
+        answers=answers,
+    )
 
 
 Observer: TypeAlias = Callable[[Observation], None]

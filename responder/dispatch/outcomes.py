@@ -29,7 +29,7 @@ LISTEN: Final = "listen"
 OFF_LINK: Final = "off-link"
 """`on_link` is set, and the peer is in no prefix of the arrival interface."""
 RATE: Final = "rate"
-"""The answer would be more than `rate` allows the peer's network."""
+"""The answer, or the conversation, would be more than `rate` allows the peer's network."""
 AMPLIFICATION: Final = "amplification"
 """The answer would be more than `amplification` allows the peer's network."""
 GROUP: Final = "group"
@@ -56,6 +56,8 @@ TOO_LONG: Final = "too-long"
 """An answer longer than `max_answer`, or than the transport carries."""
 NO_ROOM: Final = "no-room"
 """The kernel's send queue stayed full, or it refused (ENOBUFS, EPERM) several times."""
+HEARD: Final = "heard"
+"""Came to a conversation's port from its peer."""
 STRANGER: Final = "stranger"
 """Came to a conversation's port from somebody else."""
 SEND_FAILED: Final = "send-failed"
@@ -68,7 +70,7 @@ CONNECTED: Final = "connected"
 OUTCOMES: Final = (
     *(ANSWERED, SILENT, PASSED, INTERFACE, DENIED, LISTEN, OFF_LINK, RATE, AMPLIFICATION, GROUP, NO_DESTINATION),
     *(TRUNCATED, BAD_SOURCE, OWN_SOURCE, MALFORMED, CRASHED, BUSY, TIMEOUT, SOURCE_GONE, UNREACHABLE, TOO_LONG),
-    *(NO_ROOM, STRANGER, SEND_FAILED, SENT, CONNECTED),
+    *(NO_ROOM, HEARD, STRANGER, SEND_FAILED, SENT, CONNECTED),
 )
 
 REASONS: Final = {
@@ -77,7 +79,7 @@ REASONS: Final = {
     DENIED: "the peer may not ask (allow, deny)",
     LISTEN: "no instance listens on this address (listen)",
     OFF_LINK: "the peer is not on the interface's own link (on_link)",
-    RATE: "more answers than the peer's network may have (rate)",
+    RATE: "more answers, or conversations, than the peer's network may have (rate)",
     AMPLIFICATION: "more bytes than the peer's network may have for what it sent (amplification)",
     GROUP: "no instance joined this group (groups)",
     NO_DESTINATION: "the platform did not tell the destination",

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import trio
 
-from ..datagram import Conversation, Datagram, Peer
+from ..datagram import Conversation, Datagram, Peer, Stranger
 from ..net.types import Received
 from .conversation import open_conversation
 from .flow import Candidate
@@ -33,12 +33,12 @@ class Request(Datagram):
 
     __hash__ = Datagram.__hash__
 
-    def conversation(self) -> AbstractAsyncContextManager[Conversation]:
+    def conversation(self, *, stranger: Stranger | None = None) -> AbstractAsyncContextManager[Conversation]:
         """See `Datagram.conversation`."""
         candidate = getattr(self, "_candidate", None)
         if candidate is None:  # a copy, by `attrs.evolve`
-            return super().conversation()
-        return open_conversation(candidate, self.peer.port)
+            return super().conversation(stranger=stranger)
+        return open_conversation(candidate, self.peer.port, stranger)
 
 
 _FIELDS = ("payload", "peer", "destination", "interface", "service", "port", "via", "hop_limit", "arrival")

@@ -35,9 +35,6 @@ RETRY_DELAYS = (0.01, 0.1)
 MAX_RETRIES = 64
 """Sends of a port that may be waiting for a further attempt at a time."""
 
-MAX_POSTED = 1024
-"""Posted datagrams that may wait to be sent together."""
-
 _REFUSALS = (SendError, TypeError, ValueError, struct.error)
 """What a send raises.  All but the first come from a value that no check caught; they must not end the port."""
 
@@ -48,14 +45,14 @@ _log = get_logger(__name__)
 class Outgoing:
     """A datagram to send, with the counts that its fate is counted in.
 
-    `outcome` is what it was counted as when it was decided; a datagram that is lost is counted as that instead, and
-    `on_lost` is told.
+    `outcome` is what it was counted as when it was decided; a datagram that is lost is counted as that instead.
+    `on_fate` is called once, with what became of it: `outcome` once the kernel has taken it.
     """
 
     message: Message
     counts: Counts
     outcome: str = outcomes.ANSWERED
-    on_lost: Callable[[str], None] | None = None
+    on_fate: Callable[[str], None] | None = None
 
 
 @attrs.define(eq=False)
@@ -72,7 +69,6 @@ class Sender:
     repeated: Repeated = attrs.field(factory=Repeated)
     _patience: float = attrs.field(default=SEND_PATIENCE, init=False)
     _retrying: int = attrs.field(default=0, init=False)
-    _posted: list[Outgoing] = attrs.field(factory=list, init=False)
 
     def send_now(self, messages: Sequence[Message], counted: Sequence[Counts]) -> list[Outgoing]:
         """Send what can go at once, each counted in its counts; what is given back is for `flush`.
@@ -88,31 +84,17 @@ class Sender:
             self._refused(Outgoing(messages[0], counted[0]), error)
         return list(map(Outgoing, messages[sent:], counted[sent:]))
 
-    def post(self, batch: Sequence[Outgoing]) -> bool:
-        """Have them sent with what others post until the tasks that run now have had their turn.
-
-        False, and nothing done, where so much is posted that its sender must wait.
-        """
-        if len(self._posted) >= MAX_POSTED:
-            return False
-        if not self._posted:
-            self.nursery.start_soon(self._send_posted)
-        self._posted += batch
-        return True
-
-    async def _send_posted(self) -> None:
-        batch, self._posted = self._posted, []
-        await self.flush(batch)
-
     async def flush(self, batch: Sequence[Outgoing]) -> None:
         """Send a batch.  Raises nothing: failures are counted, and logged once a kind."""
         start = 0
         while start < len(batch):
             try:
                 sent = self._send([each.message for each in batch[start:]])
-                if sent == 0:
-                    sent = await self._send_in_time(batch[start:])
-                start += sent
+                if sent == 0 and not await self._send_in_time(batch[start:]):
+                    return
+                for each in batch[start : start + max(1, sent)]:
+                    _taken(each)
+                start += max(1, sent)
             except _REFUSALS as error:
                 self._refused(batch[start], error)
                 start += 1
@@ -123,6 +105,7 @@ class Sender:
             await trio.lowlevel.checkpoint()
         else:
             await self._send_when_ready(message.message)
+        _taken(message)
 
     def _send(self, messages: Sequence[Message]) -> int:
         sent = self.socket.send(messages)
@@ -140,13 +123,13 @@ class Sender:
             for message in messages:
                 self.own.sent(port, message, now)
 
-    async def _send_in_time(self, batch: Sequence[Outgoing]) -> int:
+    async def _send_in_time(self, batch: Sequence[Outgoing]) -> bool:
         """Wait for room for the first; if none comes, give the whole batch up, so that new requests are heard."""
         with trio.move_on_after(self._patience) as scope:
             await self._send_when_ready(batch[0].message)
         if not scope.cancelled_caught:
             self._patience = SEND_PATIENCE
-            return 1
+            return True
         self._patience = NO_PATIENCE
         for message in batch:
             _lost(message, outcomes.NO_ROOM)
@@ -157,7 +140,7 @@ class Sender:
             lost=len(batch),
             likely="answers wait for neighbours that can't be found (README, Kernel settings)",
         )
-        return len(batch)
+        return False
 
     def _refused(self, message: Outgoing, error: Exception) -> None:
         if isinstance(error, SendError):
@@ -171,18 +154,9 @@ class Sender:
             self._retrying += 1
             self.nursery.start_soon(self._retry, message)
             return
-        match error:
-            case SourceUnavailable():
-                outcome = outcomes.SOURCE_GONE
-                self.on_stale()
-            case MessageTooLong():
-                outcome = outcomes.TOO_LONG
-            case Unreachable():
-                outcome = outcomes.UNREACHABLE
-            case SendRefused():
-                outcome = outcomes.NO_ROOM
-            case _:
-                outcome = outcomes.SEND_FAILED
+        if isinstance(error, SourceUnavailable):
+            self.on_stale()
+        outcome = outcome_of(error)
         _lost(message, outcome)
         route = message.message[1]
         self._complain("not sent", outcome, to=route.to, source=route.source, error=error.strerror or str(error))
@@ -193,6 +167,7 @@ class Sender:
                 await trio.sleep(delay)
                 try:
                     if self._send([message.message]):
+                        _taken(message)
                         return
                 except SendRefused:
                     continue
@@ -211,9 +186,28 @@ class Sender:
             _log.warning(event, port=self.socket.port, outcome=outcome, **fields, held_back=held_back)
 
 
+def outcome_of(error: SendError) -> str:
+    """What a datagram is counted as that could not be sent."""
+    match error:
+        case SourceUnavailable():
+            return outcomes.SOURCE_GONE
+        case MessageTooLong():
+            return outcomes.TOO_LONG
+        case Unreachable():
+            return outcomes.UNREACHABLE
+        case SendRefused():
+            return outcomes.NO_ROOM
+    return outcomes.SEND_FAILED
+
+
+def _taken(message: Outgoing) -> None:
+    if message.on_fate is not None:
+        message.on_fate(message.outcome)
+
+
 def _lost(message: Outgoing, outcome: str) -> None:
     if message.counts[message.outcome]:
         message.counts[message.outcome] -= 1
     message.counts[outcome] += 1
-    if message.on_lost is not None:
-        message.on_lost(outcome)
+    if message.on_fate is not None:
+        message.on_fate(outcome)

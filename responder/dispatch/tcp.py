@@ -5,19 +5,24 @@ This file refuses to read or write: what is spoken is the plugin's.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 import trio
 
 from ..datagram import Peer
 from ..log import Repeated, get_logger
-from ..net.types import Accepted, StreamListener
+from ..net.types import Accepted, Route, StreamListener
 from ..plugin import PASS, Connection
 from . import outcomes
-from .answers import observation
 from .binding import Binding
 from .connections import Active
 from .failures import only_the_peer, plugin_failure
 from .flow import Decision, Environment, arrive, decide
+from .observers import Sent, observation
+
+MAX_WATCHED = 1 << 16
+"""Bytes read from a connection that are kept for those who watch, until something is written."""
 
 _log = get_logger(__name__)
 
@@ -51,12 +56,20 @@ class StreamPort:
 
     async def _offer(self, accepted: Accepted, decision: Decision) -> None:
         """Offer the connection to one candidate after the other, until one does not PASS."""
-        unread = b""
+        unread, serving = b"", decision.owner
+
+        def tell(read: bytes | None, written: bytes) -> None:
+            self._tell_written(accepted, decision, serving, read, written)
+
+        stream: trio.abc.HalfCloseableStream = accepted.stream
+        if self.environment.observers:
+            stream = _WatchedStream(stream, tell)
         for candidate in decision.candidates:
             binding = candidate.binding
+            serving = str(binding)
             limit = binding.service.max_connections
             outcome = outcomes.BUSY
-            with binding.connections.place(accepted.stream, accepted.flow.peer, limit) as place:
+            with binding.connections.place(stream, accepted.flow.peer, limit) as place:
                 place.stream.put_back(unread)
                 outcome = await self._serve_one(binding, accepted, decision, place.stream)
                 unread = place.stream.unread
@@ -76,8 +89,25 @@ class StreamPort:
                 port=self.listener.port,
                 instance=instance,
                 outcome=outcome,
+                request=b"",
             )
             self.environment.observers.tell(told)
+
+    def _tell_written(
+        self, accepted: Accepted, decision: Decision, instance: str, read: bytes | None, written: bytes
+    ) -> None:
+        flow = accepted.flow
+        told = observation(
+            decision,
+            accepted.port,
+            transport="tcp",
+            port=self.listener.port,
+            instance=instance,
+            outcome=outcomes.CONNECTED,
+            request=read,
+            answers=(Sent.now((written, Route(flow.peer, flow.scope_id, flow.destination), accepted.port)),),
+        )
+        self.environment.observers.tell(told)
 
     async def _serve_one(self, binding: Binding, accepted: Accepted, decision: Decision, stream: Active) -> str:
         flow = accepted.flow
@@ -106,3 +136,32 @@ class StreamPort:
         if answer is PASS:
             return outcomes.PASSED
         return outcomes.CONNECTED
+
+
+@attrs.define(eq=False)
+class _WatchedStream(trio.abc.HalfCloseableStream):
+    """Tells of each write, with what was read since the one before: for most protocols an answer and its request."""
+
+    stream: trio.abc.HalfCloseableStream
+    tell: Callable[[bytes | None, bytes], None]
+    _read: bytearray = attrs.field(factory=bytearray, init=False)
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        data = await self.stream.receive_some(max_bytes)
+        if len(self._read) < MAX_WATCHED:
+            self._read += data
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self.stream.send_all(data)
+        read, self._read = bytes(self._read) or None, bytearray()
+        self.tell(read, bytes(data))
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.stream.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        await self.stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self.stream.aclose()

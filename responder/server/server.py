@@ -197,7 +197,7 @@ class ServerCore:
         try:
             if predecessor is not None:
                 await self._end(predecessor, "replaced")
-            await runtime.live(PluginNetwork(runtime, self.following, self.counters, self.state_folder))
+            await runtime.live(PluginNetwork(runtime, self.following, self.counters, self.observers, self.state_folder))
         finally:
             runtime.finished.set()
 

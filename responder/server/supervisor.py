@@ -9,6 +9,7 @@ This file refuses to open sockets and to know about other instances: a crash sta
 
 from __future__ import annotations
 
+import errno
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,16 +20,19 @@ import attrs
 import trio
 
 from ..config.instance import Instance, Prepared
-from ..datagram import Interface, IPAddress, Peer, to_endpoint
+from ..datagram import Interface, IPAddress, Peer, Via, to_endpoint
 from ..dispatch import outcomes
-from ..dispatch.access import interface_matches
+from ..dispatch.access import find_usable, interface_matches
 from ..dispatch.addressing import needs_interface, route_to
 from ..dispatch.failures import described, plugin_failure
+from ..dispatch.observers import Observation, Observers, Sent
 from ..dispatch.outcomes import Counters
 from ..dispatch.port import Port
 from ..dispatch.sender import Outgoing
+from ..errors import SourceUnavailable
 from ..log import get_logger
 from ..net.interface_table import InterfaceTable
+from ..net.types import Transmit
 from ..plugin import Handler, Service, StopReason
 from .interfaces import Following, Subscription
 
@@ -170,6 +174,7 @@ class PluginNetwork:
     _runtime: Supervised
     _following: Following
     _counters: Counters
+    _observers: Observers
     _state_folder: Callable[[str], Path]
 
     @property
@@ -225,7 +230,7 @@ class PluginNetwork:
             raise ValueError(f"port {number} can't be sent to")
         if hop_limit is not None and not 1 <= hop_limit <= 0xFF:
             raise ValueError(f"hop_limit: expected 1..255, got {hop_limit}")
-        found = None if interface is None else self._find(interface)
+        found = None if interface is None else find_usable(self._table, interface, self._may_use)
         if (
             found is None
             and (needs_interface(address) or self._table.is_broadcast(address))
@@ -234,17 +239,32 @@ class PluginNetwork:
             raise ValueError(f"{address} needs the interface to send out of: interface=")
         port = self._runtime.port_of(service, address)
         if port is None:
-            raise ValueError(f"{self.instance}: no address of `listen` is an IPv{address.version} one")
+            message = f"{self.instance}: no address of `listen` is an IPv{address.version} one"
+            raise SourceUnavailable(errno.EAFNOSUPPORT, message)
         if hop_limit is None:
             hop_limit = self._runtime.service(service).hop_limit
         route = route_to(where, found, source=port.socket.address, hop_limit=hop_limit)
-        counts = self._counters.counts(self.instance, found.name if found is not None else "-")
-        await port.sender.send(Outgoing((payload, route, number), counts, outcomes.SENT))
+        name = found.name if found is not None else "-"
+        counts = self._counters.counts(self.instance, name)
+        sent = Transmit(payload, route, number)
+        await port.sender.send(Outgoing(sent, counts, outcomes.SENT))
         counts[outcomes.SENT] += 1
+        if self._observers:
+            self._observers.tell(self._observed(Sent.now(sent), port.number, name))
 
-    def _find(self, interface: Interface | int | str) -> Interface:
-        index = interface.index if isinstance(interface, Interface) else interface
-        found = self._table.get(index) if isinstance(index, int) else self._table.named(index)
-        if found is None or not self._may_use(found):
-            raise ValueError(f"{self.instance}: there is no interface {index!r} that it may use")
-        return found
+    def _observed(self, sent: Sent, port: int, interface: str) -> Observation:
+        route = sent.route
+        return Observation(
+            time=sent.time,
+            transport="udp",
+            port=port,
+            peer=Peer(route.to, sent.port, route.scope_id),
+            destination=route.source,
+            interface=interface,
+            via=Via.MULTICAST if route.to.is_multicast else Via.UNICAST,
+            instance=self.instance,
+            outcome=outcomes.SENT,
+            reason="",
+            request=None,
+            answers=(sent,),
+        )

@@ -23,6 +23,7 @@ from itertools import pairwise
 import attrs
 import trio
 
+from ..dispatch.port import MAX_FLOWS
 from .bench import Bench, settled
 from .clients import Heard
 
@@ -38,8 +39,8 @@ BLOCKS_A_SOURCE = 0.2
 ROUNDS = 3
 """Measurements of memory, of which the least counts."""
 
-WARM_UP = 5_000
-"""Forged sources before memory is measured: more than the framework's and a plugin's bounded tables hold."""
+WARM_UP = MAX_FLOWS + 1_000
+"""Forged sources before memory is measured: more than the framework's bounded tables hold."""
 
 FIRST_SOURCE = IPv4Address("100.64.0.1")
 """Shared address space (RFC 6598): sources that are nobody's."""

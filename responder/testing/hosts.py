@@ -22,7 +22,7 @@ from ..config.instance import Instance, prepare
 from ..datagram import Interface, IPAddress, Via, unscoped
 from ..dispatch.addressing import needs_interface
 from ..dispatch.failures import WATCHER
-from ..errors import BindError, SourceUnavailable, Unreachable
+from ..errors import BindError, SendRefused, SourceUnavailable, Unreachable
 from ..net.types import Changes, Flow, Transmit
 from ..plugin import Plugin
 from ..server.embedding import Server, serving, to_instances
@@ -263,6 +263,8 @@ class FakeHost:
             self.take(packet, self.loopback)
             return
         interface = self._interfaces[hop.interface.index]
+        if interface.is_blocked:
+            raise SendRefused(errno.EPERM, f"a firewall drops what is sent out of {interface.name}")
         if packet.is_for_all(hop.interface):
             # IP_MULTICAST_LOOP is on, and a broadcast comes back too.
             self.take(packet, interface)

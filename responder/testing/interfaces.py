@@ -39,6 +39,7 @@ class FakeInterface:
         self.mtu = 1500 if link else 65536
         self._flags = _BROADCAST_FLAGS if link else frozenset({"loopback"})
         self._is_up = self._has_carrier = True
+        self.is_blocked = False
         self._snapshot: Interface | None = None
         self._addresses = [to_interface_address(address) for address in addresses]
         # Linux gives each interface with IPv6 a link-local address.
@@ -99,6 +100,13 @@ class FakeInterface:
     def plug(self) -> None:
         self._has_carrier = True
         self._changed()
+
+    def block(self) -> None:
+        """Put a firewall before it that drops what is sent: senders get `SendRefused`, as by nftables on Linux."""
+        self.is_blocked = True
+
+    def unblock(self) -> None:
+        self.is_blocked = False
 
     def rename(self, name: str) -> None:
         self.name = name

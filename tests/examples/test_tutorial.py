@@ -63,7 +63,7 @@ def test_the_code_runs_and_its_tests_pass(tmp_path: Path) -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stdout
-    assert re.search(r"\b7 passed", done.stdout)
+    assert re.search(r"\b8 passed", done.stdout)
 
 
 def test_its_config_is_right(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from responder import (
     Peer,
     Repeated,
     SendError,
+    SourceUnavailable,
     get_logger,
 )
 
@@ -172,7 +173,7 @@ class Announcer:
             to = Peer(GROUPS[send.version], PORT) if send.to is None else send.to
             try:
                 await self.network.send(send.payload, to=to, interface=link.interface.index)
-            except ValueError:
+            except SourceUnavailable:
                 pass  # the interface went, or its address, a moment ago: the change that says so is on its way
             except SendError as error:
                 held_back = self._failures.due((link.interface.index, send.version))

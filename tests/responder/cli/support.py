@@ -104,7 +104,16 @@ DATAGRAM: dict[str, Any] = {
     "reason": "",
     "bytes": 3,
     "further": False,
-    "answers": [{"source": "fe80::1", "to": "fe80::9", "to_port": 40000, "bytes": 4, "payload": "Zm91cg=="}],
+    "answers": [
+        {
+            "source": "fe80::1",
+            "to": "fe80::9",
+            "to_port": 40000,
+            "bytes": 4,
+            "payload": "Zm91cg==",
+            "time": 1700000000.75,
+        }
+    ],
     "payload": "b25l",
 }
 REFUSED = {**DATAGRAM, "peer": "10.71.0.9", "scope_id": 0, "destination": "10.71.0.2", "plugin": "-", "answers": []}

@@ -63,6 +63,8 @@ class TestTrace:
         assert " > port 53 lan " in trace_line({**DATAGRAM, "destination": None})
         assert " > [fe80::1]:53 tcp lan " in trace_line({**DATAGRAM, "transport": "tcp"})
         assert trace_line({**DATAGRAM, "further": True}).endswith(", again in, 4 out")
+        unasked = {**DATAGRAM, "bytes": None, "outcome": "sent"}
+        assert trace_line(unasked).endswith("[fe80::9%2]:40000 < [fe80::1]:53 lan unicast dns: sent, 4 out")
         for key in ("reason", "interface"):
             assert trace_line({**DATAGRAM, key: "\x1b[31m\n"}).isprintable()
 
@@ -77,6 +79,7 @@ class TestTrace:
             {"datagram": {**DATAGRAM, "further": True}},
             {"datagram": unknown},
             {"datagram": {**DATAGRAM, "transport": "tcp"}},
+            {"datagram": {key: value for key, value in DATAGRAM.items() if key != "payload"} | {"bytes": None}},
         ]
         daemon.error = KeyboardInterrupt()
         assert call("trace", "--write", file).exit_code == 0
@@ -90,4 +93,10 @@ class TestTrace:
             "fe80::1.53 > fe80::9.40000: UDP, length 4",
             "10.71.0.9.40000 > 0.0.0.0.53: UDP, length 3",
             "0.0.0.0.53 > 10.71.0.9.40000: UDP, length 4",
+            "fe80::1.53 > fe80::9.40000: UDP, length 4",
+        ]
+        # Each when it happened: an answer has a time of its own.
+        assert [line.partition(" ")[0] for line in read.splitlines()] == [
+            *("1700000000.500000", "1700000000.750000", "1700000000.750000"),
+            *("1700000000.500000", "1700000000.750000", "1700000000.750000"),
         ]

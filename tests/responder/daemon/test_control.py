@@ -32,11 +32,11 @@ from responder.daemon.control import (
 )
 from responder.datagram import Peer, PrefixSet, Via
 from responder.dispatch import outcomes
-from responder.dispatch.observers import Observation, Observers
+from responder.dispatch.observers import Observation, Observers, Sent
 from responder.dispatch.outcomes import NOBODY
 from responder.errors import NetworkError, ResponderError
 from responder.net import owner_socket
-from responder.net.types import Route, Transmit
+from responder.net.types import Route
 
 pytestmark = pytest.mark.skipif(owner_socket.AF_UNIX is None, reason="this Python has no Unix sockets")
 
@@ -67,7 +67,7 @@ def observation(
         outcome=outcome,
         reason="",
         request=request,
-        answers=() if answer is None else (Transmit(answer, route, 40000),),
+        answers=() if answer is None else (Sent(answer, route, 40000, 1700000000.75),),
     )
 
 
@@ -248,7 +248,15 @@ class TestTrace:
                     "reason": "",
                     "bytes": 7,
                     "further": False,
-                    "answers": [{"source": "10.71.0.2", "to": "10.71.0.9", "to_port": 40000, "bytes": 6}],
+                    "answers": [
+                        {
+                            "source": "10.71.0.2",
+                            "to": "10.71.0.9",
+                            "to_port": 40000,
+                            "time": 1700000000.75,
+                            "bytes": 6,
+                        }
+                    ],
                 }
             }
         await wait_all_tasks_blocked()

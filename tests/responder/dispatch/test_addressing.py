@@ -7,6 +7,7 @@ from ipaddress import ip_address
 import attrs
 import pytest
 
+from responder import SourceUnavailable
 from responder.datagram import Interface, InterfaceAddress, Peer, Via
 from responder.dispatch.addressing import classify, is_broadcast, route_to
 from responder.dispatch.addressing import reply_route as rule
@@ -148,5 +149,5 @@ class TestRouteTo:
             route_to(ip_address("0.0.0.0"), LAN)
 
     def test_an_interface_without_the_family_is_named(self) -> None:
-        with pytest.raises(ValueError, match="lan has no IPv6"):
+        with pytest.raises(SourceUnavailable, match="lan has no IPv6"):
             route_to(ip_address("ff02::1"), attrs.evolve(LAN, addresses=[InterfaceAddress("10.71.0.1", 24)]))

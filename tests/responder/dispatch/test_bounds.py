@@ -483,7 +483,7 @@ async def test_an_answer_that_was_not_sent_is_told_as_that() -> None:
         await it.deliver(FakeReceived(b"x", flow()), FakeReceived(b"y", flow()))
         assert it.replies() == [b"y"]
         assert [(each.request, each.outcome) for each in seen] == [
-            (b"x", outcomes.ANSWERED),
-            (b"y", outcomes.ANSWERED),
             (b"x", outcomes.UNREACHABLE),
+            (b"y", outcomes.ANSWERED),
         ]
+        assert [[sent.payload for sent in each.answers] for each in seen] == [[], [b"y"]]

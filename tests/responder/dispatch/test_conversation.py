@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 import pytest
@@ -10,15 +9,12 @@ from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 
 from responder import Datagram, Peer, Plugin, Service
 from responder.config.instance import Instance, Prepared
-from responder.datagram import Interface, Via
-from responder.dispatch.access import Access
-from responder.dispatch.addressing import reply_route
-from responder.dispatch.binding import Binding
-from responder.dispatch.budget import source_prefix
-from responder.dispatch.conversation import OpenConversation
+from responder.datagram import Interface
+from responder.dispatch.conversation import MAX_FLIGHT
+from responder.dispatch.observers import Observation
 from responder.server.server import open_server
-from responder.server.supervisor import Supervised
-from tests.fakes import LAN, FakePlatform, FakeReceived, FakeSocket, flow
+from responder.testing import Bench, bench, payloads, settled
+from tests.fakes import FakePlatform, FakeReceived, flow
 
 
 @attrs.frozen
@@ -64,63 +60,146 @@ async def test_a_conversation_speaks_from_the_asked_address_and_hears_its_peer_o
         server.stop()
 
 
+@attrs.frozen
+class Blocks(Plugin):
+    """Sends so many blocks, each after an acknowledgement but the first, and says what it was sent in between."""
+
+    count: int = 3
+    size: int = 10
+    at_once: int = 1
+
+    services: ClassVar[tuple[Service, ...]] = (Service(port=69),)
+
+    async def respond(self, request: Datagram) -> None:
+        async with request.conversation(stranger=self.meet) as conversation:
+            for number in range(self.count):
+                if number:
+                    await conversation.receive()
+                for _ in range(self.at_once):
+                    await conversation.send(bytes(self.size))
+
+    def meet(self, payload: bytes, sender: Peer) -> bytes | None:
+        return b"unknown: " + payload if payload != b"silence" else None
+
+
+async def transfer(at: Bench, blocks: int, size: int, ack: int = 4) -> None:
+    """Ask for blocks, and acknowledge each, as TFTP does."""
+    conversation = await at.begin(b"read")
+    heard = conversation.first
+    for _ in range(blocks - 1):
+        assert len(heard.payload) == size
+        heard = await conversation.ask(bytes(ack))
+
+
 class TestBounds:
-    """What a conversation sends counts to the budget of the instance, as any answer does."""
+    """A conversation is bounded by its opening, and by what its peer acknowledges."""
 
-    @staticmethod
-    def conversing(**keys: object) -> tuple[OpenConversation, FakeSocket]:
-        instance = Instance.of(Transfer(), **keys)
-        (service,) = instance.services
-        binding = Binding(Supervised(Prepared(instance, instance.plugin)), service, Access.of(instance, service))
-        asked, counts = flow(), defaultdict(int)
-        route = reply_route(asked, LAN, Via.UNICAST)
-        socket = FakeSocket(50000)
-        return OpenConversation(socket, route, 4711, counts, binding, source_prefix(asked.peer)), socket
+    async def test_rate_counts_openings_and_no_blocks(self, autojump_clock: MockClock) -> None:
+        async with bench(Blocks(count=256, size=512), rate=2) as at:
+            began = trio.current_time()
+            await transfer(at, 256, 512)
+            await transfer(at, 256, 512)
+            assert trio.current_time() == began
+            assert await at.exchange(b"read") == []
+            await trio.sleep(0.5)
+            await transfer(at, 256, 512)
+            assert (at.outcomes()["rate"], at.outcomes()["heard"]) == (1, 3 * 255)
 
-    async def test_rate(self, autojump_clock: MockClock) -> None:
-        conversation, socket = self.conversing(rate=2)
-        for _ in range(5):
-            with assert_checkpoints():
-                await conversation.send(b"block")
-        await trio.sleep(1)
-        await conversation.send(b"block")
-        assert len(socket.sent) == 3
-        assert conversation.counts == {"answered": 3, "rate": 3}
+    async def test_amplification_holds_until_the_peer_has_said_something(self, autojump_clock: MockClock) -> None:
+        async with bench(Blocks(count=256, size=512), amplification=2) as at:
+            assert await at.exchange(b"read", within=60) == []
+            assert at.outcomes()["amplification"] == 1
+        async with bench(Blocks(count=256, size=8), amplification=2) as at:
+            await transfer(at, 256, 8, ack=1)
+            assert "amplification" not in at.outcomes()
 
-    async def test_amplification_with_what_the_peer_says_meanwhile_as_its_credit(self) -> None:
-        conversation, socket = self.conversing(amplification=3)
-        await conversation.send(bytes(30))
-        socket.deliver(FakeReceived(bytes(10), flow(), port=4711))
-        await conversation.receive()
-        await conversation.send(bytes(30))
-        await conversation.send(b"x")
-        assert [len(sent.payload) for sent in socket.sent] == [30]
-        assert conversation.counts == {"amplification": 2, "answered": 1}
+    async def test_a_peer_that_says_nothing_gets_no_more_than_its_request_allows(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with bench(Blocks(size=10, at_once=5), amplification=10) as at:
+            assert payloads(await at.exchange(b"read", within=60)) == [bytes(10)] * 4
 
-    async def test_they_are_those_of_the_instance_that_was_asked(self, autojump_clock: MockClock) -> None:
-        platform = FakePlatform()
-        instance = Instance.of(Transfer(), rate=1)
-        async with (
-            open_server([Prepared(instance, instance.plugin)], platform=platform) as server,
-            trio.open_nursery() as nursery,
-        ):
-            nursery.start_soon(server.run)
-            await server.ready.wait()
-            platform.sockets[0].deliver(FakeReceived(b"read", flow(), port=4711))
-            await wait_all_tasks_blocked()
-            own = platform.sockets[1]
-            own.deliver(FakeReceived(b"ack", flow(), port=4711))
-            await wait_all_tasks_blocked()
-            assert len(own.sent) == 1
-            assert server.counters.snapshot()["transfer"]["lan"] == {"answered": 1, "rate": 1, "silent": 1}
-            server.stop()
+    async def test_an_acknowledgement_allows_so_much_and_no_more(self, autojump_clock: MockClock) -> None:
+        async with bench(Blocks(count=2, size=1 << 15, at_once=100)) as at:
+            conversation = await at.begin(b"read")
+            assert 1 + len(await at.collect(1)) == MAX_FLIGHT >> 15
+            await conversation.send(b"ack")
+            assert len(await at.collect(1)) == MAX_FLIGHT >> 15
+            assert at.outcomes()["amplification"] == 2 * (100 - (MAX_FLIGHT >> 15))
 
-    async def test_max_answer(self) -> None:
-        conversation, socket = self.conversing(max_answer=10)
-        await conversation.send(bytes(11))
-        await conversation.send(bytes(10))
-        assert [len(sent.payload) for sent in socket.sent] == [10]
-        assert conversation.counts == {"too-long": 1, "answered": 1}
+    async def test_max_answer(self, autojump_clock: MockClock) -> None:
+        async with bench(Blocks(size=11), max_answer=10) as at:
+            assert await at.exchange(b"read", within=60) == []
+            assert at.outcomes()["too-long"] == 1
+
+
+class TestStrangers:
+    async def test_they_are_answered_as_the_plugin_says_and_disturb_nothing(self, autojump_clock: MockClock) -> None:
+        async with bench(Blocks()) as at:
+            conversation = await at.begin(b"read", "192.0.2.2")
+            stranger = at.client.host.client()
+            heard = await stranger.ask(b"data", "192.0.2.2", conversation.peer.port)
+            assert heard.payload == b"unknown: data"
+            await stranger.send(b"silence", "192.0.2.2", conversation.peer.port)
+            assert (await conversation.ask(b"ack")).payload == bytes(10)
+            assert stranger.heard() == []
+            assert at.outcomes()["stranger"] == 2
+
+    async def test_one_who_may_not_ask_is_not_answered(self, autojump_clock: MockClock) -> None:
+        async with bench(Blocks(), deny=["192.0.2.9", "2001:db8::/32"]) as at:
+            other = at.network.host("other")
+            other.attach(at.link, "192.0.2.10/24")
+            conversation = await other.client().begin(b"read", "192.0.2.1", 69)
+            await at.client.send(b"data", "192.0.2.1", conversation.peer.port)
+            assert await at.collect(5) == []
+
+    @pytest.mark.parametrize("keys", [{"rate": 1}, {"amplification": 1}])
+    async def test_their_answers_have_the_bounds_of_any_answer(
+        self, keys: dict[str, Any], autojump_clock: MockClock
+    ) -> None:
+        async with bench(Blocks(size=1), **keys) as at:
+            conversation = await at.begin(b"read")
+            stranger = at.client.host.client()
+            await stranger.send(b"data", "192.0.2.1", conversation.peer.port)
+            await stranger.send(b"data", "192.0.2.1", conversation.peer.port)
+            await settled()
+            assert stranger.heard() == []
+            assert at.outcomes()[next(iter(keys))] == 2
+
+
+async def test_all_of_it_is_told_to_those_who_watch(autojump_clock: MockClock) -> None:
+    platform = FakePlatform()
+    instance = Instance.of(Transfer())
+    seen: list[Observation] = []
+    async with (
+        open_server([Prepared(instance, instance.plugin)], platform=platform) as server,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(server.run)
+        await server.ready.wait()
+        server.observers.add(seen.append)
+        platform.sockets[0].deliver(FakeReceived(b"read", flow(), port=4711, timestamp=1700000000.5))
+        await wait_all_tasks_blocked()
+        own = platform.sockets[1]
+        own.deliver(
+            FakeReceived(b"stranger", flow("10.71.0.66"), port=4712),
+            FakeReceived(b"ack", flow(), port=4711, timestamp=1700000001.5),
+        )
+        await wait_all_tasks_blocked()
+        server.stop()
+    first = f"block 1 from {own.port}".encode()
+    assert [
+        (each.outcome, str(each.peer), each.port, each.request, [sent.payload for sent in each.answers])
+        for each in seen
+    ] == [
+        ("answered", "10.71.0.9:4711", own.port, None, [first]),
+        ("stranger", "10.71.0.66:4712", own.port, b"stranger", []),
+        ("heard", "10.71.0.9:4711", own.port, b"ack", []),
+        ("answered", "10.71.0.9:4711", own.port, None, [b"block 2 after ack"]),
+        ("silent", "10.71.0.9:4711", 69, b"read", []),
+    ]
+    assert (seen[2].time, seen[-1].time) == (1700000001.5, 1700000000.5)
+    assert {str(each.destination) for each in seen} == {"10.71.0.2"}
 
 
 def test_a_datagram_that_no_network_delivered_has_nobody_to_converse_with() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -11,9 +12,9 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
-from responder import PASS, Answer, Datagram, Peer, Reply, Via
+from responder import PASS, Answer, Datagram, Peer, Reply, Unreachable, Via
 from responder.config.instance import Instance
 from responder.dispatch import outcomes
 from responder.errors import PeerError
@@ -90,9 +91,23 @@ async def test_an_async_iterator_answers_as_it_goes(autojump_clock: MockClock) -
         assert it.replies() == [b"x0", b"x1", b"x2"]
 
 
-@pytest.mark.parametrize(
-    "answer", ["text", 7, [b"one", "text"], [Reply(b"x", service="none")], Reply(b"x", interface=77)]
-)
+async def test_an_interface_that_is_gone_costs_the_answer_and_is_no_crash(caplog: pytest.LogCaptureFixture) -> None:
+    async with bench(lambda _: Reply(b"x", interface=77)) as it:
+        await it.deliver(FakeReceived(b"x", flow()))
+        assert (it.replies(), it.count(outcomes.SOURCE_GONE), it.count(outcomes.CRASHED)) == ([], 1, 0)
+    assert caplog.text == ""
+
+
+async def test_a_send_error_that_a_handler_lets_pass_is_counted_as_what_it_is() -> None:
+    def respond(_: Datagram) -> bytes:
+        raise Unreachable(errno.ENETUNREACH, "no route")
+
+    async with bench(respond) as it:
+        await it.deliver(FakeReceived(b"x", flow()))
+        assert (it.count(outcomes.UNREACHABLE), it.count(outcomes.CRASHED)) == (1, 0)
+
+
+@pytest.mark.parametrize("answer", ["text", 7, [b"one", "text"], [Reply(b"x", service="none")]])
 async def test_what_is_no_answer_loses_the_datagram_and_nothing_else(
     answer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -220,9 +235,25 @@ class TestRedirectedReplies:
             assert (len(one.sent), len(two.sent), two.port) == (0, 1, 7008)
             assert str(two.sent[0].route.source) == "10.71.0.2"
 
-    @pytest.mark.parametrize(
-        "reply", [Reply(b"x", to=Peer("10.71.0.9", 0)), Reply(b"x", to="0.0.0.0"), Reply(b"x", interface="guest0")]
-    )
+    async def test_an_address_without_a_port_means_the_services_own(self) -> None:
+        def respond(request: Datagram) -> Reply:
+            return Reply(b"x", to=request.payload.decode(), service="two" if request.service == "one" else None)
+
+        async with bench(Instance.of(Twofold(respond))) as it:
+            await it.deliver(FakeReceived(b"239.1.2.3", flow()), FakeReceived(b"10.71.0.7", flow()))
+            one, two = it.platform.sockets
+            assert {(str(sent.route.to), sent.port) for sent in two.sent} == {("239.1.2.3", 7008), ("10.71.0.7", 7008)}
+            two.deliver(FakeReceived(b"10.71.0.7", flow()))
+            await wait_all_tasks_blocked()
+            assert [(str(sent.route.to), sent.port) for sent in two.sent[2:]] == [("10.71.0.7", 7008)]
+            assert one.sent == []
+
+    async def test_an_interface_that_the_instance_may_not_use_is_none(self) -> None:
+        async with bench(Instance.of(Probe(lambda _: Reply(b"x", interface="guest0")), interfaces=["lan"])) as it:
+            await it.deliver(FakeReceived(b"x", flow()))
+            assert (it.socket.sent, it.count(outcomes.SOURCE_GONE)) == ([], 1)
+
+    @pytest.mark.parametrize("reply", [Reply(b"x", to=Peer("10.71.0.9", 0)), Reply(b"x", to="0.0.0.0")])
     async def test_what_may_not_be_is_a_crash(self, reply: Reply) -> None:
         async with bench(Instance.of(Probe(lambda _: reply), interfaces=["lan"])) as it:
             await it.deliver(FakeReceived(b"x", flow()))

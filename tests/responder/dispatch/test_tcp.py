@@ -1,0 +1,54 @@
+"""What those who watch are told of a connection."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import attrs
+import trio
+
+from responder import Connection, Plugin, Service
+from responder.dispatch import outcomes
+from responder.dispatch.observers import Observation
+from responder.testing import bench, settled
+
+
+@attrs.frozen
+class Lines(Plugin):
+    """Says each line again."""
+
+    services: ClassVar = (Service(port=7, tcp=True),)
+
+    async def converse(self, connection: Connection) -> None:
+        await connection.stream.send_all(b"hello")
+        async for data in connection.stream:
+            await connection.stream.send_all(data.upper())
+        await connection.stream.send_eof()
+
+
+async def test_answers_are_told_with_what_was_asked() -> None:
+    seen: list[Observation] = []
+    async with bench(Lines()) as at:
+        at.server._core.observers.add(seen.append)
+        stream = await at.connect("192.0.2.2")
+        with trio.fail_after(5):
+            assert await stream.receive_some() == b"hello"
+            for line in (b"one", b"two"):
+                await stream.send_all(line)
+                assert await stream.receive_some() == line.upper()
+            await stream.send_eof()
+            assert await stream.receive_some() == b""
+        await stream.aclose()
+        await settled()
+    assert {(each.transport, each.outcome, each.port, str(each.destination)) for each in seen} == {
+        ("tcp", outcomes.CONNECTED, 7, "192.0.2.2")
+    }
+    assert [(each.request, [sent.payload for sent in each.answers]) for each in seen] == [
+        (None, [b"hello"]),
+        (b"one", [b"ONE"]),
+        (b"two", [b"TWO"]),
+        (b"", []),  # its end
+    ]
+    assert {(str(sent.route.to), str(sent.route.source)) for each in seen for sent in each.answers} == {
+        ("192.0.2.9", "192.0.2.2")
+    }
