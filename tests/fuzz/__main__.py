@@ -19,7 +19,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.plugins.fuzz import mutating
+from .mutation import mutating
 
 HERE = Path(__file__).parent
 MAX_LENGTH = 4096

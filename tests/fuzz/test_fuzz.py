@@ -8,21 +8,22 @@ import sys
 
 import pytest
 
-from tests.plugins.fuzz import mutated
-
 from .__main__ import HERE, TARGETS
+from .mutation import mutated
 
 OWN = [name for name, module in TARGETS.items() if module.startswith("tests.fuzz.")]
+"""Those that stand here."""
+
 COUNT = 300
 """Inputs of each target: a second at most."""
 
 
 def test_all_targets_are_known() -> None:
     assert len(OWN) == len(list(HERE.glob("target_*.py")))
-    assert {"dns", "zone_file", "ssdp", "http", "control", "toml"} <= set(TARGETS)
+    assert {"dns", "zone_file", "ssdp", "llmnr", "nbns", "wsd", "http", "control", "toml"} <= set(TARGETS)
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", TARGETS)
 def test_mutated_inputs(name: str) -> None:
     if name == "kernel" and sys.platform != "linux":
         pytest.skip("Linux only")

@@ -1,4 +1,4 @@
-"""What `tests.plugins.fuzz` gives to llmnr, and how it judges."""
+"""What `tests.fuzz` gives to llmnr, and how it judges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `tests.plugins.fuzz` gives to wsd, and how it judges: datagrams, and what is posted to its HTTP server."""
+"""What `tests.fuzz` gives to wsd, and how it judges: datagrams, and what is posted to its HTTP server."""
 
 from __future__ import annotations
 

@@ -1,22 +1,12 @@
-"""Hostile datagrams for as long as wanted: no exception but PeerError, no answer that the protocol forbids.
-
-    python -m tests.plugins.fuzz NAME [COUNT] [SEED]                mutated messages, always the same ones for a seed
-    python -m tests.plugins.fuzz NAME --guided [-runs=COUNT]        led by coverage, where atheris is installed
-
-NAME is a plugin whose tests have a module `fuzz_target` with `SEEDS`, messages as real peers send them, and `answered`,
-which gives a message to the plugin and judges what comes back.  A million take some two minutes.
-"""
+"""Mutated inputs: the same ones for the same seed number."""
 
 from __future__ import annotations
 
 import heapq
-import importlib
 import random
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 INTERESTING = (
@@ -82,29 +72,3 @@ def mutating(target: Any, count: int, seed: int) -> None:
     ((took, packet),) = slowest
     print(f"{count:,} packets in {elapsed:.0f} s, {answers:,} were answered; the slowest took {took * 1e3:.2f} ms:")
     print(packet.hex())
-
-
-def guided(name: str, options: list[str]) -> None:
-    """libFuzzer's loop, which ends the process; `options` are its own."""
-    import atheris  # noqa: PLC0415 - optional, and not on every platform
-
-    with atheris.instrument_imports(include=[f"responder_plugins.{name}", "responder_plugins.shared"]):
-        target = importlib.import_module(f"tests.plugins.{name}.fuzz_target")
-    with tempfile.TemporaryDirectory() as folder:
-        for number, seed in enumerate(target.SEEDS):
-            (Path(folder) / str(number)).write_bytes(seed)
-        atheris.Setup([sys.argv[0], folder, f"-max_len={MAX_LENGTH}", *options], target.answered)
-        atheris.Fuzz()
-
-
-def main() -> None:
-    name, *rest = sys.argv[1:]
-    if rest[:1] == ["--guided"]:
-        guided(name, rest[1:])
-        return
-    target = importlib.import_module(f"tests.plugins.{name}.fuzz_target")
-    mutating(target, int(rest[0]) if rest else 1_000_000, int(rest[1]) if len(rest) > 1 else 0)
-
-
-if __name__ == "__main__":
-    main()
