@@ -7,9 +7,11 @@ The design, from the inside out; time comes from outside wherever something wait
     records     what a link is told: claims (names that are wanted) and entries (records), a zone that finds answers
     message     answers, probes, goodbyes, within the MTU
     answering   Channel, one family on a link: which answers, to whom, when
+    beside      what another program on this host tells, for which a link makes room
     link        Link: probing, announcing, conflicts; has a channel for each family
     announcer   links that come and go, a clock for them, the folder of service files, goodbyes
     handler     a datagram goes to its link
+    querier, publisher, commands    what the commands do, without a daemon
     options, service_files, numbers, host    what is configured, and what is kept
 
 A link shares nothing with another: names, conflicts, known answers and rates are its own, so that nothing of one link

@@ -51,6 +51,10 @@ class Announcer:
     network: Network
     offer: Offer = attrs.field(init=False)
     _numbers: Numbers = attrs.field(init=False)
+    _own: set[IPAddress] = attrs.field(factory=set, init=False)
+    """This host's addresses, on whatever link."""
+    _is_shared: bool = attrs.field(default=False, init=False)
+    """Was another program on this host heard?"""
     _asleep_until: float = attrs.field(default=inf, init=False)
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
     _failures: Repeated = attrs.field(factory=lambda: Repeated(clock=trio.current_time), init=False)
@@ -62,6 +66,7 @@ class Announcer:
     async def run(self) -> None:
         """Announce until the network's `stopping` fires, then say goodbye."""
         changes = self.network.changes()
+        self._learn_own()
         for link in self.handler.links.values():
             self._adopt(link)
         async with trio.open_nursery() as nursery:
@@ -102,6 +107,7 @@ class Announcer:
     async def _follow(self, changes: AsyncIterator[InterfaceChange]) -> None:
         async for change in changes:
             index = change.interface.index
+            self._learn_own()
             if change.kind in {ChangeKind.DISAPPEARED, ChangeKind.DOWN}:
                 # Whoever is there when it comes back may be another: its names are probed for again.
                 self.handler.links.pop(index, None)
@@ -125,6 +131,7 @@ class Announcer:
         link.number_of = partial(self._number_of, link)
         link.is_own = self._is_own
         link.renamed = self._renamed
+        link.noticed = self._noticed
         link.uniform = self.handler.uniform
         link.use_counts(self.handler.counted)
 
@@ -134,7 +141,10 @@ class Announcer:
         await self._send(link, sends)
 
     def _is_own(self, address: IPAddress) -> bool:
-        return any(interface.has(address) for interface in self.network.interfaces)
+        return address in self._own
+
+    def _learn_own(self) -> None:
+        self._own = {own.address for interface in self.network.interfaces for own in interface.addresses}
 
     def _number_of(self, link: Link, claim: str) -> int:
         return self._numbers.of(link.interface.name, claim)
@@ -146,6 +156,15 @@ class Announcer:
             plugin=self.network.instance,
             interface=link.interface.name,
         )
+
+    def _noticed(self, link: Link) -> None:
+        if not self._is_shared:
+            self._is_shared = True
+            _log.warning(
+                "another program on this host speaks mDNS too: unicast datagrams to port 5353 reach only one of them",
+                plugin=self.network.instance,
+                interface=link.interface.name,
+            )
 
     # The folder
 

@@ -26,7 +26,7 @@ from responder_plugins.shared import dns_message as dns
 from responder_plugins.shared.dns_message import Message, Record
 
 from . import message as messages
-from .message import CLASS, PORT, QU, packed
+from .message import CLASS, QU, packed
 from .records import Entry, Zone, comparable
 
 SOON: Final = (0.020, 0.120)
@@ -52,6 +52,9 @@ MAX_ASKERS: Final = 256
 
 MAX_CACHED: Final = 256
 """Messages kept as bytes."""
+
+SHORT: Final = 300
+"""Bytes of a query whose reply is kept."""
 
 Uniform: TypeAlias = Callable[[float, float], float]
 
@@ -107,11 +110,13 @@ class Channel:
     next_due: float = attrs.field(default=inf, init=False)
     """When `advance` has something to do at the earliest (seconds); inf: never."""
     _cache: dict[tuple[tuple[Entry, ...], tuple[Entry, ...]], list[bytes]] = attrs.field(factory=dict, init=False)
+    _replies: dict[bytes, bytes] = attrs.field(factory=dict, init=False)
 
     def see(self, zone: Zone) -> None:
         """Answer from another zone from now on; what is not in it any more is not said."""
         self.zone = zone
         self._cache.clear()
+        self._replies.clear()
         kept = set(zone.entries.values())
         self.pending = {entry: when for entry, when in self.pending.items() if entry in kept}
         for waiting in self.waiting.values():
@@ -122,21 +127,44 @@ class Channel:
 
     # Queries
 
+    def known_reply(self, payload: bytes) -> bytes | None:
+        """The reply to a query of plain DNS that was asked before; such replies depend on the zone alone."""
+        known = self._replies.get(payload[2:])
+        if known is None:
+            return None
+        self.counts["answered"] += 1
+        return payload[:2] + known
+
+    def reply(self, query: Message, payload: bytes) -> bytes | None:
+        """Answer a query of plain DNS (section 6.7) at once: nobody else gets it."""
+        asked: dict[Entry, None] = {}
+        for name, rdtype, rdclass in query.questions:
+            asked.update(dict.fromkeys(self.zone.find(name.lower(), rdtype, rdclass & CLASS)))
+        suppressed = self._suppressed(query.answers)
+        entries = tuple(entry for entry in asked if entry not in suppressed)
+        if not entries:
+            return None
+        self.counts["answered"] += 1
+        reply = messages.legacy(query, entries, self._additionals(entries, query.answers), self.limit)
+        if len(payload) <= SHORT:
+            if len(self._replies) >= MAX_CACHED:
+                self._replies.clear()
+            self._replies[payload[2:]] = reply[2:]
+        return reply
+
     def query(self, query: Message, peer: Peer, now: float, *, direct: bool) -> list[Send]:
         """Answer a query, now or later; `direct`: it was sent to this host alone (section 5.5)."""
         if not query.questions:
             self._know_more(query, peer, now)
             return []
-        is_legacy = peer.port != PORT
         multicast: dict[Entry, None] = {}
         unicast: dict[Entry, None] = {}
         find = self.zone.find
         for name, rdtype, rdclass in query.questions:
             found = find(name.lower(), rdtype, rdclass & CLASS)
             if found:
-                by_unicast = is_legacy or direct
                 for entry in found:
-                    if by_unicast or (rdclass & QU and self._is_fresh(entry, now)):
+                    if direct or (rdclass & QU and self._is_fresh(entry, now)):
                         unicast[entry] = None
                     else:
                         multicast[entry] = None
@@ -151,10 +179,6 @@ class Channel:
                 self.counts["suppressed"] += 1
                 return []
         self.counts["answered"] += 1
-        if is_legacy:
-            entries = tuple(unicast)
-            payload = messages.legacy(query, entries, self._additionals(entries, known), self.limit)
-            return [Send(self.version, payload, peer)]
         if query.flags & dns.TC:
             self._wait(peer, multicast, unicast, now)
             return []

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 from random import Random
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import attrs
 import trio
@@ -17,13 +18,19 @@ from responder import PASS, Answer, ConfigError, Context, Datagram, Handler, Net
 from responder_plugins.shared.dns_message import Malformed, read
 
 from .announcer import Announcer
-from .answering import Send, Uniform
+from .answering import Uniform
 from .host import host_label
 from .link import GROUPS, Link
+from .message import PORT
 from .service_files import Folder, Found, merge
 
 if TYPE_CHECKING:
     from . import Mdns
+
+SHORT: Final = 300
+"""Bytes of a message that is kept, once it is read, for the next that is the same: hosts ask alike."""
+
+_read = lru_cache(maxsize=256)(read)
 
 
 @attrs.define(eq=False)
@@ -63,18 +70,30 @@ class MdnsHandler(Handler):
         link = self.links.get(request.interface.index)
         if link is None:
             return PASS
+        payload, peer = request.payload, request.peer
+        if peer.port != PORT:
+            known = link.known_reply(payload, peer.address.version)
+            if known is not None:
+                return known
         try:
-            message = read(request.payload)
+            message = _read(payload) if len(payload) <= SHORT else read(payload)
         except Malformed:
             self.counted["malformed"] += 1
             raise
-        sends = link.receive(message, request.peer, trio.current_time(), direct=request.via is Via.UNICAST)
+        if peer.port != PORT:
+            reply = link.reply(message, payload, peer)
+            return PASS if reply is None else reply
+        sends = link.receive(message, peer, trio.current_time(), direct=request.via is Via.UNICAST)
         if self.announcer is not None:
             self.announcer.look_at(link)
         if not sends:
             # Another instance on this port may have something to say, or to hear.
             return PASS
-        return [_reply(send, link) for send in sends]
+        # What goes to the asker is addressed by the framework.
+        return [
+            Reply(payload, to=GROUPS[version], interface=link.interface.index) if to is None else payload
+            for version, payload, to in sends
+        ]
 
     def counts(self) -> Mapping[str, int]:
         """Queries by what they got, and what happened to names."""
@@ -89,9 +108,3 @@ class MdnsHandler(Handler):
         """Announce until it is time for goodbyes."""
         self.announcer = Announcer(self, network)
         await self.announcer.run()
-
-
-def _reply(send: Send, link: Link) -> Reply:
-    if send.to is not None:
-        return Reply(send.payload, to=send.to)
-    return Reply(send.payload, to=GROUPS[send.version], interface=link.interface.index)

@@ -5,10 +5,6 @@ has the name already keeps it: the claim takes the next one.  Of two that probe 
 records wins, the other waits and tries again (section 8.2).  A conflict that shows later makes it probe again
 (section 9).
 
-Another program on this host (Avahi, systemd-resolved, a second daemon) has the same addresses.  Where it tells other
-records of them than we would, either would take the other for a conflict and be renamed for ever; so of the host's
-addresses we tell only those that it tells too, and reverse names we leave to it.
-
 Time comes from outside, in seconds, and what is to be sent goes out as `Send`.  This file refuses to know other links,
 sockets and where choices are kept.
 """
@@ -28,7 +24,8 @@ from responder_plugins.shared import dns_message as dns
 from responder_plugins.shared.dns_message import Message, Record
 
 from .answering import Channel, Send, Uniform
-from .message import CLASS, PORT, goodbyes, probes, room
+from .beside import Beside
+from .message import CLASS, goodbyes, probes, room
 from .options import Offer
 from .records import HOST, Claim, Entry, Zone, claims_of, comparable, entries_of
 
@@ -52,9 +49,6 @@ AFTER_MANY: Final = 5.0
 ANNOUNCEMENTS: Final = 2
 BETWEEN_ANNOUNCEMENTS: Final = 1.0
 """Seconds (section 8.3)."""
-
-HOST_TYPES: Final = {dns.A, dns.AAAA, dns.PTR}
-"""What is told of a host: its addresses, and their names."""
 
 ADDRESSES: Final = {(dns.A, 4), (dns.AAAA, 16)}
 """Types and lengths of rdata."""
@@ -82,6 +76,10 @@ def _untold(_link: Link, _claim: Claim) -> None:
     pass
 
 
+def _unnoticed(_link: Link) -> None:
+    pass
+
+
 @attrs.define(eq=False)
 class Link:
     """The state of one link.
@@ -89,6 +87,7 @@ class Link:
     number_of  the number that a claim had there last, by its key
     is_own     is it an address of this host, on whatever link?
     renamed    told of new names
+    noticed    told of another program on this host, whenever it says something
     """
 
     interface: Interface
@@ -97,14 +96,14 @@ class Link:
     number_of: Callable[[str], int] = _first
     is_own: Callable[[IPAddress], bool] = _nobodys
     renamed: Renamed = _untold
+    noticed: Callable[[Link], None] = _unnoticed
     claims: dict[str, Claim] = attrs.field(factory=dict, init=False)
     zone: Zone = attrs.field(factory=lambda: Zone(()), init=False)
     channels: dict[int, Channel] = attrs.field(factory=dict, init=False)
     _offer: Offer = attrs.field(factory=lambda: Offer("", ()), init=False)
     _entries: dict[tuple[bytes, int, bytes], Entry] = attrs.field(factory=dict, init=False)
     _by_name: dict[bytes, list[Claim]] = attrs.field(factory=dict, init=False)
-    _left: dict[tuple[bytes, int], set[bytes]] = attrs.field(factory=dict, init=False)
-    """Names and types of ours of which another program on this host tells records, and what those say."""
+    _beside: Beside = attrs.field(factory=Beside, init=False)
     _again: list[tuple[float, list[Entry]]] = attrs.field(factory=list, init=False)
     _conflicts: deque[float] = attrs.field(factory=lambda: deque(maxlen=MANY_CONFLICTS[0]), init=False)
     _is_slow: bool = attrs.field(default=False, init=False)
@@ -158,7 +157,7 @@ class Link:
             entries.setdefault(entry.identity, entry)
         before = self.zone
         self._entries = entries
-        self.zone = Zone(entry for entry in entries.values() if entry.is_visible and not self._is_left(entry))
+        self.zone = Zone(entry for entry in entries.values() if entry.is_visible and not self._beside.leaves(entry))
         for channel in self.channels.values():
             channel.see(self.zone)
         self._announce(
@@ -262,62 +261,51 @@ class Link:
 
     # What arrives
 
+    def known_reply(self, payload: bytes, version: int) -> bytes | None:
+        """The reply to a query of plain DNS that was asked before, but for its ID."""
+        channel = self.channels.get(version)
+        return None if channel is None else channel.known_reply(payload)
+
+    def reply(self, message: Message, payload: bytes, peer: Peer) -> bytes | None:
+        """The reply to a message that comes from another port than mDNS's: who sends that speaks plain DNS (6.7)."""
+        channel = self.channels.get(peer.address.version)
+        if channel is None or message.flags & (dns.OPCODE | dns.RCODE):
+            return None
+        if message.flags & dns.QR:
+            self.counts["foreign-port"] += 1  # section 6: silently ignored
+            return None
+        return channel.reply(message, payload)
+
     def receive(self, message: Message, peer: Peer, now: float, *, direct: bool) -> list[Send]:
-        """A message of that family; `direct`: it was sent to this host alone."""
+        """A message from mDNS's port, of that family; `direct`: it was sent to this host alone."""
         channel = self.channels.get(peer.address.version)
         if channel is None or message.flags & (dns.OPCODE | dns.RCODE):
             return []  # sections 18.3 and 18.11: silently ignored
         if self.is_own(peer.address):
             self._make_room(message, now)
         if message.flags & dns.QR:
-            if peer.port != PORT:
-                self.counts["foreign-port"] += 1  # section 6: silently ignored
-            else:
-                self._response(message, channel, now, direct=direct)
+            self._response(message, channel, now, direct=direct)
             return []
         if message.authorities and self._next_probe < inf:
             self._compare(message, peer, now)
         return channel.query(message, peer, now, direct=direct)
 
     def _make_room(self, message: Message, now: float) -> None:
-        """What another program on this host tells, or is about to, of names of ours that come with its addresses."""
-        said: dict[tuple[bytes, int], tuple[set[bytes], set[bytes]]] = {}
-        for record in (*message.authorities, *message.answers, *message.additionals):
-            key = record.name.lower()
-            claims = self._by_name.get(key, ())
-            if record.rdtype in HOST_TYPES and any(claim.is_host or claim.fixed for claim in claims):
-                kept, gone = said.setdefault((key, record.rdtype), (set(), set()))
-                (kept if record.ttl else gone).add(comparable(record.rdtype, record.rdata))
-        if message.flags & dns.QR == 0:
-            # Known answers are what it heard, maybe from us.
-            said = {each: sets for each, sets in said.items() if message.authorities}
-        changed = False
-        for each, (kept, gone) in said.items():
-            before = self._left.get(each, set())
-            after = (before | kept) - gone
-            changed |= after != before
-            if after:
-                self._left[each] = after
-            else:
-                self._left.pop(each, None)
-        if changed:
-            for claim in self.claims.values():
-                if claim.fixed:
-                    self._give_up_or_back(claim, now)
-            self._rebuild(now, say_goodbye=False)
+        """Another program on this host says something: leave to it what would make the two conflict."""
+        self.noticed(self)
+        if not self._beside.hear(message, self._is_host_name):
+            return
+        for claim in self.claims.values():
+            if claim.fixed:
+                ours = {entry.same for entry in self._proposed(claim)}
+                if self._beside.has(claim.name.lower(), dns.PTR, ours):
+                    claim.is_given_up, claim.is_established, claim.due = True, False, inf
+                elif claim.is_given_up:
+                    self._probe(claim, now + self.uniform(*BEFORE_PROBING))
+        self._rebuild(now, say_goodbye=False)
 
-    def _give_up_or_back(self, claim: Claim, now: float) -> None:
-        """A reverse name is another program's as long as that tells another record of it."""
-        ours = {entry.same for entry in self._proposed(claim)}
-        is_left = not self._left.get((claim.name.lower(), dns.PTR), ours) <= ours
-        if is_left:
-            claim.is_given_up, claim.is_established, claim.due = True, False, inf
-        elif claim.is_given_up:
-            self._probe(claim, now + self.uniform(*BEFORE_PROBING))
-
-    def _is_left(self, entry: Entry) -> bool:
-        told = self._left.get((entry.key, entry.rdtype))
-        return told is not None and entry.same not in told
+    def _is_host_name(self, key: bytes) -> bool:
+        return any(claim.is_host or claim.fixed for claim in self._by_name.get(key, ()))
 
     def _compare(self, message: Message, peer: Peer, now: float) -> None:
         """Another host probes: where for the same name, the later records win (section 8.2)."""

@@ -338,6 +338,15 @@ async def test_another_program_on_this_host_has_our_name_with_fewer_addresses(
         assert len(await world.ask(query("lab-2.local", dns.A))) == 0
 
 
+async def test_another_program_on_this_host_is_told_in_the_log_once(
+    autojump_clock: MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(state=tmp_path) as world, beside(world) as say:
+        for number in range(3):
+            await say(query(f"other-{number}.local", dns.A))
+    assert caplog.text.count("another program on this host speaks mDNS too") == 1
+
+
 async def test_another_program_on_this_host_takes_a_service_name_as_anybody_does(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
