@@ -131,6 +131,7 @@ class Service:
                        "232.1.2.3@10.0.0.9" (`SourceGroup`) only for what that source sends (RFC 4607)
     hop_limit          of what is sent (IPv4's TTL, IPv6's hop limit); None: the system's
     tcp                bind the TCP port of the same number too, and hand each connection to `Handler.converse`
+    tcp_hop_limit      of TCP, the answer to a connection's first segment included; None: the system's
     shared             others may bind this port as well (SO_REUSEADDR), as mDNS and SSDP need it
     blocking           `respond` may block: it is called in a bounded number of threads
     needs_destination  drop, and count, a datagram whose destination the platform did not tell
@@ -154,6 +155,7 @@ class Service:
     groups: tuple[Group, ...] = attrs.field(default=(), converter=_to_groups, validator=are_groups)
     hop_limit: int | None = attrs.field(default=None, validator=is_hop_limit)
     tcp: bool = False
+    tcp_hop_limit: int | None = attrs.field(default=None, validator=is_hop_limit)
     shared: bool = False
     blocking: bool = False
     needs_destination: bool = True

@@ -148,6 +148,7 @@ class FakeListener:
     port: int
     address: IPAddress | None = None
     closed: bool = attrs.field(default=False, init=False)
+    hop_limit: int | None = attrs.field(default=None, init=False)
     _send: trio.MemorySendChannel[Accepted] = attrs.field(init=False)
     _receive: trio.MemoryReceiveChannel[Accepted] = attrs.field(init=False)
 
@@ -156,6 +157,9 @@ class FakeListener:
 
     def connect(self, accepted: Accepted) -> None:
         self._send.send_nowait(accepted)
+
+    def limit_hops(self, hop_limit: int) -> None:
+        self.hop_limit = hop_limit
 
     async def accept(self) -> Accepted:
         return await self._receive.receive()

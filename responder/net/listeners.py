@@ -11,6 +11,7 @@ The destination is the accepted socket's own name.  This file reads and writes n
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -68,6 +69,14 @@ class Listener:
 
     def __repr__(self) -> str:
         return f"<TCP listener {self.address or '*'} port {self.port}>"
+
+    def limit_hops(self, hop_limit: int) -> None:
+        for sock in self._socks:
+            if sock.family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, hop_limit)
+            # A socket of IPv6 alone, as the BSDs have it, knows no TTL.
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, hop_limit)
 
     async def accept(self) -> Accepted:
         while True:

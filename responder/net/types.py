@@ -202,6 +202,9 @@ class StreamListener(Protocol):
     @property
     def address(self) -> IPAddress | None: ...
 
+    def limit_hops(self, hop_limit: int) -> None:
+        """Send with that TTL or hop limit on connections from now on, their first answer (SYN-ACK) included."""
+
     async def accept(self) -> Accepted:
         """The next connection.  A momentary shortage (EMFILE, ...) is waited out, a connection that is gone skipped."""
 

@@ -56,6 +56,12 @@ class PlannedPort:
     def tcp(self) -> bool:
         return any(service.tcp for _, service in self.users)
 
+    @property
+    def tcp_hop_limit(self) -> int | None:
+        """The least that a user of the port asks for."""
+        limits = [service.tcp_hop_limit for _, service in self.users if service.tcp_hop_limit is not None]
+        return min(limits, default=None)
+
 
 def plan(instances: Iterable[Instance]) -> dict[Key, PlannedPort]:
     """Which sockets the instances need, in config order."""
@@ -135,6 +141,10 @@ def open_ports(
         raise ExceptionGroup("ports can't be had", errors)
     for opened, listener in listeners:
         opened.listener = listener
+    for key, port in planned.items():
+        accepting = result[key].listener
+        if accepting is not None and port.tcp_hop_limit is not None:
+            accepting.limit_hops(port.tcp_hop_limit)
     return result
 
 

@@ -194,6 +194,9 @@ class FakeListener:
         self._incoming.send_nowait(Accepted(cast("trio.SocketStream", theirs), flow, port))
         return ours
 
+    def limit_hops(self, hop_limit: int) -> None:
+        """All hosts of a fake network are on one link, or reached whatever the limit of TCP."""
+
     async def accept(self) -> Accepted:
         return await self._accepted.receive()
 

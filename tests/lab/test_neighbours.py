@@ -23,6 +23,8 @@ from .multihomed import LINK_LOCAL, Multihomed, own
 
 pytestmark = [pytest.mark.lab]
 
+ETH_P_IP = 0x0800
+
 CONFIG = """
 [daemon]
 state = "{state}"
@@ -140,6 +142,27 @@ class TestLlmnr:
     @both_links
     def test_a_name_of_others_is_not_told(self, network: Multihomed, number: int) -> None:
         assert responderd(network, number, "llmnr", "query", "wpad") == []
+
+    @both_links
+    def test_the_hop_limits(self, network: Multihomed, number: int) -> None:
+        """RFC 4795 section 2.5: 255 for UDP; 1 for TCP, the SYN-ACK included, so that nobody off the link connects."""
+        client, address = network.clients[number], own(number)["primary-v4"]
+        with (
+            client.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_IP)) as tap,
+            client.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
+            client.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+        ):
+            tap.settimeout(BOUND)
+            tcp.settimeout(BOUND)
+            tcp.connect((address, 5355))
+            udp.bind((f"10.7{number}.0.9", 0))
+            udp.sendto(bytes.fromhex("000700000001000000000000036c61620000010001"), ("224.0.0.252", 5355))
+            limits: dict[int, int] = {}
+            while set(limits) != {socket.IPPROTO_TCP, socket.IPPROTO_UDP}:
+                packet = tap.recv(4096)
+                if packet[12:16] == socket.inet_aton(address) and packet[20:22] == (5355).to_bytes(2):
+                    limits.setdefault(packet[9], packet[8])
+        assert limits == {socket.IPPROTO_TCP: 1, socket.IPPROTO_UDP: 255}
 
 
 class TestNbns:

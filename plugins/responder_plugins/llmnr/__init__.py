@@ -52,6 +52,7 @@ class Llmnr(Plugin):
             groups=["224.0.0.252", "ff02::1:3"],
             hop_limit=255,  # RFC 4795 section 2.5
             tcp=True,
+            tcp_hop_limit=1,  # who is further away gets no answer to its SYN (section 2.5)
             shared=True,  # a resolver of this host may listen there too
             on_link=True,
         ),

@@ -67,7 +67,7 @@ class Asker(Plugin):
                 for place in self.places(interface):
                     try:
                         await network.send(payload(place), to=Peer(place[1], port), interface=place[0])
-                    except (SendError, ValueError):
+                    except SendError:
                         continue  # a link that can't be asked has nothing to show; the others do
                     self.asked.add(place[0])
         if self.asked:
@@ -78,7 +78,7 @@ class Asker(Plugin):
     async def ask_host(self, network: Network, payload: bytes, to: Peer, *, times: int, between: float) -> None:
         """Ask one host, so many times with so many seconds between, until `done` is set."""
         for _ in range(times):
-            with contextlib.suppress(SendError, ValueError):
+            with contextlib.suppress(SendError):
                 await network.send(payload, to=to)
                 self.asked.add(0)
             with trio.move_on_after(between):

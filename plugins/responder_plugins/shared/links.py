@@ -148,7 +148,7 @@ class Links:
         to = group if port is None else Peer(group, port)
         try:
             await self.network.send(payload, to=to, interface=index, service=self.service)
-        except (SendError, ValueError) as error:
+        except SendError as error:
             # Where the interface or its address went a moment ago, the change that says so is on its way.
             if place not in self._failing and self.is_there(place):
                 self._failing.add(place)

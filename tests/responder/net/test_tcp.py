@@ -41,6 +41,17 @@ async def test_a_connection_and_its_way(platform: Platform, address: str) -> Non
                 assert await accepted.stream.receive_some() == b"hello"
 
 
+@pytest.mark.parametrize("address", FAMILIES)
+async def test_the_hop_limit_of_connections(platform: Platform, address: str) -> None:
+    option = {4: (socket.IPPROTO_IP, socket.IP_TTL), 6: (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS)}
+    with closing(platform.open_tcp(0)) as listener, trio.fail_after(PATIENCE):
+        listener.limit_hops(1)
+        async with await trio.open_tcp_stream(address, listener.port):
+            accepted = await listener.accept()
+            async with accepted.stream:
+                assert accepted.stream.socket.getsockopt(*option[ip_address(address).version]) == 1
+
+
 async def test_bound_to_an_address_alone(platform: Platform) -> None:
     with closing(platform.open_tcp(0, ip_address("127.0.0.1"))) as listener, trio.fail_after(PATIENCE):
         assert listener.address == ip_address("127.0.0.1")

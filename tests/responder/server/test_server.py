@@ -56,6 +56,16 @@ class Stream(Plugin):
         return None
 
 
+@attrs.frozen
+class Near(Stream):
+    services: ClassVar[tuple[Service, ...]] = (Service(port=7007, tcp=True, tcp_hop_limit=7),)
+
+
+@attrs.frozen
+class Nearest(Stream):
+    services: ClassVar[tuple[Service, ...]] = (Service(port=7007, tcp=True, tcp_hop_limit=1),)
+
+
 def numbers(*instances: Instance) -> list[tuple[object, str, int]]:
     return [(number, str(address), len(port.users)) for (number, address), port in plan(instances).items()]
 
@@ -117,6 +127,13 @@ class TestOpening:
         platform = FakePlatform(tcp_taken={50001, 50002})
         async with opened(platform, Instance.of(Stream(), port=0)) as server:
             assert server.port() == 50003
+
+    async def test_the_least_hop_limit_of_a_tcp_port_holds(self) -> None:
+        instances = [Instance.of(plugin, f"i{number}") for number, plugin in enumerate((Stream(), Near(), Nearest()))]
+        for count, hop_limit in ((1, None), (2, 7), (3, 1)):
+            platform = FakePlatform()
+            async with opened(platform, *instances[:count]):
+                assert [listener.hop_limit for listener in platform.listeners] == [hop_limit]
 
     async def test_everything_is_closed_at_the_end(self) -> None:
         platform = FakePlatform()
