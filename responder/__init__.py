@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .config.option_types import Duration, Size
+from .config.option_types import Duration, Secret, Size
 from .datagram import (
     ChangeKind,
     Conversation,
@@ -102,6 +102,7 @@ __all__ = [
     "Repeated",
     "Reply",
     "ResponderError",
+    "Secret",
     "SendError",
     "SendRefused",
     "Server",

@@ -8,6 +8,7 @@ This file refuses to know TOML, files and which plugins are installed; `responde
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
@@ -20,6 +21,7 @@ from ..datagram import IPAddress, IPNetwork, SourceGroup, to_group, unscoped
 from ..errors import ConfigError, ConfigErrors, PluginError
 from ..log import get_logger
 from ..plugin import Context, Handler, Plugin, Service, Stamp, stamp_of
+from . import secrets
 from .key_paths import concatenate, did_you_mean, is_under, join
 from .option_types import (
     ADDRESSES,
@@ -267,20 +269,22 @@ def prepare(instance: Instance) -> Prepared:
     try:
         handler = instance.plugin.prepare(context)
     except ConfigErrors as error:
-        raise ConfigErrors(_under(path, error.errors)) from error
+        raise ConfigErrors(_under(instance, error.errors)) from error
     except ConfigError as error:
-        raise ConfigErrors(_under(path, [error])) from error
+        raise ConfigErrors(_under(instance, [error])) from error
     except PluginError as error:
-        raise PluginError(f"{path}: {error}") from error
+        failure = _failure(instance, str(error), error)
+        raise failure from failure.__cause__
     except (Exception, SystemExit) as error:
-        raise PluginError(f"{path}: prepare failed: {type(error).__name__}: {error}") from error
+        failure = _failure(instance, f"prepare failed: {type(error).__name__}: {error}", error)
+        raise failure from failure.__cause__
     missing = [name for name in ("respond", "converse", "run") if not callable(getattr(handler, name, None))]
     if missing:
         raise PluginError(f"{path}: prepare returned {handler!r}, which is no handler: it has no {', '.join(missing)}")
-    complaints = tuple(_under(path, context.complaints))
+    complaints = tuple(_under(instance, context.complaints))
     for complaint in complaints:
         _log.error("served without", plugin=instance.name, reason=str(complaint))
-    warnings = tuple(_under(path, context.warnings))
+    warnings = tuple(_under(instance, context.warnings))
     for warning in warnings:
         _log.warning("served, but", plugin=instance.name, reason=str(warning))
     return Prepared(instance, handler, dict(context.files), complaints, warnings)
@@ -332,8 +336,19 @@ async def prepare_all(
     return prepared
 
 
-def _under(path: str, errors: Iterable[ConfigError]) -> Iterable[ConfigError]:
-    """A plugin knows its options' names, but not the instance's."""
+def _under(instance: Instance, errors: Iterable[ConfigError]) -> Iterable[ConfigError]:
+    """A plugin knows its options' names, but not the instance's; its messages may repeat its secrets."""
+    path = join("plugins", instance.name)
+    texts = tuple(secrets.secrets_of(instance.plugin))
     for error in errors:
         where = error.path if is_under(error.path, path) else concatenate(path, error.path)
-        yield ConfigError(error.message, path=where, file=error.file, line=error.line)
+        yield ConfigError(secrets.hidden(error.message, texts), path=where, file=error.file, line=error.line)
+
+
+def _failure(instance: Instance, message: str, cause: BaseException) -> PluginError:
+    """What `prepare` raised, without the plugin's secrets; with its cause unless that would show one."""
+    texts = tuple(secrets.secrets_of(instance.plugin))
+    failure = PluginError(secrets.hidden(f"{join('plugins', instance.name)}: {message}", texts))
+    shown = "".join(traceback.format_exception(cause))
+    failure.__cause__ = cause if secrets.hidden(shown, texts) == shown else None
+    return failure

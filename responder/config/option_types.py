@@ -38,6 +38,18 @@ class MismatchError(ValueError):
         self.wrong_type = wrong_type
 
 
+class Secret(str):
+    """An option's type: a text that no message, log or `repr` shows.
+
+    In a configuration it may also stand in a file: `password_file = "..."` for an option `password`.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'...'"
+
+
 @attrs.frozen
 class Kind:
     """A leaf type.
@@ -46,12 +58,14 @@ class Kind:
     read     value -> value; raises ValueError, whose message is the reason or empty
     raw      the Python types that TOML (or a Python caller) gives it as; the message about any other names its type
     example  two or so, for formats that a reader may not know
+    secret   whether messages may not repeat the value
     """
 
     noun: str
     read: Callable[[Any], Any]
     raw: tuple[type, ...] = (str,)
     example: str = ""
+    secret: bool = False
 
     def structure(self, value: Any) -> Any:
         """Raises MismatchError."""
@@ -64,7 +78,7 @@ class Kind:
 
     def mismatch(self, value: Any, reason: str = "") -> MismatchError:
         expected = with_article(self.noun) + (f" such as {self.example}" if self.example else "")
-        return mismatch(expected, value, reason, wrong_type=type(value) not in self.raw)
+        return mismatch(expected, value, reason, wrong_type=type(value) not in self.raw, secret=self.secret)
 
 
 _TOML_NAMES: Sequence[tuple[type, str]] = (
@@ -78,7 +92,11 @@ _TOML_NAMES: Sequence[tuple[type, str]] = (
 )
 
 
-def mismatch(expected: str, value: Any, reason: str = "", *, wrong_type: bool = True) -> MismatchError:
+def mismatch(
+    expected: str, value: Any, reason: str = "", *, wrong_type: bool = True, secret: bool = False
+) -> MismatchError:
+    if secret:  # the reason may repeat it
+        return MismatchError(f"expected {expected}, got another {_toml_name(value)}", wrong_type=wrong_type)
     got = _shown(value)
     if wrong_type and not isinstance(value, (list, tuple, dict)):
         got = f"{got} ({with_article(_toml_name(value))})"
@@ -185,6 +203,7 @@ LEAVES: Mapping[Any, Kind] = {
     int: Kind("integer", _same, (int,)),
     float: Kind("finite number", _finite, (float, int)),
     str: Kind("string", _same),
+    Secret: Kind("secret", Secret, (str, Secret), secret=True),
     Path: Kind("file name", _file, (str, type(Path()))),
     IPv4Address: Kind("IPv4 address", quiet(_address, (IPv4Address,)), (str, *ADDRESSES), "192.0.2.1"),
     IPv6Address: Kind("IPv6 address", quiet(_address, (IPv6Address,)), (str, *ADDRESSES), "2001:db8::1"),

@@ -11,7 +11,7 @@ This file refuses to know what the classes are for, and types that `responder.co
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -21,6 +21,7 @@ from cattrs.cols import list_structure_factory, mapping_structure_factory
 from cattrs.errors import IterableValidationNote
 
 from ..errors import ConfigError, ConfigErrors
+from . import secrets
 from .key_paths import concatenate, join, unknown_key
 from .option_types import MismatchError, is_union, kind_of, members, mismatch, type_name, with_article
 
@@ -37,13 +38,14 @@ def structure(
     been meant to have, beside the class' own.  Raises ConfigErrors, in the order of the table.
     """
     try:
-        result: T = _class_hook(cls, _converter(folder), also_known)(table, cls)
+        result: T = _class_hook(cls, _converter(folder), folder, also_known)(table, cls)
     except Exception as error:
-        raise ConfigErrors(_mistakes(error, path)) from error
+        # The errors that these come from may repeat a secret.
+        raise ConfigErrors(_mistakes(error, path)) from None
     return result
 
 
-def _mistakes(error: Exception, path: str) -> Iterator[ConfigError]:
+def _mistakes(error: BaseException, path: str) -> Iterator[ConfigError]:
     """What a hook raised for the value at `path`, flat."""
     if isinstance(error, cattrs.IterableValidationError):
         for inner in error.exceptions:
@@ -89,7 +91,7 @@ def _converter(folder: Path) -> cattrs.Converter:
     # cattrs asks the one registered last first, and before all of them its own for the four classes at the end, which
     # it asks about those' subclasses (an IntEnum) too.
     hooks: list[tuple[Callable[[Any], bool], Callable[[Any], Hook]]] = [
-        (attrs.has, lambda cls: _class_hook(cls, converter)),
+        (attrs.has, lambda cls: _class_hook(cls, converter, folder)),
         (lambda type_: get_origin(type_) is dict, lambda type_: _table_hook(type_, converter)),
         (lambda type_: get_origin(type_) in {list, tuple, frozenset}, lambda type_: _array_hook(type_, converter)),
         (is_union, lambda type_: _union_hook(type_, converter)),
@@ -109,7 +111,7 @@ def _array_hook(type_: Any, converter: cattrs.Converter) -> Hook:
 
     def structure_array(value: Any, _type: Any) -> Any:
         if not isinstance(value, (list, tuple, set, frozenset)):
-            raise mismatch(with_article(type_name(type_)), value)
+            raise mismatch(with_article(type_name(type_)), value, secret=secrets.holds_secret(type_))
         return container(structure_list(value, as_list))
 
     return structure_array
@@ -120,39 +122,57 @@ def _table_hook(type_: Any, converter: cattrs.Converter) -> Hook:
 
     def structure_table(value: Any, _type: Any) -> Any:
         if not isinstance(value, Mapping):
-            raise mismatch(with_article(type_name(type_)), value)
+            raise mismatch(with_article(type_name(type_)), value, secret=secrets.holds_secret(type_))
         return structure_mapping(value, type_)
 
     return structure_table
 
 
-def _class_hook(cls: Any, converter: cattrs.Converter, also_known: Collection[str] = ()) -> Hook:
+def _class_hook(cls: Any, converter: cattrs.Converter, folder: Path, also_known: Collection[str] = ()) -> Hook:
     fields = {field.alias: field for field in attrs.fields(attrs.resolve_types(cls)) if field.init}
+    files = secrets.file_keys(fields)
 
     def structure_class(table: Any, _type: Any) -> Any:
         if not isinstance(table, Mapping):
-            raise mismatch("a table", table)
+            raise mismatch("a table", table, secret=secrets.holds_secret(cls))
         values: dict[str, Any] = {}
+        hidden: list[Any] = []
         errors: list[ConfigError] = []
         for key, value in table.items():
-            if key not in fields:
-                errors.append(unknown_key("", key, {*fields, *also_known}))
+            name = key if key in fields else files.get(key)
+            if name is None:
+                errors.append(unknown_key("", key, {*fields, *files, *also_known}))
                 continue
+            if name != key and name in table:
+                errors.append(ConfigError(f"{name} is given as well", path=join("", key)))
+                continue
+            field = fields[name]
+            given = value if name == key else ()
             try:
-                values[key] = _structure_field(value, fields[key], converter)
-            except Exception as error:  # converters and validators are a plugin's code
-                errors += _mistakes(error, join("", key))
+                if name != key:
+                    given = secrets.read_file(value, field.type, folder)
+                values[name] = _structure_field(given, field, converter)
+            except (Exception, SystemExit) as error:  # converters and validators are a plugin's code
+                errors += _hidden(_mistakes(error, join("", key)), given if secrets.is_secret(field.type) else ())
+            if secrets.is_secret(field.type):
+                hidden.append(given)
         for key, field in fields.items():
-            if field.default is attrs.NOTHING and key not in table:
+            if field.default is attrs.NOTHING and key not in table and f"{key}{secrets.SUFFIX}" not in table:
                 errors.append(ConfigError(f"missing{_expected(field.type)}", path=join("", key)))
         if not errors:
             try:
                 return cls(**values)
-            except Exception as error:  # as above
-                errors += _mistakes(error, "")
+            except (Exception, SystemExit) as error:  # as above
+                errors += _hidden(_mistakes(error, ""), hidden)
         raise ConfigErrors(errors)
 
     return structure_class
+
+
+def _hidden(errors: Iterable[ConfigError], texts: Any) -> Iterator[ConfigError]:
+    """The errors without the texts, which are secrets."""
+    for each in errors:
+        yield ConfigError(secrets.hidden(each.message, texts), path=each.path, file=each.file, line=each.line)
 
 
 def _structure_field(value: Any, field: attrs.Attribute[Any], converter: cattrs.Converter) -> Any:
@@ -195,6 +215,6 @@ def _union_hook(union: Any, converter: cattrs.Converter) -> Hook:
         meant = [error for error in failures if not (isinstance(error, MismatchError) and error.wrong_type)]
         if meant or len(failures) == 1:
             raise (meant or failures)[0]
-        raise mismatch(with_article(type_name(union)), value)
+        raise mismatch(with_article(type_name(union)), value, secret=secrets.holds_secret(union))
 
     return structure_union

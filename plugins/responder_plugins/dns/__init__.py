@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
 
-from responder import IPNetwork, Plugin, Service
+from responder import IPNetwork, Plugin, Secret, Service
 
 if TYPE_CHECKING:
     from responder import Context, Handler
@@ -36,7 +36,11 @@ def _is_text(_instance: object, attribute: attrs.Attribute[str | None], value: s
         raise ValueError(f"{attribute.name}: expected a text of 1 to 255 bytes")
 
 
-def _are_secrets(_instance: object, attribute: attrs.Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
+def _secrets(texts: Iterable[str]) -> tuple[Secret, ...]:
+    return tuple(map(Secret, texts))
+
+
+def _are_secrets(_instance: object, attribute: attrs.Attribute[tuple[Secret, ...]], value: tuple[Secret, ...]) -> None:
     for secret in value:
         try:
             right = len(bytes.fromhex(secret)) == 16
@@ -46,7 +50,7 @@ def _are_secrets(_instance: object, attribute: attrs.Attribute[tuple[str, ...]],
             raise ValueError(f"{attribute.name}: expected 32 hexadecimal digits each")
 
 
-def _is_base64(_instance: object, attribute: attrs.Attribute[str], value: str) -> None:
+def _is_base64(_instance: object, attribute: attrs.Attribute[Secret], value: Secret) -> None:
     try:
         secret = base64.b64decode(value, validate=True)
     except binascii.Error:
@@ -59,7 +63,7 @@ def _is_base64(_instance: object, attribute: attrs.Attribute[str], value: str) -
 class TransferKey:
     """A TSIG key (RFC 8945): its secret in base64."""
 
-    secret: str = attrs.field(repr=False, validator=_is_base64)
+    secret: Secret = attrs.field(converter=Secret, validator=_is_base64)
     algorithm: Literal["hmac-sha1", "hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512"] = "hmac-sha256"
 
 
@@ -98,7 +102,7 @@ class Dns(Plugin):
     transfer_keys: dict[str, TransferKey] = attrs.field(factory=dict)
     edns_size: int = attrs.field(default=1232, validator=_in_range(512, 65507))
     cookies: bool = True
-    cookie_secrets: tuple[str, ...] = attrs.field(default=(), repr=False, validator=_are_secrets)
+    cookie_secrets: tuple[Secret, ...] = attrs.field(default=(), converter=_secrets, validator=_are_secrets)
     rate_limit: float = attrs.field(default=0.0, validator=_in_range(0, 1e9))
     rate_limit_all: float | None = attrs.field(default=None, validator=attrs.validators.optional(_in_range(0, 1e9)))
     slip: int = attrs.field(default=2, validator=_in_range(0, 100))

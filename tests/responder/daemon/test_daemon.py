@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -131,6 +132,22 @@ class TestReload:
             file.write_text('[plugins.dns]\nzonez = { "example.test" = "missing.zone" }\n')
             (said,) = await daemon.reload()
             assert "plugins.dns.zonez: unknown key; did you mean 'zones'?" in said
+
+    @pytest.mark.parametrize(
+        "form", ['{{ "key.test" = {{ secret = "{} }} }}', '{{ "key.test" = "{}" }}', '"{}"', '["{}"']
+    )
+    async def test_no_secret_is_repeated_wherever_the_mistake_is(
+        self, file: Path, form: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        key = "c2VjcmV0IG9mIHRoZSB0ZXN0cw=="
+        told: list[str] = []
+        monkeypatch.setattr(notify, "send", lambda _address, message, timeout: told.append(message))
+        async with running(file, ECHO, FakePlatform(), Notifier("/its/socket")) as daemon:
+            file.write_text(ECHO + f"[plugins.dns]\ntransfer_keys = {form.format(key)}\n")
+            said = await daemon.reload()
+            assert said
+            status = json.dumps(daemon.status(), default=str)
+        assert not [text for text in (*said, *told, status, caplog.text) if key[:8] in text]
 
     async def test_a_missing_file_changes_nothing(self, file: Path) -> None:
         platform = FakePlatform()
