@@ -1,6 +1,7 @@
 """The command `responderd`: one file a command, and what they share.
 
 run.py check.py plugins.py interfaces.py new.py      work alone
+unit.py service.py completion.py                     have systemd, Windows and a shell know the program
 status.py trace.py reload.py                         ask a running daemon (daemon_address.py finds it)
 plugin_commands.py                                   commands that plugins bring
 config_argument.py  output.py                        which configuration; tables, JSON, errors and the exit status
@@ -13,12 +14,22 @@ Each command imports only what it uses, within its functions, so that `--help` a
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import sys
+from typing import Any
+
 import click
 
-from . import check, interfaces, new, plugins, reload, run, service, status, trace
+from . import check, completion, interfaces, new, plugins, reload, run, service, status, trace, unit
+from .output import SYSTEM_REFUSES
 from .plugin_commands import PluginCommand, plugin_commands
 
 __all__ = ["main"]
+
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+"""A full disk, a quota, a terminal or a descriptor that is gone.  click itself ends in silence for a closed pipe."""
 
 
 class _Main(click.Group):
@@ -26,6 +37,21 @@ class _Main(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*super().list_commands(ctx), *sorted(set(plugin_commands()) - set(self.commands))]
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run a command; where its output can't be written, that is one line and no traceback."""
+        # Python has none where the descriptor is closed.
+        sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - until the process ends
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:
+            if error.errno not in UNWRITABLE:
+                raise
+            # What is left in the buffer would raise once more when Python ends.
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
+            with contextlib.suppress(OSError):
+                click.echo(f"error: the output can't be written: {error.strerror}", err=True)
+            sys.exit(SYSTEM_REFUSES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         own = super().get_command(ctx, cmd_name)
@@ -50,6 +76,8 @@ for command in (
     trace.trace,
     reload.reload,
     new.new,
+    unit.unit,
     service.service,
+    completion.completion,
 ):
     main.add_command(command)

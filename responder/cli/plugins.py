@@ -11,6 +11,7 @@ import click
 
 from ..errors import ResponderError
 from ..log import printable
+from .completion import plugin_names
 from .output import exit_with, json_option, print_json, print_table
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="List the plugins that are installed.")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=plugin_names)
 @click.option("--example", "as_example", is_flag=True, help="Print a configuration for NAME, every option explained.")
 @json_option
 def plugins(name: str | None, as_example: bool, as_json: bool) -> None:

@@ -59,7 +59,8 @@ class Wsd(Plugin):
     """Makes this host, or a device, found by WS-Discovery on every link, with an address that works there.
 
     name       what Explorer shows
-    workgroup  the host's group; `domain` instead of it where it is in a domain
+    workgroup  the group that the host belongs to
+    domain     the domain that it belongs to instead
     uuid       of the endpoint; None: made once, and kept
     types      what it is, as {namespace}name, besides a device
     scopes     URIs that it belongs to

@@ -38,3 +38,20 @@ def test_python_m_responder_is_the_command_and_help_imports_little() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.startswith("Usage: responderd ")
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("arguments", ["--help", "plugins", "plugins --json", "plugins echo --example"])
+def test_a_full_output_is_one_line_of_error(arguments: str) -> None:
+    with open("/dev/full", "w") as full:
+        argv = [sys.executable, "-m", "responder", *arguments.split()]
+        done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "error: the output can't be written: No space left on device\n")
+
+
+@pytest.mark.parametrize("arguments", ["plugins", "--help"])
+def test_a_closed_output_is_nobodys_error(arguments: str) -> None:
+    closed = f"{sys.executable} -m responder {arguments}"
+    for redirected in (f"{closed} >&-", f"{closed} | true"):
+        done = subprocess.run(redirected, shell=True, stderr=subprocess.PIPE, text=True, check=False)  # noqa: S602 - ours
+        assert (done.returncode, done.stderr) == (0, "")

@@ -1,13 +1,16 @@
-"""The systemd units: systemd itself finds nothing to say against them."""
+"""`responderd unit`: systemd itself finds nothing to say against the units."""
 
 from __future__ import annotations
 
+import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+from .support import call
+
 UNITS = ("responderd.service", "responderd.socket")
 
 
@@ -25,11 +28,27 @@ def verified(folder: Path) -> list[str]:
 
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
-    """The units as an operator has them, with a program that exists in the daemon's place."""
-    for unit in UNITS:
-        text = (EXAMPLES / unit).read_text(encoding="utf-8")
-        (tmp_path / unit).write_text(text.replace("ExecStart=responderd ", "ExecStart=sh "), encoding="utf-8")
+    """The units as an operator has them."""
+    (tmp_path / "responderd.service").write_text(call("unit").stdout)
+    (tmp_path / "responderd.socket").write_text(call("unit", "--socket").stdout)
     return tmp_path
+
+
+@pytest.mark.parametrize("path", ["/etc/a b.toml", "/etc/100%$HOME.toml", '/etc/"a\\b";.toml'])
+def test_paths_are_words_as_systemd_reads_them(path: str, tmp_path: Path) -> None:
+    (line,) = (line for line in call("unit", "--config", path).stdout.splitlines() if line.startswith("ExecStart="))
+    program, command, config = shlex.split(line.removeprefix("ExecStart="))
+    assert (program, command) == (str(Path(sys.executable).with_name("responderd")), "run")
+    assert config.replace("%%", "%").replace("$$", "$") == path
+
+
+def test_where_the_unit_would_not_see_the_program_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/home/me/venv/bin/python")
+    assert "ProtectHome=yes hides it" in call("unit").stderr
+    monkeypatch.setattr(sys, "executable", "/opt/responderd/bin/python")
+    result = call("unit")
+    assert result.stderr == ""
+    assert "ExecStart=/opt/responderd/bin/responderd run /etc/responderd.toml\n" in result.stdout
 
 
 @pytest.mark.clients("systemd-analyze")
