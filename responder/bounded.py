@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -26,25 +27,37 @@ class BoundedTable(OrderedDict[Key, Value]):
         super().__setitem__(key, value)
 
 
+WAITING = 64
+"""New entries kept by a `Memory`: few, so that a flood of them stays in the processor's caches."""
+
+
 class Memory(Generic[Key, Value]):
     """What `make` gives for a key, kept for the hot path: a look-up that finds costs a plain dict's.
 
-    `known` is that dict, always the same one.  It has the entries that were asked for at least twice.  A new entry
-    waits beside it, and is known from the second time on.  Where a table is full its oldest entry goes: a waiting one
-    is forgotten, a known one waits again, and if it is asked for while it waits it is known again.  So a flood of keys
-    that come once drives out nothing that is in use.  Half of `limit` may be known, half may wait.
+    `known` is that dict, always the same one: up to `limit` entries, each of which was asked for twice.  The value of a
+    key that was asked for once is kept until `WAITING` more such keys have come, and after that only a mark that it was
+    there: asked for again, it is made again, and known.  So a flood of keys that come once drives out nothing that is
+    in use, and leaves no objects behind.
+
+    Where a new entry would be more than `limit`, the oldest goes, and has to be asked for twice again.  So where a few
+    more keys than `limit` come in turn, a few are made anew each time, and not all of them.
+
+    `mark_of` gives a number by which a key is told apart where its own hash won't do, as that of an object that
+    compares by identity: another may stand in its place in memory when it is gone.
     """
 
-    __slots__ = ("_half", "_make", "_order", "_waiting", "known")
+    __slots__ = ("_limit", "_make", "_mark_of", "_marks", "_order", "_waiting", "known")
 
-    def __init__(self, make: Callable[[Key], Value], limit: int) -> None:
+    def __init__(self, make: Callable[[Key], Value], limit: int, mark_of: Callable[[Key], int] = hash) -> None:
         self.known: dict[Key, Value] = {}
         # The order stands beside the dict, which looks ever longer for its oldest entry once the oldest are deleted.
         self._order: deque[Key] = deque()
-        # A plain one: in a flood of new keys each costs a turn of it.
         self._waiting: OrderedDict[Key, Value] = OrderedDict()
+        # Each where its remainder says; one drives out another.  0: none, and no hash is -1, which stands for 0.
+        self._marks = array("q", bytes(8 * 2 * limit))
+        self._mark_of = mark_of
         self._make = make
-        self._half = limit // 2
+        self._limit = limit
 
     def __len__(self) -> int:
         return len(self.known) + len(self._waiting)
@@ -56,21 +69,26 @@ class Memory(Generic[Key, Value]):
 
     def missed(self, key: Key) -> Value:
         """The same, for a key that is not in `known`."""
-        waiting = self._waiting
-        value = waiting.pop(key, None)
+        value = self._waiting.pop(key, None)
         if value is None:
-            value = waiting[key] = self._make(key)
-        else:
-            if len(self.known) >= self._half:
-                oldest = self._order.popleft()
-                waiting[oldest] = self.known.pop(oldest)
+            value = self._make(key)
+        marks, mark = self._marks, self._mark_of(key) or -1
+        place = mark % len(marks)
+        if marks[place] == mark:
+            marks[place] = 0
+            if len(self.known) >= self._limit:
+                del self.known[self._order.popleft()]
             self.known[key] = value
             self._order.append(key)
-        if len(waiting) > self._half:
-            waiting.popitem(last=False)
+        else:
+            marks[place] = mark
+            self._waiting[key] = value
+            if len(self._waiting) > WAITING:
+                self._waiting.popitem(last=False)
         return value
 
     def clear(self) -> None:
+        """Forget the values.  The marks stay: what was in use is soon known again."""
         self.known.clear()
         self._order.clear()
         self._waiting.clear()

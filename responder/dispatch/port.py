@@ -26,6 +26,7 @@ import trio
 from ..bounded import BoundedTable, Memory
 from ..datagram import Datagram, Peer
 from ..log import Repeated, get_logger
+from ..net.marks import mark_of_flow
 from ..net.types import AnsweringSocket, DatagramSocket, Flow, Message, Received
 from ..plugin import PASS
 from . import outcomes
@@ -82,7 +83,7 @@ class Port:
     def __attrs_post_init__(self) -> None:
         self.answers = Answers(self, self.environment)
         self.tasks = Tasks(self.answers, self.sender, self._sorted)
-        self.decisions = Memory(self._decide, MAX_FLOWS)
+        self.decisions = Memory(self._decide, MAX_FLOWS, mark_of_flow)
         self.number = self.socket.port
         self._answer = self._answer_compiled if isinstance(self.socket, AnsweringSocket) else self._answer_plainly
 

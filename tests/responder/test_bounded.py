@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from responder.bounded import BoundedTable, Memory
+from responder.bounded import WAITING, BoundedTable, Memory
 
 
 def test_the_oldest_goes_first() -> None:
@@ -38,40 +38,67 @@ class Made:
         return list(self.numbers)
 
 
-def test_a_memory_makes_what_it_does_not_know_and_forgets_the_oldest() -> None:
+def test_a_memory_makes_what_it_does_not_know() -> None:
     made = Made(8)
-    assert made.find(0, 1, 0, 1, 2, 3, 4) == [0, 1, 2, 3, 4]
+    assert made.find(0, 1, 0, 1, 0, 2) == [0, 1, 2]
     assert list(made.memory.known) == [0, 1]
-    assert made.find(5, 6) == [5, 6]  # 2 is the oldest that waits
-    assert (made.find(2), made.find(4, 5, 6)) == ([2], [])
-    assert len(made.memory) <= 8
+    assert len(made.memory) == 3
+
+
+def test_what_was_asked_for_twice_is_known() -> None:
+    """Also where so much came in between that its value is gone."""
+    made = Made(512)
+    others = range(100, 100 + 2 * WAITING)
+    assert made.find(7, *others, 7, 7) == [7, *others, 7]
+    assert list(made.memory.known) == [7]
+    assert len(made.memory) == 1 + WAITING
 
 
 def test_a_flood_of_new_keys_leaves_the_known_ones_alone() -> None:
     made = Made(8)
-    regulars = range(4)
+    regulars = range(8)
     made.find(*regulars, *regulars)
-    made.find(*range(100, 1000))
+    made.find(*range(100, 100_000))
     assert made.find(*regulars) == []
-    assert len(made.memory) == 8
+    assert len(made.memory) == 8 + WAITING
 
 
-def test_what_is_driven_out_has_a_second_chance() -> None:
-    made = Made(8)
-    made.find(0, 1, 2, 3, 0, 1, 2, 3)
-    for number in range(100, 103):  # each asked for twice, as known ones are
-        made.find(number, number)
-    assert list(made.memory.known) == [3, 100, 101, 102]
-    assert made.find(0, 1, 2, 3) == []
+def test_the_oldest_goes_first_and_must_be_asked_for_twice_again() -> None:
+    made = Made(4)
+    made.find(0, 0, 1, 1, 2, 2, 3, 3, 4, 4)
+    assert list(made.memory.known) == [1, 2, 3, 4]
+    assert made.find(0, 1) == [0]
+    assert list(made.memory.known) == [1, 2, 3, 4]
+    assert made.find(0) == []
+    assert list(made.memory.known) == [2, 3, 4, 0]
 
 
-def test_as_many_as_the_limit_are_all_remembered() -> None:
-    """Also if they come one after the other, round and round, where a smaller table would miss each."""
-    made = Made(64)
-    made.find(*range(32), *range(32), *range(32, 64))
+@pytest.mark.parametrize("more", [0, 50])
+def test_a_few_more_than_the_limit_cost_a_few(more: int) -> None:
+    """Round and round, where a table whose oldest entry makes room for each would find none."""
+    limit = 1000
+    made = Made(limit)
+    turn = range(limit + more)
+    for _ in range(4):
+        made.find(*turn)
+    assert len(made.memory.known) == limit
     for _ in range(5):
-        assert made.find(*range(64)) == []
-    assert len(made.memory) == 64
+        assert len(made.find(*turn)) <= 2 * more
+
+
+def test_keys_that_compare_by_identity_are_marked_by_what_they_hold() -> None:
+    memory: Memory[list[int], int] = Memory(sum, 4, mark_of=lambda key: hash(tuple(key)))
+
+    class Identity(list):  # type: ignore[type-arg] # of ints
+        __hash__ = object.__hash__  # type: ignore[assignment] # by identity
+        __eq__ = object.__eq__
+
+    for _ in range(2 * WAITING):
+        assert memory.find(Identity([1, 2])) == 3  # each is gone when the next one is made
+    assert memory.known
+    for number in range(2 * WAITING):
+        assert memory.find(Identity([number, number, number])) == 3 * number
+    assert len(memory.known) == 4
 
 
 def test_the_dict_of_the_known_stays_the_same_one() -> None:

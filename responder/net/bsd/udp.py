@@ -21,6 +21,7 @@ from ...bounded import Memory
 from ...datagram import Interface, IPAddress
 from ...errors import NetworkError, Unreachable
 from .. import cmsg, sockets
+from ..marks import mark_of_route
 from ..types import Flow, Membership, Message, Received, Route
 
 if sys.platform == "win32":  # mypy leaves out what follows: there is no recvmsg
@@ -54,7 +55,9 @@ class FamilySocket:
         self._flows: Memory[tuple[str, int, tuple[cmsg.ControlMessage, ...]], Flow] = Memory(
             lambda key: decode_flow(system, *key), TABLE_SIZE
         )
-        self._routes: Memory[Route, Encoded] = Memory(lambda route: encode_route(system, route, address), TABLE_SIZE)
+        self._routes: Memory[Route, Encoded] = Memory(
+            lambda route: encode_route(system, route, address), TABLE_SIZE, mark_of_route
+        )
         self._default_ttl: dict[int, int] = {}
         if self.version == 4:
             self._default_ttl = {option: sock.getsockopt(IPPROTO_IP, option) for option in (IP_TTL, IP_MULTICAST_TTL)}

@@ -30,6 +30,7 @@ from ...bounded import Memory
 from ...datagram import Interface, IPAddress, Via, unscoped
 from ...errors import NetworkError, SourceUnavailable, Unreachable
 from .. import cmsg
+from ..marks import mark_of_route
 from ..types import Flow, Membership, Message, Received, Route
 
 if sys.platform != "linux":  # mypy leaves out what follows, whose names the other platforms' `socket` lacks
@@ -229,7 +230,7 @@ class LinuxSocket:
         self._dual_stack = sock.family == socket.AF_INET6
         self._groups = LinuxMemberships(sock)
         self._flows: Memory[_FlowKey, Flow] = Memory(decode_flow, TABLE_SIZE)
-        self._routes: Memory[Route, EncodedRoute] = Memory(self._encode, TABLE_SIZE)
+        self._routes: Memory[Route, EncodedRoute] = Memory(self._encode, TABLE_SIZE, mark_of_route)
         self._writable_turn = trio.Lock()  # trio allows one waiter a direction
         self.port: int = sock.getsockname()[1]
         self.address = address

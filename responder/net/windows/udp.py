@@ -34,6 +34,7 @@ from ...datagram import Interface, IPAddress, Peer, Via, is_link_scope_group, un
 from ...errors import SendError
 from ...log import Repeated, get_logger
 from .. import cmsg
+from ..marks import mark_of_route
 from ..types import Flow, Membership, Message, Received, Route
 from . import winsock_types as ws
 from .memberships import WindowsMemberships
@@ -150,7 +151,7 @@ class WindowsSocket:
         self._sent = SendMemory()
         self._control = Memory(decode_control, _TABLE_LIMIT)
         self._flows = Memory(decode_flow, _TABLE_LIMIT)
-        self._routes = Memory(self._encode, _TABLE_LIMIT)
+        self._routes = Memory(self._encode, _TABLE_LIMIT, mark_of_route)
         self._hop_limits: dict[tuple[int, int], tuple[int, int]] = {}
         self._groups = WindowsMemberships(sock)
         self._repeated = Repeated()
