@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
+from typing import ClassVar
 
 import attrs
 import trio
@@ -79,6 +80,7 @@ def FakeReceived(  # noqa: N802 - reads as the class of what it makes
 class FakeSocket:
     """A `DatagramSocket`.  `room` is how many datagrams the kernel takes before it is full; `refusals` come first."""
 
+    answer: ClassVar = None
     port: int
     address: IPAddress | None = None
     shared: bool = False

@@ -43,7 +43,7 @@ What costs what.  A decision is worked out once a flow and kept in a bounded tab
 addresses and prefixes costs nothing for each datagram; the table is emptied when the interfaces, the instances or our
 ports change.  A datagram is *usual* where one instance may take it, no bound needs a look, and the answer is bytes.
 `Port` does the usual case in one loop, without a call more than the handler's own; where the platform has compiled
-code (`responder.net.types.AnsweringSocket`), that loop is compiled.  Everything else goes the long way through
+code (`responder.net.types.AnswerUsual`), that loop is compiled.  Everything else goes the long way through
 `_take`, `_ask` and `Answers.settle`: several instances on a port, `rate` and `amplification`, blocking services,
 answers that wait, `Reply`, and all of it while somebody watches (`trace`, the query log).
 

@@ -6,6 +6,7 @@ the work of `responder.dispatch.port`, sending that of `responder.dispatch.sende
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 from time import perf_counter
@@ -25,7 +26,7 @@ from .binding import SendingPort
 from .failures import described
 from .flow import Candidate, Decision, Environment
 from .observers import Sent, observation
-from .request import Moment, request_of
+from .request import request_of
 from .sender import Outgoing, outcome_of
 
 SENT: Final = object()
@@ -86,7 +87,7 @@ class Answers:
         over_rate = getattr(binding.runtime.handler, "over_rate", None)  # not every handler is a `Handler`
         if binding.budget is None or not callable(over_rate):
             return []
-        answer = over_rate(request_of(received, candidate, Moment.present()))
+        answer = over_rate(request_of(received, candidate, trio.current_time(), time.time()))
         if answer is None:
             return []
         if not isinstance(answer, bytes):

@@ -5,12 +5,13 @@ It knows neither datagrams nor flows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import attrs
 import trio
 
-from ..datagram import IPAddress
+from ..datagram import Datagram, IPAddress
 from ..log import Repeated, get_logger
 from ..plugin import Handler, Service
 from .access import Access
@@ -58,6 +59,9 @@ class Binding:
     slowest      seconds that the slowest call of `respond` took
     notable      seconds; a longer call is a new maximum or belongs in a later bucket of `latency`
     budget       None where neither `rate` nor `amplification` is set
+    plain_limit  an answer of up to so many bytes breaks no bound; -1: each answer must be checked
+    respond      the handler's method
+    respond_last the same where no other instance is asked after this one
     latency      a histogram of the time of each call; None where nobody reads it
     """
 
@@ -70,12 +74,19 @@ class Binding:
     notable: float = attrs.field(default=0.0, init=False)
     repeated: Repeated = attrs.field(factory=Repeated, init=False)
     budget: Budget | None = attrs.field(init=False)
+    plain_limit: int = attrs.field(init=False)
+    respond: Callable[[Datagram], object] = attrs.field(init=False)
+    respond_last: Callable[[Datagram], object] = attrs.field(init=False)
     latency: Histogram | None = None
     threads: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(MAX_THREADS), init=False)
 
     def __attrs_post_init__(self) -> None:
         rate, amplification = self.service.rate or None, self.service.amplification or None
         self.budget = Budget(rate, amplification) if rate or amplification else None
+        self.plain_limit = self.service.max_answer if self.budget is None else -1
+        self.respond = self.runtime.handler.respond
+        # A handler need not be a `Handler`, only have its methods.
+        self.respond_last = getattr(self.runtime.handler, "respond_last", self.respond)
 
     def __str__(self) -> str:
         return self.runtime.name

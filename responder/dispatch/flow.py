@@ -110,27 +110,12 @@ NO_PORT: frozenset[int] = frozenset({0})
 
 
 @attrs.frozen(eq=False)
-class Seat:
-    """One binding's part of an `Arrival`: what is the same for every peer.
-
-    refusal     the outcome to count where the binding takes no peer's datagrams; None: that depends on the peer
-    The others are those of `Candidate`.
-    """
-
-    binding: Binding
-    refusal: str | None
-    counts: Counts
-    plain_limit: int
-    respond: Callable[[Datagram], object]
-    respond_last: Callable[[Datagram], object]
-
-
-@attrs.frozen(eq=False)
 class Arrival:
     """What holds for every flow to one destination by one interface, whoever the peer is.
 
     destination  as requests show it: an unspecified address where the platform did not tell
-    seats        of all bindings, in config order
+    bindings     all of them, in config order, each with its counts, and with the outcome to count where it takes no
+                 peer's datagrams; None: that depends on the peer
     owner        the instance that refused datagrams are counted for; "-" where several share the port
     counts       of the owner
     """
@@ -139,7 +124,7 @@ class Arrival:
     interface: Interface
     via: Via
     destination: IPAddress
-    seats: tuple[Seat, ...]
+    bindings: tuple[tuple[Binding, Counts, str | None], ...]
     owner: str
     counts: Counts
 
@@ -154,26 +139,16 @@ def arrive(flow: Flow, port: int, bindings: Iterable[Binding], environment: Envi
     via = classify(flow, interface)
     counts = environment.counters.counts
     owner = owner_of(bindings)
-    return Arrival(
-        port,
-        interface,
-        via,
-        type(flow.peer)(0) if flow.destination is None else flow.destination,
-        tuple(
-            Seat(
-                binding,
-                binding.access.refusal_of_arrival(flow.destination, interface, via),
-                counts(binding.runtime.name, interface.name),
-                binding.service.max_answer if binding.budget is None else -1,
-                binding.runtime.handler.respond,
-                # A handler need not be a `Handler`, only have its methods.
-                getattr(binding.runtime.handler, "respond_last", binding.runtime.handler.respond),
-            )
-            for binding in bindings
-        ),
-        owner,
-        counts(owner, interface.name),
+    judged = (
+        (
+            binding,
+            counts(binding.runtime.name, interface.name),
+            binding.access.refusal_of_arrival(flow.destination, interface, via),
+        )
+        for binding in bindings
     )
+    destination = type(flow.peer)(0) if flow.destination is None else flow.destination
+    return Arrival(port, interface, via, destination, tuple(judged), owner, counts(owner, interface.name))
 
 
 def decide(flow: Flow, arrival: Arrival, environment: Environment) -> Decision:
@@ -185,9 +160,8 @@ def decide(flow: Flow, arrival: Arrival, environment: Environment) -> Decision:
     if refused_source(peer, flow.destination) or table.is_broadcast(peer):
         refusal = outcomes.BAD_SOURCE
     else:
-        for seat in arrival.seats:
-            binding = seat.binding
-            reason = seat.refusal or binding.access.refusal_of_peer(peer, flow.destination, interface, via)
+        for binding, counts, refused in arrival.bindings:
+            reason = refused or binding.access.refusal_of_peer(peer, flow.destination, interface, via)
             if reason is not None:
                 # Where several refuse, the reason of the first in config order is the one counted.
                 refusal = refusal or reason
@@ -205,14 +179,13 @@ def decide(flow: Flow, arrival: Arrival, environment: Environment) -> Decision:
                     environment,
                     prefix,
                     reply_route(flow, interface, via, service.hop_limit),
-                    seat.counts,
-                    seat.plain_limit,
-                    seat.respond,
+                    counts,
+                    binding.plain_limit,
+                    binding.respond,
                 )
             )
-            last = seat
     if candidates:
-        candidates[-1].respond = last.respond_last
+        candidates[-1].respond = candidates[-1].binding.respond_last
     only = candidates[0] if len(candidates) == 1 else None
     is_usual = only is not None and only.plain_limit >= 0 and not only.binding.service.blocking
     return Decision(

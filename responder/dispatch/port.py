@@ -6,7 +6,7 @@ that the system refused for the moment.
 
 Almost every datagram is *usual*: its flow is known, one instance may take it, no bound has to be checked, and the
 answer is bytes.  Where the platform has compiled code it does just that case, by calling the same methods for all else
-(`responder.net.types.AnsweringSocket`); the rules stand here.
+(`responder.net.types.AnswerUsual`); the rules stand here.
 
 This file opens no sockets, knows no platform, and restarts nothing.
 """
@@ -14,7 +14,9 @@ This file opens no sockets, knows no platform, and restarts nothing.
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from functools import partial
 from math import inf
 from time import perf_counter
 from types import CoroutineType
@@ -27,7 +29,7 @@ from ..bounded import BoundedTable, Memory
 from ..datagram import Datagram, Peer
 from ..log import Repeated, get_logger
 from ..net.marks import mark_of_flow
-from ..net.types import AnsweringSocket, DatagramSocket, Flow, Message, Received
+from ..net.types import AnswerUsual, DatagramSocket, Flow, Message, Received
 from ..plugin import PASS
 from . import outcomes
 from .answers import Answers
@@ -35,7 +37,7 @@ from .binding import Binding
 from .failures import plugin_failure
 from .flow import Arrival, Candidate, Decision, Environment, arrive, decide
 from .outcomes import Counts
-from .request import Moment, Request, request_of
+from .request import Request, arrival_of, request_of
 from .sender import Outgoing, Sender
 from .tasks import Tasks
 
@@ -77,15 +79,17 @@ class Port:
     _answer: Callable[[], int] = attrs.field(init=False)
     """Answer what is there, up to BURST, and say how much that was.  What could not be sent is in `_left`."""
     _left: list[Outgoing] = attrs.field(factory=list, init=False)
-    _moment: Moment = attrs.field(factory=Moment.present, init=False)
-    """When the present burst was taken."""
+    _now: float = attrs.field(default=0.0, init=False)
+    _wall: float = attrs.field(default=0.0, init=False)
+    """When the present burst was taken: seconds on trio's clock, and on the real-time clock."""
 
     def __attrs_post_init__(self) -> None:
         self.answers = Answers(self, self.environment)
         self.tasks = Tasks(self.answers, self.sender, self._sorted)
         self.decisions = Memory(self._decide, MAX_FLOWS, mark_of_flow)
         self.number = self.socket.port
-        self._answer = self._answer_compiled if isinstance(self.socket, AnsweringSocket) else self._answer_plainly
+        compiled = self.socket.answer
+        self._answer = self._answer_plainly if compiled is None else partial(self._answer_compiled, compiled)
 
     async def serve(self) -> None:
         """Answer until cancelled.  Raises NetworkError where the socket can no longer receive."""
@@ -110,21 +114,23 @@ class Port:
 
     def _answer_watched(self) -> int:
         """Each datagram the long way, on which observers are told of it."""
-        burst, self._moment = self.socket.receive(BURST), Moment.present()
+        self._look_at_clocks()
+        burst = self.socket.receive(BURST)
         for received in burst:
             self._left += self._take(self.decisions.find(received.flow), received)
         return len(burst)
 
-    def _answer_compiled(self) -> int:
-        socket = self.socket
-        assert isinstance(socket, AnsweringSocket)  # noqa: S101 - said when `_answer` was chosen
-        self._moment = Moment.present()
-        return socket.answer(BURST, self, self.decisions.known, self._moment)
+    def _answer_compiled(self, answer: AnswerUsual) -> int:
+        self._look_at_clocks()
+        return answer(BURST, self, self.decisions.known, self._now, self._wall)
+
+    def _look_at_clocks(self) -> None:
+        self._now, self._wall = trio.current_time(), time.time()
 
     def _answer_plainly(self) -> int:
         burst = self.socket.receive(BURST)
-        known, moment = self.decisions.known, Moment.present()
-        self._moment = moment
+        self._look_at_clocks()
+        known, now, wall = self.decisions.known, self._now, self._wall
         messages: list[Message] = []
         counted: list[Counts] = []
         # A run: datagrams one after the other that are counted in one place.
@@ -142,7 +148,7 @@ class Port:
             answer: object = None
             error: BaseException | None = None
             try:
-                answer = candidate.respond(request_of(received, candidate, moment))
+                answer = candidate.respond(request_of(received, candidate, now, wall))
             except BaseException as raised:
                 error = raised
             ended = perf_counter()
@@ -175,7 +181,7 @@ class Port:
             self._left += self.sender.send_now(messages, counted)
         return len(burst)
 
-    # Called by the loop, plain or compiled (`responder.net.types.Asking`).
+    # Called by the loop, plain or compiled (`responder.net.types.AnswerUsual`).
 
     shapes: ClassVar = (Request, Peer, Decision, Candidate, Binding)
 
@@ -219,7 +225,7 @@ class Port:
         elif received.truncated:
             refusal = outcomes.TRUNCATED
         elif received.peer_port in decision.suspects and self.environment.own.includes(
-            received, self._moment.of(received.timestamp)
+            received, arrival_of(received.timestamp, self._now, self._wall)
         ):
             refusal = outcomes.OWN_SOURCE
         else:
@@ -243,7 +249,7 @@ class Port:
         for position, candidate in enumerate(candidates):
             binding = candidate.binding
             # Each has a request of its own: one that passes may have kept it.
-            request = request_of(received, candidate, self._moment)
+            request = request_of(received, candidate, self._now, self._wall)
             if binding.budget is not None:
                 binding.budget.asked(decision.prefix, len(received.payload), trio.current_time())
             answer: Any

@@ -6,11 +6,8 @@ module makes the same object (`responder.net.linux.compiled`).
 
 from __future__ import annotations
 
-import time
 from contextlib import AbstractAsyncContextManager
-from typing import Any, NamedTuple
-
-import trio
+from typing import Any
 
 from ..datagram import Conversation, Datagram, Peer, Stranger
 from ..net.types import Received
@@ -51,24 +48,17 @@ _set_via, _set_hop_limit, _set_arrival = (_SLOTS[name].__set__ for name in _FIEL
 _set_candidate = vars(Request)["_candidate"].__set__
 
 
-class Moment(NamedTuple):
-    """One moment on both clocks, in seconds: it puts a kernel's timestamp on trio's clock."""
+def arrival_of(timestamp: float | None, now: float, wall: float) -> float:
+    """A kernel's timestamp on trio's clock; None: `now`.
 
-    now: float
-    wall: float
-
-    @classmethod
-    def present(cls) -> Moment:
-        return cls(trio.current_time(), time.time())
-
-    def of(self, timestamp: float | None) -> float:
-        """A kernel's timestamp on trio's clock; without one, this moment."""
-        # Never later than now, should the real-time clock have been set back since.
-        return self.now if timestamp is None else self.now - max(0.0, self.wall - timestamp)
+    `now` and `wall` are one moment, in seconds of trio's clock and of the real-time clock.  The result is never later,
+    should the real-time clock have been set back since.
+    """
+    return now if timestamp is None else now - max(0.0, wall - timestamp)
 
 
-def request_of(received: Received, candidate: Candidate, moment: Moment) -> Request:
-    """Make the request for the handler of `candidate`."""
+def request_of(received: Received, candidate: Candidate, now: float, wall: float) -> Request:
+    """Make the request for the handler of `candidate`; `now` and `wall` as in `arrival_of`."""
     request = object.__new__(Request)
     flow = candidate.flow
     _set_payload(request, received.payload)
@@ -79,6 +69,6 @@ def request_of(received: Received, candidate: Candidate, moment: Moment) -> Requ
     _set_port(request, candidate.port)
     _set_via(request, candidate.via)
     _set_hop_limit(request, received.hop_limit)
-    _set_arrival(request, moment.of(received.timestamp))
+    _set_arrival(request, arrival_of(received.timestamp, now, wall))
     _set_candidate(request, candidate)
     return request

@@ -10,9 +10,9 @@ Nothing is decided here: `responder.dispatch.addressing` chooses source addresse
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import attrs
 
@@ -104,6 +104,18 @@ class Membership:
     source: IPAddress | None = None
 
 
+AnswerUsual: TypeAlias = Callable[[int, Any, dict[Flow, Any], float, float], int]
+"""`answer(limit, port, decisions, now, wall)`: receive up to `limit` datagrams that are there now, answer the usual
+ones, give the port all others, and return how many there were.
+
+port       a `responder.dispatch.port.Port`: its `missed`, `unusual`, `other`, `failed` and `unsent` are called
+decisions  flow -> `responder.dispatch.flow.Decision`; its `usual` is None, or the candidate whose `respond` is called
+now, wall  the present: seconds on trio's clock and on the real-time clock
+
+Raises NetworkError as `DatagramSocket.receive`, and what the port raises.
+"""
+
+
 class DatagramSocket(Protocol):
     """One bound UDP socket (or, where a platform needs it, a pair that acts as one)."""
 
@@ -120,6 +132,10 @@ class DatagramSocket(Protocol):
     @property
     def receive_buffer(self) -> int | None:
         """Bytes that the kernel gave for datagrams that wait; None where the platform does not tell."""
+
+    @property
+    def answer(self) -> AnswerUsual | None:
+        """Receive, ask and send in one go, compiled; None where the platform has nothing of the kind."""
 
     async def wait_readable(self) -> None:
         """Return once `receive` would give something.  Always a checkpoint."""
@@ -154,35 +170,6 @@ class DatagramSocket(Protocol):
 
     def close(self) -> None:
         """Tasks in `wait_readable` and `send_when_ready` get trio.ClosedResourceError.  Twice is no error."""
-
-
-class Asking(Protocol):
-    """The port behind an `AnsweringSocket`: called for all that is not the usual case (`responder.dispatch.port.Port`).
-
-    `decision` is what `decisions` hold for a flow; its `usual` is None, or the candidate whose `respond` is called.
-    """
-
-    @property
-    def shapes(self) -> tuple[type, type, type, type, type]:
-        """The classes of requests, peers, decisions, candidates and bindings."""
-
-    def missed(self, flow: Flow, /) -> Any: ...
-    def unusual(self, decision: Any, received: Received, /) -> None: ...
-    def other(self, decision: Any, received: Received, answer: object, /) -> None: ...
-    def failed(self, decision: Any, received: Received, error: BaseException, /) -> None: ...
-    def unsent(self, answer: bytes, candidate: Any, peer_port: int, /) -> None: ...
-
-
-@runtime_checkable
-class AnsweringSocket(Protocol):
-    """A `DatagramSocket` that also receives, asks and sends by itself where that is the usual case."""
-
-    def answer(self, limit: int, port: Asking, decisions: dict[Flow, Any], moment: tuple[float, float], /) -> int:
-        """Answer up to `limit` datagrams that are there now, and say how many there were.
-
-        `moment` is now: seconds on trio's clock and on the real-time clock.  Raises NetworkError as `receive`, and what
-        `port` raises.
-        """
 
 
 @attrs.frozen
@@ -255,8 +242,7 @@ class Platform(Protocol):
 
 __all__ = [
     "Accepted",
-    "AnsweringSocket",
-    "Asking",
+    "AnswerUsual",
     "Changes",
     "DatagramSocket",
     "Flow",

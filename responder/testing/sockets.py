@@ -9,7 +9,7 @@ import errno
 from collections import deque
 from collections.abc import Sequence
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import attrs
 import trio
@@ -73,6 +73,7 @@ class FakeSocket:
     `room`: datagrams that the kernel takes before it is full; None: any number.  Raise it with `make_room`.
     """
 
+    answer: ClassVar = None
     host: FakeHost
     port: int
     address: IPAddress | None

@@ -123,6 +123,8 @@ class BsdSocket:
 
     kernel_drops = 0
 
+    answer = None
+
     def __init__(self, members: Sequence[FamilySocket], address: IPAddress | None) -> None:
         self._members = {member.version: member for member in members}
         self.port: int = members[0].sock.getsockname()[1]

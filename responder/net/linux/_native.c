@@ -1,7 +1,7 @@
 /* The usual case of a burst of datagrams, without Python between one handler's call and the next: optional.
 
    It decides nothing: a decision says whether the datagrams of its flow are usual, and whatever is not is the port's
-   (`Asking` in net/types.py).  Without it dispatch/port.py does the same in Python, and the same tests hold both.
+   (`AnswerUsual` in net/types.py).  Without it dispatch/port.py does the same in Python, and the same tests hold both.
 
    A handler may do anything while it is asked: forget decisions, delete slots, call `answer` again.  So a burst is taken
    out of the memory before the first handler is asked, put into it after the last, and what is used after a call into
@@ -548,7 +548,7 @@ static PyObject *memory_answer(Memory *self, PyObject *arguments)
     int descriptor, limit, result = 0;
     Burst burst = {0};
     Arrived arrived[BURST];
-    if (!PyArg_ParseTuple(arguments, "iiOO!(dd)O", &descriptor, &limit, &burst.port, &PyDict_Type, &burst.decisions,
+    if (!PyArg_ParseTuple(arguments, "iiOO!ddO", &descriptor, &limit, &burst.port, &PyDict_Type, &burst.decisions,
                           &burst.now, &burst.wall, &burst.encode))
         return NULL;
     if (enter(self) != 0)
@@ -577,8 +577,8 @@ static PyObject *memory_answer(Memory *self, PyObject *arguments)
 
 static PyMethodDef memory_methods[] = {
     {"answer", (PyCFunction)memory_answer, METH_VARARGS,
-     "answer(descriptor, limit, port, decisions, moment, encode) -> how many datagrams there were, or minus the\n"
-     "errno of why there was none; and the drop counter that they told, or -1.  See `responder.net.types.AnsweringSocket`."},
+     "answer(descriptor, limit, port, decisions, now, wall, encode) -> how many datagrams there were, or minus the\n"
+     "errno of why there was none; and the drop counter that they told, or -1.  See `responder.net.types.AnswerUsual`."},
     {NULL, NULL, 0, NULL},
 };
 

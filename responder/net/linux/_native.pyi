@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from ..types import Asking, Flow, Route
+from ..types import Flow, Route
 
 source: str
 """The SHA-256 of the source that it was built from."""
@@ -19,9 +19,10 @@ class Memory:
         self,
         descriptor: int,
         limit: int,
-        port: Asking,
+        port: Any,
         decisions: dict[Flow, Any],
-        moment: tuple[float, float],
+        now: float,
+        wall: float,
         encode: Callable[[Route], bytes],
         /,
     ) -> tuple[int, int]: ...

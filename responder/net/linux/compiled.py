@@ -6,22 +6,20 @@ All that is not the usual case is `udp.py`'s.
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import os
-import socket
 import struct
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import attrs
+from typing import Any, TypeAlias
 
 from ...bounded import Memory
-from ...datagram import IPAddress
 from ...errors import NetworkError
 from ...log import get_logger
 from .. import cmsg
-from ..types import Asking, Flow, Received, Route
+from ..types import AnswerUsual, Flow, Received, Route
 
 if sys.platform != "linux":  # mypy leaves out what follows
     raise ImportError("Linux only")
@@ -58,39 +56,36 @@ def _encode(route: Route) -> bytes:
     return b"".join(encode_name(route, _ABI))
 
 
-@attrs.define(eq=False)
-class SharedMemory:
-    """The memory that the sockets of a thread share, made at the first answer, which tells which classes to make and
-    read."""
-
-    _memory: _native.Memory | None = attrs.field(default=None, init=False)
-
-    def for_port(self, port: Asking) -> _native.Memory:
-        if self._memory is None:
-            # The module remembers flows where their hash says, one driving out another; a flow must stay the same all
-            # the same, as long as this table holds it.
-            find = Memory(_decode, TABLE_SIZE).find
-            self._memory = _native.Memory((Received, Flow, *port.shapes), find, PAYLOAD_SIZE, CONTROL_SIZE)
-        return self._memory
+MemoryFor: TypeAlias = Callable[[tuple[type, ...]], _native.Memory]
 
 
-class CompiledSocket(LinuxSocket):
-    """A dual-stack socket that is also a `responder.net.types.AnsweringSocket`."""
+def shared_memory() -> MemoryFor:
+    """Gives the memory that the sockets of a thread share, made at the first call with the classes of a port."""
 
-    def __init__(self, sock: socket.socket, address: IPAddress | None, shared: SharedMemory) -> None:
-        super().__init__(sock, address)
-        self._shared = shared
+    @functools.cache
+    def memory_for(shapes: tuple[type, ...]) -> _native.Memory:
+        # The module remembers flows where their hash says, one driving out another; a flow must stay the same all the
+        # same, as long as this table holds it.
+        return _native.Memory((Received, Flow, *shapes), Memory(_decode, TABLE_SIZE).find, PAYLOAD_SIZE, CONTROL_SIZE)
 
-    def answer(self, limit: int, port: Asking, decisions: dict[Flow, Any], moment: tuple[float, float], /) -> int:
-        memory = self._shared.for_port(port)
+    return memory_for
+
+
+def answering(sock: LinuxSocket, memory_for: MemoryFor) -> AnswerUsual:
+    """What a dual-stack socket answers usual datagrams with."""
+
+    def answer(limit: int, port: Any, decisions: dict[Flow, Any], now: float, wall: float) -> int:
+        memory = memory_for(port.shapes)
         for _ in range(limit):
-            count, drops = memory.answer(self._socket.fileno(), limit, port, decisions, moment, _encode)
+            count, drops = memory.answer(sock.fileno(), limit, port, decisions, now, wall, _encode)
             if drops >= 0:
-                self.kernel_drops = advance_drops(self.kernel_drops, drops)
+                sock.kernel_drops = advance_drops(sock.kernel_drops, drops)
             if count >= 0:
                 return count
             if count == -errno.EAGAIN:
                 break
             if -count not in PASSED_OVER:
-                raise NetworkError(-count, f"UDP port {self.port} can't receive: {os.strerror(-count)}")
+                raise NetworkError(-count, f"UDP port {sock.port} can't receive: {os.strerror(-count)}")
         return 0
+
+    return answer

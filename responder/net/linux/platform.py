@@ -25,9 +25,8 @@ import math
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from functools import partial
 from typing import TypeAlias
 
 import trio
@@ -129,7 +128,7 @@ class LinuxPlatform:
         self._told = Repeated(interval=math.inf)
         if use_compiled is None:
             use_compiled = os.environ.get("RESPONDER_COMPILED") != "off"
-        self._dual_stack = _dual_stack(use_compiled=use_compiled)
+        self._memory_for = compiled.shared_memory() if use_compiled and compiled is not None else None
 
     def open_udp(
         self, port: int, address: IPAddress | None = None, *, interface: int = 0, shared: bool = False
@@ -139,8 +138,10 @@ class LinuxPlatform:
         with _opened(socket.SOCK_DGRAM, place, self._inherited) as sock:
             self._set_up_udp(sock)
             _bind_udp(sock, place, shared=shared)
-            kind = self._dual_stack if sock.family == socket.AF_INET6 else LinuxSocket
-            return kind(sock, place.address)
+            opened = LinuxSocket(sock, place.address)
+            if sock.family == socket.AF_INET6 and self._memory_for is not None:
+                opened.answer = compiled.answering(opened, self._memory_for)
+            return opened
 
     def open_tcp(self, port: int, address: IPAddress | None = None, *, interface: int = 0) -> Listener:
         """Open, set up, bind and listen.  Raises BindError."""
@@ -209,13 +210,6 @@ def open_platform(inherited: Inherited | None) -> Platform:
 def _place(transport: str, port: int, address: IPAddress | None, interface: int) -> Place:
     low_ports = "run as root, give CAP_NET_BIND_SERVICE, or lower net.ipv4.ip_unprivileged_port_start"
     return Place(transport, port, address, interface, port_holder, low_ports)
-
-
-def _dual_stack(*, use_compiled: bool) -> Callable[[socket.socket, IPAddress | None], LinuxSocket]:
-    """What makes a dual-stack socket of a bound one."""
-    if use_compiled and compiled is not None:
-        return partial(compiled.CompiledSocket, shared=compiled.SharedMemory())
-    return LinuxSocket
 
 
 @contextlib.contextmanager

@@ -23,7 +23,6 @@ from collections.abc import Coroutine, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Final, TypeAlias
 
-import attrs
 import trio
 
 from ...bounded import Memory
@@ -31,7 +30,7 @@ from ...datagram import Interface, IPAddress, Via, unscoped
 from ...errors import NetworkError, SourceUnavailable, Unreachable
 from .. import cmsg
 from ..marks import mark_of_route
-from ..types import Flow, Membership, Message, Received, Route
+from ..types import AnswerUsual, Flow, Membership, Message, Received, Route
 
 if sys.platform != "linux":  # mypy leaves out what follows, whose names the other platforms' `socket` lacks
     raise ImportError("Linux only")
@@ -139,13 +138,8 @@ def _arrival(pktinfo: bytes) -> _Arrival:
     return None, 0, None, None
 
 
-@attrs.frozen
-class EncodedRoute:
-    """A route as sendmsg wants it: `name` is (host, *rest of the sockaddr after the port)."""
-
-    host: str
-    rest: tuple[int, ...]
-    control: ControlMessages
+EncodedRoute: TypeAlias = tuple[str, tuple[int, ...], ControlMessages]
+"""A route as sendmsg wants it: host, the rest of the sockaddr behind the port, control messages."""
 
 
 def encode_route(route: Route, *, dual_stack: bool) -> EncodedRoute:
@@ -154,10 +148,10 @@ def encode_route(route: Route, *, dual_stack: bool) -> EncodedRoute:
     _check_family(to, route.source)
     control = control_of(to.version, route.source, route.interface, route.hop_limit)
     if to.version == 4:
-        return EncodedRoute(f"::ffff:{to}", (0, 0), control) if dual_stack else EncodedRoute(str(to), (), control)
+        return (f"::ffff:{to}", (0, 0), control) if dual_stack else (str(to), (), control)
     if not dual_stack:
         raise Unreachable(errno.EAFNOSUPPORT, f"{to}: this host has no IPv6")
-    return EncodedRoute(str(to), (0, _scope_of(route)), control)
+    return str(to), (0, _scope_of(route)), control
 
 
 def _check_family(to: IPAddress, source: IPAddress | None) -> None:
@@ -235,6 +229,8 @@ class LinuxSocket:
         self.port: int = sock.getsockname()[1]
         self.address = address
         self.kernel_drops = 0
+        self.answer: AnswerUsual | None = None
+        """Set where there is the compiled module: see `responder.net.linux.compiled`."""
 
     def __repr__(self) -> str:
         return f"<UDP socket {self.address or '*'} port {self.port}>"
@@ -243,6 +239,10 @@ class LinuxSocket:
     def receive_buffer(self) -> int:
         # The kernel tells the double of what it was asked for (socket(7)).
         return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+
+    def fileno(self) -> int:
+        """The descriptor; -1 once it is closed."""
+        return self._socket.fileno()
 
     def wait_readable(self) -> Coroutine[Any, Any, None]:
         # No coroutine of its own: each is one more to wake up through.
@@ -283,8 +283,8 @@ class LinuxSocket:
         for message in batch:
             try:
                 payload, route, port = message
-                to = known.get(route) or missed(route)
-                sendmsg((payload,), to.control, 0, (to.host, port, *to.rest))
+                host, rest, control = known.get(route) or missed(route)
+                sendmsg((payload,), control, 0, (host, port, *rest))
             except BlockingIOError:
                 break
             except OSError as error:

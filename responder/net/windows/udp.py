@@ -129,6 +129,8 @@ class WindowsSocket:
     `source_on` gives an interface's own address to speak to another from.
     """
 
+    answer = None
+
     def __init__(
         self,
         sock: SocketLike,

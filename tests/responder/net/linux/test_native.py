@@ -109,8 +109,8 @@ class AskingPort:
         self.calls.append(("unsent", answer, peer_port))
 
     def answer(self, sock: socket.socket, limit: int = 64, encode: Callable[[Route], bytes] = compiled._encode) -> int:
-        moment = (1000.0, time.time())
-        return self.memory.answer(sock.fileno(), limit, self, self.decisions, moment, encode)[0]
+        now, wall = 1000.0, time.time()
+        return self.memory.answer(sock.fileno(), limit, self, self.decisions, now, wall, encode)[0]
 
 
 def decode(raw: bytes) -> Flow:
@@ -397,16 +397,15 @@ def test_limits(server: socket.socket, client: socket.socket) -> None:
 
 def test_what_is_no_descriptor_or_no_argument() -> None:
     memory: Any = AskingPort(reply).memory
-    moment = (0.0, 0.0)
-    assert memory.answer(-1, 64, None, {}, moment, None) == (-errno.EBADF, -1)
+    assert memory.answer(-1, 64, None, {}, 0.0, 0.0, None) == (-errno.EBADF, -1)
     for number in (1 << 32, -(1 << 40), 1 << 80):  # the first would be standard input
         with pytest.raises(OverflowError):
-            memory.answer(number, 64, None, {}, moment, None)
+            memory.answer(number, 64, None, {}, 0.0, 0.0, None)
     for wrong in (
         (),
-        (0, 64, None, [], moment, None),
-        (0, 64, None, {}, 7, None),
-        ("0", 64, 0, {}, moment, 0),
+        (0, 64, None, [], 0.0, 0.0, None),
+        (0, 64, None, {}, "7", 0.0, None),
+        ("0", 64, 0, {}, 0.0, 0.0, 0),
     ):
         with pytest.raises(TypeError):
             memory.answer(*wrong)
