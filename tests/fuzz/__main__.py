@@ -44,7 +44,8 @@ def guided(name: str, options: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for number, seed in enumerate(target.SEEDS):
             (Path(folder) / str(number)).write_bytes(seed)
-        atheris.Setup([sys.argv[0], folder, f"-max_len={MAX_LENGTH}", *options], target.answered)
+        found = f"-artifact_prefix={tempfile.gettempdir()}/{name}-"
+        atheris.Setup([sys.argv[0], folder, f"-max_len={MAX_LENGTH}", found, *options], target.answered)
         atheris.Fuzz()
 
 

@@ -214,6 +214,18 @@ class TestBounds:
             assert len(next(iter(it.server.ports.serving.values())).port.decisions) <= MAX_FLOWS
             assert it.count(outcomes.ANSWERED) == len(sources)
 
+    async def test_a_flood_of_forged_sources_leaves_what_is_decided_of_known_peers(self) -> None:
+        async with bench(echo) as it:
+            decisions = next(iter(it.server.ports.serving.values())).port.decisions
+            honest = flow()
+            await it.deliver(FakeReceived(b"x", honest), FakeReceived(b"x", honest))
+            decided = decisions.known[honest]
+            for start in range(0, 2 * MAX_FLOWS, 500):
+                forged = [flow(str(ip_address(0x0B000000 + start + number))) for number in range(500)]
+                await it.deliver(*(FakeReceived(b"x", each) for each in forged))
+            await it.deliver(FakeReceived(b"x", honest))
+            assert decisions.known == {honest: decided}
+
     async def test_neither_do_the_destinations_that_peers_choose(self) -> None:
         async with bench(echo) as it:
             destinations = [str(ip_address(0x7F000001 + n)) for n in range(MAX_ARRIVALS + 500)]
