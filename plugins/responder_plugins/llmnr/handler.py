@@ -147,6 +147,11 @@ class LlmnrHandler(Handler):
         """Queries by what became of them, and conflicts."""
         return self.counted + self.verifier.counted
 
+    def succeed(self, predecessor: Handler) -> None:
+        """Names that stay at a reload stay verified: a tentative answer would be no answer to most."""
+        if isinstance(predecessor, LlmnrHandler):
+            self.verifier.inherit(predecessor.verifier)
+
     async def run(self, network: Network) -> None:
         """Verify that the names are unique on each link."""
         await self.verifier.run(network)

@@ -95,6 +95,12 @@ class Verifier:
         """What is known of a name (in lower case) on the interface of that index."""
         return self._states.get((interface, name), State.TENTATIVE)
 
+    def inherit(self, other: Verifier) -> None:
+        """Take over which names were verified: those that stay need not be asked for again at a reload."""
+        for (index, name), state in other._states.items():
+            if state is State.UNIQUE and name in self._names:
+                self._states[index, name] = state
+
     async def run(self, network: Network) -> None:
         """Verify until the network's `stopping` fires."""
         links = self._links = Links(network, places_of, "verification")
@@ -107,7 +113,10 @@ class Verifier:
             nursery.cancel_scope.cancel()
 
     async def _follow(self, links: Links) -> None:
-        self._verify_on(index for index, _ in links.begin())
+        there = {index for index, _ in links.begin()}
+        self._states = {key: state for key, state in self._states.items() if key[0] in there}
+        for index in there:
+            self._verify_names(index, [name for name in self._names if (index, name) not in self._states])
         while True:
             change = await links.change()
             for index, _ in change.gone:
@@ -116,7 +125,8 @@ class Verifier:
             for index, _ in change.left:
                 if index not in there:
                     self._forget(index)
-            self._verify_on(index for index, _ in change.new)
+            for index in {index for index, _ in change.new}:
+                self._verify_names(index, self._names)
 
     def _forget(self, interface: int) -> None:
         for name in self._names:
@@ -126,10 +136,9 @@ class Verifier:
             if key in self._checks:
                 self._checks[key].scope.cancel()
 
-    def _verify_on(self, interfaces: Iterable[int]) -> None:
-        for index in dict.fromkeys(interfaces):
-            for name in self._names:
-                self._start((index, name), Question(name, dns.ANY, dns.IN), defends=False)
+    def _verify_names(self, interface: int, names: Iterable[bytes]) -> None:
+        for name in names:
+            self._start((interface, name), Question(name, dns.ANY, dns.IN), defends=False)
 
     def suspect(self, question: Question, interface: int) -> None:
         """A query claims that several hosts have a name of ours: look into it, at most every `DEFENCE` seconds."""

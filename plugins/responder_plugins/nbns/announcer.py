@@ -62,6 +62,8 @@ class Announcer:
         self._claims: dict[int, tuple[Place, _Claim]] = {}
         self._registering: dict[Place, trio.CancelScope] = {}
         self._without_ipv4: set[int] = set()
+        self._handed_over: frozenset[Owned] = frozenset()
+        """The names that a successor has: they are not released at the end."""
         self._warnings = Repeated(limit=MAX_LOGGED, clock=trio.current_time)
         self._links: Links | None = None
         self.counted: Counter[str] = Counter()
@@ -70,6 +72,11 @@ class Announcer:
         """Is it this host's name on all subnets of the interface of that index?"""
         here = [names for place, names in self._owned.items() if place[0] == interface]
         return bool(here) and all(owned in names for names in here)
+
+    def inherit(self, other: Announcer) -> None:
+        """Take over the names that stay at a reload, which the other then does not release."""
+        other._handed_over = frozenset(self._names)
+        self._owned = {place: names & other._handed_over for place, names in other._owned.items()}
 
     def is_own(self, address: IPAddress) -> bool:
         """Is it an address of this host?  One with two interfaces on a link hears its own claims."""
@@ -86,11 +93,13 @@ class Announcer:
         await self._release(links)
 
     async def _follow(self, links: Links, nursery: trio.Nursery) -> None:
-        self._begin(links.begin(), nursery)
+        there = links.begin()
+        self._owned = {place: names for place, names in self._owned.items() if place in there}
+        self._begin(there, nursery)
         while True:
             self._tell_links_without_ipv4(links.network)
             change = await links.change()
-            for place in (*change.gone, *change.left):
+            for place in (*change.gone, *change.left, *change.new):
                 self._forget(place)
             self._begin(change.new, nursery)
 
@@ -111,7 +120,6 @@ class Announcer:
 
     def _begin(self, places: Mapping[Place, IPAddress], nursery: trio.Nursery) -> None:
         for place, address in places.items():
-            self._forget(place)
             scope = self._registering[place] = trio.CancelScope()
             if isinstance(address, IPv4Address):
                 nursery.start_soon(self._keep_registered, place, address, scope)
@@ -181,7 +189,7 @@ class Announcer:
     async def _release(self, links: Links) -> None:
         """Say at every place that the names are free."""
         held = {
-            place: (address, self._owned[place])
+            place: (address, self._owned[place] - self._handed_over)
             for place, address in links.places.items()
             if place in self._owned and isinstance(address, IPv4Address) and links.is_there(place)
         }

@@ -107,6 +107,11 @@ class NbnsHandler(Handler):
         """Requests by what became of them, and names that were lost."""
         return self.counted + self.announcer.counted
 
+    def succeed(self, predecessor: Handler) -> None:
+        """Names that stay at a reload are neither released nor claimed again."""
+        if isinstance(predecessor, NbnsHandler):
+            self.announcer.inherit(predecessor.announcer)
+
     async def run(self, network: Network) -> None:
         """Register the names on each link until it is time to release them."""
         await self.announcer.run(network)

@@ -204,6 +204,19 @@ class TestNotConflicts:
             assert await flags_heard(at) == [0]
 
 
+async def test_a_reload_keeps_what_was_verified_and_verifies_what_is_new(autojump_clock: MockClock) -> None:
+    async with with_other() as (at, other):
+        await trio.sleep(VERIFIED)
+        other.asked.clear()
+        await at.server.replace(Llmnr(("lab", "new")))
+        assert await flags_heard(at) == [0]
+        await trio.sleep(VERIFIED)
+        asked = {dns.message.from_wire(each.payload).question[0].name.to_text() for each in other.asked}
+        assert asked == {"new."}
+        (heard,) = await at.exchange(query("new"), GROUP4, within=1)
+        assert flags_of(heard.payload) & T == 0
+
+
 class TestLinks:
     async def test_a_link_that_comes(self, autojump_clock: MockClock) -> None:
         async with bench(LAB) as at:

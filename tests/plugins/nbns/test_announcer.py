@@ -136,6 +136,22 @@ async def test_an_end_before_the_names_are_had_releases_nothing(autojump_clock: 
     assert {claim.opcode for claim in other.claims} == {5}
 
 
+async def test_a_reload_keeps_the_names_that_stay(autojump_clock: MockClock) -> None:
+    async with with_other() as (at, other):
+        await trio.sleep(REGISTERED)
+        other.claims.clear()
+        await at.server.replace(Nbns(("LAB", "NEW"), "HOME"))
+        assert await knows(at)
+        await trio.sleep(REGISTERED)
+        assert await knows(at, "NEW")
+        assert await knows(at, "HOME", 0x1E)
+        assert not await knows(at, "OFFICE", 0x1E)
+        said = {(claim.opcode, claim.name.text) for claim in other.claims}
+        assert said == {(6, b"OFFICE"), (5, b"NEW"), (5, b"HOME")}
+        other.claims.clear()
+    assert {(claim.opcode, claim.name.text) for claim in other.claims} == {(6, b"LAB"), (6, b"NEW"), (6, b"HOME")}
+
+
 class TestConflicts:
     async def test_a_name_of_another_is_left_to_it_and_the_others_are_had(
         self, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
