@@ -331,11 +331,15 @@ class Conversation(Protocol):
     async def send(self, payload: bytes) -> None:
         """Send to the peer; what the bounds don't allow is dropped, and counted.
 
-        Raises `responder.errors.SendError`.
+        Raises `responder.errors.SendError`; see `receive` for what may have come before.
         """
 
     async def receive(self) -> bytes:
-        """The next datagram of this peer.  What others send here is counted, and goes to `stranger`, if anywhere."""
+        """The next datagram of this peer.  What others send here is counted, and goes to `stranger`, if anywhere.
+
+        Raises `responder.errors.Unreachable` once ICMP says that the peer can't be reached, or no longer listens, where
+        the platform tells (Linux does).  A handler may let it pass.
+        """
 
 
 Stranger: TypeAlias = Callable[[bytes, Peer], bytes | None]

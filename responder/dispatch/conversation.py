@@ -22,7 +22,7 @@ import trio
 
 from ..datagram import Peer, Stranger, Via
 from ..errors import RateExceeded, SendError
-from ..net.types import DatagramSocket, Received, Transmit
+from ..net.types import DatagramSocket, ErrorTellingSocket, Received, Transmit
 from . import outcomes
 from .access import refused_source
 from .addressing import reply_route
@@ -61,12 +61,21 @@ class OpenConversation:
             self._tell(refusal)
             await trio.lowlevel.checkpoint()
             return
+        self._raise_errors()
         message = Transmit(payload, self.candidate.route, self.peer_port)
         if self.socket.send([message]):
             await trio.lowlevel.checkpoint()
         else:
             await self.socket.send_when_ready(message)
         self._tell(outcomes.ANSWERED, sent=message)
+
+    def _raise_errors(self) -> None:
+        """Raise what ICMP said of the peer since the last time; what it said of strangers is nobody's matter."""
+        if not isinstance(self.socket, ErrorTellingSocket):
+            return
+        for failure in self.socket.take_errors():
+            if (failure.to, failure.port) == (self.candidate.route.to, self.peer_port):
+                raise failure.error
 
     def _bound_broken(self, size: int) -> str | None:
         """The outcome to count where a datagram of so many bytes is more than the bounds allow."""
@@ -84,6 +93,7 @@ class OpenConversation:
     async def receive(self) -> bytes:
         while True:
             await self.socket.wait_readable()
+            self._raise_errors()
             for _ in range(BURST):
                 received = self.socket.receive(1)
                 if not received:
@@ -175,6 +185,8 @@ async def open_conversation(
         raise RateExceeded(outcomes.REASONS[outcomes.RATE])
     socket = candidate.environment.platform.open_udp(0)
     try:
+        if isinstance(socket, ErrorTellingSocket):
+            socket.hear_errors()
         yield OpenConversation(socket, candidate, peer_port, stranger)
     finally:
         socket.close()

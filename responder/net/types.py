@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 
 from ..datagram import Interface, InterfaceAddress, IPAddress, Via
+from ..errors import SendError
 
 if TYPE_CHECKING:
     import trio
@@ -172,6 +173,25 @@ class DatagramSocket(Protocol):
         """Tasks in `wait_readable` and `send_when_ready` get trio.ClosedResourceError.  Twice is no error."""
 
 
+class SendFailure(NamedTuple):
+    """What the network said later of a datagram that was sent to this address and port."""
+
+    to: IPAddress
+    port: int
+    error: SendError
+
+
+@runtime_checkable
+class ErrorTellingSocket(Protocol):
+    """A `DatagramSocket` that can tell ICMP errors.  Optional: Linux has it."""
+
+    def hear_errors(self) -> None:
+        """Have the system keep them from now on; `wait_readable` then returns for an error too."""
+
+    def take_errors(self) -> Sequence[SendFailure]:
+        """Those that came since the last call."""
+
+
 @attrs.frozen
 class Accepted:
     """A TCP connection with what the platform tells of its way in; `interface` is 0 where it does not tell."""
@@ -245,6 +265,7 @@ __all__ = [
     "AnswerUsual",
     "Changes",
     "DatagramSocket",
+    "ErrorTellingSocket",
     "Flow",
     "Interface",
     "InterfaceAddress",
@@ -254,6 +275,7 @@ __all__ = [
     "Platform",
     "Received",
     "Route",
+    "SendFailure",
     "StreamListener",
     "Transmit",
 ]

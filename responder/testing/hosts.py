@@ -224,6 +224,12 @@ class FakeHost:
     def interface(self, index: int) -> FakeInterface | None:
         return self._interfaces.get(index)
 
+    def refused(self, packet: Packet) -> None:
+        """ICMP about a packet that this host sent: nobody listens where it went to."""
+        for socket in self._sockets:
+            if socket.port == packet.source_port and socket.address in (None, packet.source):
+                socket.refused(packet.destination, packet.port)
+
     def owner(self, address: IPAddress) -> FakeInterface | None:
         """The interface that has the address; an address of one that is down is still the host's."""
         return next((each for each in self._interfaces.values() if each.has(address)), None)
@@ -335,6 +341,8 @@ class FakeHost:
         if via is Via.UNICAST and hearing:
             # One socket gets it: the one bound to the address, of several the last bound (Linux, SO_REUSEADDR).
             hearing = [max(hearing, key=lambda socket: (socket.address is not None, self._sockets.index(socket)))]
+        if via is Via.UNICAST and not hearing:
+            self.network.refuse(packet)
         for socket in hearing:
             received = FakeReceived(packet.payload, flow, packet.source_port, hop_limit=packet.hop_limit, arrived=now())
             socket.deliver(received)

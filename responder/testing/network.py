@@ -131,6 +131,12 @@ class FakeNetwork:
         if taker is not None:
             self._arrive(link, taker, packet)
 
+    def refuse(self, packet: Packet) -> None:
+        """Tell whoever sent it that nobody listens there (RFC 792, RFC 4443: port unreachable)."""
+        for host in self.hosts:
+            if host.owner(packet.source) is not None:
+                host.refused(packet)
+
     def _arrive(self, link: Link, interface: FakeInterface, packet: Packet) -> None:
         for delay in link._fates(self._chance):
             if delay > 0:

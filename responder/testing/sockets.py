@@ -17,8 +17,8 @@ import trio.testing
 
 from ..datagram import Interface, IPAddress, Via, unscoped
 from ..dispatch.addressing import is_broadcast
-from ..errors import BindError, MessageTooLong, NetworkError
-from ..net.types import Accepted, Flow, Membership, Message, Received, Transmit
+from ..errors import BindError, MessageTooLong, NetworkError, Unreachable
+from ..net.types import Accepted, Flow, Membership, Message, Received, SendFailure, Transmit
 
 if TYPE_CHECKING:
     from .hosts import FakeHost
@@ -85,6 +85,8 @@ class FakeSocket:
     room: int | None = attrs.field(default=None, init=False)
     closed: bool = attrs.field(default=False, init=False)
     _queue: deque[FakeReceived] = attrs.field(factory=deque, init=False)
+    _errors: list[SendFailure] | None = attrs.field(default=None, init=False)
+    """None: nobody wants to know."""
     _waiting: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
 
     # From the network
@@ -109,6 +111,13 @@ class FakeSocket:
             self._queue.append(received)
             self._waiting.unpark_all()
 
+    def refused(self, to: IPAddress, port: int) -> None:
+        """ICMP says that nobody listens there."""
+        if self._errors is not None:
+            error = Unreachable(errno.ECONNREFUSED, f"{to} port {port}: nobody listens there")
+            self._errors.append(SendFailure(to, port, error))
+            self._waiting.unpark_all()
+
     def make_room(self, room: int | None) -> None:
         self.room = room
         self._waiting.unpark_all()
@@ -117,7 +126,7 @@ class FakeSocket:
 
     async def wait_readable(self) -> None:
         await trio.lowlevel.checkpoint()
-        while not self._queue:
+        while not (self._queue or self._errors):
             await self._park()
 
     async def _park(self) -> None:
@@ -157,6 +166,15 @@ class FakeSocket:
         await trio.lowlevel.checkpoint()
         while not self.send([message]):
             await self._park()
+
+    # `responder.net.types.ErrorTellingSocket`
+
+    def hear_errors(self) -> None:
+        self._errors = []
+
+    def take_errors(self) -> Sequence[SendFailure]:
+        found, self._errors = self._errors or [], [] if self._errors is not None else None
+        return found
 
     def join(self, membership: Membership, interface: Interface) -> None:
         own = self.host.interface(membership.interface)

@@ -30,12 +30,13 @@ from ...datagram import Interface, IPAddress, Via, unscoped
 from ...errors import NetworkError, SourceUnavailable, Unreachable
 from .. import cmsg
 from ..marks import mark_of_route
-from ..types import AnswerUsual, Flow, Membership, Message, Received, Route
+from ..types import AnswerUsual, Flow, Membership, Message, Received, Route, SendFailure
 
 if sys.platform != "linux":  # mypy leaves out what follows, whose names the other platforms' `socket` lacks
     raise ImportError("Linux only")
 
 from ..posix.udp import CONTROL_SIZE, PASSED_OVER, PAYLOAD_SIZE, TABLE_SIZE, refusal, send_in_turn
+from . import icmp
 from .constants import IP_PKTINFO, SO_RXQ_OVFL, SO_TIMESTAMPNS
 from .memberships import LinuxMemberships
 
@@ -301,6 +302,12 @@ class LinuxSocket:
     async def send_when_ready(self, message: Message) -> None:
         batch = (message,)
         await send_in_turn(self._socket, self._writable_turn, lambda: self.send(batch))
+
+    def hear_errors(self) -> None:
+        icmp.hear_errors(self._socket)
+
+    def take_errors(self) -> Sequence[SendFailure]:
+        return icmp.take_errors(self._socket)
 
     def join(self, membership: Membership, interface: Interface) -> None:
         self._groups.join(membership)

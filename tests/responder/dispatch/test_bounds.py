@@ -499,3 +499,18 @@ async def test_an_answer_that_was_not_sent_is_told_as_that() -> None:
             (b"y", outcomes.ANSWERED),
         ]
         assert [[sent.payload for sent in each.answers] for each in seen] == [[], [b"y"]]
+
+
+async def test_what_rate_refused_is_not_told_as_sent(autojump_clock: MockClock) -> None:
+    seen: list[Observation] = []
+    async with bench(Instance.of(Probe(), rate=2)) as it:
+        it.server.observers.add(seen.append)
+        await it.deliver(*[FakeReceived(b"abc", flow(), timestamp=1700000000.0 + number) for number in range(6)])
+        assert it.replies() == [b"abc"] * 2
+    told = sorted((each.time, each.outcome, len(each.answers)) for each in seen)
+    assert told == [
+        *((1700000000.0 + number, outcomes.ANSWERED, 1) for number in range(2)),
+        *((1700000000.0 + number, outcomes.RATE, 0) for number in range(2, 6)),
+    ]
+    # An answer has a time of its own: when the kernel took it.
+    assert all(answer.time > 1700000006 for each in seen for answer in each.answers)

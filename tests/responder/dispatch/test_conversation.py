@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 
-from responder import Datagram, Peer, Plugin, Service
+from responder import Datagram, Peer, Plugin, Service, Unreachable
 from responder.config.instance import Instance, Prepared
 from responder.datagram import Interface
 from responder.dispatch.conversation import MAX_FLIGHT
@@ -206,3 +206,21 @@ def test_a_datagram_that_no_network_delivered_has_nobody_to_converse_with() -> N
     request = Datagram(b"x", Peer("10.71.0.9", 4711), "10.71.0.1", Interface(2, "lan"))
     with pytest.raises(RuntimeError, match="did not come from a network"):
         request.conversation()
+
+
+async def test_a_peer_that_no_longer_listens_ends_it(autojump_clock: MockClock) -> None:
+    failures: list[BaseException] = []
+    async with bench(Blocks(), failures=failures) as at:
+        conversation = await at.begin(b"read")
+        stranger, peer_port = at.client.host.client(), at.client.port
+        await stranger.send(b"data", "192.0.2.1", conversation.peer.port)
+        stranger.close()
+        at.client.close()
+        await settled()
+        # A stranger that has gone is nobody's matter; the answer to it was sent before.
+        assert "unreachable" not in at.outcomes()
+        ack = {"source": "192.0.2.9", "source_port": peer_port, "to": "192.0.2.1", "port": conversation.peer.port}
+        at.link.inject(b"ack", **ack)
+        await settled()
+        assert at.outcomes()["unreachable"] == 1
+        assert isinstance(failures[0], Unreachable)

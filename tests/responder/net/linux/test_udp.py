@@ -265,3 +265,25 @@ def test_what_a_refusal_means(code: int, kind: type[SendError], source: str | No
 def test_joining_on_no_interface(group: str) -> None:
     with closing(LinuxPlatform().open_udp(0)) as server, pytest.raises(OSError, match="No such device"):
         server.join(Membership(ip_address(group), 99999), Interface(99999, "gone"))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", pytest.param("::1", marks=pytest.mark.ipv6)])
+async def test_icmp_errors_are_told_to_those_who_want_them(address: str) -> None:
+    platform = LinuxPlatform()
+    with closing(platform.open_udp(0)) as sock, closing(platform.open_udp(0)) as deaf:
+        with closing(platform.open_udp(0)) as gone:
+            port = gone.port
+        sock.hear_errors()
+        for each in (sock, deaf):
+            assert each.send([to(address, port)]) == 1
+        with trio.fail_after(PATIENCE):
+            await sock.wait_readable()
+        ((who, at, error),) = sock.take_errors()
+        assert (str(who), at, error.errno) == (address, port, errno.ECONNREFUSED)
+        assert isinstance(error, Unreachable)
+        # Told once, and the socket goes on.
+        assert (sock.take_errors(), sock.receive(1), deaf.take_errors()) == ([], [], [])
+        assert sock.send([to(address, deaf.port)]) == 1
+        with trio.fail_after(PATIENCE):
+            await deaf.wait_readable()
+        assert [each.payload for each in deaf.receive(1)] == [to(address, port).payload]
