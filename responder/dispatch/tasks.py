@@ -31,11 +31,11 @@ from .failures import plugin_failure
 from .flow import Candidate, Decision
 from .sender import Outgoing, Sender
 
-FEW = 8
+FEW = 4
 """Answers of an instance in flight up to which each has a scope of its own and is sent at once."""
 
-IDLE = 5.0
-"""Seconds after which a worker ends that nobody needed meanwhile."""
+SLACK = 1 / 64
+"""The share of its time that an answer may take longer, so that a scope need not be told each one's time."""
 
 TURN = 0.001
 """Seconds after which other tasks have their turn, however many answers don't wait."""
@@ -46,11 +46,12 @@ _Job: TypeAlias = tuple[Decision, Received, Sequence[Candidate], Any, Context]
 
 @attrs.define(eq=False)
 class _Worker:
-    """waits: whether its answer has waited.  sound: whether all that answers opened in its task is closed again."""
+    """waits: its answer has waited.  sound: nothing is open in its task.  lives: seconds that it stays without work."""
 
     scope: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
     waits: bool = False
     sound: bool = True
+    lives: float = 5.0
 
 
 @attrs.define(eq=False)
@@ -115,7 +116,7 @@ class Tasks:
     async def _work(self, worker: _Worker, life: trio.CancelScope) -> None:
         self._coming -= 1
         while await self._use_scope(worker):
-            if not self._coming:
+            if self._ready and not self._coming and not self._queue:
                 await self._send()
         self._call(bool(self._queue or self._ready))
         life.cancel()
@@ -123,7 +124,8 @@ class Tasks:
     async def _use_scope(self, worker: _Worker) -> bool:
         """Await answers in one scope.  False: the worker has to end, or may."""
         job, result, failure, kept, clear, turn_ends = None, None, None, False, True, 0.0
-        worker.scope = scope = trio.CancelScope(deadline=trio.current_time() + IDLE, shield=worker.scope.shield)
+        deadline = trio.current_time() + worker.lives
+        worker.scope = scope = trio.CancelScope(deadline=deadline, shield=worker.scope.shield)
         try:
             with scope:
                 while job := await self._next(scope):
@@ -212,8 +214,7 @@ class Tasks:
         """A worker's answer waits: its time begins to run, and others take what is queued and send what is ready."""
         worker.waits = True
         timeout = binding.service.answer_timeout
-        until = trio.current_time() + timeout
-        slack = timeout / 64 if binding.pending > FEW else 0.0  # then a scope need not be told each answer's time
-        if not until <= worker.scope.deadline <= until + slack:
-            worker.scope.deadline = until + slack
+        until, worker.lives = trio.current_time() + timeout, timeout * (1 + SLACK)
+        if not until <= worker.scope.deadline <= until + timeout * SLACK:
+            worker.scope.deadline = until + timeout * SLACK
         self._call(len(self._queue) or bool(self._ready))
