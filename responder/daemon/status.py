@@ -237,7 +237,7 @@ def _bindings(server: ServerCore) -> tuple[Binding, ...]:
 
 
 def _instance(runtime: Supervised, bindings: Iterable[Binding], about: About) -> InstanceStatus:
-    own = [binding for binding in bindings if binding.runtime is runtime]
+    own = [binding for binding in bindings if binding.name == runtime.name]
     events = _events(runtime, about.repeated)  # before its last error is looked for: that may come of it
     return InstanceStatus(
         name=runtime.name,

@@ -22,12 +22,11 @@ from ..net.types import Message, Received
 from . import outcomes
 from .access import find_usable
 from .addressing import needs_interface, route_to
-from .binding import SendingPort
 from .failures import described
 from .flow import Candidate, Decision, Environment
 from .observers import Sent, observation
 from .request import request_of
-from .sender import Outgoing, outcome_of
+from .sender import Outgoing, Sender, outcome_of
 
 SENT: Final = object()
 """In place of the answers of an async iterator, which are sent already."""
@@ -39,7 +38,7 @@ _log = get_logger(__name__)
 class Answers:
     """The answers of one port."""
 
-    port: SendingPort
+    sender: Sender
     environment: Environment
     repeated: Repeated = attrs.field(factory=Repeated, init=False)
 
@@ -63,7 +62,7 @@ class Answers:
         if not messages:
             self.lose(decision, received, candidate, outcomes.SILENT)
         watched = _Watched(self, decision, received, candidate, len(messages)) if self.environment.observers else None
-        for port, message in messages:
+        for sender, message in messages:
             outcome = _bound_broken(decision, candidate, message) or outcomes.ANSWERED
             candidate.counts[outcome] += 1
             over_rate = over_rate or outcome == outcomes.RATE
@@ -73,10 +72,10 @@ class Answers:
             if outcome != outcomes.ANSWERED:
                 if message.on_fate is not None:
                     message.on_fate(outcome)
-            elif port is self.port:
+            elif sender is self.sender:
                 mine.append(message)
             else:
-                port.sender.nursery.start_soon(port.sender.flush, [message])
+                sender.nursery.start_soon(sender.flush, [message])
         if over_rate:
             mine += self._over_rate(decision, received, candidate)
         return mine
@@ -84,7 +83,7 @@ class Answers:
     def _over_rate(self, decision: Decision, received: Received, candidate: Candidate) -> list[Outgoing]:
         """What the handler sends in place of an answer that `rate` refused."""
         binding = candidate.binding
-        over_rate = getattr(binding.runtime.handler, "over_rate", None)  # not every handler is a `Handler`
+        over_rate = getattr(binding.handler, "over_rate", None)  # not every handler is a `Handler`
         if binding.budget is None or not callable(over_rate):
             return []
         answer = over_rate(request_of(received, candidate, trio.current_time(), time.time()))
@@ -133,24 +132,24 @@ class Answers:
 
     def _addressed(
         self, decision: Decision, received: Received, candidate: Candidate, one: object
-    ) -> tuple[SendingPort, Outgoing]:
-        """The port to send one item by, and the datagram."""
+    ) -> tuple[Sender, Outgoing]:
+        """What one item is sent by, and the datagram."""
         if isinstance(one, bytes):
-            return self.port, Outgoing((one, candidate.route, received.peer_port), candidate.counts)
+            return self.sender, Outgoing((one, candidate.route, received.peer_port), candidate.counts)
         if not isinstance(one, Reply):
             raise PluginError(f"{candidate.binding}: an answer holds {type(one).__name__}, expected bytes or Reply")
         to = Peer(decision.flow.peer, received.peer_port, decision.flow.scope_id) if one.to is None else one.to
         address = to.address if isinstance(to, Peer) else to
-        port = self.port
+        sender = self.sender
         if one.service is not None:
-            other = candidate.binding.runtime.port_of(one.service, address)
+            other = candidate.binding.sender_of(one.service, address)
             if other is None:
                 raise PluginError(
                     f"{candidate.binding}: a Reply names the service {one.service!r}, which it does not have"
                 )
-            port = other
+            sender = other
         # As `Network.send` has it: an address without a port means the service's own.
-        port_number = to.port if isinstance(to, Peer) else port.number
+        port_number = to.port if isinstance(to, Peer) else sender.socket.port
         if not 0 < port_number <= 0xFFFF:
             raise PluginError(f"{candidate.binding}: a Reply goes to port {port_number}")
         hop_limit = candidate.route.hop_limit if one.hop_limit is None else one.hop_limit
@@ -159,14 +158,14 @@ class Answers:
             interface = find_usable(self.environment.table, one.interface, candidate.binding.access.serves)
         if one.to is None and interface is None:
             route = attrs.evolve(candidate.route, hop_limit=hop_limit)
-            return port, Outgoing((one.payload, route, port_number), candidate.counts)
+            return sender, Outgoing((one.payload, route, port_number), candidate.counts)
         if interface is None and needs_interface(address) and not (isinstance(to, Peer) and to.scope_id):
             interface = decision.interface
         # Only the peer is known to reach the address that was asked; on another interface it may be unreachable.
         asked = decision.flow.destination if decision.via is Via.UNICAST else None
         source = asked if interface is None or address == decision.flow.peer else None
         route = route_to(to, interface, source=source, hop_limit=hop_limit)
-        return port, Outgoing((one.payload, route, port_number), candidate.counts)
+        return sender, Outgoing((one.payload, route, port_number), candidate.counts)
 
     def refuse(self, decision: Decision, received: Received, outcome: str) -> None:
         """Count a datagram that no candidate takes, by the rule that the outcome names."""
@@ -218,7 +217,7 @@ class Answers:
                 received.peer_port,
                 time=received.timestamp,
                 transport="udp",
-                port=self.port.number,
+                port=self.sender.socket.port,
                 instance=instance,
                 outcome=outcome,
                 reason=reason,

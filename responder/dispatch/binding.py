@@ -6,7 +6,6 @@ It knows neither datagrams nor flows.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 import attrs
 import trio
@@ -29,31 +28,12 @@ HOLD_LIMIT = 0.1
 _log = get_logger(__name__)
 
 
-class SendingPort(Protocol):
-    """A port that an answer leaves by, where that is not the port that was asked."""
-
-    @property
-    def number(self) -> int: ...
-    @property
-    def sender(self) -> Sender: ...
-
-
-class Runtime(Protocol):
-    """An instance as dispatch sees it: its handler of the moment and its ports."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def handler(self) -> Handler: ...
-
-    def port_of(self, service: str, to: IPAddress) -> SendingPort | None:
-        """The port by which that service sends to that address; None where it has no such port."""
-
-
 @attrs.define(eq=False)
 class Binding:
     """One service of one instance, with its work in flight and the time that its `respond` takes.
 
+    name         the instance's
+    sender_of    of (another service of the instance, an address): what sends from there; None where nothing can
     pending      async answers in flight
     connections  the TCP connections that are open
     slowest      seconds that the slowest call of `respond` took
@@ -65,7 +45,9 @@ class Binding:
     latency      a histogram of the time of each call; None where nobody reads it
     """
 
-    runtime: Runtime
+    name: str
+    handler: Handler
+    sender_of: Callable[[str, IPAddress], Sender | None]
     service: Service
     access: Access
     pending: int = attrs.field(default=0, init=False)
@@ -84,12 +66,12 @@ class Binding:
         rate, amplification = self.service.rate or None, self.service.amplification or None
         self.budget = Budget(rate, amplification) if rate or amplification else None
         self.plain_limit = self.service.max_answer if self.budget is None else -1
-        self.respond = self.runtime.handler.respond
+        self.respond = self.handler.respond
         # A handler need not be a `Handler`, only have its methods.
-        self.respond_last = getattr(self.runtime.handler, "respond_last", self.respond)
+        self.respond_last = getattr(self.handler, "respond_last", self.respond)
 
     def __str__(self) -> str:
-        return self.runtime.name
+        return self.name
 
     def note(self, took: float) -> None:
         """Record a call of `respond` that took so many seconds."""

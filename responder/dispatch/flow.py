@@ -142,7 +142,7 @@ def arrive(flow: Flow, port: int, bindings: Iterable[Binding], environment: Envi
     judged = (
         (
             binding,
-            counts(binding.runtime.name, interface.name),
+            counts(binding.name, interface.name),
             binding.access.refusal_of_arrival(flow.destination, interface, via),
         )
         for binding in bindings
@@ -204,5 +204,5 @@ def decide(flow: Flow, arrival: Arrival, environment: Environment) -> Decision:
 
 def owner_of(bindings: Iterable[Binding]) -> str:
     """The instance that refused datagrams are counted for."""
-    names = {binding.runtime.name for binding in bindings}
+    names = {binding.name for binding in bindings}
     return names.pop() if len(names) == 1 else outcomes.NOBODY

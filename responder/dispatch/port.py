@@ -84,7 +84,7 @@ class Port:
     """When the present burst was taken: seconds on trio's clock, and on the real-time clock."""
 
     def __attrs_post_init__(self) -> None:
-        self.answers = Answers(self, self.environment)
+        self.answers = Answers(self.sender, self.environment)
         self.tasks = Tasks(self.answers, self.sender, self._sorted)
         self.decisions = Memory(self._decide, MAX_FLOWS, mark_of_flow)
         self.number = self.socket.port

@@ -124,7 +124,7 @@ class StreamPort:
             put_back=stream.put_back,
         )
         try:
-            answer = await binding.runtime.handler.converse(connection)
+            answer = await binding.handler.converse(connection)
         except BaseException as error:
             if only_the_peer(error):
                 return outcomes.CONNECTED

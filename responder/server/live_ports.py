@@ -214,7 +214,7 @@ class LivePorts:
         self._instances = tuple(instances)
         by_name = {runtime.name: runtime for runtime in self._instances}
         old_bindings = {
-            (binding.runtime, binding.service.name): binding
+            (binding.name, id(binding.handler), binding.service.name): binding
             for live in self.serving.values()
             for binding in live.port.bindings
         }
@@ -222,8 +222,11 @@ class LivePorts:
         for runtime in by_name.values():
             runtime.ports.clear()
             for service in runtime.instance.services:
-                bindings[runtime.name, service.name] = old_bindings.get((runtime, service.name)) or Binding(
-                    runtime,
+                known = old_bindings.get((runtime.name, id(runtime.handler), service.name))
+                bindings[runtime.name, service.name] = known or Binding(
+                    runtime.name,
+                    runtime.handler,
+                    runtime.sender_of,
                     service,
                     Access.of(runtime.instance, service),
                     latency=Histogram() if self.timing else None,
@@ -237,7 +240,7 @@ class LivePorts:
             live.port.forget_decisions()
             self._adjust_stream(live, tuple(binding for binding in users if binding.service.tcp))
             for binding in users:
-                by_name[binding.runtime.name].ports.setdefault(binding.service.name, []).append(live.port)
+                by_name[binding.name].ports.setdefault(binding.service.name, []).append(live.port)
             self.serving[key] = live
         self._environment.own.set_ports(
             (live.port.number for live in self.serving.values()),

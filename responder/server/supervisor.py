@@ -28,7 +28,7 @@ from ..dispatch.failures import described, plugin_failure
 from ..dispatch.observers import Observation, Observers, Sent
 from ..dispatch.outcomes import Counters
 from ..dispatch.port import Port
-from ..dispatch.sender import Outgoing
+from ..dispatch.sender import Outgoing, Sender
 from ..errors import SourceUnavailable
 from ..log import get_logger
 from ..net.interface_table import InterfaceTable
@@ -68,7 +68,7 @@ class StopSignal:
 
 @attrs.define(eq=False)
 class Supervised:
-    """An instance that runs.  Implements `responder.dispatch.decision.Runtime`."""
+    """An instance that runs."""
 
     prepared: Prepared
     ports: dict[str, list[Port]] = attrs.field(factory=dict, init=False)
@@ -108,10 +108,11 @@ class Supervised:
         names = ", ".join(service.name for service in self.instance.services)
         raise ValueError(f"{self.name} has no service {name!r} (it has: {names})")
 
-    def port_of(self, service: str, to: IPAddress) -> Port | None:
+    def sender_of(self, service: str, to: IPAddress) -> Sender | None:
+        """What sends from that service to that address; None where the service has no port for it."""
         for port in self.ports.get(service, ()):
             if port.socket.address is None or port.socket.address.version == to.version:
-                return port
+                return port.sender
         return None
 
     def succeed(self, predecessor: Supervised) -> None:
@@ -237,20 +238,20 @@ class PluginNetwork:
             and not (isinstance(where, Peer) and where.scope_id)
         ):
             raise ValueError(f"{address} needs the interface to send out of: interface=")
-        port = self._runtime.port_of(service, address)
-        if port is None:
+        sender = self._runtime.sender_of(service, address)
+        if sender is None:
             message = f"{self.instance}: no address of `listen` is an IPv{address.version} one"
             raise SourceUnavailable(errno.EAFNOSUPPORT, message)
         if hop_limit is None:
             hop_limit = self._runtime.service(service).hop_limit
-        route = route_to(where, found, source=port.socket.address, hop_limit=hop_limit)
+        route = route_to(where, found, source=sender.socket.address, hop_limit=hop_limit)
         name = found.name if found is not None else "-"
         counts = self._counters.counts(self.instance, name)
         sent = Transmit(payload, route, number)
-        await port.sender.send(Outgoing(sent, counts, outcomes.SENT))
+        await sender.send(Outgoing(sent, counts, outcomes.SENT))
         counts[outcomes.SENT] += 1
         if self._observers:
-            self._observers.tell(self._observed(Sent.now(sent), port.number, name))
+            self._observers.tell(self._observed(Sent.now(sent), sender.socket.port, name))
 
     def _observed(self, sent: Sent, port: int, interface: str) -> Observation:
         route = sent.route
