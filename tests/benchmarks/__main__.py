@@ -28,7 +28,9 @@ GROUPS: dict[str, Callable[[running.Bench], Result]] = {
     "latency": echo.latency,
     "many": many.many,
     "dns": names.dns,
+    "dns-fresh": names.fresh,
     "zone-size": names.zone_size,
+    "zone-load": names.zone_load,
 }
 
 

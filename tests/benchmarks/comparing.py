@@ -25,6 +25,7 @@ class Run:
     user_us    of those, outside the kernel
     idle       share of the time that the server's core had nothing to do: far from 0, the load was the limit
     lost       requests without an answer
+    memory_mib  memory of the server's processes, what they share counted once
     median_us, p99_us   latency, where it was measured (an open loop, below capacity)
     others, stolen   shares of a core that other processes used and that the hypervisor took meanwhile
     disturbed  what else was at work, where that was too much for a rate or a latency to mean anything
@@ -35,6 +36,7 @@ class Run:
     user_us: float = 0.0
     idle: float = 0.0
     lost: int = 0
+    memory_mib: float = 0.0
     median_us: float = 0.0
     p99_us: float = 0.0
     others: float = 0.0
@@ -73,7 +75,7 @@ class Goal:
         return "" if self.at_most is None else f"<= {self.at_most:g}"
 
 
-CPU_FIELDS = frozenset({"per_cpu", "cpu_us", "user_us"})
+CPU_FIELDS = frozenset({"per_cpu", "cpu_us", "user_us", "memory_mib"})
 
 
 @attrs.frozen

@@ -121,6 +121,15 @@ def used_by(pid: int) -> tuple[float, float]:
     return sum(each.user for each in tree), sum(each.system for each in tree)
 
 
+def memory_of(pid: int) -> float:
+    """MiB of a process and all below it, each page as often as it is there."""
+    total = 0
+    for each in descendants(processes(), pid):
+        text = Path(f"/proc/{each}/smaps_rollup").read_text()
+        total += int(text.partition("Pss:")[2].split()[0])
+    return total / 1024
+
+
 @attrs.frozen
 class Snapshot:
     """The machine at one moment: CPU seconds of others by process id, and of the cores."""

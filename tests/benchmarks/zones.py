@@ -25,6 +25,21 @@ def write_zone(path: Path, names: int) -> None:
         file.writelines(f"{name} A {address}\n" for name, address in hosts(names))
 
 
+def write_fresh_queries(folder: Path, names: int, count: int, files: int) -> list[Path]:
+    """Files with `count` distinct questions each, none of which is in two; in all else as `write_queries`."""
+    rng = random.Random(54)  # noqa: S311 - the same ones each time
+    absent = count // 10
+    present = rng.sample(range(names), (count - absent) * files)
+    paths = []
+    for number in range(files):
+        own = present[number * (count - absent) : (number + 1) * (count - absent)]
+        asked = [f"host{n}" for n in own] + [f"none{number * absent + n}" for n in range(absent)]
+        rng.shuffle(asked)
+        paths.append(folder / f"fresh{number}")
+        paths[-1].write_text("".join(f"{name}.{ORIGIN} A\n" for name in asked))
+    return paths
+
+
 def write_queries(path: Path, names: int, count: int) -> None:
     """`count` distinct questions in random order, as dnsperf(1) reads them: nine of ten of the zone's `names` names,
     the others of names that do not exist."""

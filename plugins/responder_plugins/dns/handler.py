@@ -57,7 +57,8 @@ class DnsHandler(Handler):
         """PASS where this instance has nothing to say, as of a name in none of its zones: so views fall through."""
         if self._limit is not None:
             return self._limited(request, self._limit, may_pass=True)
-        answer = self._answer(request)
+        answer = self.respond_last(request)
+        assert isinstance(answer, bytes)  # noqa: S101 - without a limit nothing is held back
         if answer[3] & 0xF != wire.REFUSED:
             return answer
         self._by_rcode[wire.REFUSED] -= 1
@@ -65,22 +66,20 @@ class DnsHandler(Handler):
 
     def respond_last(self, request: Datagram) -> Answer:
         """The same, but REFUSED for such a name.  Raises PeerError for what is no query."""
-        return self._answer(request) if self._limit is None else self._limited(request, self._limit)
-
-    def _answer(self, request: Datagram) -> bytes:
         data = request.payload
         key = data[2:]
         rest = self._known.get(key)
-        if rest is None:
-            return self._answer_anew(request, data, key)
+        if rest is None:  # always, where each answer must be counted
+            return self._answer_anew(request, data, key) if self._limit is None else self._limited(request, self._limit)
         self._by_rcode[rest[1] & 0xF] += 1
         return data[:2] + rest
 
     def _answer_anew(self, request: Datagram, data: bytes, key: bytes) -> bytes:
         """The answer to what was not asked a moment ago; remembered at the second time where it is everyone's."""
-        rest = self._packets.older.get(key)
+        is_new = self._asked.is_new(key)
+        rest = None if is_new else self._packets.older.get(key)
         if rest is None:
-            compiled = self.compiled.answer(data)
+            compiled = self._compiled_answer(data)
             if compiled is None:
                 reply = self._process(request, data)
                 if reply.varies:
@@ -89,7 +88,7 @@ class DnsHandler(Handler):
                 answer = reply.data
             else:
                 answer = compiled[0]
-            if self._asked.is_new(key):
+            if is_new:
                 self._by_rcode[answer[3] & 0xF] += 1
                 return answer
             rest = answer[2:]
@@ -179,6 +178,7 @@ class DnsHandler(Handler):
         """From here on answer from another catalog."""
         self.processor.catalog = catalog
         self.compiled = CompiledAnswers(catalog, self.processor.settings.here.existing)
+        self._compiled_answer = self.compiled.answer
         # The answer behind its ID by the query behind its ID, on which with the catalog it depends alone.  With a limit
         # nothing is kept here: then each answer is looked at.
         self._packets: BoundedCache[bytes, bytes] = BoundedCache(*PACKETS)

@@ -13,9 +13,9 @@ What a shape means for the reply is learnt once, when the processor has answered
                         name stands
     a refusal           the name is in no zone
 
-All else is None here, and the processor answers it.  A name that holds a zero byte is cut there; what is left is then
-no whole name, so it is found neither in a table nor among the labels.  A test compares these answers with the
-processor's.
+All else is None here, and the processor answers it.  Where a name ends is told by the length of the query, which its
+shape has fixed; bytes that are no name are found neither in a table nor by their labels.  A test compares these answers
+with the processor's.
 """
 
 from __future__ import annotations
@@ -45,6 +45,10 @@ _PROCESSED: Final = frozenset(
 )
 """Types with rules of their own."""
 
+_TAIL: Final = 4
+_TAIL_WITH_OPT: Final = 15
+"""Bytes behind the name of a query that has a shape: type and class, and an OPT record without options."""
+
 _NS: Final = wire.NS.to_bytes(2)
 
 _Answer: TypeAlias = tuple[bytes, bytes]
@@ -56,6 +60,7 @@ class _Shape:
     """How to reply to queries of one shape.
 
     rdtype         the type, as a number and in wire form; processed: it has rules of its own
+    direct         how a node begins whose only record is the answer
     positive, missing, referral, refused   flags and the count of questions, by what is said
     one, negative  the same with all counts, for an answer of one record and for no data
     rest           the counts of authority and additional records where there are none but our OPT record
@@ -66,6 +71,7 @@ class _Shape:
     rdtype: int
     packed_rdtype: bytes
     processed: bool
+    direct: bytes
     positive: bytes
     missing: bytes
     referral: bytes
@@ -91,6 +97,7 @@ class _Shape:
             rdtype=query.rdtype,
             packed_rdtype=query.rdtype.to_bytes(2),
             processed=query.rdtype in _PROCESSED,
+            direct=b"" if query.rdtype in _PROCESSED else bytes((ONE_RECORD,)) + query.rdtype.to_bytes(2),
             positive=positive,
             missing=(flags | wire.AA | wire.NXDOMAIN).to_bytes(2) + b"\0\1",
             referral=flags.to_bytes(2) + b"\0\1",
@@ -162,29 +169,26 @@ class CompiledAnswers:
 
     def answer(self, data: bytes) -> _Answer | None:
         """The reply to a query, and its `Response.kind`; None: the processor has to answer."""
-        end = data.find(0, 12) + 1
+        try:
+            end = len(data) - (_TAIL_WITH_OPT if data[11] else _TAIL)
+        except IndexError:
+            return None
         shape = self._shapes.get(data[2:12] + data[end:])
         if shape is None:
             return None
         name = data[12:end].lower()
-        if self._nodes is not None:
-            denials = self._only
-            node = self._nodes.get(name)
-        else:
-            denials = self._zone_of(name)
-            node = None if denials is None else denials.zone.nodes.get(name)
-        if node and denials is not None:
-            way = node[0]
-            if way == ONE_RECORD:
-                if node[1:3] == shape.packed_rdtype and not shape.processed:
-                    reply = b"".join((data[:2], shape.one, data[12 : end + 4], node[RECORDS:], shape.opt))
-                    return (reply, name) if len(reply) <= shape.limit else None
-            elif way != LEADING_ON and not shape.processed and shape.rdtype not in LINKING:
+        nodes = self._nodes
+        node = nodes.get(name) if nodes is not None else self._node_of(name)
+        if node:
+            if node[:3] == shape.direct:
+                reply = b"".join((data[:2], shape.one, data[12 : end + 4], node[RECORDS:], shape.opt))
+                return (reply, name) if len(reply) <= shape.limit else None
+            if node[0] != LEADING_ON and not shape.processed and shape.rdtype not in LINKING:
                 for rdtype, _, count, records in blocks(node):
                     if rdtype == shape.rdtype:
                         counts = count.to_bytes(2) + shape.rest
                         return self._reply(data, end, shape, shape.positive + counts, records, shape.opt, name)
-        return self._without_data(data, end, name, node, denials, shape)
+        return self._without_data(data, end, name, node, shape)
 
     @staticmethod
     def _reply(
@@ -202,6 +206,11 @@ class CompiledAnswers:
         head = flags + packed[:4] + additional.to_bytes(2)
         return self._reply(data, end, shape, head, packed[6:], shape.opt, kind)
 
+    def _node_of(self, name: bytes) -> bytes | None:
+        """The node of a name in its nearest zone."""
+        denials = self._zone_of(name)
+        return None if denials is None else denials.zone.nodes.get(name)
+
     def _zone_of(self, name: bytes) -> _Denials | None:
         """The nearest zone of a name; None: the processor has to find it, or there is none."""
         if self._is_reserved(name):
@@ -217,15 +226,14 @@ class CompiledAnswers:
                 self._nearest.put(parent, denials)
         return denials
 
-    def _without_data(
-        self, data: bytes, end: int, name: bytes, node: bytes | None, denials: _Denials | None, shape: _Shape
-    ) -> _Answer | None:
+    def _without_data(self, data: bytes, end: int, name: bytes, node: bytes | None, shape: _Shape) -> _Answer | None:
         """What was learnt, a referral, a wildcard's answer, a denial or a refusal; None: the processor's."""
         packed = self._remembered.get(name + shape.packed_rdtype)
         if packed is not None:
             return self._packed_reply(data, end, shape, shape.positive, packed, name)
-        if shape.processed or not name or name[0] > wire.MAX_LABEL or len(name) > wire.MAX_NAME:
+        if shape.processed or not name or not 0 < name[0] <= wire.MAX_LABEL or len(name) > wire.MAX_NAME:
             return None
+        denials = self._only or self._zone_of(name)
         if node is not None and denials is not None and (not node or node[0] != LEADING_ON):
             if node and shape.rdtype in LINKING and any(each[0] == shape.rdtype for each in blocks(node)):
                 return None
@@ -392,4 +400,4 @@ def _is_whole(name: bytes) -> bool:
     at = 0
     while at < len(name) and 0 < name[at] <= 63:
         at += name[at] + 1
-    return at == len(name) - 1
+    return at == len(name) - 1 and not name[at]
