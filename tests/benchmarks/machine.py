@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -122,12 +123,16 @@ def used_by(pid: int) -> tuple[float, float]:
 
 
 def memory_of(pid: int) -> float:
-    """MiB of a process and all below it, each page as often as it is there."""
-    total = 0
+    """MiB of a process and all below it: what is each one's own, and what they share once.
+
+    Not the sum of proportional shares: a child that is made just now would be missing from it.
+    """
+    own, shared = 0, [0]
     for each in descendants(processes(), pid):
-        text = Path(f"/proc/{each}/smaps_rollup").read_text()
-        total += int(text.partition("Pss:")[2].split()[0])
-    return total / 1024
+        fields = dict(re.findall(r"(\w+): +([0-9]+) kB", Path(f"/proc/{each}/smaps_rollup").read_text()))
+        own += int(fields["Private_Clean"]) + int(fields["Private_Dirty"])
+        shared.append(int(fields["Shared_Clean"]) + int(fields["Shared_Dirty"]))
+    return (own + max(shared)) / 1024
 
 
 @attrs.frozen
