@@ -7,10 +7,10 @@ clock, so that pytest-trio's `autojump_clock` passes a protocol's minutes at onc
         (heard,) = await exchange(Greeter(), b"hi")
         assert heard.payload == b"hello: 192.0.2.1 on eth0"
 
-`exchange` and `bench` serve one plugin to one client; `FakeNetwork` builds anything larger; `never_answers` and its
-like judge; `options` and `instances` read what an operator writes; `wall_clock` sets the time of day; `hostile` makes
-payloads for Hypothesis, which is needed for it alone.  Installed, it also brings the pytest fixtures `fake_network` and
-`multihomed_network`.
+`exchange` and `bench` serve one plugin to one client, and raise what it raises; `FakeNetwork` builds anything larger;
+`loopback` serves a plugin on real sockets; `never_answers` and its like judge; `options` and `instances` read what an
+operator writes; `wall_clock` sets the time of day; `hostile` makes payloads for Hypothesis, which is needed for it
+alone.  Installed, it also brings the pytest fixtures `fake_network` and `multihomed_network`.
 
 A blocking service works in threads, during which a fake clock would jump: test it on trio's own clock.
 """
@@ -23,6 +23,7 @@ from .clients import FakeClient, FakeConversation, Heard, NoAnswer
 from .hostile import hostile
 from .hosts import FakeHost
 from .interfaces import FakeInterface
+from .loopback import Loopback, loopback
 from .multihomed import MultihomedNetwork
 from .network import Carried, FakeNetwork, Link
 from .options import instances, options
@@ -39,6 +40,7 @@ __all__ = [
     "FakeNetwork",
     "Heard",
     "Link",
+    "Loopback",
     "MultihomedNetwork",
     "NoAnswer",
     "Packet",
@@ -51,6 +53,7 @@ __all__ = [
     "hostile",
     "instances",
     "keeps_no_state",
+    "loopback",
     "never_answers",
     "options",
     "payloads",

@@ -5,7 +5,16 @@ This file refuses to catch anything: the server does, as it would in a daemon.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
 import attrs
+
+from ..config.instance import Prepared
+from ..dispatch.failures import WATCHER
+from ..net.types import Platform
+from ..server.embedding import Server, serving
 
 
 @attrs.define(eq=False)
@@ -25,3 +34,27 @@ class Failures:
             raise untold[0]
         if untold:
             raise BaseExceptionGroup("the plugins failed", untold)
+
+
+@asynccontextmanager
+async def watched(
+    prepared: Sequence[Prepared],
+    failures: Failures,
+    *,
+    platform: Platform,
+    grace: float,
+    settle: float,
+    state: Path | None,
+) -> AsyncIterator[Server]:
+    """A server whose plugins' failures are noted, and told when the context is left."""
+    server = serving(prepared, platform=platform, grace=grace, settle=settle, state=state)
+    try:
+        async with AsyncExitStack() as stack:
+            token = WATCHER.set(failures.note)
+            try:
+                served = await stack.enter_async_context(server)
+            finally:
+                WATCHER.reset(token)  # only the server's tasks keep it
+            yield served
+    finally:
+        failures.tell()

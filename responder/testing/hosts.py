@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +21,13 @@ import trio
 from ..config.instance import Instance, prepare
 from ..datagram import Interface, IPAddress, Via, unscoped
 from ..dispatch.addressing import needs_interface
-from ..dispatch.failures import WATCHER
 from ..errors import BindError, SendRefused, SourceUnavailable, Unreachable
 from ..net.types import Changes, Flow, Transmit
 from ..plugin import Plugin
-from ..server.embedding import Server, serving, to_instances
+from ..server.embedding import Server, to_instances
 from ..server.interfaces import SETTLE
 from .clients import FakeClient
-from .failures import Failures
+from .failures import Failures, watched
 from .interfaces import FakeInterface
 from .routing import Hop, StaticRoute, next_hop, prefix_of
 from .sockets import DEFAULT_HOP_LIMIT, FakeListener, FakeReceived, FakeSocket, Packet, now, taken, to_address
@@ -150,17 +149,8 @@ class FakeHost:
     ) -> AsyncIterator[Server]:
         """The same, with what takes the failures: see `responder.testing.failures`."""
         prepared = [prepare(instance) for instance in to_instances(plugins, keys)]
-        server = serving(prepared, platform=self, grace=grace, settle=settle, state=state)
-        try:
-            async with AsyncExitStack() as stack:
-                token = WATCHER.set(failures.note)
-                try:
-                    served = await stack.enter_async_context(server)
-                finally:
-                    WATCHER.reset(token)  # only the server's tasks keep it
-                yield served
-        finally:
-            failures.tell()
+        async with watched(prepared, failures, platform=self, grace=grace, settle=settle, state=state) as server:
+            yield server
 
     async def connect(
         self, to: str, port: int, *, interface: FakeInterface | None = None
