@@ -20,8 +20,9 @@ def check(config: Path) -> None:
     import trio
 
     from ..config.divisible import WORKERS_KEY
-    from ..config.reading import load_prepared, unmatched_patterns
-    from ..net import platform
+    from ..config.hints import unmatched_patterns, unreachable
+    from ..config.reading import load_prepared
+    from ..net import platform, privileges
     from ..net.firewall import opening_commands
     from ..net.handover import why_not_shared
 
@@ -31,6 +32,8 @@ def check(config: Path) -> None:
         errors += [complaint for each in prepared for complaint in each.complaints]
         if loaded.daemon.workers > 1 and (reason := why_not_shared()):
             errors.append(ConfigError(reason, path=WORKERS_KEY))
+        if loaded.daemon.user is not None:
+            privileges.check(loaded.daemon.user)
         names = [interface.name for interface in trio.run(platform().interfaces)]
     except ResponderError as error:
         errors.append(error)
@@ -39,6 +42,8 @@ def check(config: Path) -> None:
     for each in prepared:
         for warning in each.warnings:
             click.echo(f"warning: {warning}", err=True)
+    for path, reason in unreachable(loaded):
+        click.echo(f"warning: {path}: {reason}", err=True)
     for path, pattern in unmatched_patterns(loaded, names):
         click.echo(f"warning: {path}: {pattern!r} matches no interface now", err=True)
     count = len(loaded.instances)

@@ -63,4 +63,4 @@ def ask_once(control: Path | None, config: Path | None, request: str, *, timeout
         exit_with([error])
     if answer is None:
         exit_with([NetworkError(errno.ECONNRESET, f"the daemon at {path} ended before it answered")])
-    return answer[request]
+    return answer

@@ -16,9 +16,11 @@ from .output import CONFIG_MISTAKE
 @config_option
 def reload(control: Path | None, config: Path | None) -> None:
     """Have a running daemon read its configuration again."""
-    mistakes = ask_once(control, config, "reload", timeout=None)
-    for mistake in mistakes:
+    answer = ask_once(control, config, "reload", timeout=None)
+    for mistake in answer["reload"]:
         click.echo(f"error: {printable(mistake)}", err=True)
-    if mistakes:
+    if answer["reload"]:
         raise SystemExit(CONFIG_MISTAKE)
     click.echo("reloaded")
+    for key in answer.get("restart", ()):  # an older daemon says nothing of them
+        click.echo(f"warning: {printable(key)} is changed by a restart only", err=True)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -15,11 +16,27 @@ from .output import exit_with
 
 @click.command(short_help="Serve what CONFIG says.")
 @config_argument(required=False)
-def run(config: Path | None) -> None:
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    envvar="RESPONDERD_LOG_LEVEL",
+    help="From which level on messages are logged, whatever CONFIG says.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json", "journal"]),
+    envvar="RESPONDERD_LOG_FORMAT",
+    help="journal: for people, with priorities.  [default: text on a terminal, json otherwise]",
+)
+def run(config: Path | None, log_level: str | None, log_format: str | None) -> None:
     """Serve what CONFIG says (-: standard input).
 
     Without one, it serves whoami (DNS) on port 5300, needs no rights and writes no file.
     """
+    # Where workers find them too.
+    for variable, value in (("RESPONDERD_LOG_LEVEL", log_level), ("RESPONDERD_LOG_FORMAT", log_format)):
+        if value is not None:
+            os.environ[variable] = value
     errors: list[ResponderError] = []
     status = 0
     try:

@@ -22,7 +22,7 @@ STATUS_TIMEOUT = 10.0
 @json_option
 def status(control: Path | None, config: Path | None, as_json: bool) -> None:
     """Show how a running daemon is: plugins, ports, groups, counters, last errors."""
-    found = ask_once(control, config, "status", timeout=STATUS_TIMEOUT)
+    found = ask_once(control, config, "status", timeout=STATUS_TIMEOUT)["status"]
     if as_json:
         print_json(found)
     else:

@@ -7,6 +7,7 @@ registry.py      entry points -> plugin classes
 structuring.py   tables -> attrs classes, strictly
 option_types.py  the leaf types: what each accepts, and how a message names it
 reference.py     what can be written, in words: descriptions, defaults, examples
+hints.py         what is no mistake, but hardly meant
 key_paths.py     the paths of keys in messages, and the nearest known key to a wrong one
 endpoint.py      ADDRESS:PORT of what the daemon itself listens on
 divisible.py     what several worker processes can serve together

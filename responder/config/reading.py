@@ -9,8 +9,7 @@ This file refuses to run plugins, and to bind.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from fnmatch import fnmatch
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -267,17 +266,6 @@ def embedded_default() -> Config:
     return Config(DaemonOptions(), (Instance.with_keys("whoami", plugin, services, keys, folder=Path.cwd()),))
 
 
-def unmatched_patterns(config: Config, names: Collection[str]) -> list[tuple[str, str]]:
-    """The paths and patterns of `interfaces` that match none of the names: no mistake, since a link may come later."""
-    return [
-        (f"{join('plugins', instance.name)}.interfaces[{index}]", pattern)
-        for instance in config.instances
-        for index, pattern in enumerate(instance.interfaces)
-        # That nothing is there to be excluded is as it should be.
-        if not pattern.startswith("!") and not any(fnmatch(name, pattern) for name in names)
-    ]
-
-
 def _read_daemon(table: Any, folder: Path) -> DaemonOptions:
     if table == {}:
         return DaemonOptions()
@@ -389,5 +377,4 @@ __all__ = [
     "prepare",
     "read",
     "read_sources",
-    "unmatched_patterns",
 ]

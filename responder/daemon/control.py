@@ -3,7 +3,8 @@
 One request a connection, JSON, a line each way, at a path that only the owner may use (`responder.net.owner_socket`):
 
     {"request": "status"}   -> {"status": {...}}
-    {"request": "reload"}   -> {"reload": [messages]}, empty where it was done
+    {"request": "reload"}   -> {"reload": [messages], "restart": [keys]}: what is wrong, or nothing, and the keys that
+                               differ from what is in force, which only a restart changes
     {"request": "trace", "peers": [prefixes], "plugins": [names], "payloads": true}
                             -> {"tracing": true}, then {"datagram": {...}} and {"lost": count} as they come
     anything else           -> {"error": message}
@@ -73,6 +74,9 @@ class Commands(Protocol):
 
     async def reload(self) -> list[str]:
         """Read the configuration again; what is wrong with it, a message each.  Empty: it is in force."""
+
+    def waiting_for_restart(self) -> list[str]:
+        """The keys whose values in the file last read are not in force: only a restart changes them."""
 
 
 class ClientListener(Protocol):
@@ -212,7 +216,8 @@ class ServerControl(Control):
             case {"request": "status"}:
                 await write(stream, [{"status": {**await self._status(), "control": self.counts()}}])
             case {"request": "reload"}:
-                await write(stream, [{"reload": await self._commands.reload()}])
+                messages = await self._commands.reload()
+                await write(stream, [{"reload": messages, "restart": self._commands.waiting_for_restart()}])
             case {"request": "trace"}:
                 await self._trace(stream, trace_of(request, await self._status()))
             case _:

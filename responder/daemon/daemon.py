@@ -195,6 +195,9 @@ class Daemon:
         await self.server.ready.wait()
         return await self._reloader.reload()
 
+    def waiting_for_restart(self) -> list[str]:
+        return self._reloader.waiting_for_restart
+
     # Host and Change
 
     @property

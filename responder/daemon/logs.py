@@ -1,5 +1,8 @@
 """Logs as the daemon writes them: to standard error through structlog, for people on a terminal, as JSON otherwise.
 
+Two variables, which workers inherit, say otherwise: RESPONDERD_LOG_FORMAT (text, json, or journal: for people, each
+line with its priority, as sd-daemon(3) has it) and RESPONDERD_LOG_LEVEL, which goes before the configuration's `log`.
+
 What peers sent may stand in a field or in a traceback.  JSON escapes it; on a terminal nothing of it is acted on, and
 none of it can pass for a line of the log: those begin at the margin, a traceback's are indented.
 """
@@ -7,6 +10,7 @@ none of it can pass for a line of the log: those begin at the margin, a tracebac
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -18,6 +22,12 @@ from ..log import fields_of, printable
 from .log_writer import LogWriter
 
 QUERIES = "responder.queries"
+
+FORMAT_VARIABLE = "RESPONDERD_LOG_FORMAT"
+LEVEL_VARIABLE = "RESPONDERD_LOG_LEVEL"
+
+PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
+"""syslog(3)'s."""
 
 
 class _Threshold(logging.Filter):
@@ -38,20 +48,27 @@ def configure_logging(handlers: Sequence[logging.Handler] = ()) -> None:
     They go to the `handlers` that are given, as JSON, or to standard error.
     """
     on_terminal = not handlers and sys.stderr.isatty()
+    form = "json" if handlers else os.environ.get(FORMAT_VARIABLE) or ("text" if on_terminal else "json")
     shared: list[Any] = [
         _fields_of_record,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if on_terminal else "iso", utc=not on_terminal),
     ]
-    renderers: list[Any] = (
+    renderers: dict[str, list[Any]] = {
+        "json": [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)],
         # Not the rich form, which prints every local variable, the whole server and peers' payloads among them.
-        [_printable_fields, structlog.dev.ConsoleRenderer(exception_formatter=_indented_traceback)]
-        if on_terminal
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
-    )
+        "text": [
+            _printable_fields,
+            structlog.dev.ConsoleRenderer(
+                colors=on_terminal and not os.environ.get("NO_COLOR"), exception_formatter=_indented_traceback
+            ),
+        ],
+        "journal": [structlog.processors.format_exc_info, _journal_lines],
+    }
     formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers]
+        foreign_pre_chain=shared,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers[form]],
     )
     root = logging.getLogger()
     root.handlers[:] = handlers or [LogWriter()]
@@ -66,7 +83,7 @@ def set_level(level: str) -> None:
 
     Warnings are recorded whatever the level: `responderd status` shows the last ones.
     """
-    number = logging.getLevelNamesMapping()[level.upper()]
+    number = logging.getLevelNamesMapping()[(os.environ.get(LEVEL_VARIABLE) or level).upper()]
     logging.getLogger().setLevel(min(number, logging.WARNING))
     # Who asks for the query log wants it, whatever else is not to be logged.
     logging.getLogger(QUERIES).setLevel(logging.INFO)
@@ -80,6 +97,18 @@ def _fields_of_record(_logger: Any, _method: str, event: Any) -> Any:
         event["event"] = getattr(record.msg, "event", event["event"])
         event.update({name: _plain(value) for name, value in fields_of(record).items()})
     return event
+
+
+def _journal_lines(_logger: Any, _method: str, event: Any) -> str:
+    """For people, without a time, which the journal has; a traceback is more lines of the same priority."""
+    priority = PRIORITIES.get(event.pop("level", "info"), 6)
+    first = [str(event.pop("event", ""))]
+    traceback_lines = event.pop("exception", "").splitlines()
+    for name in ("timestamp", "logger"):
+        event.pop(name, None)
+    first += [f"{name}={value}" for name, value in event.items()]
+    lines = [" ".join(first), *(f"    {line}" for line in traceback_lines)]
+    return "\n".join(f"<{priority}>{printable(line)}" for line in lines)
 
 
 def _plain(value: Any) -> Any:

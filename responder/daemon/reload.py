@@ -20,7 +20,8 @@ from typing import Any, Protocol
 import attrs
 import trio
 
-from ..config.reading import Config, DaemonOptions, Reading, read, unmatched_patterns
+from ..config.hints import unmatched_patterns, unreachable
+from ..config.reading import Config, DaemonOptions, Reading, read
 from ..errors import ConfigError, ConfigErrors, ResponderError
 from ..log import get_logger
 from .logs import set_level
@@ -80,6 +81,8 @@ class Reloader:
     host: Host
     notifier: ManagerLine
     file: Path | None
+    waiting_for_restart: list[str] = attrs.field(factory=list, init=False)
+    """The keys of the file last read that only a restart puts in force."""
     _turn: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     async def follow(self, orders: Orders) -> None:
@@ -105,7 +108,8 @@ class Reloader:
                 self.notifier.status(f"reload refused: {shorten(messages[0], MAX_REASON)}{more}")
             else:
                 messages = []
-                for key in before.needs_restart(config.daemon):
+                self.waiting_for_restart = before.needs_restart(config.daemon)
+                for key in self.waiting_for_restart:
                     _log.warning("this key is changed by a restart only", key=key)
                 await self.announce("reloaded", config)
             self.notifier.ready()
@@ -114,6 +118,8 @@ class Reloader:
     async def announce(self, event: str, config: Config, **fields: Any) -> None:
         """Say in the log and to the service manager what is served; warn of patterns that match no interface."""
         set_level(config.daemon.log)
+        for path, reason in unreachable(config):
+            _log.warning("nobody can ask", key=path, reason=reason)
         try:
             names = await self.host.interface_names()
         except OSError as error:

@@ -14,6 +14,8 @@ from ..errors import ConfigError
 USER_KEY = "daemon.user"
 """The key that names the user, for messages."""
 
+NOT_ON_WINDOWS = "Windows services run as the account that they are set up with"
+
 
 class HasDescriptor(Protocol):
     """An open file or socket."""
@@ -32,6 +34,16 @@ def give(user: str, *things: HasDescriptor | Path) -> None:
         privileges.give(user, USER_KEY, things)
 
 
+def check(user: str) -> None:
+    """Raises ConfigError where `become` could never do it, as far as can be told without trying."""
+    if sys.platform == "win32":
+        raise ConfigError(NOT_ON_WINDOWS, path=USER_KEY)
+    else:  # noqa: RET506 - as in `become`
+        from .posix import privileges  # noqa: PLC0415 - exists on POSIX only
+
+        privileges.account(user, USER_KEY)
+
+
 def become(user: str) -> None:
     """Become `user`, a name, without any privilege and without a way back.
 
@@ -40,7 +52,7 @@ def become(user: str) -> None:
     """
     # In this form so that mypy checks each platform's line and no other.
     if sys.platform == "win32":
-        raise ConfigError("Windows services run as the account that they are set up with", path=USER_KEY)
+        raise ConfigError(NOT_ON_WINDOWS, path=USER_KEY)
     else:  # noqa: RET506 - without it mypy would look for a POSIX module on Windows
         from .posix import privileges  # noqa: PLC0415 - exists on POSIX only
 

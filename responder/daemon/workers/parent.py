@@ -167,6 +167,9 @@ class Parent:
         await self._begun.wait()
         return await self._reloader.reload()
 
+    def waiting_for_restart(self) -> list[str]:
+        return self._reloader.waiting_for_restart
+
     @property
     def options(self) -> DaemonOptions:
         return self.in_force.reading.daemon

@@ -168,6 +168,9 @@ class Program:
     async def reload(self) -> list[str]:
         raise BadRequest("it is the parent that reloads")
 
+    def waiting_for_restart(self) -> list[str]:
+        return []
+
     # In two phases, so that either all workers or none take a configuration
 
     async def prepare(self, files: Sequence[tuple[str, str]]) -> list[str]:

@@ -32,7 +32,7 @@ if sys.platform == "linux":
 
 def become(user: str, key: str) -> None:
     """See `responder.net.privileges.become`; `key` is where the configuration names the user."""
-    uid, gid = _account(user, key)
+    uid, gid = account(user, key)
     try:
         if sys.platform == "linux":
             capabilities.limit_programs()
@@ -51,7 +51,7 @@ def become(user: str, key: str) -> None:
 
 def give(user: str, key: str, things: Iterable[HasDescriptor | Path]) -> None:
     """See `responder.net.privileges.give`."""
-    uid, gid = _account(user, key)
+    uid, gid = account(user, key)
     if os.geteuid() == uid:
         return
     for thing in things:
@@ -63,15 +63,15 @@ def give(user: str, key: str, things: Iterable[HasDescriptor | Path]) -> None:
             ) from error
 
 
-def _account(user: str, key: str) -> tuple[int, int]:
-    """The ids of the user and of its primary group."""
+def account(user: str, key: str) -> tuple[int, int]:
+    """The ids of the user and of its primary group.  Raises ConfigError where there is none, or it is root."""
     try:
-        account = pwd.getpwnam(user)
+        found = pwd.getpwnam(user)
     except (KeyError, ValueError) as error:  # ValueError: a null character
         raise ConfigError(f"this host has no user {user!r}", path=key) from error
-    if account.pw_uid == 0:
+    if found.pw_uid == 0:
         raise ConfigError(f"{user} has all privileges (user id 0): name another user, or leave it out", path=key)
-    return account.pw_uid, account.pw_gid
+    return found.pw_uid, found.pw_gid
 
 
 def _verify(user: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,15 @@ def test_check_takes_the_option_too_and_either_once(write: Write) -> None:
     assert call("check", "--config", file).stdout == call("check", file).stdout == f"{file}: ok: 1 plugin (echo)\n"
     assert call("check", "--config", file, file).exit_code == 2
     assert "Missing argument 'CONFIG'" in call("check").stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="users are POSIX'")
+def test_check_finds_a_user_that_does_not_exist(write: Write) -> None:
+    result = call("check", write("[daemon]\nuser = 'nobody-of-that-name'\n[plugins.echo]\n"))
+    assert (result.exit_code, result.stderr) == (2, "error: daemon.user: this host has no user 'nobody-of-that-name'\n")
+
+
+def test_check_warns_of_what_lets_nobody_ask(write: Write) -> None:
+    result = call("check", write("[plugins.echo]\ndeny = ['0.0.0.0/0', '::/0']\n"))
+    assert result.exit_code == 0
+    assert result.stderr.startswith("warning: plugins.echo: it is never asked: deny has all that might\n")

@@ -11,6 +11,12 @@ class TestReload:
         result = call("reload")
         assert (result.exit_code, result.stdout, result.stderr) == (0, "reloaded\n", "")
 
+    def test_what_only_a_restart_changes_is_named(self, daemon: FakeDaemon) -> None:
+        daemon.answers = [{"reload": [], "restart": ["daemon.settle"]}]
+        result = call("reload")
+        assert (result.exit_code, result.stdout) == (0, "reloaded\n")
+        assert result.stderr == "warning: daemon.settle is changed by a restart only\n"
+
     def test_refused(self, daemon: FakeDaemon) -> None:
         daemon.answers = [{"reload": ["plugins.dns.prot: unknown key", "UDP port 53 is taken"]}]
         result = call("reload")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,14 @@ def test_run_hides_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     serve(monkeypatch, RuntimeError("bug"))
     with pytest.raises(RuntimeError, match="bug"):
         CliRunner().invoke(main, ["run"], catch_exceptions=False)
+
+
+def test_run_takes_the_log_from_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("RESPONDERD_LOG_LEVEL", "RESPONDERD_LOG_FORMAT"):
+        monkeypatch.setenv(variable, "")
+    serve(monkeypatch, 0)
+    assert call("run", "--log-level", "error", "--log-format", "journal").exit_code == 0
+    assert (os.environ["RESPONDERD_LOG_LEVEL"], os.environ["RESPONDERD_LOG_FORMAT"]) == ("error", "journal")
+    assert call("run", "--log-level", "loud").exit_code == 2
+    monkeypatch.setenv("RESPONDERD_LOG_LEVEL", "loud")
+    assert call("run").exit_code == 2

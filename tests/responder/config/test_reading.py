@@ -263,14 +263,6 @@ def test_the_embedded_default_serves_whoami_without_rights() -> None:
     assert reading.embedded_default().file is None
 
 
-def test_patterns_that_match_no_interface_are_named() -> None:
-    found = parse("[plugins.sign]\ninterfaces = ['eth*', 'guest*', '!docker?', '!lo']\n[plugins.strict]\nword = ''\n")
-    assert reading.unmatched_patterns(found, ["lo", "eth0"]) == [
-        ("plugins.sign.interfaces[1]", "guest*"),
-    ]
-    assert reading.unmatched_patterns(found, ["lo", "eth0", "guest7", "docker0"]) == []
-
-
 def test_only_the_plugins_that_are_used_are_imported(install: Install) -> None:
     install("gamma", "raise RuntimeError", broken="X")
     parse("[plugins.sign]\n")

@@ -88,6 +88,9 @@ class FakeDaemon:
         await trio.lowlevel.checkpoint()
         return self.mistakes
 
+    def waiting_for_restart(self) -> list[str]:
+        return ["daemon.settle"]
+
 
 @attrs.define
 class Client:
@@ -152,7 +155,7 @@ async def test_status(channel: Channel) -> None:
 async def test_reload(channel: Channel, mistakes: list[str]) -> None:
     channel.daemon.mistakes = mistakes
     async with channel.client({"request": "reload"}) as client:
-        assert await client.line() == {"reload": mistakes}
+        assert await client.line() == {"reload": mistakes, "restart": ["daemon.settle"]}
         assert await client.line() is None
 
 
@@ -347,7 +350,7 @@ class TestBounds:
 class TestAsk:
     async def test_gives_the_answers(self, channel: Channel) -> None:
         answers = await trio.to_thread.run_sync(lambda: list(ask(channel.path, {"request": "reload"}, timeout=5)))
-        assert answers == [{"reload": []}]
+        assert answers == [{"reload": [], "restart": ["daemon.settle"]}]
 
     async def test_raises_what_the_daemon_objects_to(self, channel: Channel) -> None:
         with pytest.raises(ResponderError, match="expected one of the requests"):
@@ -387,7 +390,7 @@ class TestAsk:
                 await nursery.start(serve_control, tmp_path / "control", FakeDaemon(mistakes=["m"]))
                 answers = await trio.to_thread.run_sync(lambda: list(ask(tmp_path / "control", {"request": "reload"})))
                 nursery.cancel_scope.cancel()
-        assert answers == [{"reload": ["m"]}]
+        assert answers == [{"reload": ["m"], "restart": ["daemon.settle"]}]
 
     async def test_one_client_too_many_reads_why_by_that_form_too(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -135,3 +135,48 @@ def test_fields_of_the_standard_library_s_logger_are_fields_too(pipe: Stream) ->
     recent = RecentErrors()
     recent.emit(logging.makeLogRecord({"msg": "late", "levelno": logging.WARNING, "plugin": "rail"}))
     assert recent.of("rail") is not None
+
+
+class TestForms:
+    """What the variables say goes before what standard error is."""
+
+    @pytest.fixture(autouse=True)
+    def _logging(self, logging_as_it_was: None) -> None: ...
+
+    def test_journal_lines_have_their_priorities(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("RESPONDERD_LOG_FORMAT", "journal")
+        stream = configured(monkeypatch, Stream(terminal=True))
+        log.info("ready", port=53)
+        log.warning("of a peer", name=HOSTILE)
+        log.error("failed", exc_info=raised("x"))
+        lines = stream.written().splitlines()
+        assert lines[0] == "<6>ready port=53"
+        assert lines[1].startswith("<4>of a peer name=\\x1b]0;owned")
+        assert lines[2].startswith("<3>failed")
+        assert len(lines) > 4
+        assert all(line.startswith("<3>") for line in lines[2:])
+        assert "\x1b" not in stream.getvalue()
+
+    @pytest.mark.parametrize(("form", "terminal"), [("text", False), ("json", True)])
+    def test_the_form_is_as_asked(self, monkeypatch: pytest.MonkeyPatch, form: str, terminal: bool) -> None:
+        monkeypatch.setenv("RESPONDERD_LOG_FORMAT", form)
+        stream = configured(monkeypatch, Stream(terminal=terminal))
+        log.info("ready", port=53)
+        (line,) = stream.written().splitlines()
+        assert line.startswith("{") is (form == "json")
+        assert "\x1b" not in line
+
+    def test_no_color_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("NO_COLOR", "1")
+        stream = configured(monkeypatch, Stream(terminal=True))
+        log.warning("ready", port=53)
+        assert "\x1b" not in stream.written()
+
+    def test_the_level_goes_before_the_configurations(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("RESPONDERD_LOG_LEVEL", "error")
+        stream = configured(monkeypatch, Stream(terminal=False))
+        set_level("info")
+        log.warning("left out")
+        log.error("written")
+        (line,) = stream.written().splitlines()
+        assert json.loads(line)["event"] == "written"

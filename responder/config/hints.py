@@ -1,0 +1,51 @@
+"""What a configuration says that is no mistake, but hardly meant."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from fnmatch import fnmatch
+from ipaddress import ip_network
+
+from ..datagram import IPNetwork
+from .instance import Instance
+from .key_paths import join
+from .reading import Config
+
+EVERYBODY = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+
+
+def unmatched_patterns(config: Config, names: Collection[str]) -> list[tuple[str, str]]:
+    """The paths and patterns of `interfaces` that match none of the names: no mistake, since a link may come later."""
+    return [
+        (f"{join('plugins', instance.name)}.interfaces[{index}]", pattern)
+        for instance in config.instances
+        for index, pattern in enumerate(instance.interfaces)
+        # That nothing is there to be excluded is as it should be.
+        if not pattern.startswith("!") and not any(fnmatch(name, pattern) for name in names)
+    ]
+
+
+def unreachable(config: Config) -> Iterator[tuple[str, str]]:
+    """The paths of what lets nobody ask, whatever the network does, each with the reason."""
+    for instance in config.instances:
+        path = join("plugins", instance.name)
+        yield from _never_asked(instance, path)
+        for index, prefix in enumerate(instance.allow):
+            if (covering := _covering(prefix, instance.deny)) is not None:
+                yield f"{path}.allow[{index}]", f"{prefix} lets nobody ask: deny has {covering}"
+
+
+def _never_asked(instance: Instance, path: str) -> Iterator[tuple[str, str]]:
+    if "!*" in instance.interfaces:
+        yield path, "it is never asked: interfaces excludes every one ('!*')"
+    # Without `allow` everybody may ask.
+    if all(_covering(prefix, instance.deny) is not None for prefix in instance.allow or EVERYBODY):
+        yield path, "it is never asked: deny has all that might"
+
+
+def _covering(prefix: IPNetwork, others: Iterable[IPNetwork]) -> IPNetwork | None:
+    return next((other for other in others if _is_within(prefix, other)), None)
+
+
+def _is_within(prefix: IPNetwork, other: IPNetwork) -> bool:
+    return prefix.version == other.version and prefix.subnet_of(other)  # type: ignore[arg-type] # of one family
