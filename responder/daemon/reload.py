@@ -83,6 +83,7 @@ class Reloader:
     file: Path | None
     waiting_for_restart: list[str] = attrs.field(factory=list, init=False)
     """The keys of the file last read that only a restart puts in force."""
+    _started: DaemonOptions | None = attrs.field(default=None, init=False)
     _turn: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     async def follow(self, orders: Orders) -> None:
@@ -97,7 +98,8 @@ class Reloader:
             return ["there is no configuration file to read again"]
         async with self._turn:
             self.notifier.reloading()
-            before = self.host.options
+            # What is in force of the keys that a reload does not change.
+            self._started = self._started or self.host.options
             try:
                 config = await self._change(self.file)
             except* Exception as group:
@@ -108,7 +110,7 @@ class Reloader:
                 self.notifier.status(f"reload refused: {shorten(messages[0], MAX_REASON)}{more}")
             else:
                 messages = []
-                self.waiting_for_restart = before.needs_restart(config.daemon)
+                self.waiting_for_restart = self._started.needs_restart(config.daemon)
                 for key in self.waiting_for_restart:
                     _log.warning("this key is changed by a restart only", key=key)
                 await self.announce("reloaded", config)

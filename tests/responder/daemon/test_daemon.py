@@ -178,8 +178,8 @@ class TestReload:
             assert await daemon.reload() == []
             assert not daemon.observers
             assert logging.getLogger().isEnabledFor(logging.INFO)
-        logging.getLogger().setLevel(level)
             assert daemon.waiting_for_restart() == ["daemon.settle"]
+        logging.getLogger().setLevel(level)
         assert "this key is changed by a restart only key=daemon.settle" in caplog.text
 
     async def test_without_a_file_there_is_nothing_to_read(self) -> None:
