@@ -11,20 +11,28 @@ from contextvars import ContextVar
 
 import trio
 
-from ..errors import PeerError
+from ..errors import PeerError, SendError
 
 WATCHER: ContextVar[Callable[[BaseException], None]] = ContextVar("WATCHER")
 """Called with each failure in the tasks of a server that was started in this context."""
 
+_OTHERS_DOING = (PeerError, SendError)
 _ORDERS = (trio.Cancelled, KeyboardInterrupt, GeneratorExit)
 
 
 def plugin_failure(error: BaseException) -> BaseException:
-    """Return the plugin's failure.  Raises orders to end again, alone or out of a group."""
+    """Return the plugin's failure.  Raises orders to end again, alone or out of a group.
+
+    Of a group that holds nothing but what peers and the network do, it is the first of those: a plugin's nursery makes
+    a group of whatever comes out of it.
+    """
     if isinstance(error, BaseExceptionGroup):
         orders, _ = error.split(_ORDERS)
         if orders is not None:
             raise orders
+        if error.split(_OTHERS_DOING)[1] is None:
+            while isinstance(error, BaseExceptionGroup):
+                error = error.exceptions[0]
     elif isinstance(error, _ORDERS):
         raise error
     watch = WATCHER.get(None)
