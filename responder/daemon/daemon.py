@@ -78,7 +78,7 @@ async def _main(file: Path | None, service: ServiceLine | None) -> int:
 
 async def _serve(file: Path | None, orders: Orders, notifier: ManagerLine) -> int:
     about = About(file)
-    logging.getLogger("responder").addHandler(about.errors)
+    logging.getLogger().addHandler(about.errors)  # the root: plugins log by names of their own
     if file is None:
         config = embedded_default()
         prepared = await prepare_all(config.instances)

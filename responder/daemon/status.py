@@ -161,7 +161,7 @@ class Status:
 
 
 class RecentErrors(logging.Handler):
-    """Keeps the last warnings and errors, and the last of each plugin.  Add it to the logger `responder`."""
+    """Keeps the last warnings and errors, and the last of each plugin.  Add it to the root logger."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

@@ -19,15 +19,17 @@ from pathlib import Path
 
 import pytest
 from responder_plugins.shared import dns_message as dns
+from responder_plugins.shared.dns_message import RRset, Writer
 
-from . import avahi
-from .avahi import Avahi
+from . import resolved as systemd
+from .avahi import NAMES, avahi
 from .changing import memory
 from .daemon import BOUND, Child, daemon
 from .multihomed import CLIENT_LINK_LOCAL, LINK_LOCAL, Multihomed, own
+from .operating import CONTROL, instance, status
 from .test_hostile import ip_packet, udp
 
-pytestmark = [pytest.mark.lab, pytest.mark.clients(*avahi.NAMES, "mdns-scan", "nmap")]
+pytestmark = [pytest.mark.lab, pytest.mark.clients(*NAMES, "mdns-scan", "nmap")]
 
 GROUP = "224.0.0.251"
 INSTANCE = "Lab page._http._tcp.local"
@@ -37,14 +39,14 @@ IP_RECVTTL = 12  # ip(7); the socket module has no such name
 ZEROCONF = Path(__file__).with_name("zeroconf_client.py")
 
 
-def config(folder: Path, *, more: str = "") -> Path:
+def config(folder: Path, *, daemon_keys: str = "") -> Path:
     file = folder / "mdns.toml"
     file.write_text(f"""
         [daemon]
         state = "{folder / "state"}"
+        {daemon_keys}
         [plugins.mdns]
         host = "lab"
-        {more}
         [[plugins.mdns.services]]
         name = "Lab page"
         type = "_http._tcp"
@@ -64,6 +66,15 @@ def mdns(network: Multihomed, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield child
     assert child.status == 0, "\n".join(child.said)
     assert child.totals("mdns").keys() <= {"sent", "answered", "passed", "own-source", "off-link"}
+
+
+@pytest.fixture
+def apart(tmp_path: Path) -> Iterator[tuple[Multihomed, Child]]:
+    """A network and a daemon of the test's own: what another program on the host took from it stays so for a while."""
+    with Multihomed() as network, daemon(network.host, config(tmp_path), folder=tmp_path) as child:
+        established(network, 1)
+        established(network, 2)
+        yield network, child
 
 
 def addresses(number: int) -> set[str]:
@@ -107,7 +118,7 @@ def answers_of(payload: bytes, name: str) -> list[dns.Record]:
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_avahi(number: int, network: Multihomed, mdns: Child, tmp_path: Path) -> None:
-    with Avahi(network.clients[number], tmp_path, host=f"client{number}") as client:
+    with avahi(network.clients[number], tmp_path, host=f"client{number}") as client:
         found = client.run("avahi-browse", "-rpt", "_http._tcp").splitlines()
         for family in ("IPv4", "IPv6"):
             (line,) = [each for each in found if each.startswith("=") and f";{family};" in each]
@@ -126,6 +137,39 @@ def test_avahi(number: int, network: Multihomed, mdns: Child, tmp_path: Path) ->
             assert client.run("avahi-resolve", "-a", address).split() == [address, "lab.local"]
         other = own(3 - number)["primary-v4"]
         assert "lab.local" not in client.run("avahi-resolve", "-a", other)
+
+
+needs_resolved = pytest.mark.skipif(
+    systemd.DAEMON is None or systemd.CLIENT is None, reason="systemd-resolved is not there (see tests/lab/resolved.py)"
+)
+
+
+@needs_resolved
+@pytest.mark.parametrize("number", [1, 2])
+def test_systemd_resolved(number: int, network: Multihomed, mdns: Child, tmp_path: Path) -> None:
+    with systemd.resolved(network.clients[number], tmp_path / "resolved", f"link{number}") as service:
+        for version, option in ((4, "-4"), (6, "-6")):
+            said = service.run("resolvectl", option, "--legend=no", "query", "lab.local")
+            found = {word.partition("%")[0] for word in said.split() if "." in word or "::" in word} - {"lab.local:"}
+            assert found == {each for each in addresses(number) if ip_address(each).version == version}, said
+        assert "lab.local:8080" in service.run("resolvectl", "service", "Lab page", "_http._tcp", "local")
+        assert "lab.local" in service.run("resolvectl", "query", own(number)["secondary-v4"])
+        assert r"Lab\032page" in service.run("resolvectl", "query", "--type=PTR", "_http._tcp.local")
+
+
+@needs_resolved
+def test_systemd_resolved_on_the_same_host_keeps_working_and_so_do_we(
+    apart: tuple[Multihomed, Child], tmp_path: Path
+) -> None:
+    network, child = apart
+    client = network.clients[1]
+    with systemd.resolved(network.host, tmp_path / "beside", "link1", "link2") as service:
+        with avahi(client, tmp_path / "client", host="client1") as asking:
+            assert asking.run("avahi-resolve", "-4", "-n", "lab.local").split()[1] in addresses(1)
+            assert "10.71.0.9" in service.run("resolvectl", "-4", "query", "client1.local")
+        (found,) = json.loads(client.run(RESPONDERD, "mdns", "resolve", "lab.local", "--json"))
+        assert own(1)["primary-v4"] in found["addresses"]
+    assert "is taken" not in "\n".join(child.said)
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -232,19 +276,20 @@ def group_socket_of_host(network: Multihomed) -> socket.socket:
 
 @pytest.mark.parametrize("name", ["beside", "lab"])
 def test_avahi_on_the_same_host_keeps_working_and_so_do_we(
-    name: str, network: Multihomed, mdns: Child, tmp_path: Path
+    name: str, apart: tuple[Multihomed, Child], tmp_path: Path
 ) -> None:
-    one, other = tmp_path / "host", tmp_path / "client"
-    one.mkdir()
-    other.mkdir()
-    with Avahi(network.host, one, host=name) as beside, Avahi(network.clients[1], other, host="client1") as client:
+    network, child = apart
+    with (
+        avahi(network.host, tmp_path / "host", host=name) as beside,
+        avahi(network.clients[1], tmp_path / "client", host="client1") as client,
+    ):
         for each in {name, "lab"}:
             assert client.run("avahi-resolve", "-4", "-n", f"{each}.local").split()[1] in addresses(1)
             (found,) = json.loads(network.clients[1].run(RESPONDERD, "mdns", "resolve", f"{each}.local", "--json"))
             assert own(1)["primary-v4"] in found["addresses"]
         assert "Lab" in client.run("avahi-browse", "-pt", "_http._tcp")
         assert "onflict" not in beside.log
-    assert "is taken" not in "\n".join(mdns.said)
+    assert "is taken" not in "\n".join(child.said)
 
 
 def test_a_unique_answer_comes_within_ten_milliseconds_and_with_the_hop_limit_255(
@@ -262,6 +307,29 @@ def test_a_unique_answer_comes_within_ten_milliseconds_and_with_the_hop_limit_25
             assert source == (own(1)["primary-v4"], 5353)
             assert [struct.unpack("=i", data) for *_, data in ancillary] == [(255,)]
     assert fastest < 0.010  # of five: a loaded machine may delay some of them
+
+
+def test_a_name_that_is_taken_is_told_by_status_and_kept_for_that_link(tmp_path: Path) -> None:
+    taken = dns.to_name([b"lab", b"local"])
+    theirs = RRset(taken, dns.A, 120, (socket.inet_aton("10.71.0.9"),), 0x8001)
+    writer = Writer(b"", 512)
+    writer.add(0, theirs)
+    claim = writer.finish(0, dns.QR | dns.AA)
+    file = config(tmp_path, daemon_keys=f'control = "{tmp_path / CONTROL}"')
+    for _ in range(2):
+        with (
+            Multihomed() as network,
+            group_socket(network, 1) as sock,
+            daemon(network.host, file, folder=tmp_path) as child,
+        ):
+            while not answers_of(payload := sock.recv(9000), "lab-2.local"):
+                if not dns.read(payload).flags & dns.QR:
+                    sock.sendto(claim, (GROUP, 5353))  # a probe: whoever has the name says so
+            established(network, 2)
+            error = instance(status(tmp_path), "mdns")["last_error"]
+            assert "the name 'lab' is taken: it is 'lab-2' here" in error["message"]
+            assert child.stop() == 0
+        assert json.loads((tmp_path / "state" / "mdns" / "names.json").read_text()) == {"link1": {"host": 2}}
 
 
 STORM = 10_000

@@ -25,7 +25,7 @@ from responder_plugins.shared.dns_message import Message, Record
 
 from .answering import Channel, Send, Uniform
 from .beside import Beside
-from .message import CLASS, goodbyes, probes, room
+from .message import CLASS, goodbyes, probes, query, room
 from .options import Offer
 from .records import HOST, Claim, Entry, Zone, claims_of, comparable, entries_of
 
@@ -206,7 +206,7 @@ class Link:
 
     def due(self) -> float:
         """When `advance` has something to do; inf: never."""
-        due = self._next_probe if self.channels else inf
+        due = min(self._next_probe, self._beside.due()) if self.channels else inf
         if self._again:
             due = min(due, self._again[0][0])
         for channel in self.channels.values():
@@ -215,6 +215,11 @@ class Link:
 
     def advance(self, now: float) -> Iterator[Send]:
         """What is to be sent now."""
+        if self.channels and self._beside.due() <= now:
+            asked, is_over = self._beside.advance(now)
+            if is_over:
+                self._leave_or_take_back(now)
+            yield from (Send(version, query(*key)) for key in asked for version in self.channels)
         if self.channels and self._next_probe <= now:
             yield from self._go_on_probing(now)
         while self._again and self._again[0][0] <= now:
@@ -293,12 +298,14 @@ class Link:
     def _make_room(self, message: Message, now: float) -> None:
         """Another program on this host says something: leave to it what would make the two conflict."""
         self.noticed(self)
-        if not self._beside.hear(message, self._is_host_name):
-            return
+        if self._beside.hear(message, self._is_host_name, now):
+            self._leave_or_take_back(now)
+
+    def _leave_or_take_back(self, now: float) -> None:
         for claim in self.claims.values():
             if claim.fixed:
                 ours = {entry.same for entry in self._proposed(claim)}
-                if self._beside.has(claim.name.lower(), dns.PTR, ours):
+                if self._beside.has((claim.name.lower(), dns.PTR), ours):
                     claim.is_given_up, claim.is_established, claim.due = True, False, inf
                 elif claim.is_given_up:
                     self._probe(claim, now + self.uniform(*BEFORE_PROBING))

@@ -85,6 +85,11 @@ def legacy(query: Message, entries: Iterable[Entry], additionals: Iterable[Entry
     return writer.finish(query.ident, flags)
 
 
+def query(name: bytes, rdtype: int) -> bytes:
+    """One question, to be answered by multicast."""
+    return dns.HEADER.pack(0, 0, 1, 0, 0, 0) + name + dns.QUESTION.pack(rdtype, dns.IN)
+
+
 def probes(claims: Iterable[tuple[Claim, Sequence[Entry]]], limit: int) -> Iterator[bytes]:
     """Messages that ask whether somebody has the names, with the records that are proposed for them (section 8.1)."""
     batch: list[tuple[Claim, Sequence[Entry]]] = []

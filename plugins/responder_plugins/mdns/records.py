@@ -46,7 +46,7 @@ class Claim:
     is_given_up  another has it; only for one that can take no other
     due          when its next probe is to be sent, or, after three, when it is established (seconds)
     probes       how many were sent
-    told         the number that it was established with last
+    told         the number that was told last, which at first is 1: another is told at each start
     """
 
     key: str
@@ -59,11 +59,10 @@ class Claim:
     due: float = 0.0
     probes: int = 0
     name: bytes = attrs.field(init=False)
-    told: int = attrs.field(init=False)
+    told: int = attrs.field(default=1, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.take(self.number)
-        self.told = self.number
 
     def take(self, number: int) -> None:
         """Be the `number`th of the name."""

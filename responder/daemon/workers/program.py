@@ -80,7 +80,7 @@ async def _main(descriptor: int, count: int) -> int:
     handed = Handed()
     recipient = Recipient(descriptor, handed)
     program = Program(count, handed)
-    logging.getLogger("responder").addHandler(program.about.errors)
+    logging.getLogger().addHandler(program.about.errors)
     recipient.end_with_parent(lambda: program.grace + 2 * LINGER)
     control = WorkerControl(program, program=program, max_clients=MAX_CLIENTS, max_request=MAX_REQUEST)
     async with trio.open_nursery() as nursery:

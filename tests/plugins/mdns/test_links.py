@@ -320,6 +320,26 @@ async def test_another_program_on_this_host_has_the_reverse_name_and_we_are_not_
         assert len(await world.ask(query(REVERSE, dns.PTR))) == 1
 
 
+@pytest.mark.parametrize("answers", [True, False])
+async def test_another_program_on_this_host_is_asked_before_what_it_said_ends(
+    answers: bool, autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """One that died says no goodbye."""
+    theirs = record(REVERSE, dns.PTR, "beside.local", flush=True)
+    async with serving(state=tmp_path) as world, beside(world) as say:
+        await say(response(theirs))
+        began = world.now
+        await trio.sleep(100)
+        asked = [each for each in world.heard(since=began, to=V4) if not each.is_response]
+        assert [(each.time - began, each.message.questions) for each in asked] == [
+            (pytest.approx(96), [question(REVERSE, dns.PTR)])
+        ]
+        if answers:
+            await say(response(theirs))
+        await trio.sleep(25)
+        assert len(await world.ask(query(REVERSE, dns.PTR))) == (0 if answers else 1)
+
+
 @pytest.mark.parametrize("wait", [0.3, 4.0])
 async def test_another_program_on_this_host_has_our_name_with_fewer_addresses(
     wait: float, autojump_clock: MockClock, tmp_path: Path
