@@ -77,7 +77,7 @@ class Tasks:
             getattr(answer, "close", lambda: None)()  # a coroutine that never runs would warn
             return
         binding.pending += 1
-        if isinstance(answer, AsyncIterator):
+        if type(answer) is not types.CoroutineType and isinstance(answer, AsyncIterator):
             answer = self.answers.settle_each(decision, received, candidates[0], answer, self.sender.flush)
         self._queue.append((decision, received, candidates, answer, copy_context()))
         self._call(1)
