@@ -13,7 +13,7 @@ import click
 from responder import Answer, Datagram, Interface, IPAddress, Network, PeerError, Service
 
 from ..shared import dns_message as dns
-from ..shared.command import Asker, ask, ask_options, printable, show
+from ..shared.command import Asker, ask, interface_option, json_option, printable, show
 from ..shared.links import Place
 from . import wire_name
 from .message import PORT, read_response, reverse_name, write_query
@@ -96,7 +96,8 @@ def llmnr() -> None:
     type=click.Choice(tuple(TYPES), case_sensitive=False),
     help="What to ask for; by default ANY, and PTR for an address.",
 )
-@ask_options
+@interface_option
+@json_option
 def query(name: str, rdtype: str | None, interfaces: tuple[str, ...], as_json: bool) -> None:
     """Ask all links for NAME, a name or an address, and show who answers what."""
     try:

@@ -21,19 +21,18 @@ import trio
 
 from responder import ConfigErrors, ResponderError, serve, structure
 from responder_plugins.shared import dns_message as dns
+from responder_plugins.shared.command import (
+    interface_option,
+    json_option,
+    no_interface,
+    print_json,
+    print_table,
+    printable,
+)
 
 from .names import SERVICE_TYPES, local, to_text, type_labels
 from .options import TYPE
 from .querier import Cache, Instance, Querier, question_for
-
-PIPE_WIDTH = 10_000
-"""Characters: nothing is cut off for a program that reads the table."""
-
-interface_option = click.option(
-    "--interface", "interfaces", multiple=True, help="Only on interfaces of this pattern; may be repeated."
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
-
 
 seconds_option = click.option(
     "--seconds",
@@ -67,7 +66,7 @@ def browse(type_: str | None, seconds: float, interfaces: tuple[str, ...], as_js
     trio.run(ask, querier, interfaces)
     found = sorted({each for cache in querier.caches.values() for each in _instances(cache, name)})
     if as_json:
-        _print_json([attrs.asdict(each) for each in found])
+        print_json([attrs.asdict(each) for each in found])
         return
     rows = [
         (
@@ -81,7 +80,7 @@ def browse(type_: str | None, seconds: float, interfaces: tuple[str, ...], as_js
         )
         for each in found
     ]
-    _print(("interface", "name", "type", "host", "port", "addresses", "TXT"), rows)
+    print_table(("interface", "name", "type", "host", "port", "addresses", "TXT"), rows)
 
 
 def _instances(cache: Cache, name: bytes) -> Iterable[Instance]:
@@ -119,10 +118,10 @@ def resolve(name: str, seconds: float, interfaces: tuple[str, ...], as_json: boo
         elif addresses := [cache.shown(each) for each in cache.addresses(key)]:
             found.append({"interface": cache.interface.name, "host": to_text(key), "addresses": addresses})
     if as_json:
-        _print_json(found)
+        print_json(found)
     elif found:
         columns = tuple(found[0])
-        _print(columns, [tuple(_cell(each[column]) for column in columns) for each in found])
+        print_table(columns, [tuple(_cell(each[column]) for column in columns) for each in found])
     if not found:
         if not as_json:
             click.echo(f"nobody has {name}", err=True)
@@ -141,12 +140,7 @@ async def ask(querier: Querier, interfaces: Sequence[str]) -> None:
     except* ResponderError as group:
         raise click.ClickException("; ".join(map(str, group.exceptions))) from group
     if not querier.caches:
-        raise click.ClickException(_no_interface(interfaces))
-
-
-def _no_interface(interfaces: Sequence[str]) -> str:
-    which = f"matches {' or '.join(interfaces)}, is up" if interfaces else "is up"
-    return f"no interface {which} and takes multicast: see `responderd interfaces`"
+        raise no_interface(interfaces)
 
 
 @mdns.command()
@@ -198,7 +192,7 @@ async def _publish(plugin: Any, interfaces: tuple[str, ...], as_json: bool, fold
         if as_json:
             click.echo(json.dumps({"interface": interface, "name": instance, "host": host}))
         else:
-            click.echo(f"{_printable(interface)}: {_printable(instance)} on {_printable(host)}")
+            click.echo(f"{printable(interface)}: {printable(instance)} on {printable(host)}")
 
     publisher = Publisher(plugin, tell)
     try:
@@ -210,28 +204,3 @@ async def _publish(plugin: Any, interfaces: tuple[str, ...], as_json: bool, fold
                 nursery.cancel_scope.cancel()
     except* ResponderError as group:
         raise click.ClickException("; ".join(map(str, group.exceptions))) from group
-
-
-def _printable(text: str) -> str:
-    """Without what a terminal would act on."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-
-
-def _print_json(value: Any) -> None:
-    # In ASCII: some terminals act on the control characters beyond it too.
-    click.echo(json.dumps(value, indent=2))
-
-
-def _print(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in table.columns:
-        column.overflow = "fold"
-    for row in rows:
-        table.add_row(*("\n".join(map(_printable, cell.split("\n"))) for cell in row))
-    # A pipe has no width, and what others say is neither markup nor emoji codes.
-    width = None if sys.stdout.isatty() else PIPE_WIDTH
-    Console(markup=False, emoji=False, highlight=False, width=width).print(table)

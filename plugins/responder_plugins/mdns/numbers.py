@@ -7,12 +7,12 @@ RFC 6762 section 9 wants the new name recorded.  A claim's *number* is 1 for the
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from responder import ConfigError, get_logger
+from responder_plugins.shared.kept_file import write_whole
 
 MAX_LINKS: Final = 256
 """Links whose names are kept; the one that was renamed first is forgotten first."""
@@ -45,10 +45,8 @@ class Numbers:
         self._numbers.setdefault(link, {})[claim] = number
         if self._file is None:
             return
-        new = self._file.with_suffix(".new")
         try:
-            new.write_text(json.dumps(self._numbers, indent=2, ensure_ascii=False), encoding="utf-8")
-            os.replace(new, self._file)  # whole or not at all
+            write_whole(self._file, json.dumps(self._numbers, indent=2, ensure_ascii=False))
         except OSError as error:
             self._give_up(error)
 

@@ -12,7 +12,7 @@ import click
 
 from responder import Answer, Datagram, Interface, IPAddress, Network, Peer, PeerError
 
-from ..shared.command import Asker, ask, ask_options, printable, show
+from ..shared.command import Asker, ask, interface_option, json_option, printable, show
 from ..shared.links import Place
 from .announcer import CLAIM_WAIT, CLAIMS, places_of
 from .message import (
@@ -147,7 +147,8 @@ class _Suffix(click.ParamType):  # type: ignore[type-arg] # generic for type che
 @nbns.command()
 @click.argument("name")
 @click.option("--suffix", type=_Suffix(), default="00", show_default=True, help="The name's kind: 00, 03, 1e, 20, ...")
-@ask_options
+@interface_option
+@json_option
 def query(name: str, suffix: int, interfaces: tuple[str, ...], as_json: bool) -> None:
     """Ask all links for NAME, and show who has it."""
     text = name.upper().encode()
@@ -159,7 +160,8 @@ def query(name: str, suffix: int, interfaces: tuple[str, ...], as_json: bool) ->
 
 @nbns.command()
 @click.argument("address")
-@ask_options
+@interface_option
+@json_option
 def status(address: str, interfaces: tuple[str, ...], as_json: bool) -> None:
     """Ask the host at ADDRESS for its names and its hardware address."""
     try:

@@ -6,12 +6,13 @@ number where the clock went back, and by the clock where the kept number was los
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from responder import ConfigError, get_logger
+
+from .kept_file import write_whole
 
 MAX: Final = 2**31 - 1
 """UDA 2.0 section 1.2.2 has 31 bits; DPWS has 32."""
@@ -53,10 +54,8 @@ class BootNumber:
     def _keep(self) -> None:
         if self._file is None:
             return
-        new = self._file.with_suffix(".new")
         try:
-            new.write_text(f"{self.value}\n", encoding="ascii")
-            os.replace(new, self._file)  # whole or not at all
+            write_whole(self._file, f"{self.value}\n")
         except OSError as error:
             self._give_up(error)
 

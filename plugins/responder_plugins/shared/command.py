@@ -1,4 +1,4 @@
-"""Commands that ask the links of this host and show who answers: what `ssdp`, `llmnr`, `nbns` and `wsd` share.
+"""Commands that ask the links of this host and show who answers: what `mdns`, `ssdp`, `llmnr`, `nbns` and `wsd` share.
 
 A question is asked through an instance of a plugin, so that it goes out of every interface, and each answer says by
 which interface it came.  What peers send is shown without what a terminal would act on.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Final, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Final
 
 import attrs
 import click
@@ -25,8 +25,6 @@ MAX_FOUND: Final = 4096
 
 PIPE_WIDTH: Final = 10_000
 """Characters: nothing is cut off for a program that reads the table."""
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 @attrs.frozen(eq=False)
@@ -92,12 +90,16 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
-def ask_options(function: F) -> F:
-    """The options that all these commands have: `interfaces` and `as_json`."""
-    function = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")(function)
-    return click.option(
-        "--interface", "interfaces", multiple=True, help="Only on interfaces of this pattern; may be repeated."
-    )(function)
+interface_option = click.option(
+    "--interface", "interfaces", multiple=True, help="Only on interfaces of this pattern; may be repeated."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+
+
+def no_interface(interfaces: Sequence[str]) -> click.ClickException:
+    """What is wrong where no interface took the question."""
+    which = f"matches {' or '.join(interfaces)}, is up" if interfaces else "is up"
+    return click.ClickException(f"no interface {which} and can be asked on: see `responderd interfaces`")
 
 
 def ask(asker: Asker, interfaces: tuple[str, ...]) -> list[Any]:
@@ -110,8 +112,7 @@ def ask(asker: Asker, interfaces: tuple[str, ...]) -> list[Any]:
     except* ResponderError as group:
         raise click.ClickException("; ".join(map(str, group.exceptions))) from group
     if not asker.asked:
-        which = f"matches {' or '.join(interfaces)}, is up" if interfaces else "is up"
-        raise click.ClickException(f"no interface {which} and can be asked on: see `responderd interfaces`")
+        raise no_interface(interfaces)
     return sorted(asker.found)
 
 
@@ -123,8 +124,18 @@ async def _serve(asker: Asker, interfaces: tuple[str, ...]) -> None:
 def show(columns: Sequence[str], rows: Sequence[Any], *, as_json: bool) -> None:
     """Print attrs values as a table with these columns, or as JSON."""
     if as_json:
-        click.echo(json.dumps([attrs.asdict(row) for row in rows], indent=2, ensure_ascii=False))
-        return
+        print_json([attrs.asdict(row) for row in rows])
+    else:
+        print_table(columns, [tuple(map(str, attrs.astuple(row))) for row in rows])
+
+
+def print_json(value: object) -> None:
+    # In ASCII: some terminals act on the control characters beyond it too.
+    click.echo(json.dumps(value, indent=2))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A line break within a cell is one; nothing else that a terminal would act on is left."""
     from rich import box  # noqa: PLC0415 - JSON has no table
     from rich.console import Console  # noqa: PLC0415 - as above
     from rich.table import Table  # noqa: PLC0415 - as above
@@ -133,7 +144,7 @@ def show(columns: Sequence[str], rows: Sequence[Any], *, as_json: bool) -> None:
     for column in table.columns:
         column.overflow = "fold"
     for row in rows:
-        table.add_row(*map(str, attrs.astuple(row)))
+        table.add_row(*("\n".join(map(printable, cell.split("\n"))) for cell in row))
     # A pipe has no width, and what peers say is neither markup nor emoji codes.
     width = None if sys.stdout.isatty() else PIPE_WIDTH
     Console(markup=False, emoji=False, highlight=False, width=width).print(table)

@@ -13,7 +13,7 @@ import click
 
 from responder import Answer, Datagram, Interface, IPAddress, Network, PeerError, Service
 
-from ..shared.command import Asker, ask, ask_options, printable, show
+from ..shared.command import Asker, ask, interface_option, json_option, printable, show
 from ..shared.http import url_host
 from ..shared.links import Place
 from .announcer import places_of
@@ -90,7 +90,8 @@ def ssdp() -> None:
     show_default=True,
     help="Seconds within which devices answer.",
 )
-@ask_options
+@interface_option
+@json_option
 def search(target: str, mx: int, interfaces: tuple[str, ...], as_json: bool) -> None:
     """Search all links, and show who answers: interface, address, USN, LOCATION, SERVER."""
     if not target.isprintable() or not target.strip():

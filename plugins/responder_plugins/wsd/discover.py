@@ -15,7 +15,7 @@ import click
 
 from responder import Answer, Datagram, Interface, IPAddress, Network, PeerError
 
-from ..shared.command import Asker, ask, ask_options, printable, show
+from ..shared.command import Asker, ask, interface_option, json_option, printable, show
 from ..shared.links import Place
 from . import TYPE
 from .announcer import APP_MAX_DELAY, MAX_DELAY, MULTICAST_REPEAT, places_of
@@ -90,7 +90,8 @@ def wsd() -> None:
 
 @wsd.command()
 @click.option("--type", "types", multiple=True, help="Only what is of this {namespace}type; may be repeated.")
-@ask_options
+@interface_option
+@json_option
 def discover(types: tuple[str, ...], interfaces: tuple[str, ...], as_json: bool) -> None:
     """Probe all links, and show who answers: interface, address, endpoint, types, addresses."""
     for each in types:

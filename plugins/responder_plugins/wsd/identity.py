@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ import attrs
 
 from responder import ConfigError, get_logger
 
+from ..shared.kept_file import write_whole
 from . import UUID
 
 if TYPE_CHECKING:
@@ -46,9 +46,7 @@ class Identity:
             kept, version, old_mark = _read(file)
             uuid = (options.uuid or kept or str(uuid4())).lower()
             version += old_mark != mark
-            new = file.with_suffix(".new")
-            new.write_text(json.dumps({"uuid": uuid, "version": version, "mark": mark}), encoding="ascii")
-            os.replace(new, file)  # whole or not at all
+            write_whole(file, json.dumps({"uuid": uuid, "version": version, "mark": mark}))
         except (ConfigError, OSError) as error:
             _log.warning("the endpoint's UUID can't be kept, so it is made of the name", error=error)
             return cls((options.uuid or str(uuid5(NAMESPACE_DNS, options.name))).lower(), 1)
