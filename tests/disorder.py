@@ -32,7 +32,7 @@ from typing import Final
 
 import attrs
 
-from responder.daemon.control import ask
+from responder.daemon.control_client import ask
 from responder.errors import ResponderError
 from tests.lab.daemon import Child, daemon
 from tests.lab.namespaces import Lab, Namespace

@@ -22,8 +22,9 @@ from typing import Any
 
 import click
 
+from ..errors import NetworkError, ResponderError
 from . import check, completion, interfaces, new, plugins, reload, run, service, status, trace, unit
-from .output import SYSTEM_REFUSES
+from .output import SYSTEM_REFUSES, exit_with
 from .plugin_commands import PluginCommand, plugin_commands
 
 __all__ = ["main"]
@@ -59,6 +60,22 @@ class _Main(click.Group):
             return own
         entries = plugin_commands().get(cmd_name)
         return None if entries is None else PluginCommand(entries)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (OSError, BaseExceptionGroup) as error:
+            if _no_descriptor_is_free(error):
+                message = "too few files may be open at a time (ulimit -n; systemd: LimitNOFILE=)"
+                exit_with([NetworkError(errno.EMFILE, message)])
+            raise
+
+
+def _no_descriptor_is_free(error: BaseException) -> bool:
+    """Is that all that is wrong?  Where we ask for a descriptor ourselves the error says what for."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(_no_descriptor_is_free, error.exceptions))
+    return isinstance(error, OSError) and not isinstance(error, ResponderError) and error.errno == errno.EMFILE
 
 
 @click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"]})

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from ..errors import ConfigError, NetworkError, ResponderError
+from ..errors import ConfigError, ConfigErrors, NetworkError, ResponderError
 from ..net.folders import CONTROL_IN_WORDS
 from ..net.folders import control_path as default_control
 from .output import exit_with
@@ -39,14 +39,17 @@ def control_path(control: Path | None, config: Path | None) -> Path:
 
 def _control_of(config: Path) -> Path:
     """The key alone: a daemon can be asked even where its config has become wrong meanwhile.  Raises ConfigError."""
-    import tomllib
+    from ..config.source import parse_toml
 
     try:
-        control = tomllib.loads(config.read_text(encoding="utf-8-sig")).get("daemon", {}).get("control")
+        table = parse_toml(config.read_text(encoding="utf-8"), config).get("daemon", {})
     except OSError as error:
         raise ConfigError(f"can't be read: {error.strerror}", file=config) from error
-    except (ValueError, AttributeError) as error:
-        raise ConfigError(f"can't be read: {error}", file=config) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError("can't be read: it is not UTF-8", file=config) from error
+    except ConfigErrors as several:
+        raise several.errors[0] from several
+    control = table.get("control") if isinstance(table, dict) else None
     if not isinstance(control, str):
         raise ConfigError("there is none, so its daemon can't be asked", path="daemon.control", file=config)
     return config.absolute().parent / control
@@ -54,7 +57,7 @@ def _control_of(config: Path) -> Path:
 
 def ask_once(control: Path | None, config: Path | None, request: str, *, timeout: float | None) -> Any:
     """The daemon's one answer; `timeout` in seconds.  Exits, saying why, where there is none."""
-    from ..daemon.control import ask
+    from ..daemon.control_client import ask
 
     try:
         path = control_path(control, config)

@@ -46,7 +46,7 @@ def trace(
     as_json: bool,
 ) -> None:
     """Follow each datagram of a running daemon: who took it, or why nobody did.  Ctrl-C ends it."""
-    from ..daemon.control import ask
+    from ..daemon.control_client import ask
 
     request = {"request": "trace", "peers": list(peers), "plugins": list(plugins), "payloads": write is not None}
     seen = _Summary()

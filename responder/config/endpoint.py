@@ -26,7 +26,7 @@ class Endpoint:
         Raises ValueError with the reason.
         """
         host, colon, port = text.rpartition(":")
-        if not colon or not (port.isascii() and port.isdecimal()) or int(port) > 0xFFFF:
+        if not colon or not (port.isascii() and port.isdecimal() and len(port) <= 5) or int(port) > 0xFFFF:
             raise ValueError("there is no port (0..65535) after a colon")
         if not host:
             return cls(None, int(port))

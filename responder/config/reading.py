@@ -45,6 +45,8 @@ EMBEDDED_PORT = 5300
 
 MAX_WORKERS = 64
 
+MAX_INSTANCES = 1000
+
 MetricsEndpoint: TypeAlias = Annotated[
     Endpoint, Kind("HOST:PORT", Endpoint.parse, example="localhost:9153, 192.0.2.1:9153 or [2001:db8::1]:9153")
 ]
@@ -59,6 +61,7 @@ class DaemonOptions:
     settle   how long an interface must have been quiet before plugins are told of its changes
     control  the socket of `responderd status`, `trace` and `reload`; none: they can't ask
     metrics  "HOST:PORT" of the Prometheus endpoint, also /health and /ready; none: there is none
+    metrics_names  host names that it may be asked by, beside addresses and localhost
     queries  log a line for each answer
     user     become this user once the ports are open
     state    where plugins keep state; none: the service manager's folder, or the user's
@@ -70,6 +73,7 @@ class DaemonOptions:
     settle: Duration = 0.3
     control: Path | None = None
     metrics: MetricsEndpoint | None = None
+    metrics_names: tuple[str, ...] = ()
     queries: bool = False
     user: str | None = None
     state: Path | None = None
@@ -77,7 +81,7 @@ class DaemonOptions:
 
     def needs_restart(self, new: DaemonOptions) -> list[str]:
         """The keys that differ in `new`, but which only a restart changes."""
-        fixed = ("control", "metrics", "user", "settle", "state", "workers")
+        fixed = ("control", "metrics", "metrics_names", "user", "settle", "state", "workers")
         return [f"daemon.{key}" for key in fixed if getattr(new, key) != getattr(self, key)]
 
 
@@ -171,6 +175,8 @@ def read_sources(sources: Sequence[Source], mistakes: Iterable[ConfigError] = ()
     seen: dict[str, Source] = {}
     for source in sources:
         plugins = source.table.get("plugins", {})
+        if isinstance(plugins, dict) and len(seen) + len(plugins) > MAX_INSTANCES:
+            raise ConfigErrors([ConfigError(f"more than {MAX_INSTANCES} instances", path="plugins", file=source.file)])
         if not isinstance(plugins, dict):
             errors.append(source.located(ConfigError(str(mismatch("a table", plugins)), path="plugins")))
             continue

@@ -29,6 +29,15 @@ from .option_types import mismatch
 STANDARD_INPUT = Path("-")
 INCLUDE = "include"
 
+MAX_PARTS = 128
+"""Parts of a dotted key: a parser's time grows with their square."""
+
+MAX_DEPTH = 64
+"""Arrays and tables within each other: more than any option has, and than a recursive reader can go down."""
+
+_PART = r"""(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')"""
+_LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_PART}[ \t]*+\.[ \t]*+){{{MAX_PARTS}}}")
+
 _VARIABLE = re.compile(r"\$?\$\{([^}]*)\}")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -53,7 +62,10 @@ class Source:
     def parse(cls, text: str, *, file: Path | None, folder: Path | None = None) -> Source:
         """Raises ConfigErrors where it is not TOML."""
         errors: list[ConfigError] = []
-        table = _expanded(parse_toml(text, file), "", errors)
+        table = parse_toml(text, file)
+        if _depth(table) > MAX_DEPTH:
+            raise ConfigErrors([ConfigError(_TOO_DEEP, file=file)])
+        table = _expanded(table, "", errors)
         return cls(text, file, folder or (file or Path()).absolute().parent, table, tuple(errors))
 
     @classmethod
@@ -98,6 +110,9 @@ def parse_toml(text: str, file: Path | None) -> dict[str, Any]:
     """Raises ConfigErrors.  No message repeats the text: it may hold a secret, which only a parser could tell."""
     import tomllib  # noqa: PLC0415 - the embedded default has no file to parse
 
+    if found := _LONG_KEY.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        raise ConfigErrors([ConfigError(f"has a key of more than {MAX_PARTS} parts", file=file, line=line)])
     try:
         # Editors on Windows put a byte order mark first, which TOML does not know.
         return tomllib.loads(text.removeprefix("\ufeff"))
@@ -110,8 +125,7 @@ def parse_toml(text: str, file: Path | None) -> dict[str, Any]:
         line = min(line, max(1, len(text.splitlines())))
         raise ConfigErrors([ConfigError(f"is not TOML: {message}{column}", file=file, line=line)]) from error
     except RecursionError:
-        message = "is nested too deeply: arrays or inline tables within each other"
-        raise ConfigErrors([ConfigError(message, file=file)]) from None
+        raise ConfigErrors([ConfigError(_TOO_DEEP, file=file)]) from None
     except ValueError:  # the others are TOMLDecodeErrors
         raise ConfigErrors([ConfigError("has a number of too many digits", file=file)]) from None
 
@@ -120,6 +134,23 @@ def parse_toml(text: str, file: Path | None) -> dict[str, Any]:
 def _standard_input(stream: TextIO) -> str:
     """All of it.  It can be read once, so a reload has the same text; the files that it names may have changed."""
     return decoded(stream.buffer.read(), file=STANDARD_INPUT)
+
+
+_TOO_DEEP = "is nested too deeply: arrays or tables within each other"
+
+
+def _depth(value: Any) -> int:
+    """How many arrays and tables are within each other; what is deeper than `MAX_DEPTH` is not looked into."""
+    depth, level = 0, [value]
+    while level and depth <= MAX_DEPTH:
+        depth += 1
+        level = [
+            own
+            for each in level
+            for own in (each.values() if isinstance(each, dict) else each)
+            if isinstance(own, (dict, list))
+        ]
+    return depth
 
 
 def _matching(folder: Path, pattern: str) -> Iterator[Path]:

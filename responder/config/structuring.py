@@ -11,6 +11,7 @@ This file refuses to know what the classes are for, and types that `responder.co
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
@@ -78,6 +79,7 @@ def _expected(type_: Any) -> str:
     return f"; expected {with_article(type_name(type_))}" if _is_readable(type_) else ""
 
 
+@functools.lru_cache(8)
 def _converter(folder: Path) -> cattrs.Converter:
     converter = cattrs.Converter(detailed_validation=True)
 

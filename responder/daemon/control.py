@@ -1,4 +1,4 @@
-"""The control channel: what `responderd status`, `trace` and `reload` talk to.  Both ends of it.
+"""The control channel: what `responderd status`, `trace` and `reload` talk to (`responder.daemon.control_client`).
 
 One request a connection, JSON, a line each way, at a path that only the owner may use (`responder.net.owner_socket`):
 
@@ -18,10 +18,9 @@ This file refuses to know what a status holds, how it is shown, and how a reload
 from __future__ import annotations
 
 import base64
-import errno
 import json
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from ipaddress import ip_network
 from pathlib import Path
@@ -33,7 +32,6 @@ import trio
 from ..datagram import PrefixSet
 from ..dispatch.observers import Observation, Observers
 from ..dispatch.outcomes import NOBODY
-from ..errors import NetworkError, ResponderError
 from ..log import Repeated, get_logger
 from ..net import owner_socket
 from .status import Paced
@@ -375,32 +373,3 @@ def _described(seen: Observation, further: bool, payloads: bool) -> dict[str, An
     if payloads and seen.request is not None:
         described["payload"] = seen.request
     return described
-
-
-# The client's end
-
-
-def ask(path: Path, request: Mapping[str, Any], *, timeout: float | None = None) -> Iterator[dict[str, Any]]:
-    """Ask the daemon at `path`, and give its answers as they come; blocking.
-
-    `timeout` in seconds is for each answer.  They end where the daemon does.  Raises NetworkError where there is no
-    daemon, or it does not answer, and ResponderError with what it objects to.
-    """
-    with owner_socket.connect(path, PATIENCE) as sock:
-        sock.settimeout(timeout)
-        try:
-            # Whom the daemon has turned away can't be heard by it, but can still read why.
-            with suppress(ConnectionError):
-                sock.sendall(json.dumps(request).encode() + b"\n")
-            with sock.makefile("rb") as lines:
-                for line in lines:
-                    if not line.endswith(b"\n"):
-                        return  # it ended in the middle
-                    answer = json.loads(line)
-                    if "error" in answer:
-                        raise ResponderError(f"the daemon at {path}: {answer['error']}")
-                    yield answer
-        except TimeoutError as error:
-            raise NetworkError(errno.ETIMEDOUT, f"the daemon at {path} does not answer") from error
-        except ConnectionError:
-            return  # it ended

@@ -126,7 +126,7 @@ async def _serve(file: Path | None, orders: Orders, notifier: ManagerLine) -> in
             if exporter is not None:
                 from .prometheus import serve_exporter  # noqa: PLC0415 - as above
 
-                nursery.start_soon(serve_exporter, exporter, lambda: take(server, about))
+                nursery.start_soon(serve_exporter, exporter, lambda: take(server, about), options.metrics_names)
             nursery.start_soon(end_if_stuck, server, nursery.cancel_scope)
             nursery.start_soon(daemon.announce, orders)
             nursery.start_soon(daemon.notifier.watchdog)

@@ -8,13 +8,15 @@ The hot path does nothing for it: a scrape reads the counters that dispatch keep
 request, and all is bounded: connections, bytes, time, how often there is anything to do.  Where all places are taken, a
 new connection takes that of the one that has been silent for longest, so that idle ones keep nobody out.
 
-This file refuses everything else: other paths (404), other methods (405), what is no HTTP (400), TLS, and names for
-addresses.  Whoever may not read this must not reach it: bind it to a loopback or management address.
+Everything else is refused: other paths (404), other methods (405), names that are not this host's (421), what is no
+HTTP (400), TLS.  Whoever may not read this must not reach it: bind it to a loopback or management address.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+import re
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from ipaddress import ip_address
 from typing import Final
 
 import attrs
@@ -27,6 +29,7 @@ from prometheus_client.registry import Collector
 from ..config.endpoint import Endpoint
 from ..dispatch.connections import Connections
 from ..dispatch.failures import only_the_peer
+from ..errors import NetworkError
 from ..log import Repeated, get_logger
 from ..net.types import Accepted, Platform, StreamListener
 from .status import Paced, Status
@@ -61,15 +64,23 @@ def open_exporter(platform: Platform, endpoint: Endpoint) -> StreamListener:
     return platform.open_tcp(endpoint.port, endpoint.address)
 
 
-async def serve_exporter(listener: StreamListener, take: Callable[[], Status | Awaitable[Status]]) -> None:
-    """Answer until cancelled; the listener is closed at the end.  `take` gives the status of the moment."""
-    exporter = _Exporter(Paced(take, STATUS_PAUSE))
+async def serve_exporter(
+    listener: StreamListener, take: Callable[[], Status | Awaitable[Status]], names: Collection[str] = ()
+) -> None:
+    """Answer until cancelled; the listener is closed at the end.
+
+    `take` gives the status of the moment; `names` are those that clients may call this host by.
+    """
+    exporter = _Exporter(Paced(take, STATUS_PAUSE), frozenset(map(_folded, names)))
     try:
         async with trio.open_nursery() as nursery:
             while True:
                 accepted = await listener.accept()
                 nursery.start_soon(exporter.serve, accepted)
                 await trio.sleep(ACCEPT_PAUSE)
+    except* NetworkError as group:
+        # The daemon serves without it.
+        _log.error("metrics can no longer be asked for", exc_info=group)
     finally:
         listener.close()
 
@@ -85,6 +96,7 @@ class _Answer:
 @attrs.frozen(eq=False)
 class _Exporter:
     _take: Paced[Status]
+    _names: frozenset[str]
     _repeated: Repeated = attrs.field(factory=Repeated)
     _connections: Connections = attrs.field(factory=Connections)
 
@@ -128,6 +140,8 @@ class _Exporter:
         return None
 
     async def _answer(self, request: h11.Request) -> _Answer:
+        if not self._is_ours(request):
+            return _Answer(421, b"ask by an address, as localhost, or by one of metrics_names\n")
         if request.method != b"GET":
             # Without a body, which an answer to HEAD must not have.
             return _Answer(405, b"", headers=(("allow", "GET"),))
@@ -143,6 +157,28 @@ class _Exporter:
         # In a thread: many interfaces make a long text, and the loop has datagrams to answer.
         body = await trio.to_thread.run_sync(render, status)
         return _Answer(200, body, PROMETHEUS_TEXT)
+
+    def _is_ours(self, request: h11.Request) -> bool:
+        """Is it asked of an address, or of a name of ours?
+
+        A page in a browser can have a name of its own lead here (DNS rebinding), and read what is answered.
+        """
+        host = next((value.decode("ascii", "replace") for name, value in request.headers if name == b"host"), None)
+        if host is None:  # HTTP/1.0, which browsers don't speak
+            return True
+        name = _folded(_PORT.sub("", host))
+        try:
+            ip_address(name.removeprefix("[").removesuffix("]"))
+        except ValueError:
+            return name == "localhost" or name in self._names
+        return True
+
+
+_PORT: Final = re.compile(r":[0-9]*\Z")
+
+
+def _folded(name: str) -> str:
+    return name.lower().removesuffix(".")
 
 
 async def _request(http: h11.Connection, stream: trio.abc.HalfCloseableStream) -> h11.Request | None:

@@ -10,6 +10,7 @@ that the manager passes on are `responder.net.inherited`'s.  This file refuses t
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, MutableMapping
 from typing import Protocol
@@ -66,10 +67,10 @@ class Notifier:
         watched = environ.pop("WATCHDOG_PID", "")
         timeout = None
         if microseconds and watched in ("", str(os.getpid())):  # without a process, whoever was started
-            if microseconds.isdecimal() and int(microseconds) > 0:
+            if re.fullmatch(r"[0-9]{1,18}", microseconds) and int(microseconds) > 0:
                 timeout = int(microseconds) / 1_000_000
             else:
-                _log.warning("the service manager's watchdog is ignored: not a number", WATCHDOG_USEC=microseconds)
+                _log.warning("the service manager's watchdog is ignored: not a number", WATCHDOG_USEC=microseconds[:20])
         return cls(address or None, timeout)
 
     def ready(self) -> None:

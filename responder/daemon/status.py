@@ -13,7 +13,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -195,12 +195,19 @@ class RecentErrors(logging.Handler):
         return self.lock
 
 
+def _version() -> str:
+    try:
+        return version(DISTRIBUTION)
+    except PackageNotFoundError:  # also where no descriptor is free to read it
+        return "unknown"
+
+
 @attrs.frozen
 class About:
     """What the daemon knows and its server does not; `started` on the monotonic clock."""
 
     config: Path | None = None
-    version: str = attrs.field(factory=lambda: version(DISTRIBUTION))
+    version: str = attrs.field(factory=_version)
     errors: RecentErrors = attrs.field(factory=RecentErrors)
     repeated: Repeated = attrs.field(factory=Repeated)
     started: float = attrs.field(factory=time.monotonic)

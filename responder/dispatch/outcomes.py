@@ -98,10 +98,16 @@ Counts: TypeAlias = dict[str, int]
 NOBODY: Final = "-"
 """The instance's name where none took the datagram."""
 
+NO_INTERFACE: Final = "-"
+"""The interface's name of what was sent without naming one."""
+
+OTHER: Final = "other"
+"""The name under which interfaces are counted that are gone, or too many."""
+
 
 @attrs.define
 class Counters:
-    """All counts of a server.  `limit` bounds the interface names remembered; later ones share the name "other"."""
+    """All counts of a server.  `limit` bounds the interface names remembered; later ones share the name `OTHER`."""
 
     limit: int = 4096
     _counted: dict[tuple[str, str], Counts] = attrs.field(factory=dict, init=False)
@@ -113,8 +119,19 @@ class Counters:
         if known is not None:
             return known
         if len(self._counted) >= self.limit:
-            key = (instance, "other")
+            key = (instance, OTHER)
         return self._counted.setdefault(key, dict.fromkeys(OUTCOMES, 0))
+
+    def interfaces(self) -> set[str]:
+        """The names of interfaces that something is counted for, but for `NO_INTERFACE` and `OTHER`."""
+        return {interface for _, interface in self._counted} - {NO_INTERFACE, OTHER}
+
+    def forget(self, interface: str) -> None:
+        """Add what was counted for an interface to that of `OTHER`, so that no sum goes back."""
+        for instance, name in [*self._counted]:
+            if name == interface:
+                for outcome, count in self._counted.pop((instance, name)).items():
+                    self._counted.setdefault((instance, OTHER), dict.fromkeys(OUTCOMES, 0))[outcome] += count
 
     def snapshot(self) -> dict[str, dict[str, dict[str, int]]]:
         """instance -> interface -> outcome -> count, without zeros."""

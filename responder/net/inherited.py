@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import socket
 from collections.abc import Iterable, MutableMapping
 from ipaddress import ip_address
@@ -85,8 +86,8 @@ def inherited_sockets(environ: MutableMapping[str, str] = os.environ) -> Inherit
     given = {name: environ.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")}
     if given["LISTEN_PID"] != str(os.getpid()):
         return Inherited()
-    if not given["LISTEN_FDS"].isdecimal():
-        raise ConfigError(f"expected a number of sockets, got {given['LISTEN_FDS']!r}", path="LISTEN_FDS")
+    if not re.fullmatch(r"[0-9]{1,6}", given["LISTEN_FDS"]):
+        raise ConfigError(f"expected a number of sockets, got {given['LISTEN_FDS'][:20]!r}", path="LISTEN_FDS")
     names = dict(enumerate(given["LISTEN_FDNAMES"].split(":"), FIRST))
     with contextlib.ExitStack() as on_failure:
         sockets = []

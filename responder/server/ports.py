@@ -276,7 +276,7 @@ def _scope(table: InterfaceTable, address: IPAddress | None, port: int) -> int:
     if not isinstance(address, IPv6Address) or address.scope_id is None:
         return 0
     scope = address.scope_id
-    interface = table.get(int(scope)) if scope.isdecimal() else table.named(scope)
+    interface = table.get(int(scope)) if scope.isdecimal() and len(scope) <= 10 else table.named(scope)
     if interface is None:
         raise BindError(errno.ENODEV, f"UDP port {port}: {address}: there is no interface {scope}", port=port)
     return interface.index

@@ -34,6 +34,12 @@ from .supervisor import PluginNetwork, Supervised
 _log = get_logger(__name__)
 
 
+REMEMBERED = 3600.0
+"""Seconds that an interface which is gone keeps counts of its own."""
+
+LOOK = 60.0
+"""Seconds between two looks for such interfaces."""
+
 LINGER = 1.0
 """Seconds that what was cancelled has to end: a task that shields itself for longer is named, and not waited for."""
 
@@ -125,6 +131,7 @@ class ServerCore:
                     self.ports.serve(self.instances)
                     background.start_soon(self.following.run)
                     background.start_soon(self._watch_end)
+                    background.start_soon(self._forget_interfaces)
                     for runtime in self.instances:
                         self._work.start_soon(self._live, runtime, None)
                     self._work.start_soon(self._say_goodbye)
@@ -139,6 +146,18 @@ class ServerCore:
         for runtime in self.instances:
             runtime.stop("stop")
         self._hurry.deadline = trio.current_time() + self.grace
+
+    async def _forget_interfaces(self) -> None:
+        """Count no longer for interfaces that have been gone for long: hosts of containers have ever new ones."""
+        gone: dict[str, float] = {}
+        while True:
+            await trio.sleep(LOOK)
+            now = trio.current_time()
+            absent = self.counters.interfaces() - {interface.name for interface in self.table}
+            gone = {name: gone.get(name, now) for name in absent}
+            for name, since in gone.items():
+                if now - since >= REMEMBERED:
+                    self.counters.forget(name)
 
     async def _watch_end(self) -> None:
         """Once stopped, name what has not ended when it should have.  `run` cancels this where everything has."""

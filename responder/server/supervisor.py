@@ -245,7 +245,7 @@ class PluginNetwork:
         if hop_limit is None:
             hop_limit = self._runtime.service(service).hop_limit
         route = route_to(where, found, source=sender.socket.address, hop_limit=hop_limit)
-        name = found.name if found is not None else "-"
+        name = found.name if found is not None else outcomes.NO_INTERFACE
         counts = self._counters.counts(self.instance, name)
         sent = Transmit(payload, route, number)
         await sender.send(Outgoing(sent, counts, outcomes.SENT))

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from responder.daemon.control import ask
+from responder.daemon.control_client import ask
 
 from .changing import open_files
 from .daemon import Child

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from responder.cli.trace import trace_line
-from responder.daemon.control import ask
+from responder.daemon.control_client import ask
 from responder.dispatch.budget import MAX_BUCKETS
 
 from .changing import memory

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import responder
-from responder.daemon.control import ask
+from responder.daemon.control_client import ask
 from tests.plugins_for_tests import install, with_plugins
 
 from .daemon import Child, daemon

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Sequence
 from typing import TypeVar
 
 import attrs
 
+from ...dispatch.outcomes import OTHER
 from ..status import (
     MAX_ERRORS,
     About,
@@ -66,6 +67,18 @@ def departed(status: Status) -> Status:
         groups=(),
         errors=(),
     )
+
+
+def without_interfaces(status: Status, known: Container[str]) -> Status:
+    """What stays of a process that ended long ago: its counts for interfaces that are not `known` count as `OTHER`."""
+    counters: CountsByInterface = {}
+    for instance, interfaces in status.counters.items():
+        for interface, outcomes in interfaces.items():
+            name = interface if interface in known else OTHER
+            sums = counters.setdefault(instance, {}).setdefault(name, {})
+            for outcome, count in outcomes.items():
+                sums[outcome] = sums.get(outcome, 0) + count
+    return attrs.evolve(status, counters=counters)
 
 
 def together(

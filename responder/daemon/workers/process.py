@@ -17,6 +17,7 @@ import attrs
 import trio
 
 from ...net.handover import Giver, Shares, pair
+from ..control_client import MAX_ANSWER
 
 MODULE = "responder.daemon.workers.program"
 PIECE = 65536
@@ -152,6 +153,8 @@ async def _lines(stream: trio.SocketStream) -> AsyncIterator[dict[str, Any]]:
         if not data:
             return
         *lines, buffered = (buffered + data).split(b"\n")
+        if len(buffered) > MAX_ANSWER:
+            raise WorkerError("what it says has no end")
         for line in lines:
             try:
                 yield json.loads(line)

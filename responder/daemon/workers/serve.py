@@ -55,7 +55,7 @@ async def serve_with_workers(reading: Reading, orders: Orders, about: About, not
                 become(options.user)
             orders.stop = parent.stop
             if exporter is not None:
-                nursery.start_soon(serve_exporter, exporter, parent.status)
+                nursery.start_soon(serve_exporter, exporter, parent.status, options.metrics_names)
             await parent.run(orders)
             nursery.cancel_scope.cancel()
     if parent.failure is not None:

@@ -34,9 +34,9 @@ from ...errors import ConfigError, ConfigErrors, NetworkError
 from ...log import get_logger
 from ...net.handover import Shares
 from ...server.ports import Key, SharedPorts
-from ...server.server import LINGER
+from ...server.server import LINGER, REMEMBERED
 from ..status import Status, WorkerStatus
-from .combined_status import combined, departed
+from .combined_status import combined, departed, without_interfaces
 from .process import Process, WorkerError
 
 PING = 1.0
@@ -110,6 +110,7 @@ class Worker:
     """Once it is asked to stop: set when it has answered."""
     _overdue: bool = attrs.field(default=False, init=False)
     _departed: Status | None = attrs.field(default=None, init=False)
+    _departed_at: float = attrs.field(default=0.0, init=False)
 
     async def keep(self) -> None:
         """Have the worker serve, by one process after the other, until the daemon ends."""
@@ -209,6 +210,7 @@ class Worker:
         if self.last is not None:
             gone = departed(self.last)
             self._departed = gone if self._departed is None else combined([self._departed, gone])
+            self._departed_at = trio.current_time()
         self.process = self.last = self.silent_since = None
         self.over.set()
 
@@ -268,6 +270,10 @@ class Worker:
 
     def parts(self) -> tuple[Status | None, Status | None]:
         """What the present process said, and what is left of those before it."""
+        if self._departed is not None and trio.current_time() - self._departed_at >= REMEMBERED:
+            # As `ServerCore` forgets interfaces that are gone.
+            known = {name for counts in (self.last.counters.values() if self.last else ()) for name in counts}
+            self._departed = without_interfaces(self._departed, known)
         return self.last, self._departed
 
 

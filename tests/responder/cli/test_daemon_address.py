@@ -34,8 +34,9 @@ class TestWhereItAsks:
         [
             ("[daemon]\n", "daemon.control: there is none, so its daemon can't be asked"),
             ("[daemon]\ncontrol = 7\n", "daemon.control: there is none"),
-            ("daemon = 7\n", "can't be read"),
-            ("[daemon\n", "can't be read"),
+            ("daemon = 7\n", "daemon.control: there is none"),
+            ("[daemon\n", "is not TOML"),
+            ("[" * 5000, "is nested too deeply"),
             (None, "can't be read: No such file"),
         ],
     )

@@ -55,3 +55,22 @@ def test_a_closed_output_is_nobodys_error(arguments: str) -> None:
     for redirected in (f"{closed} >&-", f"{closed} | true"):
         done = subprocess.run(redirected, shell=True, stderr=subprocess.PIPE, text=True, check=False)  # noqa: S602 - ours
         assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+@pytest.mark.parametrize("limit", [6, 7, 8, 9])
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_few_files_are_told_without_a_traceback(command: str, limit: int, tmp_path: Path) -> None:
+    """Fewer than six are Python's own matter, which imports with one at a time; with more than nine it may serve."""
+    config = tmp_path / "config.toml"
+    config.write_text("[plugins.echo]\nport = 0\n")
+    code = (
+        "import resource\n"
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}))\n"
+        "from responder.cli import main\n"
+        "main()\n"
+    )
+    argv = [sys.executable, "-c", code, command, str(config)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    assert "Traceback" not in done.stderr
+    assert done.returncode in (0, 1, 2)

@@ -204,13 +204,26 @@ def test_a_plugin_that_can_not_be_loaded_is_a_mistake_like_others(install: Insta
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("a = " + "[" * 5000 + "]" * 5000, "is nested too deeply: arrays or inline tables within each other"),
+        ("a = " + "[" * 5000 + "]" * 5000, "is nested too deeply: arrays or tables within each other"),
+        ("a = " + "[" * 100 + "]" * 100, "is nested too deeply: arrays or tables within each other"),
+        (".".join("a" * 20000) + " = 1", "line 1: has a key of more than 128 parts"),
+        ("[" + '"a" . ' * 200 + "a]\n", "line 1: has a key of more than 128 parts"),
+        ("a = {" + ".".join("b" * 200) + " = 1}", "line 1: has a key of more than 128 parts"),
         ("a = " + "9" * 5000, "has a number of too many digits"),
     ],
 )
 def test_what_the_parser_can_not_take_is_a_mistake_of_the_file(text: str, reason: str, tmp_path: Path) -> None:
     (message,) = mistakes(text)
     assert message == reason
+
+
+def test_a_text_with_many_dots_is_no_key() -> None:
+    parse(f"[plugins.sign]\ntext = '{'a.' * 127}'\n", file=None, folder=Path())
+
+
+def test_instances_are_bounded() -> None:
+    text = "".join(f"[plugins.a{number}]\nuse = 'sign'\n" for number in range(1001))
+    assert mistakes(text) == ["plugins: more than 1000 instances"]
 
 
 def test_a_line_that_is_no_toml_is_not_repeated() -> None:

@@ -19,7 +19,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from responder.daemon import control
+from responder.daemon import control, control_client
 from responder.daemon.control import (
     MAX_CLIENTS,
     MAX_REQUEST,
@@ -27,9 +27,9 @@ from responder.daemon.control import (
     TRACE_BURST,
     TRACE_LIMIT,
     Trace,
-    ask,
     serve_control,
 )
+from responder.daemon.control_client import ask
 from responder.datagram import Peer, PrefixSet, Via
 from responder.dispatch import outcomes
 from responder.dispatch.observers import Observation, Observers, Sent
@@ -382,6 +382,26 @@ class TestAsk:
         with theirs:
             theirs.sendall(b'{"status":{"ver')
         assert list(ask(tmp_path, {"request": "status"}, timeout=5)) == []
+
+    @pytest.mark.parametrize(
+        ("said", "message"),
+        [
+            (b"x" * 1000, "says more than 100 bytes at once"),
+            (b"no json\n", "it gives no JSON object"),
+            (b"[1]\n", "it gives no JSON object"),
+            (b"[" * 99 + b"\n", "it gives no JSON object"),
+        ],
+    )
+    async def test_what_is_no_daemon_s_answer(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes, message: str
+    ) -> None:
+        ours, theirs = socket.socketpair()
+        monkeypatch.setattr(owner_socket, "connect", lambda _path, _timeout: ours)
+        monkeypatch.setattr(control_client, "MAX_ANSWER", 100)
+        with theirs:
+            theirs.sendall(said)
+            with pytest.raises(ResponderError, match=message):
+                list(ask(tmp_path, {"request": "status"}, timeout=5))
 
     async def test_by_the_form_with_a_secret(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(owner_socket, "listen", lambda path, listen=owner_socket.listen: listen(path, unix=False))

@@ -29,7 +29,7 @@ from responder.daemon.prometheus import (
 )
 from responder.daemon.status import GroupStatus, InstanceStatus, LatencyStatus, PortStatus, Status
 from responder.dispatch.outcomes import BOUNDS
-from responder.errors import BindError
+from responder.errors import BindError, NetworkError
 from responder.net import platform
 from responder.net.types import Accepted, StreamListener
 from tests.fakes import FakeListener, FakePlatform, flow
@@ -134,14 +134,14 @@ async def exporter() -> AsyncIterator[Exporter]:
     running = Exporter(FakeListener(9153), STATUS)
     with trio.fail_after(600):  # of the fake clock, where there is one
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve_exporter, running.listener, lambda: running.status)
+            nursery.start_soon(serve_exporter, running.listener, lambda: running.status, ("metrics.example",))
             yield running
             nursery.cancel_scope.cancel()
     assert running.listener.closed
 
 
 def get(target: str) -> bytes:
-    return f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+    return f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
 async def test_metrics(exporter: Exporter) -> None:
@@ -160,8 +160,8 @@ async def test_metrics(exporter: Exporter) -> None:
         (get("/ready"), 200),
         (get("/"), 404),
         (get("http://a/metrics"), 404),
-        (b"POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", 405),
-        (b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+        (b"POST /metrics HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 3\r\n\r\nabc", 405),
+        (b"HEAD / HTTP/1.1\r\nHost: 127.0.0.1:9153\r\n\r\n", 405),
         (b"GET /health HTTP/1.0\r\n\r\n", 200),
         (b"nonsense\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
@@ -171,6 +171,36 @@ async def test_metrics(exporter: Exporter) -> None:
 )
 async def test_answers(exporter: Exporter, autojump_clock: MockClock, request_: bytes, status: int) -> None:
     assert (await exporter.ask(request_)).startswith(f"HTTP/1.1 {status} ".encode())
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:9153", 200),
+        ("[fd71::1]:9153", 200),
+        ("[fd71::1]", 200),
+        ("LocalHost.", 200),
+        ("Metrics.Example.:9153", 200),
+        ("rebound.example", 421),
+        ("rebound.example:9153", 421),
+        ("127.0.0.1.rebound.example", 421),
+        ("", 421),
+    ],
+)
+async def test_another_s_name_is_refused(exporter: Exporter, autojump_clock: MockClock, host: str, status: int) -> None:
+    answer = await exporter.ask(f"GET /health HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+
+
+async def test_a_listener_that_fails_ends_the_metrics_alone(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(FakeListener):
+        async def accept(self) -> Accepted:
+            raise NetworkError(5, "broken")
+
+    listener = Failing(9153)
+    await serve_exporter(listener, lambda: STATUS)
+    assert listener.closed
+    assert "metrics can no longer be asked for" in caplog.text
 
 
 async def test_not_ready_names_the_plugin(exporter: Exporter, autojump_clock: MockClock) -> None:

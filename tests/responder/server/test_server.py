@@ -20,7 +20,7 @@ from responder.net.types import Accepted, Flow, Membership
 from responder.server.interfaces import RESCAN_INTERVAL
 from responder.server.ports import plan
 from responder.server.server import ServerCore, open_server
-from tests.fakes import GUEST, LAN, LOOPBACK, FakePlatform, flow
+from tests.fakes import GUEST, LAN, LOOPBACK, FakePlatform, FakeReceived, flow
 
 
 @attrs.frozen
@@ -239,3 +239,19 @@ class TestConnections:
             await wait_all_tasks_blocked()
             assert server.counters.total(outcomes.CRASHED) == 3
         assert caplog.text.count("converse failed") == 1
+
+
+async def test_interfaces_that_are_gone_for_an_hour_are_counted_together(autojump_clock: MockClock) -> None:
+    platform = FakePlatform()
+    async with opened(platform, Instance.of(Plain())) as server:
+        socket = platform.sockets[0]
+        for way in (flow(), flow("10.72.0.9", "10.72.0.1", interface=3)):
+            socket.deliver(FakeReceived(b"x", way))
+        await wait_all_tasks_blocked()
+        before = server.counters.snapshot()["plain"]
+        assert set(before) == {"lan", "guest0"}
+        platform.watch.remove(3)
+        await trio.sleep(3500)
+        assert server.counters.snapshot()["plain"] == before
+        await trio.sleep(200)
+        assert server.counters.snapshot()["plain"] == {"lan": before["lan"], "other": before["guest0"]}

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from responder.daemon.control import ask, serve_control
+from responder.daemon.control import serve_control
+from responder.daemon.control_client import ask
 from responder.errors import NetworkError
 from responder.net import owner_socket
 from responder.net.windows import private_file

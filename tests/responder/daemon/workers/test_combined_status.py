@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from responder.daemon.prometheus import render
 from responder.daemon.status import About, ErrorStatus, InstanceStatus, LatencyStatus, PortStatus, Status, WorkerStatus
-from responder.daemon.workers.combined_status import combined, departed, together
+from responder.daemon.workers.combined_status import combined, departed, together, without_interfaces
 
 
 def error(time: float, message: str = "m") -> ErrorStatus:
@@ -87,3 +87,9 @@ def test_with_no_worker_there_it_is_not_ready() -> None:
     assert found["responderd_ready",] == 0
     assert found["responderd_worker_up", "0"] == 0
     assert found["responderd_worker_restarts_total", "0"] == 3
+
+
+def test_interfaces_that_nobody_knows_any_more_are_counted_together() -> None:
+    counters = {"dns": {"lan": {"answered": 1}, "veth1": {"answered": 2}, "veth2": {"answered": 3, "silent": 1}}}
+    old = without_interfaces(attrs.evolve(status(), counters=counters), {"lan"})
+    assert old.counters == {"dns": {"lan": {"answered": 1}, "other": {"answered": 5, "silent": 1}}}
