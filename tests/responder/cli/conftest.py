@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from responder.cli.daemon_address import CONTROL_VARIABLE
-from responder.daemon import control
+from responder.daemon import control_client
 
 from ..conftest import Install
 from .support import PLUGINS, FakeDaemon, Write
@@ -32,6 +32,6 @@ def write(tmp_path: Path) -> Write:
 @pytest.fixture
 def daemon(monkeypatch: pytest.MonkeyPatch) -> FakeDaemon:
     fake = FakeDaemon()
-    monkeypatch.setattr(control, "ask", fake)
+    monkeypatch.setattr(control_client, "ask", fake)
     monkeypatch.delenv(CONTROL_VARIABLE, raising=False)
     return fake

@@ -36,7 +36,7 @@ class TestWhereItAsks:
             ("[daemon]\ncontrol = 7\n", "daemon.control: there is none"),
             ("daemon = 7\n", "daemon.control: there is none"),
             ("[daemon\n", "is not TOML"),
-            ("[" * 5000, "is nested too deeply"),
+            ("a = " + "[" * 5000, "is nested too deeply"),
             (None, "can't be read: No such file"),
         ],
     )

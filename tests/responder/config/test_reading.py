@@ -218,7 +218,7 @@ def test_what_the_parser_can_not_take_is_a_mistake_of_the_file(text: str, reason
 
 
 def test_a_text_with_many_dots_is_no_key() -> None:
-    parse(f"[plugins.sign]\ntext = '{'a.' * 127}'\n", file=None, folder=Path())
+    parse(f"[plugins.sign]\ntext = '{'a.' * 127}'\n")
 
 
 def test_instances_are_bounded() -> None:

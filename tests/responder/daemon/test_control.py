@@ -389,7 +389,7 @@ class TestAsk:
             (b"x" * 1000, "says more than 100 bytes at once"),
             (b"no json\n", "it gives no JSON object"),
             (b"[1]\n", "it gives no JSON object"),
-            (b"[" * 99 + b"\n", "it gives no JSON object"),
+            (b"[" * 60 + b"\n", "it gives no JSON object"),
         ],
     )
     async def test_what_is_no_daemon_s_answer(
