@@ -10,17 +10,15 @@ This file refuses to know sockets, errno tables or file formats: the places that
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
+
+E = TypeVar("E", bound=Exception)
 
 
 class ResponderError(Exception):
     """The base of all that this project raises on purpose."""
-
-
-def name_of(file: Path) -> str:
-    """A configuration's file as messages name it."""
-    return "standard input" if str(file) == "-" else str(file)
 
 
 class ConfigError(ResponderError):
@@ -110,3 +108,17 @@ class MessageTooLong(SendError):
 
 class SendRefused(SendError):
     """The system refuses for the moment (ENOBUFS, EPERM by a firewall): the same datagram may go through later."""
+
+
+def name_of(file: Path) -> str:
+    """A configuration's file as messages name it."""
+    return "standard input" if str(file) == "-" else str(file)
+
+
+def leaves(group: BaseExceptionGroup[E]) -> Iterator[E]:
+    """The exceptions of a group and of the groups in it."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from leaves(error)
+        else:
+            yield error

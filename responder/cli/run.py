@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from ..errors import ResponderError
+from ..errors import ResponderError, leaves
 from .config_argument import config_argument
 from .output import exit_with
 
@@ -44,12 +44,5 @@ def run(config: Path | None, log_level: str | None, log_format: str | None) -> N
 
         status = daemon.run(config)
     except* ResponderError as group:
-        errors = _flat(group)
+        errors = list(leaves(group))
     exit_with(errors, status)
-
-
-def _flat(group: BaseExceptionGroup[ResponderError]) -> list[ResponderError]:
-    errors: list[ResponderError] = []
-    for error in group.exceptions:
-        errors += _flat(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return errors

@@ -11,7 +11,7 @@ A member that ends meanwhile stops nobody: what takes its place serves what is i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from textwrap import shorten
@@ -22,7 +22,7 @@ import trio
 
 from ..config.hints import unmatched_patterns, unreachable
 from ..config.reading import Config, DaemonOptions, Reading, read
-from ..errors import ConfigError, ConfigErrors, ResponderError
+from ..errors import ConfigError, ConfigErrors, ResponderError, leaves
 from ..log import get_logger
 from .logs import set_level
 from .orders import Orders
@@ -178,7 +178,7 @@ async def _prepare_all(change: Change, reading: Reading) -> list[Member]:
 
 def messages_of(group: BaseExceptionGroup[Exception]) -> list[str]:
     """What was raised, a message each; logs with its traceback what is nobody's mistake in a configuration."""
-    return [message for error in _flat(group) for message in _messages(error)]
+    return [message for error in leaves(group) for message in _messages(error)]
 
 
 def _messages(error: Exception) -> Iterable[str]:
@@ -189,11 +189,3 @@ def _messages(error: Exception) -> Iterable[str]:
     # A plugin's options, or our own mistake: what runs must go on all the same.
     _log.error("a configuration can't be prepared", exc_info=error)
     return [f"{type(error).__name__}: {error}"]
-
-
-def _flat(group: BaseExceptionGroup[Exception]) -> Iterator[Exception]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _flat(error)
-        else:
-            yield error

@@ -10,10 +10,9 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import ConfigErrors, ResponderError
+from ..errors import ConfigErrors, ResponderError, leaves
 from ..log import get_logger
 from ..net.folders import windows_folder
 from ..net.windows.event_log import EventLogHandler
@@ -34,7 +33,7 @@ def serve(name: str, config: Path, line: ServiceLine) -> int:
     try:
         status = daemon.run(config, line, log_handlers=log_handlers(name, folder))
     except* ResponderError as group:
-        errors = list(_flat(group))
+        errors = list(leaves(group))
         for error in errors:
             _log.error("the service can't start", reason=str(error))
         status = 2 if any(isinstance(error, ConfigErrors) for error in errors) else 1
@@ -52,11 +51,3 @@ def log_handlers(name: str, folder: Path) -> list[logging.Handler]:
         logs / f"{name}.log", maxBytes=LOG_SIZE, backupCount=LOGS_KEPT, encoding="utf-8"
     )
     return [file, EventLogHandler(name)]
-
-
-def _flat(group: BaseExceptionGroup[ResponderError]) -> Iterator[ResponderError]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _flat(error)
-        else:
-            yield error
