@@ -137,7 +137,7 @@ def reverse_key(address: IPAddress) -> str:
 
 
 def host_key(host: str) -> str:
-    return f"host {host.lower()}"
+    return f"host {host.lower().removesuffix('.')}"
 
 
 def entries_of(offer: Offer, claims: Mapping[str, Claim], interface: Interface) -> list[Entry]:

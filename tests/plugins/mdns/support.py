@@ -5,6 +5,7 @@ The server is the framework's own on a fake network, so that what is looked at i
 
 from __future__ import annotations
 
+import struct
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
@@ -220,3 +221,32 @@ async def serving(
 
 def steady(seed: int = 1) -> Callable[[float, float], float]:
     return Random(seed).uniform  # noqa: S311 - no secret
+
+
+OWN = [*own(1, 4), *own(1, 6)]
+"""The host's addresses on link 1."""
+
+OTHER = "10.71.0.9"
+"""The client's address, which speaks for another host of the same name."""
+
+
+def srv(target: str, port: int = 8080) -> bytes:
+    return struct.pack("!HHH", 0, 0, port) + record("x", dns.PTR, target).rdata
+
+
+def probes(world: World, number: int = 1, *, name: str = "") -> list[Heard]:
+    """The probes by IPv4, for that name or any."""
+    return [
+        each
+        for each in world.heard(number, to=V4)
+        if each.is_probe and (not name or name in {to_text(q.name) for q in each.message.questions})
+    ]
+
+
+def announced(world: World, name: str, number: int = 1) -> list[Heard]:
+    """The multicast responses that hold a record of that name."""
+    return [
+        each
+        for each in world.heard(number, to=V4)
+        if each.is_response and not each.is_goodbye and any(answer[0] == name for answer in each.answers)
+    ]
