@@ -18,6 +18,7 @@ import pytest
 
 from tests.requirements import required
 
+from . import resolved as systemd
 from .daemon import BOUND, Child, daemon
 from .multihomed import LINK_LOCAL, Multihomed, own
 
@@ -63,7 +64,8 @@ def served(network: Multihomed, tmp_path_factory: pytest.TempPathFactory) -> Ite
                 wait_until_registered(sock)
             yield child
     assert child.status == 0, "\n".join(child.said)
-    assert not [event for event in child.events if event.get("level") in {"warning", "error"}]
+    ours = [event for event in child.events if event.get("logger", "").startswith("responder_plugins")]
+    assert not [event for event in ours if event.get("level") in {"warning", "error"}]
 
 
 def broadcasts(network: Multihomed, number: int) -> socket.socket:
@@ -132,6 +134,21 @@ class TestLlmnr:
         assert {row["name"] for row in rows} == {"lab"}
         assert {row["data"] for row in rows} == {*own(number).values(), *LINK_LOCAL.values()}
         assert {row["flags"] for row in rows} <= {"", "tentative"}
+
+    @both_links
+    @pytest.mark.skipif(
+        systemd.DAEMON is None or systemd.CLIENT is None,
+        reason="systemd-resolved is not there (see tests/lab/resolved.py)",
+    )
+    def test_systemd_resolved(self, network: Multihomed, tmp_path: Path, number: int) -> None:
+        folder, link = tmp_path / "resolved", f"link{number}"
+        with systemd.resolved(network.clients[number], folder, link, protocol="llmnr") as service:
+            said = {option: service.run("resolvectl", "-p", "llmnr", option, "query", "lab") for option in ("-4", "-6")}
+            assert addresses_in(said["-4"]) == own_v4(number), said
+            assert addresses_in(said["-6"]) == set(own(number).values()) - own_v4(number), said
+            assert LINK_LOCAL[6] in said["-6"]
+            # By TCP to the address itself.
+            assert "lab" in service.run("resolvectl", "-p", "llmnr", "query", own(number)["secondary-v4"]).split()
 
     @both_links
     def test_an_address_is_told_on_its_link_only(self, network: Multihomed, number: int) -> None:
