@@ -6,7 +6,7 @@ Who logs by `logging` itself, as plugins do, gives fields as `extra={"zone": "ex
 
 What peers or a failing network can repeat at will goes through `Repeated`: once, then at most every `interval` seconds
 with the number held back.  What is shown to people on a terminal goes through `printable`: a message may hold what a
-peer sent.  This file refuses to configure anything.
+peer sent.  `responder.daemon.logs` configures logging; this file does not.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Repeated:
         self._entries = BoundedTable(self.limit)
 
     def due(self, kind: Hashable) -> int | None:
-        """None: hold this one back.  Otherwise log it, and say that so many were held back since the last one."""
+        """Decide about one more of that kind.  None: don't log it.  Otherwise how many were not logged since the last."""
         now = self.clock()
         entry = self._entries.get(kind)
         if entry is None:

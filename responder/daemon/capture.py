@@ -1,10 +1,8 @@
 """Datagrams as a pcap file that Wireshark and tcpdump open.
 
-The payloads come without their headers, so the headers are made here from the addresses, with right checksums
-(LINKTYPE_RAW: IPv4 or IPv6, UDP, payload).  What was not seen is filled in: a hop limit of 64, no options, one packet
-however long it was on the wire.
-
-This file refuses to read captures, to open files and to see TCP.
+The payloads come without their headers, so this file makes headers from the addresses, with right checksums
+(LINKTYPE_RAW: IPv4 or IPv6, UDP, payload).  It fills in what nobody saw: a hop limit of 64, no options, and one packet
+where fragments may have been on the wire.  It opens no files, and does not know TCP.
 """
 
 from __future__ import annotations

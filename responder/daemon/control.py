@@ -9,10 +9,9 @@ One request a connection, JSON, a line each way, at a path that only the owner m
                             -> {"tracing": true}, then {"datagram": {...}} and {"lost": count} as they come
     anything else           -> {"error": message}
 
-Whoever connects must not hurt serving, so all is bounded: clients, a request's bytes and time, what waits for a slow
-reader, how often there is anything to do at all.  A client that does not read is cut.
-
-This file refuses to know what a status holds, how it is shown, and how a reload is done.
+A client must not hurt serving, so everything is bounded: the number of clients, the bytes and the time of a request,
+what waits for a slow reader, and how often the daemon does anything for clients at all.  A client that does not read is
+cut off.
 """
 
 from __future__ import annotations
@@ -52,11 +51,11 @@ STATUS_PAUSE = 0.05
 
 TRACE_LIMIT = 1024
 TRACE_BYTES = 1 << 20
-"""Observations, and bytes of their payloads, that wait for a client; further ones are lost, and it is told."""
+"""Observations, and bytes of their payloads, that may wait for a client; further ones are lost, and it is told."""
 
 TRACE_BURST = 100
 TRACE_PAUSE = 0.01
-"""So many observations are written at once, then there is a pause (seconds): 10,000 a second, for a part of a core."""
+"""Observations written at once, and the seconds of pause after them: 10,000 a second cost a part of one core."""
 
 _log = get_logger(__name__)
 
@@ -106,10 +105,10 @@ class BadRequest(Exception):
 
 @attrs.define(eq=False)
 class Control:
-    """The daemon's end: takes requests, and leaves what to answer to those derived from it.
+    """The daemon's end: it takes requests; classes derived from it answer them.
 
-    `max_clients` and `max_request` (bytes) are its bounds; `refused`: requests that were none; `cut`: clients that were
-    too slow.
+    `max_clients` and `max_request` (bytes) are its bounds.  `refused` counts requests that were wrong or one too many,
+    `cut` clients that were too slow.
     """
 
     max_clients: int = attrs.field(factory=lambda: MAX_CLIENTS, kw_only=True)
@@ -137,7 +136,7 @@ class Control:
         return {"clients": self.clients, "refused": self.refused, "cut": self.cut}
 
     async def accept(self, nursery: trio.Nursery) -> None:
-        """Take the next connection; one too many is told so and closed."""
+        """Take the next connection; where there are too many clients, say so and close it."""
         try:
             stream = await self._listener.accept()
         except OSError as error:
@@ -237,7 +236,7 @@ class ServerControl(Control):
 
 
 async def until_gone(stream: trio.SocketStream, scope: trio.CancelScope) -> None:
-    """A client that watches has nothing more to say: whatever is read ends it."""
+    """Cancel the scope once the client sends anything or is gone: a client that watches has nothing more to say."""
     with suppress(trio.BrokenResourceError):
         await stream.receive_some(1)
     scope.cancel()

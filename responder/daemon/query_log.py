@@ -1,7 +1,7 @@
 """The query log: one line for each answer, for those who want to know who asked (`queries = true`).
 
 It is an observer like any other, so it costs nothing while it is off.  The lines go to the logger `responder.queries`
-at level info; this file refuses to write anywhere else, and never logs a payload.
+at level info.  No line has a payload.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     NOTIFY_SOCKET                where the messages go; unset: nobody listens, and every method does nothing
     WATCHDOG_USEC, WATCHDOG_PID  how often (microseconds) it wants to hear from which process
 
-A message that can't be sent is logged and costs nothing else: the daemon serves without its manager's ear.  Sockets
-that the manager passes on are `responder.net.inherited`'s.  This file refuses to decide when the daemon is ready.
+A message that can't be sent is logged, and the daemon goes on.  `responder.net.inherited` takes the sockets that the
+manager passes on.
 """
 
 from __future__ import annotations

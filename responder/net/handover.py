@@ -4,7 +4,7 @@ The parent of workers opens each port for all of them (`Shares`) and gives each 
 nothing else than sockets, each beside one byte that says what it is: a port, or a connection to talk by.  Its end tells
 each side that the other has died.
 
-This file refuses to know what is said on a connection, and to start a process.
+`responder.daemon.workers` starts the processes and says what they tell each other on connections.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """One instance's life: its handler, its background task, and what that task sees of the network.
 
 `run` is started once the ports are open.  A `run` that raises is started again after a delay that doubles with each
-crash in a row, with jitter, so that plugins that fail together don't come back together; one that returns has done its
-work.  At the end `Network.stopping` fires, and `run` has the grace period for its goodbyes before it is cancelled.
+crash in a row, with jitter, so that plugins that fail together don't come back together; a `run` that returns has done
+its work.  At the end `Network.stopping` fires, and `run` has the grace period for its goodbyes before it is cancelled.
 
-This file refuses to open sockets and to know about other instances: a crash stays here.
+A crash of one instance stays with it: this file knows no other instance, and opens no sockets.
 """
 
 from __future__ import annotations

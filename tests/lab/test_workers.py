@@ -8,9 +8,6 @@ import select
 import shutil
 import signal
 import socket
-import subprocess
-import sys
-import sysconfig
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,7 +15,6 @@ from typing import Any
 
 import pytest
 
-import responder
 from responder.daemon.control_client import ask
 from tests.plugins_for_tests import install, with_plugins
 
@@ -31,9 +27,7 @@ from .operating import (
     Load,
     asked_once,
     command,
-    fields,
     get,
-    instance,
     metrics,
     outcomes,
     rewrite,
@@ -256,26 +250,6 @@ class TestReload:
                 assert {client.ask() for client in again} == pids
         assert child.status == 0, child.said
 
-    @pytest.mark.parametrize("user", ["", 'user = "nobody"\n'])
-    def test_a_port_goes_from_every_address_to_some_and_back(
-        self, host: Namespace, open_folder: Path, python_of_nobody: tuple[str, dict[str, str]], user: str
-    ) -> None:
-        text = WORKERS.replace("[daemon]\n", "[daemon]\n" + user) + "[plugins.echo]\nport = 7007\n"
-        config = open_folder / "config.toml"
-        config.write_text(text)
-        python, environment = python_of_nobody
-        argv = [python, "-m", "responder", "run", str(config)]
-        with Child(host, argv, cwd=open_folder, environment=environment) as child:
-            for listen in ('listen = ["::1"]\n', "", 'listen = ["::1", "127.0.0.1"]\n'):
-                rewrite(config, text + listen)
-                done = command(open_folder, "reload")
-                assert done.returncode == 0, done.stderr
-                assert asked_once(host, 7007)
-                with host.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
-                    sock.settimeout(BOUND)
-                    sock.connect(("::1", 7007))
-        assert child.status == 0, child.said
-
 
 class TestDeath:
     def test_the_others_go_on_and_it_is_soon_back(self, host: Namespace, under: Sequence[str], tmp_path: Path) -> None:
@@ -381,50 +355,3 @@ class TestRefused:
             with pytest.raises(RuntimeError, match="UDP port 7007 is taken by"):
                 child.wait_for("ready")
             assert child.stop() == 1
-
-
-@pytest.fixture
-def python_of_nobody() -> tuple[str, dict[str, str]]:
-    """A Python that the user nobody may run as well, which one in root's home is not, and its environment."""
-    root = Path(responder.__file__).parents[1]
-    paths = [str(root), str(root / "plugins"), sysconfig.get_path("purelib")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    for python in (sys.executable, "/usr/bin/python3"):
-        # By env, since setpriv itself still starts programs as root may.
-        as_nobody = ("setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", "env")
-        argv = [
-            *as_nobody,
-            python,
-            "-P",
-            "-c",
-            "import responder.daemon.workers.serve, responder.daemon.workers.program",
-        ]
-        if subprocess.run(argv, env=environment, capture_output=True, check=False, timeout=60).returncode == 0:
-            return python, environment
-    pytest.skip("user nobody can run no Python here")
-
-
-def test_workers_have_no_rights_and_need_none_to_be_started_again(
-    host: Namespace, open_folder: Path, python_of_nobody: tuple[str, dict[str, str]]
-) -> None:
-    python, environment = python_of_nobody
-    config = open_folder / "config.toml"
-    config.write_text(WORKERS.replace("workers", 'user = "nobody"\nworkers') + "[plugins.echo]\nport = 7\n")
-    argv = [python, "-m", "responder", "run", str(config)]
-    with Child(host, argv, cwd=open_folder, environment=environment) as child:
-        first = status(open_folder)
-        victim = first["workers"][0]["pid"]
-        lines = Path(f"/proc/{victim}/status").read_text().splitlines()
-        rights = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
-        assert "0" not in rights["Uid"].split()
-        assert int(rights["CapEff"], 16) == int(rights["CapPrm"], 16) == int(rights["CapBnd"], 16) == 0
-        assert fields(child)["Uid"] == rights["Uid"]
-        os.kill(victim, signal.SIGKILL)
-        for _ in range(CLIENTS):
-            assert asked_once(host, 7)
-        child.wait_for(ENDED)
-        second = status(open_folder)
-        assert instance(second, "echo")["state"] == "ready"
-        # The sockets are the same, with the buffers that only root may ask for.
-        assert second["ports"] == first["ports"]
-    assert child.status == 0, child.said

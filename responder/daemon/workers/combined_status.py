@@ -1,7 +1,6 @@
 """Several processes that serve together, as one status: counts are summed, states are those of the worst.
 
-What a process that is no more has counted stays (`departed`), so that a counter never goes back because a worker died.
-This file refuses to ask the processes.
+The counts of a process that has ended are kept (`departed`), so that no counter goes back because a worker died.
 """
 
 from __future__ import annotations
@@ -51,9 +50,9 @@ def combined(statuses: Sequence[Status]) -> Status:
 
 
 def departed(status: Status) -> Status:
-    """What stays of a process that has ended: what it counted.
+    """The part of a status that is kept when its process has ended: what it counted.
 
-    Not the kernel's drops: the kernel counts those of a socket, which outlives the process.
+    The kernel's drops are not kept: the kernel counts them for the socket, which outlives the process.
     """
     return attrs.evolve(
         status,
@@ -102,7 +101,7 @@ def together(
         errors=about.errors.latest(),
         workers=tuple(workers),
     )
-    # Of an instance that a reload has removed only its counters stay, as without workers.
+    # A reload that removes an instance leaves its counters, as without workers, and nothing else of it.
     names = {each.name for one in present for each in one.instances}
     remains = [
         attrs.evolve(one, instances=tuple(each for each in one.instances if not present or each.name in names))
@@ -112,7 +111,7 @@ def together(
 
 
 def _alike(parts: Iterable[Iterable[Part]], key: Callable[[Part], Hashable]) -> list[list[Part]]:
-    """Those with the same key together, in the order in which the keys first come."""
+    """Group the parts by their key; the groups are in the order in which their keys first come."""
     found: dict[Hashable, list[Part]] = {}
     for several in parts:
         for one in several:

@@ -200,7 +200,8 @@ class Parent:
             await trio.sleep(self.options.grace + LINGER)
             self.ports.release(leaving)
 
-        self._background.start_soon(release_later)
+        if not self.stopping.is_set():  # otherwise `SharedPorts.close` does it
+            self._background.start_soon(release_later)
 
     async def interface_names(self) -> Sequence[str]:
         return [interface.name for interface in await self._platform.interfaces()]
