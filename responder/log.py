@@ -91,7 +91,7 @@ class Repeated:
         self._entries = BoundedTable(self.limit)
 
     def due(self, kind: Hashable) -> int | None:
-        """Decide about one more of that kind.  None: don't log it.  Otherwise how many were not logged since the last."""
+        """Whether to log one more of that kind.  None: don't.  Otherwise how many were not logged since the last."""
         now = self.clock()
         entry = self._entries.get(kind)
         if entry is None:

@@ -1,8 +1,8 @@
 """Which ports a set of instances needs, and opening them, all or none.
 
-Instances that name the same port number share its socket, and are asked in config order.  Where every instance on a port
-has `listen`, each of those addresses is bound by a socket of its own.  Otherwise the wildcard is bound, and `listen`
-only decides which instance may answer.
+Instances that name the same port number share its socket, and are asked in config order.  Where every instance on a
+port has `listen`, each of those addresses is bound by a socket of its own.  Otherwise the wildcard is bound, and
+`listen` only decides which instance may answer.
 
 A port is known by its `Key`, so that a reload finds the sockets that stay.
 """

@@ -250,10 +250,11 @@ class Worker:
                 self._last_words.set()
 
     def kill_overdue(self) -> None:
-        """End a process that did not end in time."""
+        """End a process that did not end in time.  One that has said its goodbyes is only slow to be gone."""
         if self.process is not None:
-            _log.error("a worker does not end though its time is over", number=self.number)
-            self._overdue = True
+            if self._last_words is None or not self._last_words.is_set():
+                _log.error("a worker does not end though its time is over", number=self.number)
+                self._overdue = True
             self.process.kill()
 
     def failed(self) -> bool:

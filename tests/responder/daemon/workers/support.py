@@ -82,6 +82,8 @@ class FakeProcess:
     """Its exit status, once it has ended."""
     stopped: bool = False
     """By SIGSTOP."""
+    lingers: bool = False
+    """It says its goodbyes when asked to stop, and does not end."""
     broken: bool = False
     """To ask it raises what nobody expects."""
     _coming: tuple[str, frozenset[int]] | None = None
@@ -153,7 +155,8 @@ class FakeProcess:
                 self._coming = None
                 return []
             case "stop":
-                self.die(0)
+                if not self.lingers:
+                    self.die(0)
                 return None
             case "status":
                 if self.serving is None:

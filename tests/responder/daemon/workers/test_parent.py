@@ -221,6 +221,27 @@ class TestLife:
         assert [process.status for process in it.processes] == [0, 0, 0]
         assert not any(worker.failed() for worker in it.parent.workers)
 
+    async def test_one_that_has_said_goodbye_and_is_slow_to_end_is_no_failure(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+    ) -> None:
+        async with family(tmp_path) as it:
+            await it.ready()
+            it.processes[0].lingers = True
+            began = trio.current_time()
+            it.parent.stop()
+        assert it.ended_at is not None
+        assert it.ended_at - began <= GRACE + 2
+        assert it.processes[0].status == -9
+        assert not any(worker.failed() for worker in it.parent.workers)
+        assert "does not end" not in caplog.text
+
+    async def test_one_that_says_no_goodbye_is_one(self, tmp_path: Path, autojump_clock: MockClock) -> None:
+        async with family(tmp_path) as it:
+            await it.ready()
+            it.processes[0].delays = (1000.0, 1000.0)
+            it.parent.stop()
+        assert [worker.failed() for worker in it.parent.workers].count(True) == 1
+
     async def test_stopping_twice_leaves_no_grace(self, tmp_path: Path, autojump_clock: MockClock) -> None:
         async with family(tmp_path, HEAD.replace("0.5", "100") + "[plugins.echo]\nport = 7007\n") as it:
             await it.ready()
