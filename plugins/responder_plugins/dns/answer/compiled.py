@@ -29,10 +29,11 @@ from ..cache import BoundedCache
 from ..message import wire
 from ..message.wire import Query, Writer
 from ..zone.catalog import Catalog
-from ..zone.tables import LEADING_ON, LINKING, ONE_RECORD, RECORDS, Zone, blocks
+from ..zone.tables import LEADING_ON, LINKING, RECORDS, Zone, blocks
 from . import lookup
 from .lookup import Found
 from .processor import Response
+from .shapes import Denials, Shape
 
 MAX_SHAPES: Final = 2048
 """Shapes remembered: honest clients have some dozens, the rest is made up and goes to the processor."""
@@ -40,14 +41,12 @@ MAX_SHAPES: Final = 2048
 REMEMBERED: Final = 10_000, 2**22
 """Answers of the processor, and as many patterns, that are remembered: entries and bytes, each counting twice."""
 
-_PROCESSED: Final = frozenset(
-    {wire.OPT, wire.DS, wire.TKEY, wire.TSIG, wire.IXFR, wire.AXFR, 253, 254, wire.ANY, wire.RRSIG, wire.NSEC}
-)
-"""Types with rules of their own."""
-
 _TAIL: Final = 4
 _TAIL_WITH_OPT: Final = 15
 """Bytes behind the name of a query that has a shape: type and class, and an OPT record without options."""
+
+_SIGNED: Final = b"+"
+"""Behind name and type of what is learnt: with signatures."""
 
 _NS: Final = wire.NS.to_bytes(2)
 
@@ -56,95 +55,10 @@ _Answer: TypeAlias = tuple[bytes, bytes]
 
 
 @attrs.frozen(eq=False)
-class _Shape:
-    """How to reply to queries of one shape.
-
-    rdtype         the type, as a number and in wire form; processed: it has rules of its own
-    direct         how a node begins whose only record is the answer
-    positive, missing, referral, refused   flags and the count of questions, by what is said
-    one, negative  the same with all counts, for an answer of one record and for no data
-    rest           the counts of authority and additional records where there are none but our OPT record
-    opt            our OPT record, or nothing; `refusing` the same with the reason
-    limit          bytes that the reply may have
-    """
-
-    rdtype: int
-    packed_rdtype: bytes
-    processed: bool
-    direct: bytes
-    positive: bytes
-    missing: bytes
-    referral: bytes
-    refused: bytes
-    one: bytes
-    negative: bytes
-    rest: bytes
-    opt: bytes
-    refusing: bytes
-    limit: int
-
-    @classmethod
-    def of(cls, query: Query, size: int) -> _Shape:
-        flags = wire.QR | query.flags & wire.ECHOED
-        opt = refusing = b""
-        if query.edns is not None:
-            opt = wire.opt_record(size, 0, query.edns.dnssec_ok)
-            reason = wire.option(wire.EDE, lookup.NOT_AUTHORITATIVE.to_bytes(2))
-            refusing = wire.opt_record(size, 0, query.edns.dnssec_ok, reason)
-        additional = b"\0\1" if opt else b"\0\0"
-        positive = (flags | wire.AA).to_bytes(2) + b"\0\1"
-        return cls(
-            rdtype=query.rdtype,
-            packed_rdtype=query.rdtype.to_bytes(2),
-            processed=query.rdtype in _PROCESSED,
-            direct=b"" if query.rdtype in _PROCESSED else bytes((ONE_RECORD,)) + query.rdtype.to_bytes(2),
-            positive=positive,
-            missing=(flags | wire.AA | wire.NXDOMAIN).to_bytes(2) + b"\0\1",
-            referral=flags.to_bytes(2) + b"\0\1",
-            refused=(flags | wire.REFUSED).to_bytes(2) + b"\0\1",
-            one=positive + b"\0\1\0\0" + additional,
-            negative=positive + b"\0\0\0\1" + additional,
-            rest=b"\0\0" + additional,
-            opt=opt,
-            refusing=refusing,
-            limit=min(query.edns.size, size) if query.edns is not None else wire.PLAIN_UDP,
-        )
-
-
-class _Denials:
-    """The SOA record of a zone's negative answers, by the place of the zone's name in the message."""
-
-    def __init__(self, zone: Zone) -> None:
-        self.zone = zone
-        self._made: dict[int, bytes] = {}
-
-    def record(self, name: bytes) -> bytes:
-        """For a name of the zone that is the question's."""
-        place = wire.HEADER.size + len(name) - len(self.zone.origin)
-        made = self._made.get(place)
-        if made is None:
-            made = self._made[place] = self._make((0xC000 | place).to_bytes(2))
-        return made
-
-    def _make(self, pointer: bytes) -> bytes:
-        soa = self.zone.negative
-        rdata, at = b"", 0
-        for _ in range(2):  # MNAME and RNAME
-            end = wire.name_end(soa.rdatas[0], at)
-            name = soa.rdatas[0][at:end]
-            if wire.is_below(name.lower(), self.zone.origin):
-                name = name[: -len(self.zone.origin)] + pointer
-            rdata += name
-            at = end
-        rdata += soa.rdatas[0][at:]
-        return pointer + wire.RECORD.pack(wire.SOA, wire.IN, soa.ttl, len(rdata)) + rdata
-
-
-@attrs.frozen(eq=False)
 class _Parent:
     """What covers the names below one: its zone; the cut that leads out of it, or the wildcard; empty where none."""
 
-    denials: _Denials
+    denials: Denials
     cut: bytes = b""
     wildcard: bytes = b""
 
@@ -155,17 +69,18 @@ class CompiledAnswers:
     def __init__(self, catalog: Catalog, reserved: Collection[bytes] = ()) -> None:
         self._catalog = catalog
         self._reserved = frozenset(reserved)
-        self._zones = {origin: None if zone is None else _Denials(zone) for origin, zone in catalog.zones.items()}
+        self._zones = {origin: None if zone is None else Denials(zone) for origin, zone in catalog.zones.items()}
         # Where there is one zone and nothing else, no name needs to be looked at to find its zone.
         self._only = next(iter(self._zones.values()), None) if len(self._zones) == 1 and not reserved else None
         self._nodes = None if self._only is None else self._only.zone.nodes
-        self._shapes: dict[bytes, _Shape] = {}
+        self._signed = any(zone is not None and zone.chain is not None for zone in catalog.zones.values())
+        self._shapes: dict[bytes, Shape] = {}
         # Counts and records.
         self._remembered: BoundedCache[bytes, bytes] = BoundedCache(*REMEMBERED)
         self._patterns: BoundedCache[tuple[bytes, bytes, int], bytes] = BoundedCache(*REMEMBERED)
         self._parents: BoundedCache[bytes, _Parent] = BoundedCache(REMEMBERED[0])
         # The zone of the names right below one, but for those where another zone begins.
-        self._nearest: BoundedCache[bytes, _Denials] = BoundedCache(REMEMBERED[0])
+        self._nearest: BoundedCache[bytes, Denials] = BoundedCache(REMEMBERED[0])
 
     def answer(self, data: bytes) -> _Answer | None:
         """The reply to a query, and its `Response.kind`; None: the processor has to answer."""
@@ -177,6 +92,9 @@ class CompiledAnswers:
         if shape is None:
             return None
         name = data[12:end].lower()
+        if shape.signatures:
+            packed = self._remembered.get(name + shape.packed_rdtype + _SIGNED)
+            return self._packed_reply(data, end, shape, shape.positive, packed, name) if packed else None
         nodes = self._nodes
         node = nodes.get(name) if nodes is not None else self._node_of(name)
         if node:
@@ -192,14 +110,14 @@ class CompiledAnswers:
 
     @staticmethod
     def _reply(
-        data: bytes, end: int, shape: _Shape, head: bytes, records: bytes, opt: bytes, kind: bytes
+        data: bytes, end: int, shape: Shape, head: bytes, records: bytes, opt: bytes, kind: bytes
     ) -> _Answer | None:
         """`head`: flags and all counts."""
         reply = b"".join((data[:2], head, data[12 : end + 4], records, opt))
         return (reply, kind) if len(reply) <= shape.limit else None
 
     def _packed_reply(
-        self, data: bytes, end: int, shape: _Shape, flags: bytes, packed: bytes, kind: bytes
+        self, data: bytes, end: int, shape: Shape, flags: bytes, packed: bytes, kind: bytes
     ) -> _Answer | None:
         """The same, `packed` being three counts and records."""
         additional = int.from_bytes(packed[4:6]) + bool(shape.opt)
@@ -211,7 +129,7 @@ class CompiledAnswers:
         denials = self._zone_of(name)
         return None if denials is None else denials.zone.nodes.get(name)
 
-    def _zone_of(self, name: bytes) -> _Denials | None:
+    def _zone_of(self, name: bytes) -> Denials | None:
         """The nearest zone of a name; None: the processor has to find it, or there is none."""
         if self._is_reserved(name):
             return None
@@ -226,7 +144,7 @@ class CompiledAnswers:
                 self._nearest.put(parent, denials)
         return denials
 
-    def _without_data(self, data: bytes, end: int, name: bytes, node: bytes | None, shape: _Shape) -> _Answer | None:
+    def _without_data(self, data: bytes, end: int, name: bytes, node: bytes | None, shape: Shape) -> _Answer | None:
         """What was learnt, a referral, a wildcard's answer, a denial or a refusal; None: the processor's."""
         packed = self._remembered.get(name + shape.packed_rdtype)
         if packed is not None:
@@ -266,7 +184,7 @@ class CompiledAnswers:
         head = shape.missing + b"\0\0\0\1" + shape.rest[2:]
         return self._reply(data, end, shape, head, denials.record(name), shape.opt, zone.origin)
 
-    def _find_parent(self, name: bytes, denials: _Denials) -> _Parent | None:
+    def _find_parent(self, name: bytes, denials: Denials) -> _Parent | None:
         """What covers a whole name in a zone; None: a DNAME.  Names that exist are remembered as parents."""
         zone = denials.zone
         above = wire.parent(name)
@@ -289,7 +207,7 @@ class CompiledAnswers:
     # Patterns
 
     def _by_wildcard(
-        self, wildcard: bytes, data: bytes, end: int, name: bytes, zone: Zone, shape: _Shape
+        self, wildcard: bytes, data: bytes, end: int, name: bytes, zone: Zone, shape: Shape
     ) -> _Answer | None:
         if self._reserved:  # among them may be what hides the wildcard, or what an alias leads to
             return None
@@ -346,13 +264,15 @@ class CompiledAnswers:
         if reply.complete and not reply.varies:
             self._remember(query, reply.data)
         if len(self._shapes) < MAX_SHAPES:
-            self._shapes[data[2:12] + data[end - 4 :]] = _Shape.of(query, size)
+            self._shapes[data[2:12] + data[end - 4 :]] = Shape.of(query, size, signed=self._signed)
 
     def _remember(self, query: Query, reply: bytes) -> None:
         """Counts and records of a positive answer; its pointers hold for each spelling of the same name."""
         name = query.name
         positive = reply[6:8] != b"\0\0" and reply[2:4] == (wire.QR | wire.AA | query.flags & wire.ECHOED).to_bytes(2)
         key = name + query.rdtype.to_bytes(2)
+        if self._signed and query.edns is not None and query.edns.dnssec_ok:
+            key += _SIGNED
         if not positive or self._is_reserved(name):
             return
         origin = self._catalog.covers(name)

@@ -4,12 +4,12 @@ With wildcards (RFC 4592), DNAME (RFC 6672), negative answers (RFC 2308), the rc
 glue (RFC 9471) and one RRset for ANY (RFC 8482 section 4.1).  Every answer comes from here, unless `compiled` has it; a
 test compares the two.
 
-Signatures in a zone are data like any other here.
+Of a signed zone it adds, for who wants them, signatures and what proves a denial (RFC 4035 section 3.1; `zone.denial`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final
 
 import attrs
@@ -27,6 +27,8 @@ NOT_READY, NOT_AUTHORITATIVE = 14, 20  # RFC 8914 section 4
 _ADDRESSED: Final = {wire.NS: 0, wire.MX: 2, wire.SRV: 6, wire.SVCB: 2, wire.HTTPS: 2}
 """Types whose targets' addresses are added: bytes in front of the name (RFC 1035 section 3.3, RFC 2782, RFC 9460)."""
 
+_FOR_OTHERS: Final = frozenset({wire.RRSIG, wire.NSEC})
+
 _CNAME_STOPS: Final = frozenset({wire.CNAME, wire.ANY, wire.RRSIG, wire.NSEC})  # RFC 4034 section 2.5
 
 
@@ -38,6 +40,7 @@ class Found:
     error  an extended one (RFC 8914), where it tells something
     kind   the name that answers of this kind share: what rate limiting counts
     varies another client may get another answer
+    dnssec signatures and proofs of a signed zone belong to it (RFC 4035 section 3.1)
     """
 
     rcode: int = wire.NOERROR
@@ -49,6 +52,13 @@ class Found:
     error: int | None = None
     kind: bytes = b""
     varies: bool = False
+    dnssec: bool = False
+
+    def add(self, section: list[RRset], zone: Zone, rrset: RRset, source: bytes | None = None) -> None:
+        """An RRset with its signatures; `source` is the name that it stands at, where a wildcard makes it up."""
+        section.append(rrset)
+        if self.dnssec and zone.chain is not None:
+            section += zone.signature(rrset, source)
 
 
 @attrs.frozen
@@ -67,9 +77,12 @@ class LocalData:
 NONE: Final = LocalData()
 
 
-def look_up(catalog: Catalog, written: bytes, rdtype: int, local: LocalData = NONE) -> Found:
-    """The answer to a question of class IN; `written` is the name as the client wrote it."""
-    found = Found()
+def look_up(catalog: Catalog, written: bytes, rdtype: int, local: LocalData = NONE, *, dnssec: bool = False) -> Found:
+    """The answer to a question of class IN; `written` is the name as the client wrote it.
+
+    `dnssec`: the client wants the signatures of signed zones.
+    """
+    found = Found(dnssec=dnssec)
     seen: set[bytes] = set()
     following: bytes | None = written
     existing = catalog.within.union(local.existing) if local.existing else catalog.within
@@ -115,16 +128,22 @@ def _in_zone(
             target = _redirect(zone, above, written, found)
             return None if rdtype == wire.CNAME else target
     source = name
+    chain = zone.chain if found.dnssec else None
     if encloser == name and name not in zone.nodes:
-        _deny(zone, found)
+        _deny(zone, found, () if chain is None else chain.no_data(name, name))
         return None
     if encloser != name:
         source = b"\1*" + encloser
         if source not in zone.nodes:
             found.rcode = wire.NXDOMAIN
-            _deny(zone, found)
+            _deny(zone, found, () if chain is None else chain.no_name(name, encloser))
             return None
-    return _from_node(zone, source, written, rdtype, found)
+    has_data, following = _from_node(zone, source, written, rdtype, found)
+    if not has_data:
+        _deny(zone, found, () if chain is None else chain.no_data(name, encloser))
+    elif chain is not None and source != name:
+        found.authority += zone.proof(chain.expanded(name, encloser))
+    return following
 
 
 def _down_to(origin: bytes, name: bytes) -> Iterator[bytes]:
@@ -134,32 +153,37 @@ def _down_to(origin: bytes, name: bytes) -> Iterator[bytes]:
             return
 
 
-def _from_node(zone: Zone, source: bytes, written: bytes, rdtype: int, found: Found) -> bytes | None:
-    """`source` is the name that exists: the one asked for, or a wildcard."""
+def _from_node(zone: Zone, source: bytes, written: bytes, rdtype: int, found: Found) -> tuple[bool, bytes | None]:
+    """Was there something to add, and the name to go on with?
+
+    `source` is the name that exists: the one asked for, or a wildcard.
+    """
     alias = None if rdtype in _CNAME_STOPS else zone.rrset(source, wire.CNAME, written)
     if alias is not None:
-        found.answer.append(alias)
+        found.add(found.answer, zone, alias, source)
         found.kind = found.kind or source
-        return alias.rdatas[0]
+        return True, alias.rdatas[0]
     if rdtype == wire.ANY:
-        # The smallest, and none that brings addresses with it: who asks for ANY wants to see that the name is there, or
-        # a large answer for someone else.
+        # The smallest, and none that brings addresses with it, or is there for another's sake: who asks for ANY wants
+        # to see that the name is there, or a large answer for someone else.
         every = sorted(
-            zone.all_of(source, written), key=lambda each: (each.rdtype in _ADDRESSED, sum(map(len, each.rdatas)))
+            zone.all_of(source, written),
+            key=lambda each: (each.rdtype in _FOR_OTHERS, each.rdtype in _ADDRESSED, sum(map(len, each.rdatas))),
         )
         rrsets = every[:1]
     else:
         rrsets = zone.rrsets_of(source, rdtype, written)
-    if not rrsets:
-        _deny(zone, found)
-    else:
-        found.answer += rrsets
+    for rrset in rrsets:
+        found.add(found.answer, zone, rrset, source)
         found.kind = found.kind or source
-    return None
+    return bool(rrsets), None
 
 
-def _deny(zone: Zone, found: Found) -> None:
-    found.authority.append(zone.negative)
+def _deny(zone: Zone, found: Found, proof: Iterable[bytes] = ()) -> None:
+    """`proof`: owners of the records that show it."""
+    found.add(found.authority, zone, zone.negative)
+    if proof:
+        found.authority += zone.proof(proof)
     found.kind = found.kind or zone.origin
 
 
@@ -169,12 +193,22 @@ def _refer(zone: Zone, cut: bytes, found: Found) -> None:
     servers = zone.rrset(cut, wire.NS)
     assert servers is not None  # noqa: S101 - the caller has seen it
     found.authority.append(servers)
+    if found.dnssec and zone.chain is not None:  # RFC 4035 section 3.1.4: is the other zone signed, and by which key?
+        keys = zone.rrset(cut, wire.DS)
+        if keys is not None:
+            found.add(found.authority, zone, keys)
+        else:
+            found.authority += zone.proof(zone.chain.no_ds(cut))
     found.kind = found.kind or cut
     needed: list[RRset] = []
     others: list[RRset] = []
     for target in servers.rdatas:
         # RFC 9471 section 2: without the addresses of servers below the cut nobody can go on.
-        (needed if wire.is_below(target.lower(), cut) else others).extend(_addresses(zone, target))
+        for rrset in _addresses(zone, target):
+            if wire.is_below(target.lower(), cut):
+                needed.append(rrset)
+            else:
+                found.add(others, zone, rrset)
     found.additional += needed + others
     found.glue = len(needed)
 
@@ -183,7 +217,7 @@ def _redirect(zone: Zone, above: bytes, written: bytes, found: Found) -> bytes |
     """RFC 6672 section 3.1: the DNAME record, and a CNAME made of it with the same TTL."""
     rule = zone.rrset(above, wire.DNAME, written[-len(above) :])
     assert rule is not None  # noqa: S101 - the caller has seen it
-    found.answer.append(rule)
+    found.add(found.answer, zone, rule)
     found.kind = found.kind or above
     target = written[: -len(above)] + rule.rdatas[0]
     if len(target) > wire.MAX_NAME:
@@ -224,7 +258,9 @@ def _add_addresses(catalog: Catalog, found: Found, local: LocalData) -> None:
                 if own is not None:
                     found.additional += own
                 elif zone is not None:
-                    found.additional += filter(None, [zone.rrset(target.lower(), rdtype, target)])
+                    rrset_added = zone.rrset(target.lower(), rdtype, target)
+                    if rrset_added is not None:
+                        found.add(found.additional, zone, rrset_added)
 
 
 def _target(rrset: RRset, rdata: bytes) -> tuple[bytes, Collection[int]]:

@@ -161,13 +161,13 @@ class QueryProcessor:
             return Found(wire.NOTIMP, aa=False)  # AXFR: not by UDP (RFC 5936 section 4.2); the others hold no data
         if query.rdtype == wire.IXFR:
             return self._newest(query, request)
+        dnssec = query.edns is not None and query.edns.dnssec_ok
         here = self.settings.here
         if not here.names:
-            found = lookup.look_up(self.catalog, written, query.rdtype)
+            found = lookup.look_up(self.catalog, written, query.rdtype, dnssec=dnssec)
         else:
-            found = lookup.look_up(
-                self.catalog, written, query.rdtype, LocalData(here.existing, partial(here.answer, request))
-            )
+            local = LocalData(here.existing, partial(here.answer, request))
+            found = lookup.look_up(self.catalog, written, query.rdtype, local, dnssec=dnssec)
             if found.rcode == wire.REFUSED and query.name in here.names:
                 found = Found(kind=query.name)  # it exists, and there is no zone around it to say more
         if query.rdclass == wire.CLASS_ANY:

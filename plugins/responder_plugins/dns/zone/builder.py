@@ -19,6 +19,7 @@ import dns.rdatatype
 from responder import ConfigError, ConfigErrors, Stamp, get_logger
 
 from ..message import wire
+from .denial import Chain, chain_of
 from .rdata import folded
 from .tables import BLOCK, LEADING_ON, Zone, blocks, pack_record, ttl_of, way_to_answer
 
@@ -26,6 +27,9 @@ MAX_MISTAKES: Final = 20
 MAX_WARNINGS: Final = 20
 PROGRESS: Final = 100_000
 """Records after which it is told how far the reading is."""
+
+MAX_ITERATIONS: Final = 150
+"""Of NSEC3: with more, resolvers take the zone for an unsigned one, or don't answer (RFC 9276 section 3.2)."""
 
 LONGEST: Final = wire.STREAM - 512
 """Bytes of an RRset that fit into a message, beside header, question, OPT and TSIG."""
@@ -54,6 +58,7 @@ class ZoneBuilder:
         self.spelled: dict[bytes, bytes] = {}
         self.records = 0
         self._hashed: dict[bytes, bytes] = {}
+        self._signed = False
         self._cuts: set[bytes] = set()
         self._dnames: dict[bytes, Line] = {}
         # The rdata of RRsets with several records, to find duplicates.
@@ -75,6 +80,7 @@ class ZoneBuilder:
             )
             return
         covered = int.from_bytes(rdata[:2]) if rdtype == wire.RRSIG else 0
+        self._signed = self._signed or bool(covered)
         hashed = wire.NSEC3 in (rdtype, covered)
         table = self._hashed if hashed else self.nodes
         node = table.get(name, b"")
@@ -85,6 +91,8 @@ class ZoneBuilder:
         if node and not hashed and not self._may_stand_together(node, rdtype):
             self.mistake(f"{name_text(written)} has a CNAME record beside others", line)
             return
+        if rdtype == wire.NSEC3PARAM and int.from_bytes(rdata[2:4]) > MAX_ITERATIONS:
+            self.warning(f"{int.from_bytes(rdata[2:4])} iterations of NSEC3: resolvers give up (RFC 9276)", line)
         record = pack_record(rdtype, ttl, rdata)
         node = (node or b"\0") + BLOCK.pack(rdtype, covered, 1, len(record)) + record
         table[name] = bytes((way_to_answer(node),)) + node[1:]
@@ -147,10 +155,10 @@ class ZoneBuilder:
         elif rdtype == wire.DNAME:
             self._dnames[name] = line
         if rdtype != wire.SOA and name.startswith(b"\1*"):
-            where = "RFC 4592 section 4.2" if rdtype == wire.NS else "RFC 6672 section 3.3"
-            self.warning(
-                f"{name_text(name)}: a wildcard {type_text(rdtype)} record leads nobody anywhere ({where})", line
+            does, where = (
+                ("delegates", "RFC 4592 section 4.2") if rdtype == wire.NS else ("redirects", "RFC 6672 section 3.3")
             )
+            self.warning(f"{name_text(name)}: a wildcard's {type_text(rdtype)} record {does} nothing ({where})", line)
 
     def count(self, records: int) -> None:
         before = self.records // PROGRESS
@@ -191,7 +199,19 @@ class ZoneBuilder:
             frozenset(self._dnames),
             files,
             self._warnings,
+            self._chain(path),
         )
+
+    def _chain(self, path: Path) -> Chain | None:
+        """What the zone denies names with, where it is signed; a warning where it is signed only in part."""
+        if not self._signed:
+            return None
+        chain = chain_of(self.origin, self.nodes, self._hashed)
+        if chain is None:
+            needed = "SOA and DNSKEY records must be there and signed, with a chain of NSEC or NSEC3"
+            message = f"zone {name_text(self.origin)}: its signatures are not served: {needed}"
+            self._warnings.append(ConfigError(message, file=path))
+        return chain
 
     def _check(self, path: Path) -> None:
         apex = {rdtype for rdtype, _, _, _ in blocks(self.nodes.get(self.origin, b""))}

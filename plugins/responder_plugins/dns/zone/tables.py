@@ -16,10 +16,10 @@ table of one object a name is about as small as Python can have it.  A zone does
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -27,6 +27,9 @@ from responder import ConfigError, Stamp
 
 from ..message import wire
 from ..message.wire import RRset
+
+if TYPE_CHECKING:
+    from .denial import Chain
 
 LINKING: Final = frozenset({wire.NS, wire.CNAME, wire.DNAME, wire.MX, wire.SRV, wire.SVCB, wire.HTTPS})
 """Types that lead on to another name, whose answer is more than their own records."""
@@ -60,6 +63,7 @@ class Zone:
     dnames   the names with a DNAME record
     files    what the zone was read from
     warnings what is served as it stands, but hardly meant
+    chain    what proves that something isn't there, where the zone is signed
     """
 
     origin: bytes
@@ -70,6 +74,7 @@ class Zone:
     dnames: frozenset[bytes] = frozenset()
     files: Mapping[Path, Stamp] = attrs.field(factory=dict)
     warnings: Sequence[ConfigError] = ()
+    chain: Chain | None = None
 
     def rrset(self, name: bytes, rdtype: int, owner: bytes | None = None, covered: int = 0) -> RRset | None:
         """The RRset of a name in lower case; `owner` is how the name is to be written in it."""
@@ -88,6 +93,24 @@ class Zone:
     def all_of(self, name: bytes, owner: bytes | None = None) -> list[RRset]:
         """All RRsets of a name, in the order of the file."""
         return [self._rrset(name, each, records, owner) for each, _, _, records in blocks(self.nodes.get(name, b""))]
+
+    def signature(self, rrset: RRset, name: bytes | None = None) -> list[RRset]:
+        """The signatures of an RRset, as an RRset of its owner and with its TTL; none where there are none.
+
+        `name` is where they stand: of what a wildcard makes up at the wildcard.
+        """
+        signed = self.rrset(name or rrset.name.lower(), wire.RRSIG, rrset.name, rrset.rdtype)
+        return [] if signed is None else [attrs.evolve(signed, ttl=min(signed.ttl, rrset.ttl))]
+
+    def proof(self, owners: Iterable[bytes]) -> Iterator[RRset]:
+        """The NSEC or NSEC3 records of these owners with their signatures."""
+        assert self.chain is not None  # noqa: S101 - the owners are the chain's
+        rdtype = self.chain.rdtype
+        table = self.nodes if rdtype == wire.NSEC else self.hashed
+        for owner in owners:
+            for each, covered, _, records in blocks(table.get(owner, b"")):
+                if each == rdtype or (each == wire.RRSIG and covered == rdtype):
+                    yield self._rrset(owner, each, records, None)
 
     def _rrset(self, name: bytes, rdtype: int, records: bytes, owner: bytes | None) -> RRset:
         ttl, rdatas = unpack(records)
