@@ -23,7 +23,7 @@ WORKERS_KEY = "daemon.workers"
 
 
 def undividable(instances: Iterable[Instance], workers: int) -> list[ConfigError]:
-    """What stands against serving the instances with so many workers, as far as their services tell."""
+    """The keys that prevent so many workers, each with its reason, as far as the services tell."""
     if workers == 1:
         return []
     return [

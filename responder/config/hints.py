@@ -20,7 +20,7 @@ def unmatched_patterns(config: Config, names: Collection[str]) -> list[tuple[str
         (f"{join('plugins', instance.name)}.interfaces[{index}]", pattern)
         for instance in config.instances
         for index, pattern in enumerate(instance.interfaces)
-        # That nothing is there to be excluded is as it should be.
+        # An exclusion that matches no interface is fine.
         if not pattern.startswith("!") and not any(fnmatch(name, pattern) for name in names)
     ]
 

@@ -125,7 +125,7 @@ INSTANCE_KEYS = frozenset(field.name for field in attrs.fields(InstanceKeys))
 
 # Of one service, by its name where there are several.
 _ONE_SERVICES_KEYS = {"use", "port", "ports", "groups", "hop_limit"}
-# Of all services of the instance; None leaves each what it is.
+# For all services of the instance; None keeps each service's own value.
 _ALL_SERVICES_KEYS = (
     *("on_link", "rate", "amplification", "max_answer"),
     *("max_pending", "answer_timeout", "max_connections"),

@@ -51,7 +51,7 @@ STATUS_PAUSE = 0.05
 
 TRACE_LIMIT = 1024
 TRACE_BYTES = 1 << 20
-"""Observations, and bytes of their payloads, that may wait for a client; further ones are lost, and it is told."""
+"""Limits of a client's queue: observations, and bytes of their payloads.  The client is told what was dropped."""
 
 TRACE_BURST = 100
 TRACE_PAUSE = 0.01
@@ -321,7 +321,7 @@ class Trace:
     def _is_further_answer(self, seen: Observation) -> bool:
         """Is it about the same request as the one before, of which this is another answer?"""
         last, self._last = self._last, seen
-        # Python has but one object of each bytes of length 0 and 1, so those say nothing.
+        # Python shares bytes objects of length 0 and 1, so their identity proves nothing.
         return last is not None and seen.request is last.request and len(seen.request or b"") > 1
 
     async def next_lines(self) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ def ask(path: Path, request: Mapping[str, Any], *, timeout: float | None = None)
     with owner_socket.connect(path, PATIENCE) as sock:
         sock.settimeout(timeout)
         try:
-            # Whom the daemon has turned away can't be heard by it, but can still read why.
+            # A refused client can no longer send, but it can still read the reason.
             with suppress(ConnectionError):
                 sock.sendall(json.dumps(request).encode() + b"\n")
             with sock.makefile("rb") as lines:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 _log = get_logger(__name__)
 
 LAST_MOMENT = 0.1
-"""Seconds between the end of all that can be ended and that of a process with something that can't."""
+"""Seconds to wait for tasks that ignore their cancellation before the process exits."""
 
 
 def run(file: Path | None, service: ServiceLine | None = None, *, log_handlers: Sequence[logging.Handler] = ()) -> int:
@@ -166,7 +166,7 @@ class Daemon:
         return self.member.server
 
     async def announce(self, orders: Orders) -> None:
-        """Say that the daemon is ready, to whom it concerns, and reload from then on when it is ordered."""
+        """Announce that the daemon is ready, then carry out orders to reload."""
         await self.server.ready.wait()
         config = self.member.config
         await self._reloader.announce("ready", config, ports=self.server.numbers())

@@ -31,7 +31,7 @@ PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
 
 
 class _Threshold(logging.Filter):
-    """Of our handler: a logger's level would keep records from every handler."""
+    """The level of our handler.  Set on the logger it would hide records from other handlers too."""
 
     level = logging.INFO
 

@@ -43,7 +43,7 @@ HEAD_PATIENCE = 1.0
 """Seconds that a client has to ask."""
 
 PATIENCE = 5.0
-"""Seconds that the answer may take to make, and as many that the client has to read it."""
+"""Seconds for making the answer, and again for the client to read it."""
 
 ACCEPT_PAUSE = 0.005
 STATUS_PAUSE = 0.05

@@ -44,7 +44,7 @@ class ManagerLine(Protocol):
         """One line for people."""
 
     async def watchdog(self, healthy: Callable[[], bool] = ..., /) -> None:
-        """Say that the event loop runs, for ever or where nobody watches not at all; not while `healthy` says no."""
+        """Ping the watchdog for ever, except while `healthy` is false.  Return at once where there is no watchdog."""
 
 
 @attrs.define

@@ -34,7 +34,7 @@ outcome.
 
 The rules, each in one place:
 
-- which datagrams are dropped: `Port._take`, which asks the decision (`access.py` has the instance's own rules)
+- which datagrams no handler is asked about: `flow.refusal_of`, by the decision (`access.py` has the instance's rules)
 - which source and interface a reply has: `addressing.reply_route`
 - what an answer may be: `Answers.settle`
 - what a refusal of the kernel means: `Sender`
@@ -46,6 +46,9 @@ ports change.  A datagram is *usual* where one instance may take it, no bound ne
 code (`responder.net.types.AnswerUsual`), that loop is compiled.  Everything else goes the long way through
 `_take`, `_ask` and `Answers.settle`: several instances on a port, `rate` and `amplification`, blocking services,
 answers that wait, `Reply`, and all of it while somebody watches (`trace`, the query log).
+
+Beside dispatch: `net/linux` and `net/windows` read and write control messages (`udp.py` of each), and
+`server/live_ports.py` keeps a port's socket through a reload.
 
 Weak spots, known and accepted:
 

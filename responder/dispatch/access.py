@@ -106,11 +106,6 @@ class Access:
             )
         return destination in self.listen
 
-    def refusal(self, peer: IPAddress, destination: IPAddress | None, interface: Interface, via: Via) -> str | None:
-        """None: it may ask.  Otherwise the outcome to count (`responder.dispatch.outcomes`)."""
-        reason = self.refusal_of_arrival(destination, interface, via)
-        return self.refusal_of_peer(peer, destination, interface, via) if reason is None else reason
-
     def refusal_of_arrival(self, destination: IPAddress | None, interface: Interface, via: Via) -> str | None:
         """The outcome to count for every peer; None where it depends on the peer."""
         if destination is None:

@@ -24,10 +24,9 @@ from ..datagram import Peer, Stranger, Via
 from ..errors import RateExceeded, SendError
 from ..net.types import DatagramSocket, ErrorTellingSocket, Received, Transmit
 from . import outcomes
-from .access import refused_source
 from .addressing import reply_route
 from .budget import source_prefix
-from .flow import Candidate
+from .flow import Candidate, arrive, decide, refusal_of
 from .observers import Observation, Sent
 from .sender import outcome_of
 
@@ -116,16 +115,13 @@ class OpenConversation:
     def _meet_stranger(self, received: Received) -> None:
         """Answer somebody else as the plugin says, by the rules that hold for any request."""
         flow, own, binding = received.flow, self.candidate.flow, self.candidate.binding
+        environment = self.candidate.environment
         peer = Peer(flow.peer, received.peer_port, flow.scope_id)
         self._tell(outcomes.STRANGER, peer=peer, received=received)
-        if (
-            self.stranger is None
-            or not received.peer_port
-            or received.truncated
-            or (flow.destination, flow.interface) != (self.candidate.route.source, own.interface)
-            or refused_source(flow.peer, flow.destination)
-            or binding.access.refusal(flow.peer, flow.destination, self.candidate.interface, Via.UNICAST) is not None
-        ):
+        if self.stranger is None or (flow.destination, flow.interface) != (self.candidate.route.source, own.interface):
+            return
+        decision = decide(flow, arrive(flow, self.port, (binding,), environment), environment)
+        if refusal_of(decision, received, environment, trio.current_time()) is not None:
             return
         answer = self.stranger(received.payload, peer)
         if answer is None:

@@ -16,7 +16,7 @@ import attrs
 
 from ..datagram import Datagram, Interface, IPAddress, Via
 from ..net.interface_table import InterfaceTable
-from ..net.types import Flow, Platform, Route
+from ..net.types import Flow, Platform, Received, Route
 from . import outcomes
 from .access import refused_source
 from .addressing import classify, reply_route
@@ -200,6 +200,22 @@ def decide(flow: Flow, arrival: Arrival, environment: Environment) -> Decision:
         prefix,
         only if is_usual else None,
     )
+
+
+def refusal_of(decision: Decision, received: Received, environment: Environment, arrival: float) -> str | None:
+    """Which datagrams no handler is asked about: the outcome to count, or None.  This rule stands here alone.
+
+    `arrival` is in seconds of trio's clock.
+    """
+    if not received.peer_port:
+        return outcomes.BAD_SOURCE
+    if decision.refusal:
+        return decision.refusal
+    if received.truncated:
+        return outcomes.TRUNCATED
+    if received.peer_port in decision.suspects and environment.own.includes(received, arrival):
+        return outcomes.OWN_SOURCE
+    return None
 
 
 def owner_of(bindings: Iterable[Binding]) -> str:

@@ -35,7 +35,7 @@ from . import outcomes
 from .answers import Answers
 from .binding import Binding
 from .failures import plugin_failure
-from .flow import Arrival, Candidate, Decision, Environment, arrive, decide
+from .flow import Arrival, Candidate, Decision, Environment, arrive, decide, refusal_of
 from .outcomes import Counts
 from .request import Request, arrival_of, request_of
 from .sender import Outgoing, Sender
@@ -217,18 +217,10 @@ class Port:
         self._arrivals.clear()
 
     def _take(self, decision: Decision, received: Received) -> list[Outgoing]:
-        """Which datagrams are dropped: this rule stands here alone."""
-        if not received.peer_port:
-            refusal = outcomes.BAD_SOURCE
-        elif decision.refusal:
-            refusal = decision.refusal
-        elif received.truncated:
-            refusal = outcomes.TRUNCATED
-        elif received.peer_port in decision.suspects and self.environment.own.includes(
-            received, arrival_of(received.timestamp, self._now, self._wall)
-        ):
-            refusal = outcomes.OWN_SOURCE
-        else:
+        """Ask the candidates, or count the datagram as dropped."""
+        arrival = arrival_of(received.timestamp, self._now, self._wall)
+        refusal = refusal_of(decision, received, self.environment, arrival)
+        if refusal is None:
             return self._ask(decision, received, decision.candidates)
         self.answers.refuse(decision, received, refusal)
         return []

@@ -210,7 +210,7 @@ class SharedPorts:
         return opened
 
     def hold(self, shares: Mapping[Key, Shares]) -> None:
-        """Once more, for one more `release`."""
+        """Count one more holder of these sockets; each holder calls `release` once."""
         self._held.append(shares)
 
     def release(self, shares: Mapping[Key, Shares]) -> None:

@@ -228,7 +228,7 @@ class ServerCore:
         with trio.move_on_after(LINGER):
             await runtime.finished.wait()
         if not runtime.finished.is_set():
-            # Its successor does not wait for ever: what it may do twice is less bad than what is not done at all.
+            # The successor starts all the same: doing work twice is better than not at all.
             _log.error("a plugin does not end though its time is over", plugin=runtime.name)
             self._lingering.append(runtime)
 

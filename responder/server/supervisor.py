@@ -163,7 +163,7 @@ class Supervised:
                 self.state = "ready"
             else:
                 break
-        # One that was to be started again stays what it is: the exit status tells.
+        # An instance that waits for its restart keeps that state, so that the exit status shows the failure.
         if self.stopping.reason is not None and self.state == "ready":
             self.state = "stopped"
 

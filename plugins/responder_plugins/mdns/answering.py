@@ -346,7 +346,7 @@ class Channel:
     def _multicast_when_allowed(
         self, entries: Mapping[Entry, None], known: Sequence[Record], now: float, apart: float
     ) -> list[Send]:
-        """Those at once whose last multicast lies so many seconds back, the others then."""
+        """Send the records that were last multicast at least so many seconds ago; schedule the others."""
         if not entries:
             return []
         version = self.version

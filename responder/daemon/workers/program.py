@@ -109,7 +109,7 @@ class Program:
     _ended: trio.Event = attrs.field(factory=trio.Event, init=False)
     _asked_to_stop: bool = attrs.field(default=False, init=False)
     told: trio.Event = attrs.field(factory=trio.Event, init=False)
-    """Whoever asked it to stop knows what it counted."""
+    """Its final counts were delivered to whoever asked it to stop."""
 
     @property
     def grace(self) -> float:

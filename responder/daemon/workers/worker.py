@@ -53,7 +53,7 @@ LAST_PAUSE = 30.0
 """Seconds before a worker is started again: doubled with each end in a row, until it has lived as long as the last."""
 
 START_ATTEMPTS = 5
-"""So often may a worker end before it serves for the first time: then the daemon does not start."""
+"""Failed first starts of a worker after which the daemon does not start."""
 
 State: TypeAlias = Literal["starting", "ready", "ending", "restarting", "stopped"]
 

@@ -119,7 +119,7 @@ def system_of(platform: str) -> System | None:
 def families(address: IPAddress | None, *, has_ipv4: bool, has_ipv6: bool) -> tuple[int, ...]:
     """Of which versions a port's sockets are: IPv6 first, since it chooses the number of port 0 for both.
 
-    Empty where the host has not what it takes.
+    Empty where the host lacks the IP version that is needed.
     """
     present = [version for version, there in ((6, has_ipv6), (4, has_ipv4)) if there]
     return tuple(version for version in present if address is None or address.version == version)
@@ -235,7 +235,7 @@ def _sockaddr(system: System, address: IPAddress) -> bytes:
 
 
 def without_embedded_scope(address: IPv6Address) -> IPv6Address:
-    """A link-local address whose second 16 bits hold the interface index, as KAME's kernels keep it, as it is meant."""
+    """Remove the interface index that KAME's kernels keep in the second 16 bits of a link-local address."""
     packed = address.packed
     return IPv6Address(packed[:2] + bytes(2) + packed[4:]) if address.is_link_local else address
 

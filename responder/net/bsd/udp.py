@@ -1,6 +1,6 @@
 """UDP on macOS and FreeBSD: one socket of each family, and the pair that acts as one.
 
-What is said of options and control messages in `abi` is done here.  Options that belong to a send (the TTL of
+This file applies the options and control messages that `abi` describes.  Options that belong to a send (the TTL of
 IPv4, the interface of an IPv4 group) are set before it where they differ from the last one's: sending is synchronous,
 so nothing comes in between.
 

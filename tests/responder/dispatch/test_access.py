@@ -8,7 +8,7 @@ from types import ModuleType
 import attrs
 import pytest
 
-from responder.datagram import PrefixSet, Via
+from responder.datagram import Interface, IPAddress, PrefixSet, Via
 from responder.dispatch import outcomes
 from responder.dispatch.access import Access, interface_matches, refused_source
 from responder.plugin import Service
@@ -62,12 +62,20 @@ def test_everybody_else_may_be(address: str) -> None:
     assert not refused_source(ip_address(address), None)
 
 
+def refusal(
+    access: Access, peer: IPAddress, destination: IPAddress | None, interface: Interface, via: Via
+) -> str | None:
+    return access.refusal_of_arrival(destination, interface, via) or access.refusal_of_peer(
+        peer, destination, interface, via
+    )
+
+
 class TestAccess:
     peer = ip_address("10.71.0.9")
     destination = ip_address("10.71.0.1")
 
     def refusal(self, access: Access, destination: str | None = "10.71.0.1", via: Via = Via.UNICAST) -> str | None:
-        return access.refusal(self.peer, None if destination is None else ip_address(destination), LAN, via)
+        return refusal(access, self.peer, None if destination is None else ip_address(destination), LAN, via)
 
     def test_all_may_ask_by_default(self) -> None:
         assert self.refusal(ANY_ACCESS) is None
@@ -126,8 +134,8 @@ class TestAccess:
     def test_on_link(self, peer: str, destination: str, via: Via, expected: str | None) -> None:
         to = ip_address(destination)
         access = attrs.evolve(ANY_ACCESS, on_link=True, groups=frozenset([(to, None)]))
-        assert access.refusal(ip_address(peer), to, LAN, via) == expected
-        assert attrs.evolve(access, on_link=False).refusal(ip_address(peer), to, LAN, via) is None
+        assert refusal(access, ip_address(peer), to, LAN, via) == expected
+        assert refusal(attrs.evolve(access, on_link=False), ip_address(peer), to, LAN, via) is None
 
     def test_without_a_destination(self) -> None:
         assert self.refusal(ANY_ACCESS, None) == outcomes.NO_DESTINATION

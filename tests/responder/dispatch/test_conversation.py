@@ -224,3 +224,34 @@ async def test_a_peer_that_no_longer_listens_ends_it(autojump_clock: MockClock) 
         await settled()
         assert at.outcomes()["unreachable"] == 1
         assert isinstance(failures[0], Unreachable)
+
+
+@attrs.frozen
+class AsksStrangers(Plugin):
+    """Answers from a port of its own, and notes which strangers it is asked about."""
+
+    asked: list[str]
+    services: ClassVar[tuple[Service, ...]] = (Service(port=7007),)
+
+    async def respond(self, request: Datagram) -> None:
+        def stranger(_payload: bytes, peer: Peer) -> bytes:
+            self.asked.append(str(peer.address))
+            return b"unknown transfer"
+
+        async with request.conversation(stranger=stranger) as conversation:
+            await conversation.send(b"hello")
+            with trio.move_on_after(20):
+                await conversation.receive()
+
+
+async def test_strangers_are_dropped_by_the_rules_of_any_datagram(autojump_clock: MockClock) -> None:
+    asked: list[str] = []
+    async with bench(AsksStrangers(asked), port=7007) as at:
+        port = (await at.begin(b"x")).peer.port
+        (own, *_) = at.interface.snapshot().addresses
+        sources = ["224.0.0.5", str(own.broadcast), str(own.network[77])]
+        for source in sources:
+            at.link.inject(b"?", source=source, source_port=4444, to=str(at.address), port=port)
+            await trio.sleep(1)
+        await trio.sleep(30)
+    assert asked == sources[2:]

@@ -261,7 +261,7 @@ class QueryProcessor:
 
 
 def fill(writer: Writer, found: Found) -> tuple[bool, bool]:
-    """Write the sections, RRset by RRset: is all there that the client must have, and is all there?
+    """Write the sections, RRset by RRset.  Return whether the required records fit, and whether all did.
 
     Additional records that don't fit are left out without a word (RFC 2181 section 9), glue excepted (RFC 9471).
     """
