@@ -53,7 +53,7 @@ class Memory(Generic[Key, Value]):
         # The order stands beside the dict, which looks ever longer for its oldest entry once the oldest are deleted.
         self._order: deque[Key] = deque()
         self._waiting: OrderedDict[Key, Value] = OrderedDict()
-        # A mark stands at its remainder; a new mark overwrites the old one.  0: none; no hash is -1, so it stands for 0.
+        # A mark stands at its remainder; a new one overwrites it.  0: none; no hash is -1, so that stands for 0.
         self._marks = array("q", bytes(8 * 2 * limit))
         self._mark_of = mark_of
         self._make = make

@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from responder import PASS, Answer, ConfigError, Context, Datagram, Handler, Network, Reply, Via
-from responder_plugins.shared.dns_message import Malformed, read
+from responder_plugins.shared.dns_message import Malformed, Message, read
 
 from .announcer import Announcer
 from .answering import Uniform
@@ -27,10 +27,20 @@ from .service_files import Folder, Found, merge
 if TYPE_CHECKING:
     from . import Mdns
 
+MAX_MESSAGE: Final = 9000 - 28
+"""Bytes: RFC 6762 section 17 bounds the packet, IP and UDP headers included."""
+
 SHORT: Final = 300
 """Bytes of a message that is kept, once it is read, for the next that is the same: hosts ask alike."""
 
 _read = lru_cache(maxsize=256)(read)
+
+
+def _read_bounded(payload: bytes) -> Message:
+    """Raises Malformed."""
+    if len(payload) > MAX_MESSAGE:
+        raise Malformed(f"{len(payload)} bytes, more than {MAX_MESSAGE}")
+    return read(payload)
 
 
 @attrs.define(eq=False)
@@ -76,7 +86,7 @@ class MdnsHandler(Handler):
             if known is not None:
                 return known
         try:
-            message = _read(payload) if len(payload) <= SHORT else read(payload)
+            message = _read(payload) if len(payload) <= SHORT else _read_bounded(payload)
         except Malformed:
             self.counted["malformed"] += 1
             raise

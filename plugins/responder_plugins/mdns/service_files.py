@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
+import stat
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -97,11 +99,17 @@ def _named(error: ConfigError, file: Path) -> ConfigError:
 def _read(file: Path, host: str) -> list[ServiceOptions]:
     """Raises ConfigError or ConfigErrors."""
     try:
-        if file.stat().st_size > MAX_SIZE:
-            raise ConfigError(f"has more than {MAX_SIZE} bytes")
-        data = file.read_bytes()
+        # Non-blocking: what is no file (a FIFO, a device) would be waited for, or never end.
+        with open(
+            os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb"
+        ) as opened:
+            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+                raise ConfigError("is no file")
+            data = opened.read(MAX_SIZE + 1)
     except OSError as error:
         raise ConfigError(f"can't be read: {error.strerror}") from error
+    if len(data) > MAX_SIZE:
+        raise ConfigError(f"has more than {MAX_SIZE} bytes")
     return _read_toml(data, file.parent) if file.suffix == ".toml" else list(_read_xml(data, host))
 
 

@@ -22,6 +22,10 @@ NAME: Final = re.compile(r"(?! )[ !#-)+\-.0-9;=@A-Z\[\]^-~]+(?<! )", re.ASCII)
 """What Windows takes, in capitals: nothing of `\\ / : * ? " < > | ,`, and no space at an end."""
 
 
+MAX_NAMES: Final = 8
+"""Each is three rows of a node status, which with the workgroup's two fits in 576 bytes (RFC 1002 section 4.2.18)."""
+
+
 def _is_name(attribute: attrs.Attribute[Any], value: str) -> None:
     if len(value) > LENGTH or not NAME.fullmatch(value.upper()):
         expected = f'1 to {LENGTH} ASCII characters, none of \\ / : * ? " < > | , and no space at an end'
@@ -30,8 +34,8 @@ def _is_name(attribute: attrs.Attribute[Any], value: str) -> None:
 
 def _are_names(_instance: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
     """An attrs validator."""
-    if not value:
-        raise ValueError(f"{attribute.name}: expected at least one name")
+    if not 1 <= len(value) <= MAX_NAMES:
+        raise ValueError(f"{attribute.name}: expected 1 to {MAX_NAMES} names, got {len(value)}")
     for name in value:
         _is_name(attribute, name)
     if len({name.upper() for name in value}) < len(value):
@@ -51,7 +55,7 @@ def _default_names() -> tuple[str, ...]:
 class Nbns(Plugin):
     """Answers for this host's NetBIOS names on each link, and keeps them, as a B node (RFC 1001, RFC 1002).
 
-    names      each of up to 15 ASCII characters
+    names      up to 8, each of up to 15 ASCII characters
     workgroup  the group that the host belongs to
     """
 

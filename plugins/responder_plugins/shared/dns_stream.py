@@ -34,7 +34,9 @@ async def serve(stream: trio.abc.Stream, answer: Callable[[bytes], bytes | None]
                 reply = answer(query)
             except PeerError:
                 return
-            if reply is not None:
+            if reply is None:
+                await trio.lowlevel.checkpoint()  # many queries that get no answer must not hold up everybody else
+            else:
                 await stream.send_all(len(reply).to_bytes(2) + reply)
         if idle.cancelled_caught:
             return

@@ -319,3 +319,12 @@ async def test_no_record_is_there_twice(autojump_clock: MockClock, tmp_path: Pat
         for heard in world.heard():
             records = [(to_text(each.name), each.rdtype, each.rdata) for each in heard.records]
             assert len(records) == len(set(records))
+
+
+async def test_a_message_over_9000_bytes_is_not_read(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """Section 17."""
+    async with serving(state=tmp_path) as world:
+        asked = query("lab.local", dns.A)
+        assert len(await world.ask(asked, within=0.5)) == 1
+        await trio.sleep(2)
+        assert await world.ask(asked + bytes(9000), within=0.5) == []

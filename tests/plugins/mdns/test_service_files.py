@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -170,3 +171,12 @@ async def test_changes_are_seen_within_two_seconds(
         assert [each.is_goodbye for each in world.heard(since=began)] == [True, True]
         assert await found() == set()
         assert len(await world.ask(query("lab.local", dns.A))) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no FIFOs")
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "endless.toml").symlink_to("/dev/zero")
+    services, errors = read(tmp_path, a_toml=TOML)
+    assert services == ["A _http._tcp"]
+    assert len([error for error in errors if "is no file" in error]) == 2

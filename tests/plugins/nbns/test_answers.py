@@ -7,7 +7,7 @@ import struct
 import pytest
 import trio
 from hypothesis import given
-from responder_plugins.nbns import Nbns
+from responder_plugins.nbns import MAX_NAMES, Nbns
 from responder_plugins.nbns.announcer import places_of
 from responder_plugins.nbns.message import Name, Refused, decode, encode
 from trio.testing import MockClock
@@ -259,3 +259,12 @@ class TestOptions:
     async def test_names_of_small_letters(self, autojump_clock: MockClock) -> None:
         assert len(await ask(query("LAB"), plugin=Nbns(("lab",), "office"))) == 1
         assert len(await ask(query("OFFICE", 0x1E), plugin=Nbns(("lab",), "office"))) == 1
+
+
+async def test_a_node_status_of_all_names_fits_in_576_bytes(autojump_clock: MockClock) -> None:
+    """RFC 1002 section 4.2.18; the IP and UDP headers are not counted."""
+    plugin = Nbns(tuple(f"A-NAME-OF-15-{n:02}" for n in range(MAX_NAMES)), "OFFICE")
+    (answer,) = await ask(status("*"), "192.0.2.2", plugin)
+    assert len(answer) <= 576
+    with pytest.raises(ValueError, match="expected 1 to 8 names, got 9"):
+        Nbns(tuple(f"NAME{n}" for n in range(MAX_NAMES + 1)))
