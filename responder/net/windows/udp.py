@@ -176,6 +176,7 @@ class WindowsSocket:
             if error_code(error) == WSAENOTSOCK:
                 raise call_error(WSAENOTSOCK, "waiting for datagrams") from error
             self._receive_failed(error_code(error))
+            await trio.lowlevel.checkpoint()  # trio raises this without one; the pause is the next call's
 
     def receive(self, limit: int) -> Sequence[Received]:
         self._check_open("WSARecvMsg")
@@ -202,7 +203,8 @@ class WindowsSocket:
             # By pktinfo alone: the control messages have the hop limit and padding too.
             flow = self._flows.find(address + pktinfo)
             found.append(Received(payload, flow, port, truncated, hop_limit))
-        self._pause = 0.0
+        if found:  # nothing to be had is what follows a failed wait, too
+            self._pause = 0.0
         return found
 
     def _receive_failed(self, code: int) -> None:

@@ -160,6 +160,44 @@ async def test_waiting_may_fail_too(monkeypatch: pytest.MonkeyPatch, code: int, 
         assert sock.failed_receives == 1
 
 
+async def test_waiting_that_fails_at_once_leaves_the_others_their_turn(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    """trio raises what Windows refuses of its poll without a checkpoint."""
+
+    async def wait_readable(_handle: int) -> None:
+        raise winsock_error(10055)
+
+    monkeypatch.setattr(trio.lowlevel, "wait_readable", wait_readable)
+    sock, fake = Host().open()
+    turns, pauses = 0, []
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await trio.sleep(0.005)
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(count_turns)
+        for _ in range(20):
+            began = trio.current_time()
+            with trio.testing.assert_checkpoints():
+                await sock.wait_readable()
+            pauses.append(trio.current_time() - began)
+            assert sock.receive(8) == []
+        nursery.cancel_scope.cancel()
+    assert pauses[:4] == pytest.approx([0, 0.01, 0.02, 0.04])
+    assert pauses[-1] == max(pauses) == pytest.approx(1.0)
+    assert turns > 1000
+    assert sock.failed_receives == 20
+    fake.arrivals.append(Arrived(b"x", sender(PEER4)))
+    assert len(sock.receive(8)) == 1
+    began = trio.current_time()
+    await sock.wait_readable()
+    assert trio.current_time() == began  # forgotten where it works again
+
+
 def test_a_flow_is_told_by_pktinfo_and_not_by_hop_limit_or_padding() -> None:
     sock, fake = Host().open()
     for hop_limit, padding in ((7, b"\0\0\0\0"), (7, b"rest"), (8, b"\0\0\0\0")):
