@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
+
+from tests import requirements
+from tests.windows.wine import WindowsPython
 
 pytest_plugins = "pytester"
 
@@ -42,3 +46,27 @@ def test_a_misspelt_requirement_is_refused(suite: pytest.Pytester, monkeypatch: 
     result = suite.runpytest()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines("*RESPONDER_TEST_REQUIRE: labs: expected some of*")
+
+
+def test_on_windows_itself_nothing_is_built_for_wine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kit is Debian's: there is no bash for it, nor Wine."""
+    monkeypatch.delenv("RESPONDER_TEST_REQUIRE", raising=False)
+    monkeypatch.setattr(WindowsPython, "_built", lambda: pytest.fail("the kit is built"))
+    requirements.lacks_windows.cache_clear()
+    monkeypatch.setattr(sys, "platform", "win32")
+    try:
+        with pytest.raises(pytest.skip.Exception, match="windows: Wine is not for Windows itself"):
+            WindowsPython.build()
+        reason = requirements.CHECKS["windows"]()
+    finally:
+        monkeypatch.undo()
+        requirements.lacks_windows.cache_clear()
+    assert reason
+
+
+def test_the_windows_job_runs_the_readmes_test_command() -> None:
+    checkout = Path(__file__).parents[1]
+    command = "-m pytest tests/windows/native"
+    assert command in (checkout / "README.md").read_text(encoding="utf-8")
+    steps = (checkout / ".github/workflows/tests.yml").read_text(encoding="utf-8").split("- name:")
+    assert [step for step in steps if command in step and "runner.os == 'Windows'" in step]

@@ -31,7 +31,7 @@ import attrs
 
 from tests.lab.daemon import Child
 from tests.lab.namespaces import Namespace
-from tests.requirements import skip_or_fail
+from tests.requirements import lacks_windows, skip_or_fail
 
 CHECKOUT = Path(__file__).parents[2]
 KIT = Path(__file__).parent / "kit"
@@ -62,7 +62,9 @@ class WindowsPython:
 
     @classmethod
     def build(cls) -> WindowsPython:
-        """Built where it is not yet there.  Skips the test where that fails, unless Windows' tests are required."""
+        """Built where it is not yet there.  Skips the test where that can't be, unless Windows' tests are required."""
+        if reason := lacks_windows():
+            skip_or_fail("windows", reason)
         try:
             return cls._built()
         except subprocess.CalledProcessError as error:
