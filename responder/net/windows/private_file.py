@@ -20,6 +20,8 @@ SDDL_REVISION_1 = 1
 OWNER_SECURITY_INFORMATION = 0x00000001
 DACL_SECURITY_INFORMATION = 0x00000004
 
+FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_REPARSE_POINT = 0x10, 0x400
+
 MAX_DESCRIPTOR = 1024  # bytes; one with an owner and three rights has about 120, and a SID 68 at most
 
 
@@ -41,7 +43,6 @@ if sys.platform == "win32":
         _fields_ = (("nLength", _DWORD), ("lpSecurityDescriptor", _PTR), ("bInheritHandle", wintypes.BOOL))
 
     _advapi32.GetFileSecurityW.argtypes = (wintypes.LPCWSTR, _DWORD, _PTR, _DWORD, ctypes.POINTER(_DWORD))
-    _advapi32.SetFileSecurityW.argtypes = (wintypes.LPCWSTR, _DWORD, _PTR)
     _advapi32.GetTokenInformation.argtypes = (_PTR, ctypes.c_int, _PTR, _DWORD, ctypes.POINTER(_DWORD))
     _advapi32.ConvertSidToStringSidW.argtypes = (_PTR, ctypes.POINTER(_PTR))
     _to_text = _advapi32.ConvertSecurityDescriptorToStringSecurityDescriptorW
@@ -49,7 +50,9 @@ if sys.platform == "win32":
     _from_text = _advapi32.ConvertStringSecurityDescriptorToSecurityDescriptorW
     _from_text.argtypes = (wintypes.LPCWSTR, _DWORD, ctypes.POINTER(_PTR), _PTR)
     _advapi32.GetSecurityDescriptorDacl.argtypes = (_PTR, _PTR, _PTR, _PTR)
-    _advapi32.SetNamedSecurityInfoW.argtypes = (wintypes.LPCWSTR, ctypes.c_int, _DWORD, _PTR, _PTR, _PTR, _PTR)
+    _advapi32.GetSecurityInfo.argtypes = (_PTR, ctypes.c_int, _DWORD, _PTR, _PTR, _PTR, _PTR, ctypes.POINTER(_PTR))
+    _advapi32.SetSecurityInfo.argtypes = (_PTR, ctypes.c_int, _DWORD, _PTR, _PTR, _PTR, _PTR)
+    _advapi32.SetKernelObjectSecurity.argtypes = (_PTR, _DWORD, _PTR)
     _advapi32.OpenProcessToken.argtypes = (_PTR, _DWORD, ctypes.POINTER(_PTR))
     _kernel32.GetCurrentProcess.restype = _PTR
     _kernel32.CloseHandle.argtypes = (_PTR,)
@@ -57,10 +60,14 @@ if sys.platform == "win32":
     _kernel32.CreateFileW.restype = _PTR
     _kernel32.CreateFileW.argtypes = (wintypes.LPCWSTR, _DWORD, _DWORD, _PTR, _DWORD, _DWORD, _PTR)
     _kernel32.CreateDirectoryW.argtypes = (wintypes.LPCWSTR, _PTR)
+    _kernel32.GetFileInformationByHandle.argtypes = (_PTR, _PTR)
 
     _GENERIC_WRITE, _FILE_SHARE_READ, _CREATE_NEW, _FILE_ATTRIBUTE_NORMAL = 0x40000000, 0x1, 1, 0x80
     _INVALID_HANDLE = _PTR(-1).value
     _TOKEN_QUERY, _TOKEN_USER = 0x0008, 1
+    # READ_CONTROL, WRITE_DAC, FILE_READ_ATTRIBUTES, FILE_TRAVERSE, and FILE_LIST_DIRECTORY, to pass rights on.
+    _FOLDER_ACCESS, _FILE_SHARE_WRITE, _OPEN_EXISTING = 0x000600A1, 0x2, 3
+    _FILE_FLAG_BACKUP_SEMANTICS, _FILE_FLAG_OPEN_REPARSE_POINT = 0x02000000, 0x00200000
     _SE_FILE_OBJECT, _PROTECTED_DACL_SECURITY_INFORMATION, _ERROR_ALREADY_EXISTS = 1, 0x80000000, 183
 
     def create_private(path: str, _flags: int = 0) -> int:
@@ -75,7 +82,8 @@ if sys.platform == "win32":
     def make_private_folder(path: Path, user: str) -> None:
         """A folder for the user of a SID (or an alias of SDDL) and the administrators, with all that is in it.
 
-        One that is there gets these rights, unless it is somebody else's, who could change them back.  Raises OSError.
+        One that is there gets these rights, unless it is somebody else's, who could change them back, or a junction,
+        which would have what it leads to taken over.  Raises OSError.
         """
         text = access_list(user, inherited=True)
         with _Attributes(text) as attributes:
@@ -83,9 +91,42 @@ if sys.platform == "win32":
                 return
         if ctypes.get_last_error() != _ERROR_ALREADY_EXISTS:
             raise ctypes.WinError(ctypes.get_last_error())
-        owner = security_of(path, OWNER_SECURITY_INFORMATION).removeprefix("O:")
-        if owner not in ("BA", "SY", "LA", user, current_user()):
-            raise PermissionError(errno.EACCES, f"belongs to {owner}, who is no administrator: remove it", str(path))
+        # All by one handle: any user may put something else at the path in between.
+        share, flags = _FILE_SHARE_READ | _FILE_SHARE_WRITE, _FILE_FLAG_BACKUP_SEMANTICS | _FILE_FLAG_OPEN_REPARSE_POINT
+        folder = _kernel32.CreateFileW(str(path), _FOLDER_ACCESS, share, None, _OPEN_EXISTING, flags, None)
+        _check(folder != _INVALID_HANDLE)
+        try:
+            kind = attributes_of(folder)
+            if kind & FILE_ATTRIBUTE_REPARSE_POINT or not kind & FILE_ATTRIBUTE_DIRECTORY:
+                what = "is no folder, but a file, or a junction or link that leads elsewhere: remove it"
+                raise NotADirectoryError(errno.ENOTDIR, what, str(path))
+            owner = owner_of(folder)
+            if owner not in ("BA", "SY", "LA", user, current_user()):
+                what = f"belongs to {owner}, who is no administrator: remove it"
+                raise PermissionError(errno.EACCES, what, str(path))
+            _set_access_list(folder, text)
+        finally:
+            _kernel32.CloseHandle(folder)
+
+    def attributes_of(handle: int) -> int:
+        """An open file's FILE_ATTRIBUTE_ bits.  Raises OSError."""
+        information = (_DWORD * 13)()  # BY_HANDLE_FILE_INFORMATION, which begins with them
+        _check(_kernel32.GetFileInformationByHandle(handle, information))
+        return information[0]
+
+    def owner_of(handle: int) -> str:
+        """The owner of an open file: a SID, or SDDL's name of one.  Raises OSError."""
+        descriptor, text, what = _PTR(), _PTR(), OWNER_SECURITY_INFORMATION
+        got = None, None, None, None, ctypes.byref(descriptor)
+        if code := _advapi32.GetSecurityInfo(handle, _SE_FILE_OBJECT, what, *got):
+            raise ctypes.WinError(code)
+        try:
+            _check(_to_text(descriptor, SDDL_REVISION_1, what, ctypes.byref(text), None))
+        finally:
+            _kernel32.LocalFree(descriptor)
+        return _taken(text).removeprefix("O:")
+
+    def _set_access_list(folder: int, text: str) -> None:
         descriptor = _descriptor(text)
         present, defaulted, rights = wintypes.BOOL(), wintypes.BOOL(), _PTR()
         try:
@@ -93,8 +134,8 @@ if sys.platform == "win32":
             _check(_advapi32.GetSecurityDescriptorDacl(descriptor, *got))
             what = DACL_SECURITY_INFORMATION | _PROTECTED_DACL_SECURITY_INFORMATION
             # With all that is in it; Wine 8 adds what the folder above has, so the folder itself comes after.
-            code = _advapi32.SetNamedSecurityInfoW(str(path), _SE_FILE_OBJECT, what, None, None, rights, None)
-            _check(_advapi32.SetFileSecurityW(str(path), DACL_SECURITY_INFORMATION, descriptor))
+            code = _advapi32.SetSecurityInfo(folder, _SE_FILE_OBJECT, what, None, None, rights, None)
+            _check(_advapi32.SetKernelObjectSecurity(folder, DACL_SECURITY_INFORMATION, descriptor))
         finally:
             _kernel32.LocalFree(descriptor)
         if code:

@@ -21,6 +21,8 @@ from responder.net import owner_socket
 from responder.net.windows import private_file
 from responder.net.windows.private_file import (
     DACL_SECURITY_INFORMATION,
+    FILE_ATTRIBUTE_DIRECTORY,
+    FILE_ATTRIBUTE_REPARSE_POINT,
     create_private,
     current_user,
     make_private_folder,
@@ -75,9 +77,27 @@ def test_a_folder_of_somebody_elses_is_not_taken_over(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, owner: str
 ) -> None:
     """Any user may make it in %ProgramData% before us, and its owner may always change its rights."""
-    monkeypatch.setattr(private_file, "security_of", lambda *_: f"O:{owner}")
+    monkeypatch.setattr(private_file, "owner_of", lambda _handle: owner)
+    before = security_of(tmp_path, DACL_SECURITY_INFORMATION)
     with pytest.raises(PermissionError, match="remove it"):
         make_private_folder(tmp_path, "LS")
+    assert security_of(tmp_path, DACL_SECURITY_INFORMATION) == before
+
+
+def test_a_junction_in_a_folders_place_is_not_followed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Any user may make one in %ProgramData%, to a folder of an administrator's.  Wine has none to try it by."""
+    attributes = FILE_ATTRIBUTE_DIRECTORY | FILE_ATTRIBUTE_REPARSE_POINT
+    monkeypatch.setattr(private_file, "attributes_of", lambda _handle: attributes)
+    before = security_of(tmp_path, DACL_SECURITY_INFORMATION)
+    with pytest.raises(NotADirectoryError, match="leads elsewhere: remove it"):
+        make_private_folder(tmp_path, "LS")
+    assert security_of(tmp_path, DACL_SECURITY_INFORMATION) == before
+
+
+def test_a_file_in_a_folders_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="is no folder"):
+        make_private_folder(tmp_path / "file", "LS")
 
 
 async def test_the_control_file_is_private_and_goes_with_the_daemon(tmp_path: Path) -> None:
@@ -112,7 +132,7 @@ async def test_the_daemon_answers(tmp_path: Path) -> None:
             with pytest.raises(NetworkError, match="another daemon"):
                 await trio.to_thread.run_sync(owner_socket.listen, tmp_path / "control")
             nursery.cancel_scope.cancel()
-    assert answers == [{"reload": ["m"]}]
+    assert answers == [{"reload": ["m"], "restart": ["daemon.settle"]}]
 
 
 async def test_what_a_dead_daemon_left_is_replaced(tmp_path: Path) -> None:
