@@ -34,7 +34,7 @@ from ..net.session import session_end
 from ..server.server import ServerCore, open_server
 from .logs import configure_logging, set_level
 from .member import LocalMember
-from .orders import RELOAD_SIGNALS, STOP_SIGNALS, Orders
+from .orders import RELOAD_SIGNALS, STOP_SIGNALS, Orders, note_signals
 from .reload import Member, Reloader
 from .service_manager import ManagerLine, Notifier
 from .state import instance_folder, prepare_state
@@ -59,15 +59,17 @@ def run(file: Path | None, service: ServiceLine | None = None, *, log_handlers: 
     for what is wrong with the configuration, of BindError for ports that can't be had.
     """
     configure_logging(log_handlers)
-    return trio.run(_main, file, service)
+    return trio.run(_main, file, service, note_signals())
 
 
-async def _main(file: Path | None, service: ServiceLine | None) -> int:
+async def _main(file: Path | None, service: ServiceLine | None, noted: list[int]) -> int:
     status = 0
     # Before anything else: from here on a signal is an order to the daemon, not the end of the process.
     with trio.open_signal_receiver(*STOP_SIGNALS, *RELOAD_SIGNALS) as signals:
         async with trio.open_nursery() as nursery:
             orders = Orders(nursery.cancel_scope.cancel)
+            for number in noted:
+                orders.take(number)
             nursery.start_soon(orders.follow, signals)
             receiver = orders.from_another_thread()
             with session_end(receiver.stop) if service is None else service.orders(receiver):

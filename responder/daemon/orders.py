@@ -20,6 +20,17 @@ STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SI
 RELOAD_SIGNALS = tuple(getattr(signal, name) for name in ("SIGHUP",) if hasattr(signal, name))
 
 
+def note_signals() -> list[int]:
+    """From now on no such signal ends the process; those that nobody follows are added to the list.
+
+    A second signal may come when trio follows none any more, and the process is still about to end.
+    """
+    noted: list[int] = []
+    for number in (*STOP_SIGNALS, *RELOAD_SIGNALS):
+        signal.signal(number, lambda number, _frame: noted.append(number))
+    return noted
+
+
 @attrs.define(eq=False)
 class Orders:
     """What signals order.  Until there is something to stop, `stop` ends the start at once."""
@@ -29,10 +40,14 @@ class Orders:
 
     async def follow(self, signals: AsyncIterator[int]) -> None:
         async for number in signals:
-            if number in RELOAD_SIGNALS:
-                self.order_reload()
-            else:
-                self.order_stop(signal.Signals(number).name)
+            self.take(number)
+
+    def take(self, number: int) -> None:
+        """Do what a signal orders."""
+        if number in RELOAD_SIGNALS:
+            self.order_reload()
+        else:
+            self.order_stop(signal.Signals(number).name)
 
     def order_stop(self, reason: str) -> None:
         """Stop, for a reason that the log names."""

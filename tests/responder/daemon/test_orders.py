@@ -1,0 +1,42 @@
+"""Signals as orders, also those that come before anybody follows them and after."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
+
+PROGRAM = """
+import os, signal, trio
+from responder.daemon.orders import RELOAD_SIGNALS, STOP_SIGNALS, Orders, note_signals
+
+async def main(noted):
+    stops = []
+    with trio.open_signal_receiver(*STOP_SIGNALS, *RELOAD_SIGNALS) as signals:
+        async with trio.open_nursery() as nursery:
+            orders = Orders(lambda: stops.append(None))
+            for number in noted:
+                orders.take(number)
+            nursery.start_soon(orders.follow, signals)
+            os.kill(os.getpid(), signal.SIGTERM)
+            while len(stops) < 2:
+                await trio.lowlevel.checkpoint()
+            await orders.reload()
+            nursery.cancel_scope.cancel()
+    print("stopped", len(stops))
+
+noted = note_signals()
+os.kill(os.getpid(), signal.SIGTERM)
+os.kill(os.getpid(), signal.SIGHUP)
+trio.run(main, noted)
+os.kill(os.getpid(), signal.SIGTERM)
+print("ended")
+"""
+
+
+def test_none_ends_the_process_and_none_is_lost() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "stopped 2\nended\n", "")
