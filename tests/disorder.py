@@ -182,8 +182,10 @@ class Disorder:
     # Its processes
 
     def workers(self) -> list[int]:
+        """What runs as a worker; a start has other children too, Python's ctypes runs ldconfig."""
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            return [*map(int, Path(f"/proc/{self.child.pid}/task/{self.child.pid}/children").read_text().split())]
+            children = Path(f"/proc/{self.child.pid}/task/{self.child.pid}/children").read_text().split()
+            return [int(pid) for pid in children if b"workers.program" in Path(f"/proc/{pid}/cmdline").read_bytes()]
         return []
 
     def signal_a_worker(self, number: signal.Signals) -> None:

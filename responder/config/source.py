@@ -176,7 +176,8 @@ def _expanded(value: Any, path: str, errors: list[ConfigError], environment: Map
             return found[0][1:]
         name = found[1]
         if not _VARIABLE_NAME.fullmatch(name):
-            errors.append(ConfigError(f"${{{name}}} names no environment variable; $${{ is a plain ${{", path=path))
+            # Not quoted: it may be part of a secret.
+            errors.append(ConfigError("${...} names no environment variable; $${ is a plain ${", path=path))
         elif name not in environment:
             errors.append(ConfigError(f"the environment variable {name} is not set", path=path))
         return environment.get(name, found[0])

@@ -5,6 +5,7 @@ On Windows the end of a session is an order to stop too (`responder.net.session`
 
 from __future__ import annotations
 
+import atexit
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -28,7 +29,14 @@ def note_signals() -> list[int]:
     noted: list[int] = []
     for number in (*STOP_SIGNALS, *RELOAD_SIGNALS):
         signal.signal(number, lambda number, _frame: noted.append(number))
+    atexit.register(_ignore_signals)
     return noted
+
+
+def _ignore_signals() -> None:
+    """Python takes its own handlers away before the process is gone, and leaves those that ignore."""
+    for number in (*STOP_SIGNALS, *RELOAD_SIGNALS):
+        signal.signal(number, signal.SIG_IGN)
 
 
 @attrs.define(eq=False)

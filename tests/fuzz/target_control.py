@@ -33,6 +33,9 @@ class Commands:
         await trio.lowlevel.checkpoint()
         return []
 
+    def waiting_for_restart(self) -> list[str]:
+        return ["daemon.state"]
+
 
 class Listener:
     """Has one client, and admits it."""

@@ -140,8 +140,8 @@ class TestEnvironment:
         ("text", "mistake"),
         [
             ("${UNSET}.0/24", "the environment variable UNSET is not set"),
-            ("${NOT A NAME}", "${NOT A NAME} names no environment variable; $${ is a plain ${"),
-            ("${}", "${} names no environment variable; $${ is a plain ${"),
+            ("${NOT A NAME}", "${...} names no environment variable; $${ is a plain ${"),
+            ("${}", "${...} names no environment variable; $${ is a plain ${"),
         ],
     )
     def test_one_that_is_not_there_is_the_only_mistake_of_its_string(self, text: str, mistake: str) -> None:

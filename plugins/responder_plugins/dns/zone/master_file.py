@@ -178,7 +178,7 @@ class _Reader:
             except (ValueError, LookupError, OverflowError, dns.exception.DNSException):
                 pass  # not by the table of fields: dnspython reads it, or says what is wrong
         origin = dns.name.from_wire(names.origin, 0)[0]
-        text = entry.text(at)
+        text = entry.text(at, empty_values=rdtype in (wire.SVCB, wire.HTTPS))
         priority = entry.words[at] if at < len(entry.words) else b""
         if rdtype in (wire.SVCB, wire.HTTPS) and priority == b"0" and len(entry.words) > at + 2:
             # RFC 9460 section 2.4.2: who reads an alias ignores its parameters.

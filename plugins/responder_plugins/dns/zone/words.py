@@ -33,8 +33,11 @@ class Entry:
     indented: bool
     size: int
 
-    def text(self, first: int) -> str:
-        """The words from the `first` on, for dnspython: on one line, and in ASCII but for names in UTF-8."""
+    def text(self, first: int, *, empty_values: bool = False) -> str:
+        """The words from the `first` on, for dnspython: on one line, and in ASCII but for names in UTF-8.
+
+        empty_values: a word that ends in `=` is a key of SVCB's with an empty value, and not base64's padding.
+        """
         parts = []
         for number, word in enumerate(self.words[first:], first):
             if word[:1] == b'"':
@@ -44,8 +47,8 @@ class Entry:
                     text = word.decode()
                 except UnicodeDecodeError:
                     text = _ascii(word)
-            if text.endswith("=") and number + 1 not in self.adjoining:
-                text += '""'  # an empty value of SVCB's, as others read it
+            if empty_values and text.endswith("=") and number + 1 not in self.adjoining:
+                text += '""'
             parts.append(text if number in self.adjoining else f" {text}")
         return "".join(parts)
 

@@ -8,6 +8,8 @@ import subprocess
 from pathlib import Path
 
 import dns.name
+import dns.rdata
+import dns.rdatatype
 import pytest
 from responder_plugins.dns.zone import builder, master_file
 from responder_plugins.dns.zone.tables import LEADING_ON, Zone
@@ -96,6 +98,24 @@ def test_a_mistake_is_told_by_file_and_line(line: str, message: str | None, tmp_
     error = raised.value.errors[0]
     assert error.file == tmp_path / "a.zone"
     assert error.line == 4 + line.count("\n")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        "CERT 1 2 3 AQ==",
+        "DHCID AAIBY2/AuCccgoJbsaxcQc9TUapptP69lOjxfNuVAA2kjEA=",  # RFC 4701 section 3.6.1
+        "OPENPGPKEY AQ==",
+        "KEY 256 3 13 AQI=",
+        "IPSECKEY 10 1 2 192.0.2.38 AQNRU3mG7TVTO2BkR47usntb102uFJtugbo6BSGvgqt4AQ==",  # RFC 4025 section 3.2
+    ],
+)
+def test_padded_base64(record: str, tmp_path: Path) -> None:
+    zone = load(tmp_path, f"{HEAD}x 300 {record}\n")
+    rdtype = dns.rdatatype.from_text(record.split(maxsplit=1)[0])
+    rrset = zone.rrset(name("x.example.test"), rdtype)
+    assert rrset is not None
+    assert [*rrset.rdatas] == [dns.rdata.from_text("IN", rdtype, record.split(maxsplit=1)[1]).to_wire()]
 
 
 def test_a_zone_needs_soa_and_ns(tmp_path: Path) -> None:
