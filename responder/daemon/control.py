@@ -33,7 +33,7 @@ from ..dispatch.observers import Observation, Observers
 from ..dispatch.outcomes import NOBODY
 from ..log import Repeated, get_logger
 from ..net import owner_socket
-from .status import Paced
+from .paced import Paced
 
 MAX_CLIENTS = 16
 MAX_REQUEST = 4096

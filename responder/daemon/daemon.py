@@ -161,7 +161,7 @@ class Daemon:
     _reloader: Reloader = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._reloader = Reloader(self, self.notifier, self.member.config.file)
+        self._reloader = Reloader(self, self.notifier, self.member.about.reloads, self.member.config.file)
 
     @property
     def server(self) -> ServerCore:

@@ -32,7 +32,8 @@ from ..dispatch.failures import only_the_peer
 from ..errors import NetworkError
 from ..log import Repeated, get_logger
 from ..net.types import Accepted, Platform, StreamListener
-from .status import Paced, Status
+from .paced import Paced
+from .status import Status
 
 MAX_CONNECTIONS = 16
 
@@ -240,11 +241,24 @@ def processes(others: Sequence[int]) -> Iterator[Metric]:
 
 def families(status: Status) -> Iterator[Metric]:
     """Every metric.  `plugin` is the instance's name, `interface` the arrival interface's."""
-    build = GaugeMetricFamily("responderd_build_info", "1, with the version.", labels=["version"])
-    build.add_metric([status.version], 1)
+    build = GaugeMetricFamily(
+        "responderd_build_info", "1, with what runs here.", labels=["version", "python", "system", "compiled"]
+    )
+    of = status.build
+    build.add_metric([of.version, of.python, of.system, str(of.compiled).lower()], 1)
     yield build
     yield GaugeMetricFamily("responderd_uptime_seconds", "Seconds since the start.", value=status.uptime)
     yield GaugeMetricFamily("responderd_ready", "1 where nothing stands in the way.", value=not status.not_ready())
+    yield GaugeMetricFamily(
+        "responderd_config_last_reload_successful",
+        "1 where the configuration that was last read is in force.",
+        value=status.reload.successful,
+    )
+    yield GaugeMetricFamily(
+        "responderd_config_last_reload_success_timestamp_seconds",
+        "When the configuration in force was put in force, in seconds since 1970.",
+        value=status.reload.in_force,
+    )
     yield from _of_datagrams(status)
     yield from _of_instances(status)
     yield from _of_ports(status)
@@ -306,6 +320,14 @@ def _of_workers(status: Status) -> Iterator[Metric]:
 
 
 def _of_ports(status: Status) -> Iterator[Metric]:
+    received = CounterMetricFamily(
+        "responderd_received_bytes", "Bytes of payload that came in, answered or not.", labels=["port", "transport"]
+    )
+    sent = CounterMetricFamily("responderd_sent_bytes", "Bytes of payload that went out.", labels=["port", "transport"])
+    for each in status.traffic:
+        received.add_metric([str(each.port), each.transport], each.received)
+        sent.add_metric([str(each.port), each.transport], each.sent)
+    yield from (received, sent)
     drops = CounterMetricFamily(
         "responderd_kernel_drops", "Datagrams that the kernel had no room for.", labels=["port", "address"]
     )

@@ -27,6 +27,7 @@ from ..log import get_logger
 from .logs import set_level
 from .orders import Orders
 from .service_manager import ManagerLine
+from .status import Reloads
 
 MAX_REASON = 200
 """Characters of a reason that the service manager is told: it shows a line."""
@@ -80,6 +81,7 @@ class Reloader:
 
     host: Host
     notifier: ManagerLine
+    reloads: Reloads
     file: Path | None
     waiting_for_restart: list[str] = attrs.field(factory=list, init=False)
     """The keys of the file last read that only a restart puts in force."""
@@ -104,12 +106,14 @@ class Reloader:
                 config = await self._change(self.file)
             except* Exception as group:
                 messages = messages_of(group)
+                self.reloads.note(False)
                 for message in messages:
                     _log.error("the new configuration is refused", reason=message)
                 more = f" (and {len(messages) - 1} more)" if len(messages) > 1 else ""
                 self.notifier.status(f"reload refused: {shorten(messages[0], MAX_REASON)}{more}")
             else:
                 messages = []
+                self.reloads.note(True)
                 self.waiting_for_restart = self._started.needs_restart(config.daemon)
                 for key in self.waiting_for_restart:
                     _log.warning("this key is changed by a restart only", key=key)

@@ -9,19 +9,21 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import platform
 import re
+import sys
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import attrs
-import trio
 
 from ..bounded import BoundedTable
 from ..datagram import IPAddress
+from ..dispatch import outcomes
 from ..dispatch.binding import Binding
 from ..dispatch.failures import described, plugin_failure
 from ..errors import PluginError
@@ -121,6 +123,40 @@ class WorkerStatus:
 
 
 @attrs.frozen
+class TrafficStatus:
+    """The bytes of payload that came in by a port, answered or not, and that went out by it, as it has been served."""
+
+    port: int
+    transport: outcomes.Transport
+    received: int
+    sent: int
+
+
+@attrs.frozen
+class BuildStatus:
+    """What runs here; `compiled`: usual datagrams are answered by the compiled module."""
+
+    version: str
+    python: str = attrs.field(factory=lambda: ".".join(map(str, sys.version_info[:3])))
+    system: str = attrs.field(factory=lambda: f"{platform.system()} {platform.release()}")
+    compiled: bool = False
+
+
+@attrs.frozen
+class ReloadStatus:
+    """How the last reload went, or the start where there was none yet; times in seconds of the real-time clock.
+
+    attempted   when the configuration was last read
+    successful  what was read is in force
+    in_force    when the configuration in force was put in force
+    """
+
+    attempted: float
+    successful: bool
+    in_force: float
+
+
+@attrs.frozen
 class Status:
     """All of it.
 
@@ -128,7 +164,7 @@ class Status:
     instances that were replaced or removed but whose `run` goes on; `workers` none where this process serves itself.
     """
 
-    version: str
+    build: BuildStatus
     pid: int
     uptime: float
     config: str | None
@@ -142,13 +178,15 @@ class Status:
     counters: CountsByInterface
     latencies: tuple[LatencyStatus, ...]
     errors: tuple[ErrorStatus, ...]
+    traffic: tuple[TrafficStatus, ...]
+    reload: ReloadStatus
     workers: tuple[WorkerStatus, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         plain = attrs.asdict(self, filter=attrs.filters.exclude("groups"))
         # Hosts with many interfaces have many of these, and attrs is slow where it looks for nested classes.
         groups = [attrs.asdict(each, recurse=False) for each in self.groups]
-        return {**plain, "groups": groups, "not_ready": self.not_ready()}
+        return {**plain, "version": self.build.version, "groups": groups, "not_ready": self.not_ready()}
 
     def not_ready(self) -> list[str]:
         """Why requests may go unanswered, a line each; empty: it is ready."""
@@ -202,12 +240,28 @@ def _version() -> str:
         return "unknown"
 
 
+@attrs.define
+class Reloads:
+    """Keeps how the last one went."""
+
+    last: ReloadStatus = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        now = time.time()
+        self.last = ReloadStatus(now, True, now)
+
+    def note(self, successful: bool) -> None:
+        now = time.time()
+        self.last = ReloadStatus(now, successful, now if successful else self.last.in_force)
+
+
 @attrs.frozen
 class About:
     """What the daemon knows and its server does not; `started` on the monotonic clock."""
 
     config: Path | None = None
     version: str = attrs.field(factory=_version)
+    reloads: Reloads = attrs.field(factory=Reloads)
     errors: RecentErrors = attrs.field(factory=RecentErrors)
     repeated: Repeated = attrs.field(factory=Repeated)
     started: float = attrs.field(factory=time.monotonic)
@@ -215,9 +269,9 @@ class About:
 
 def take(server: ServerCore, about: About) -> Status:
     """The status now."""
-    bindings = _bindings(server)
+    bindings, traffics = _bindings(server), server.counters.traffics()
     return Status(
-        version=about.version,
+        build=BuildStatus(about.version, compiled=any(live.opened.socket.answer for live in _live_ports(server))),
         pid=os.getpid(),
         uptime=time.monotonic() - about.started,
         config=None if about.config is None else str(about.config),
@@ -231,6 +285,8 @@ def take(server: ServerCore, about: About) -> Status:
         counters=server.counters.snapshot(),
         latencies=tuple(_latencies(bindings)),
         errors=about.errors.latest(),
+        traffic=tuple(TrafficStatus(port, transport, each.received, each.sent) for port, transport, each in traffics),
+        reload=about.reloads.last,
     )
 
 
@@ -330,31 +386,3 @@ def _latencies(bindings: Iterable[Binding]) -> Iterator[LatencyStatus]:
         if latency is not None:
             buckets = tuple(latency.cumulative())
             yield LatencyStatus(str(binding), binding.service.name, buckets, sum(latency.counts), latency.total)
-
-
-Value = TypeVar("Value")
-
-
-class Paced(Generic[Value]):
-    """Takes what somebody asks for over and over at most every `pause` seconds, and for a tenth of the time at most.
-
-    Each caller gets a value of its own time, never an older one; those that wait are served in turn.
-    """
-
-    def __init__(self, get: Callable[[], Value | Awaitable[Value]], pause: float) -> None:
-        """Where `get` is async, what it waits for is not held against it."""
-        self._get = get
-        self._pause = pause
-        self._next_at = -float("inf")
-        self._lock = trio.Lock()
-
-    async def __call__(self) -> Value:
-        async with self._lock:
-            await trio.sleep_until(max(self._next_at, trio.current_time()))
-            began = time.perf_counter()
-            try:
-                value = self._get()
-            finally:
-                took = time.perf_counter() - began
-                self._next_at = trio.current_time() + max(self._pause, 9 * took)
-            return await value if isinstance(value, Awaitable) else value

@@ -14,6 +14,7 @@ import attrs
 import trio
 
 from ..datagram import IPAddress
+from .outcomes import Traffic
 
 
 def network_of(address: IPAddress) -> tuple[int, int]:
@@ -22,10 +23,11 @@ def network_of(address: IPAddress) -> tuple[int, int]:
 
 
 class Active(trio.abc.HalfCloseableStream):
-    """A stream that notes when something last came or went (seconds of trio's clock)."""
+    """A stream that notes when something last came or went (seconds of trio's clock), and counts the bytes."""
 
-    def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
+    def __init__(self, stream: trio.abc.HalfCloseableStream, traffic: Traffic) -> None:
         self._stream = stream
+        self._traffic = traffic
         self.last = trio.current_time()
         self.unread = b""
 
@@ -40,11 +42,13 @@ class Active(trio.abc.HalfCloseableStream):
             self.unread = self.unread[len(part) :]
             return part
         data = await self._stream.receive_some(max_bytes)
+        self._traffic.received += len(data)
         self.last = trio.current_time()
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await self._stream.send_all(data)
+        self._traffic.sent += len(data)
         self.last = trio.current_time()
 
     async def wait_send_all_might_not_block(self) -> None:
@@ -83,12 +87,16 @@ class Connections:
         return self._running
 
     @contextmanager
-    def place(self, stream: trio.abc.HalfCloseableStream, peer: IPAddress, limit: int) -> Iterator[Admitted]:
+    def place(
+        self, stream: trio.abc.HalfCloseableStream, peer: IPAddress, limit: int, traffic: Traffic | None = None
+    ) -> Iterator[Admitted]:
         """A place for the time of the block; another connection gives way where there are `limit` already.
+
+        `traffic` is what its bytes are counted in, if they are.
 
         The block is cancelled when this one has to give way; it then ends without an exception.
         """
-        place = Admitted(network_of(peer), Active(stream))
+        place = Admitted(network_of(peer), Active(stream, traffic or Traffic()))
         if len(self._open) >= limit:
             self._longest_idle(place).give_way()
         self._open[place] = None

@@ -28,6 +28,7 @@ from .addressing import reply_route
 from .budget import source_prefix
 from .flow import Candidate, arrive, decide, refusal_of
 from .observers import Observation, Sent
+from .outcomes import Traffic
 from .sender import outcome_of
 
 BURST = 16
@@ -45,10 +46,15 @@ class OpenConversation:
     candidate: Candidate
     peer_port: int
     stranger: Stranger | None = None
+    _traffic: Traffic = attrs.field(init=False)
+    """Of the service's port, which the conversation began at."""
     _allowed: int = attrs.field(default=MAX_FLIGHT, init=False)
     """Bytes that may be sent before the peer says something."""
     _is_proved: bool = attrs.field(default=False, init=False)
     """The peer is where its request said."""
+
+    def __attrs_post_init__(self) -> None:
+        self._traffic = self.candidate.environment.counters.traffic(self.candidate.port, "udp")
 
     @property
     def port(self) -> int:
@@ -97,6 +103,7 @@ class OpenConversation:
                 received = self.socket.receive(1)
                 if not received:
                     break
+                self._traffic.received += len(received[0].payload)
                 if self._is_ours(received[0]):
                     self._is_proved, self._allowed = True, MAX_FLIGHT
                     self._tell(outcomes.HEARD, received=received[0])
@@ -148,6 +155,8 @@ class OpenConversation:
         """Count it, and tell those who watch; `peer` where it is somebody else than the conversation's."""
         candidate = self.candidate
         candidate.counts[outcome] += 1
+        if sent is not None:
+            self._traffic.sent += len(sent.payload)
         if not candidate.environment.observers:
             return
         arrived = None if received is None else received.timestamp

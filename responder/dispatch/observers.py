@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import time as clock
-from typing import Literal, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import attrs
 
@@ -57,7 +57,7 @@ class Observation:
     """
 
     time: float
-    transport: Literal["udp", "tcp"]
+    transport: outcomes.Transport
     port: int
     peer: Peer
     destination: IPAddress | None
@@ -86,7 +86,7 @@ def observation(
     peer_port: int,
     *,
     time: float | None = None,
-    transport: Literal["udp", "tcp"],
+    transport: outcomes.Transport,
     port: int,
     instance: str,
     outcome: str,

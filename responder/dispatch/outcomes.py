@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import accumulate
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
@@ -95,6 +95,8 @@ REASONS: Final = {
 Counts: TypeAlias = dict[str, int]
 """Counts by outcome; each of OUTCOMES is there.  A plain dict, which is the fastest to add to."""
 
+Transport: TypeAlias = Literal["udp", "tcp"]
+
 NOBODY: Final = "-"
 """The instance's name where none took the datagram."""
 
@@ -105,12 +107,29 @@ OTHER: Final = "other"
 """The name under which interfaces are counted that are gone, or too many."""
 
 
+@attrs.define(eq=False)
+class Traffic:
+    """Bytes of payload that came in by a port, whether or not they were answered, and that went out by it."""
+
+    received: int = 0
+    sent: int = 0
+
+
 @attrs.define
 class Counters:
     """All counts of a server.  `limit` bounds the interface names remembered; later ones share the name `OTHER`."""
 
     limit: int = 4096
     _counted: dict[tuple[str, str], Counts] = attrs.field(factory=dict, init=False)
+    _traffic: dict[tuple[int, Transport], Traffic] = attrs.field(factory=dict, init=False)
+
+    def traffic(self, port: int, transport: Transport) -> Traffic:
+        """What to count a port's bytes in, those of its conversations included; the same object for the same port."""
+        return self._traffic.setdefault((port, transport), Traffic())
+
+    def traffics(self) -> Iterator[tuple[int, Transport, Traffic]]:
+        """All of them, by port and transport."""
+        return ((port, transport, each) for (port, transport), each in self._traffic.items())
 
     def counts(self, instance: str, interface: str) -> Counts:
         """The counts to add to; the same object for the same names."""

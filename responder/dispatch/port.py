@@ -36,7 +36,7 @@ from .answers import Answers
 from .binding import Binding
 from .failures import plugin_failure
 from .flow import Arrival, Candidate, Decision, Environment, arrive, decide, refusal_of
-from .outcomes import Counts
+from .outcomes import Counts, Traffic
 from .request import Request, arrival_of, request_of
 from .sender import Outgoing, Sender
 from .tasks import Tasks
@@ -69,6 +69,7 @@ class Port:
     sender: Sender
     repeated: Repeated = attrs.field(factory=Repeated)
     number: int = attrs.field(init=False)
+    traffic: Traffic = attrs.field(init=False)
     decisions: Memory[Flow, Decision] = attrs.field(init=False)
     _arrivals: BoundedTable[tuple[int | None, ...], Arrival] = attrs.field(
         factory=lambda: BoundedTable(MAX_ARRIVALS), init=False
@@ -87,7 +88,7 @@ class Port:
         self.answers = Answers(self.sender, self.environment)
         self.tasks = Tasks(self.answers, self.sender, self._sorted)
         self.decisions = Memory(self._decide, MAX_FLOWS, mark_of_flow)
-        self.number = self.socket.port
+        self.number, self.traffic = self.socket.port, self.sender.traffic
         compiled = self.socket.answer
         self._answer = self._answer_plainly if compiled is None else partial(self._answer_compiled, compiled)
 
@@ -115,7 +116,7 @@ class Port:
     def _answer_watched(self) -> int:
         """Each datagram the long way, on which observers are told of it."""
         self._look_at_clocks()
-        burst = self.socket.receive(BURST)
+        burst = self._receive()
         for received in burst:
             self._left += self._take(self.decisions.find(received.flow), received)
         return len(burst)
@@ -127,8 +128,13 @@ class Port:
     def _look_at_clocks(self) -> None:
         self._now, self._wall = trio.current_time(), time.time()
 
-    def _answer_plainly(self) -> int:
+    def _receive(self) -> Sequence[Received]:
         burst = self.socket.receive(BURST)
+        self.traffic.received += sum(len(received.payload) for received in burst)
+        return burst
+
+    def _answer_plainly(self) -> int:
+        burst = self._receive()
         self._look_at_clocks()
         known, now, wall = self.decisions.known, self._now, self._wall
         messages: list[Message] = []

@@ -19,7 +19,7 @@ from ..errors import MessageTooLong, SendError, SendRefused, SourceUnavailable, 
 from ..log import Repeated, get_logger
 from ..net.types import DatagramSocket, Message
 from . import outcomes
-from .outcomes import Counts
+from .outcomes import Counts, Traffic
 from .own import OwnDatagrams
 
 SEND_PATIENCE = 0.1
@@ -59,13 +59,14 @@ class Outgoing:
 class Sender:
     """Sends on one socket, and has `own` remember what may come back.
 
-    `on_stale` is called where a refusal shows that the interface table is old.
+    `on_stale` is called where a refusal shows that the interface table is old; `traffic` counts the socket's bytes.
     """
 
     socket: DatagramSocket
     nursery: trio.Nursery
     on_stale: Callable[[], None]
     own: OwnDatagrams
+    traffic: Traffic
     repeated: Repeated = attrs.field(factory=Repeated)
     _patience: float = attrs.field(default=SEND_PATIENCE, init=False)
     _retrying: int = attrs.field(default=0, init=False)
@@ -77,6 +78,7 @@ class Sender:
         """
         try:
             sent = self.socket.send(messages)
+            self.traffic.sent += sum(len(message[0]) for message in messages[:sent])
             if sent == len(messages):
                 return []
         except _REFUSALS as error:
@@ -109,14 +111,15 @@ class Sender:
 
     def _send(self, messages: Sequence[Message]) -> int:
         sent = self.socket.send(messages)
-        self._remember(messages[:sent])
+        self._note_sent(messages[:sent])
         return sent
 
     async def _send_when_ready(self, message: Message) -> None:
         await self.socket.send_when_ready(message)
-        self._remember((message,))
+        self._note_sent((message,))
 
-    def _remember(self, messages: Sequence[Message]) -> None:
+    def _note_sent(self, messages: Sequence[Message]) -> None:
+        self.traffic.sent += sum(len(message[0]) for message in messages)
         port = self.socket.port
         if port in self.own.shared:
             now = trio.current_time()

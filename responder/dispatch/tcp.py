@@ -61,6 +61,7 @@ class StreamPort:
         def tell(read: bytes | None, written: bytes) -> None:
             self._tell_written(accepted, decision, serving, read, written)
 
+        traffic = self.environment.counters.traffic(self.listener.port, "tcp")
         stream: trio.abc.HalfCloseableStream = accepted.stream
         if self.environment.observers:
             stream = _WatchedStream(stream, tell)
@@ -69,7 +70,7 @@ class StreamPort:
             serving = str(binding)
             limit = binding.service.max_connections
             outcome = outcomes.BUSY
-            with binding.connections.place(stream, accepted.flow.peer, limit) as place:
+            with binding.connections.place(stream, accepted.flow.peer, limit, traffic) as place:
                 place.stream.put_back(unread)
                 outcome = await self._serve_one(binding, accepted, decision, place.stream)
                 unread = place.stream.unread

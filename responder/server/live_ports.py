@@ -251,7 +251,8 @@ class LivePorts:
         self._claim_groups()
 
     def _start(self, opened: Opened, delay: float = FIRST_DELAY) -> LivePort:
-        sender = Sender(opened.socket, self.work, self.following.stale, self._environment.own)
+        traffic = self.counters.traffic(opened.socket.port, "udp")
+        sender = Sender(opened.socket, self.work, self.following.stale, self._environment.own, traffic)
         port = Port(opened.socket, (), self._environment, sender)
         live = LivePort(opened, port, Memberships(opened.socket), delay=delay)
         self._receive_on(live)

@@ -17,11 +17,13 @@ from ...dispatch.outcomes import OTHER
 from ..status import (
     MAX_ERRORS,
     About,
+    BuildStatus,
     CountsByInterface,
     InstanceStatus,
     LatencyStatus,
     PortStatus,
     Status,
+    TrafficStatus,
     WorkerStatus,
 )
 
@@ -46,6 +48,10 @@ def combined(statuses: Sequence[Status]) -> Status:
             map(_latency, _alike([each.latencies for each in statuses], lambda one: (one.plugin, one.service)))
         ),
         errors=tuple(errors[-MAX_ERRORS:]),
+        build=attrs.evolve(first.build, compiled=any(each.build.compiled for each in statuses)),
+        traffic=tuple(
+            map(_traffic, _alike([each.traffic for each in statuses], lambda one: (one.port, one.transport)))
+        ),
     )
 
 
@@ -85,7 +91,7 @@ def together(
 ) -> Status:
     """The status of this process, which serves nothing itself, with those of its workers and of departed ones."""
     own = Status(
-        version=about.version,
+        build=BuildStatus(about.version),
         pid=os.getpid(),
         uptime=time.monotonic() - about.started,
         config=None if about.config is None else str(about.config),
@@ -99,6 +105,8 @@ def together(
         counters={},
         latencies=(),
         errors=about.errors.latest(),
+        traffic=(),
+        reload=about.reloads.last,
         workers=tuple(workers),
     )
     # A reload that removes an instance leaves its counters, as without workers, and nothing else of it.
@@ -139,6 +147,12 @@ def _port(several: Sequence[PortStatus]) -> PortStatus:
         several[0],
         receive_buffer=sum(buffers) if buffers else None,
         kernel_drops=sum(each.kernel_drops for each in several),
+    )
+
+
+def _traffic(several: Sequence[TrafficStatus]) -> TrafficStatus:
+    return attrs.evolve(
+        several[0], received=sum(each.received for each in several), sent=sum(each.sent for each in several)
     )
 
 

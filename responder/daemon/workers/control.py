@@ -10,7 +10,8 @@ import attrs
 import trio
 
 from ..control import STATUS_PAUSE, BadRequest, Control, trace_of, until_gone, write
-from ..status import Paced, Status
+from ..paced import Paced
+from ..status import Status
 from .parent import Parent
 from .process import WorkerError
 from .worker import Worker

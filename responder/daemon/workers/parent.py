@@ -74,7 +74,7 @@ class Parent:
         self.workers = tuple(Worker(number, self) for number in range(self.count))
         self.ports = SharedPorts(self.count, self._platform)
         self.in_force = Offer(self._reading, {})
-        self._reloader = Reloader(self, self.notifier, self._reading.file)
+        self._reloader = Reloader(self, self.notifier, self.about.reloads, self._reading.file)
 
     async def open_ports(self) -> None:
         """Raises NetworkError, and an ExceptionGroup of BindError for ports that can't be had."""

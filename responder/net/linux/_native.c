@@ -91,6 +91,7 @@ typedef struct {
     PyObject *candidate; /* the first one's */
     long asked, answered;
     double spent, began;
+    long long bytes_in, bytes_out; /* of payload: all that came, and what was sent here */
     /* Plain answers that are to be sent, and whose; references of its own. */
     int queued;
     PyObject *answers[BURST], *candidates[BURST];
@@ -527,6 +528,8 @@ static int send_queued(Memory *self, Burst *burst, int descriptor)
             return -1; /* a KeyboardInterrupt comes once */
         PyErr_Clear();
     }
+    for (int i = 0; i < sent; i++)
+        burst->bytes_out += (long long)self->iov_out[i].iov_len;
     for (int i = sent < 0 ? 0 : sent; i < burst->queued; i++)
         if (done(PyObject_CallMethod(burst->port, "unsent", "OOi", burst->answers[i], burst->candidates[i],
                                      burst->ports[i])) != 0)
@@ -554,6 +557,8 @@ static PyObject *memory_answer(Memory *self, PyObject *arguments)
     if (enter(self) != 0)
         return NULL;
     int taken = take(self, descriptor, limit < 0 || limit > BURST ? BURST : (unsigned int)limit, arrived);
+    for (int i = 0; i < taken; i++)
+        burst.bytes_in += self->in[i].msg_len;
     self->busy = 0;
     burst.began = seconds();
     for (int i = 0; i < taken; i++) {
@@ -572,13 +577,14 @@ static PyObject *memory_answer(Memory *self, PyObject *arguments)
         Py_DECREF(burst.candidates[i]);
     }
     Py_XDECREF(burst.spare), Py_XDECREF(burst.candidate);
-    return result == 0 ? Py_BuildValue("iL", taken, self->drops) : NULL;
+    return result == 0 ? Py_BuildValue("iLLL", taken, self->drops, burst.bytes_in, burst.bytes_out) : NULL;
 }
 
 static PyMethodDef memory_methods[] = {
     {"answer", (PyCFunction)memory_answer, METH_VARARGS,
      "answer(descriptor, limit, port, decisions, now, wall, encode) -> how many datagrams there were, or minus the\n"
-     "errno of why there was none; and the drop counter that they told, or -1.  See `responder.net.types.AnswerUsual`."},
+     "errno of why there was none; the drop counter that they told, or -1; the bytes that came in, and those that were\n"
+     "sent.  See `responder.net.types.AnswerUsual`."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -77,7 +77,10 @@ def answering(sock: LinuxSocket, memory_for: MemoryFor) -> AnswerUsual:
     def answer(limit: int, port: Any, decisions: dict[Flow, Any], now: float, wall: float) -> int:
         memory = memory_for(port.shapes)
         for _ in range(limit):
-            count, drops = memory.answer(sock.fileno(), limit, port, decisions, now, wall, _encode)
+            count, drops, received, sent = memory.answer(sock.fileno(), limit, port, decisions, now, wall, _encode)
+            traffic = port.traffic
+            traffic.received += received
+            traffic.sent += sent
             if drops >= 0:
                 sock.kernel_drops = advance_drops(sock.kernel_drops, drops)
             if count >= 0:

@@ -69,6 +69,19 @@ class TestReload:
             assert await answered(platform)
             assert [each.name for each in daemon.member.config.instances] == ["echo", "other"]
 
+    async def test_how_the_last_one_went_is_kept(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        async with running(file, ECHO, FakePlatform()) as daemon:
+            started = daemon.status()["reload"]
+            assert (started["successful"], started["attempted"]) == (True, started["in_force"])
+            monkeypatch.setattr("responder.daemon.status.time.time", lambda: started["attempted"] + 60)
+            file.write_text("[plugins.echo")
+            await daemon.reload()
+            assert daemon.status()["reload"] == {**started, "successful": False, "attempted": started["attempted"] + 60}
+            file.write_text(ECHO)
+            await daemon.reload()
+            again = started["attempted"] + 60
+            assert daemon.status()["reload"] == {"successful": True, "attempted": again, "in_force": again}
+
     @pytest.mark.parametrize(
         ("text", "message"),
         [

@@ -27,7 +27,16 @@ from responder.daemon.prometheus import (
     render,
     serve_exporter,
 )
-from responder.daemon.status import GroupStatus, InstanceStatus, LatencyStatus, PortStatus, Status
+from responder.daemon.status import (
+    BuildStatus,
+    GroupStatus,
+    InstanceStatus,
+    LatencyStatus,
+    PortStatus,
+    ReloadStatus,
+    Status,
+    TrafficStatus,
+)
 from responder.dispatch.outcomes import BOUNDS
 from responder.errors import BindError, NetworkError
 from responder.net import platform
@@ -40,7 +49,7 @@ def instance(name: str, state: str = "ready", restarts: int = 0) -> InstanceStat
 
 
 STATUS = Status(
-    version="1.2",
+    build=BuildStatus("1.2", "3.12.1", "Linux 6.1", compiled=True),
     pid=7,
     uptime=60.5,
     config=None,
@@ -58,6 +67,8 @@ STATUS = Status(
     counters={"dns": {"lan": {"answered": 10, "off-link": 2}}, "-": {'a"\n\\b': {"denied": 1}}},
     latencies=(LatencyStatus("dns", "default", tuple((bound, 8) for bound in BOUNDS), 9, 1.5),),
     errors=(),
+    traffic=(TrafficStatus(53, "udp", 1000, 5000), TrafficStatus(53, "tcp", 70, 80)),
+    reload=ReloadStatus(attempted=1_700_000_060.5, successful=False, in_force=1_700_000_000.25),
 )
 
 
@@ -72,7 +83,12 @@ def samples(status: Status) -> dict[tuple[str, ...], float]:
 
 def test_what_a_scrape_says() -> None:
     found = samples(STATUS)
-    assert found["responderd_build_info", "1.2"] == 1
+    assert found["responderd_build_info", "true", "3.12.1", "Linux 6.1", "1.2"] == 1
+    assert found["responderd_config_last_reload_successful",] == 0
+    assert found["responderd_config_last_reload_success_timestamp_seconds",] == 1_700_000_000.25
+    assert found["responderd_received_bytes_total", "53", "udp"] == 1000
+    assert found["responderd_sent_bytes_total", "53", "udp"] == 5000
+    assert found["responderd_sent_bytes_total", "53", "tcp"] == 80
     assert found["responderd_uptime_seconds",] == 60.5
     assert found["responderd_ready",] == 1
     assert found["responderd_datagrams_total", "lan", "answered", "dns"] == 10

@@ -24,8 +24,8 @@ from responder.daemon.status import (
     MAX_TOTAL,
     About,
     GroupStatus,
-    Paced,
     RecentErrors,
+    TrafficStatus,
     take,
 )
 from responder.log import Repeated, get_logger
@@ -86,6 +86,8 @@ async def test_what_it_says(autojump_clock: MockClock) -> None:
     assert status.groups == (GroupStatus(7007, "lan", joined=("239.255.70.7",), missing=()),)
     assert status.counters == {"a": {"lan": {"answered": 1}, "guest0": {"interface": 1}}}
     assert status.latencies == ()
+    assert status.traffic == (TrafficStatus(7007, "udp", 0, 6), TrafficStatus(7008, "udp", 0, 0))
+    assert not status.build.compiled  # on a fake platform
     assert json.loads(json.dumps(status.as_json(), allow_nan=False))["instances"][0]["name"] == "a"
 
 
@@ -244,31 +246,3 @@ class TestRecentErrors:
     def test_a_long_message_is_cut(self) -> None:
         (error,) = recorded(("x" * 10_000, "a", None)).latest()
         assert len(error.message) <= MAX_MESSAGE
-
-
-async def test_paced_values_are_new_and_not_too_many(autojump_clock: MockClock) -> None:
-    taken: list[float] = []
-
-    def get() -> float:
-        taken.append(trio.current_time())
-        return taken[-1]
-
-    paced = Paced(get, 0.5)
-    async with trio.open_nursery() as nursery:
-        for _ in range(4):
-            nursery.start_soon(paced)
-    start = taken[0]
-    assert [round(at - start, 3) for at in taken] == [0, 0.5, 1, 1.5]
-    await trio.sleep(10)
-    asked = trio.current_time()
-    assert await paced() == asked
-
-
-async def test_paced_values_may_take_their_time(autojump_clock: MockClock) -> None:
-    async def get() -> float:
-        await trio.sleep(1)
-        return trio.current_time()
-
-    paced: Paced[float] = Paced(get, 0.5)
-    began = trio.current_time()
-    assert [await paced() - began for _ in range(2)] == [1, 2]

@@ -8,7 +8,18 @@ import attrs
 from prometheus_client.parser import text_string_to_metric_families
 
 from responder.daemon.prometheus import render
-from responder.daemon.status import About, ErrorStatus, InstanceStatus, LatencyStatus, PortStatus, Status, WorkerStatus
+from responder.daemon.status import (
+    About,
+    BuildStatus,
+    ErrorStatus,
+    InstanceStatus,
+    LatencyStatus,
+    PortStatus,
+    ReloadStatus,
+    Status,
+    TrafficStatus,
+    WorkerStatus,
+)
 from responder.daemon.workers.combined_status import combined, departed, together, without_interfaces
 
 
@@ -22,7 +33,7 @@ def instance(name: str = "dns", state: str = "ready", last: ErrorStatus | None =
 
 def status(answered: int = 10, **changes: Any) -> Status:
     one = Status(
-        version="1.2",
+        build=BuildStatus("1.2", "3.12.1", "Linux 6.1"),
         pid=7,
         uptime=60.5,
         config=None,
@@ -36,6 +47,8 @@ def status(answered: int = 10, **changes: Any) -> Status:
         counters={"dns": {"lan": {"answered": answered}}},
         latencies=(LatencyStatus("dns", "default", ((0.1, 4), (1.0, 9)), 10, 2.5),),
         errors=(),
+        traffic=(TrafficStatus(53, "udp", 100, 200),),
+        reload=ReloadStatus(1.0, True, 1.0),
     )
     return attrs.evolve(one, **changes)
 
@@ -47,6 +60,11 @@ def test_what_is_counted_is_summed() -> None:
     (dns,) = sum_.instances
     assert (dns.restarts, dns.pending, dns.connections, dns.slowest) == (2, 4, 6, 0.25)
     assert [(port.receive_buffer, port.kernel_drops) for port in sum_.ports] == [(8192, 10), (None, 2)]
+
+
+def test_one_that_has_the_compiled_module_makes_a_daemon_that_has_it() -> None:
+    assert not combined([status(), status()]).build.compiled
+    assert combined([status(), status(build=BuildStatus("1.2", compiled=True))]).build.compiled
 
 
 def test_the_worst_state_and_the_latest_error_are_shown() -> None:
@@ -65,6 +83,7 @@ def test_what_a_dead_one_counted_stays() -> None:
     now = together(About(version="1"), workers, [status(1)], [gone])
     assert now.counters == {"dns": {"lan": {"answered": 13}}}
     assert now.latencies[0].count == 30
+    assert now.traffic == (TrafficStatus(53, "udp", 300, 600),)
     (dns,) = now.instances
     assert (dns.restarts, dns.pending, dns.connections) == (3, 2, 3)
     # The kernel counts a socket's drops, and the socket outlives the worker.

@@ -397,7 +397,7 @@ def test_limits(server: socket.socket, client: socket.socket) -> None:
 
 def test_what_is_no_descriptor_or_no_argument() -> None:
     memory: Any = AskingPort(reply).memory
-    assert memory.answer(-1, 64, None, {}, 0.0, 0.0, None) == (-errno.EBADF, -1)
+    assert memory.answer(-1, 64, None, {}, 0.0, 0.0, None) == (-errno.EBADF, -1, 0, 0)
     for number in (1 << 32, -(1 << 40), 1 << 80):  # the first would be standard input
         with pytest.raises(OverflowError):
             memory.answer(number, 64, None, {}, 0.0, 0.0, None)
