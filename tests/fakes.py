@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import attrs
 import trio
 
 from responder.datagram import Interface, InterfaceAddress, IPAddress, Via
 from responder.errors import BindError
-from responder.net.types import Accepted, Changes, Flow, Membership, Message, Received, Transmit
+from responder.net.types import Accepted, Changes, Flow, Membership, Message, Received, Route
 
 LAN = Interface(
     2,
@@ -74,6 +74,14 @@ def FakeReceived(  # noqa: N802 - reads as the class of what it makes
     timestamp: float | None = None,
 ) -> Received:
     return Received(payload, flow, port, truncated, hop_limit, timestamp)
+
+
+class Transmit(NamedTuple):
+    """A `Message`, for tests to read what was sent."""
+
+    payload: bytes
+    route: Route
+    port: int
 
 
 @attrs.define(eq=False)

@@ -303,7 +303,7 @@ class Trace:
             return
         size = 0
         if self.payloads:
-            size = len(seen.request or b"") + sum(len(answer.payload) for answer in seen.answers)
+            size = len(seen.request or b"") + seen.bytes_sent
         if len(self._waiting) >= TRACE_LIMIT or self._bytes + size > TRACE_BYTES:
             self.lost += 1
         else:
@@ -359,14 +359,14 @@ def _described(seen: Observation, further: bool, payloads: bool) -> dict[str, An
         "further": further,
         "answers": [
             {
-                "source": None if answer.route.source is None else str(answer.route.source),
-                "to": str(answer.route.to),
-                "to_port": answer.port,
-                "time": answer.time,
-                "bytes": len(answer.payload),
-                **({"payload": answer.payload} if payloads else {}),
+                "source": None if route.source is None else str(route.source),
+                "to": str(route.to),
+                "to_port": port,
+                "time": time,
+                "bytes": len(payload),
+                **({"payload": payload} if payloads else {}),
             }
-            for answer in seen.answers
+            for time, (payload, route, port) in seen.answers
         ],
     }
     if payloads and seen.request is not None:

@@ -28,5 +28,5 @@ class QueryLog:
             interface=seen.interface,
             plugin=seen.instance,
             received=len(seen.request or b""),
-            sent=sum(len(answer.payload) for answer in seen.answers),
+            sent=seen.bytes_sent,
         )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
-from functools import partial
 from time import perf_counter
 from typing import Final
 
@@ -24,9 +23,9 @@ from .access import find_usable
 from .addressing import needs_interface, route_to
 from .failures import described
 from .flow import Candidate, Decision, Environment
-from .observers import Sent, observation
+from .observers import Sent
 from .request import request_of
-from .sender import Outgoing, Sender, outcome_of
+from .sender import OnFate, Outgoing, Sender, outcome_of
 
 SENT: Final = object()
 """In place of the answers of an async iterator, which are sent already."""
@@ -61,21 +60,19 @@ class Answers:
         messages = [self._addressed(decision, received, candidate, one) for one in answer]
         if not messages:
             self.lose(decision, received, candidate, outcomes.SILENT)
-        watched = _Watched(self, decision, received, candidate, len(messages)) if self.environment.observers else None
+        on_fate = self._watch(decision, received, candidate, len(messages))
         for sender, message in messages:
-            outcome = _bound_broken(decision, candidate, message) or outcomes.ANSWERED
+            outcome = _bound_broken(decision, candidate, len(message[0])) or outcomes.ANSWERED
             candidate.counts[outcome] += 1
             over_rate = over_rate or outcome == outcomes.RATE
-            if watched is not None:
-                on_fate = partial(watched.note, message.message)
-                message = attrs.evolve(message, on_fate=on_fate)  # noqa: PLW2901 - the same, and what becomes of it
+            outgoing = Outgoing(message, candidate.counts, on_fate=on_fate)
             if outcome != outcomes.ANSWERED:
-                if message.on_fate is not None:
-                    message.on_fate(outcome)
+                if on_fate is not None:
+                    on_fate(message, outcome)
             elif sender is self.sender:
-                mine.append(message)
+                mine.append(outgoing)
             else:
-                sender.nursery.start_soon(sender.flush, [message])
+                sender.nursery.start_soon(sender.flush, [outgoing])
         if over_rate:
             mine += self._over_rate(decision, received, candidate)
         return mine
@@ -97,8 +94,7 @@ class Answers:
             return []
         candidate.counts[outcomes.ANSWERED] += 1
         message = (answer, candidate.route, received.peer_port)
-        watched = _Watched(self, decision, received, candidate, 1) if self.environment.observers else None
-        return [Outgoing(message, candidate.counts, on_fate=partial(watched.note, message) if watched else None)]
+        return [Outgoing(message, candidate.counts, on_fate=self._watch(decision, received, candidate, 1))]
 
     async def settle_each(
         self,
@@ -132,10 +128,10 @@ class Answers:
 
     def _addressed(
         self, decision: Decision, received: Received, candidate: Candidate, one: object
-    ) -> tuple[Sender, Outgoing]:
+    ) -> tuple[Sender, Message]:
         """What one item is sent by, and the datagram."""
         if isinstance(one, bytes):
-            return self.sender, Outgoing((one, candidate.route, received.peer_port), candidate.counts)
+            return self.sender, (one, candidate.route, received.peer_port)
         if not isinstance(one, Reply):
             raise PluginError(f"{candidate.binding}: an answer holds {type(one).__name__}, expected bytes or Reply")
         to = Peer(decision.flow.peer, received.peer_port, decision.flow.scope_id) if one.to is None else one.to
@@ -158,14 +154,14 @@ class Answers:
             interface = find_usable(self.environment.table, one.interface, candidate.binding.access.serves)
         if one.to is None and interface is None:
             route = attrs.evolve(candidate.route, hop_limit=hop_limit)
-            return sender, Outgoing((one.payload, route, port_number), candidate.counts)
+            return sender, (one.payload, route, port_number)
         if interface is None and needs_interface(address) and not (isinstance(to, Peer) and to.scope_id):
             interface = decision.interface
         # Only the peer is known to reach the address that was asked; on another interface it may be unreachable.
         asked = decision.flow.destination if decision.via is Via.UNICAST else None
         source = asked if interface is None or address == decision.flow.peer else None
         route = route_to(to, interface, source=source, hop_limit=hop_limit)
-        return sender, Outgoing((one.payload, route, port_number), candidate.counts)
+        return sender, (one.payload, route, port_number)
 
     def refuse(self, decision: Decision, received: Received, outcome: str) -> None:
         """Count a datagram that no candidate takes, by the rule that the outcome names."""
@@ -202,52 +198,50 @@ class Answers:
         if held_back is not None:
             _log.error("respond failed", exc_info=error, plugin=str(candidate.binding), held_back=held_back)
 
+    def _watch(self, decision: Decision, received: Received, candidate: Candidate, awaited: int) -> OnFate | None:
+        """What is called with the fate of each of an answer's datagrams, `awaited` of them; None while nobody watches.
+
+        Those that the kernel has taken are told of together, each that is lost alone.
+        """
+        if not self.environment.observers:
+            return None
+        instance = str(candidate.binding)
+        taken: list[Sent] = []
+
+        def note(message: Message, outcome: str) -> None:
+            nonlocal awaited
+            awaited -= 1
+            if outcome == outcomes.ANSWERED:
+                taken.append((time.time(), message))
+            else:
+                self.tell(decision, received, instance, outcome)
+            if taken and not awaited:
+                self.tell(decision, received, instance, outcomes.ANSWERED, answers=tuple(taken))
+
+        return note
+
     def tell(
         self,
         decision: Decision,
         received: Received,
         instance: str,
         outcome: str,
-        reason: str = "",
+        error: str = "",
         answers: tuple[Sent, ...] = (),
     ) -> None:
         self.environment.observers.tell(
-            observation(
-                decision,
+            decision.observation(
                 received.peer_port,
                 time=received.timestamp,
                 transport="udp",
                 port=self.sender.socket.port,
                 instance=instance,
                 outcome=outcome,
-                reason=reason,
+                error=error,
                 request=received.payload,
                 answers=answers,
             )
         )
-
-
-@attrs.define(eq=False)
-class _Watched:
-    """An answer whose datagrams are told of together, once the kernel has taken them; each that is lost alone."""
-
-    answers: Answers
-    decision: Decision
-    received: Received
-    candidate: Candidate
-    awaited: int
-    sent: list[Sent] = attrs.field(factory=list, init=False)
-
-    def note(self, message: Message, outcome: str) -> None:
-        """What became of one of them."""
-        self.awaited -= 1
-        instance = str(self.candidate.binding)
-        if outcome == outcomes.ANSWERED:
-            self.sent.append(Sent.now(message))
-        else:
-            self.answers.tell(self.decision, self.received, instance, outcome)
-        if self.sent and not self.awaited:
-            self.answers.tell(self.decision, self.received, instance, outcomes.ANSWERED, answers=tuple(self.sent))
 
 
 def _drawn(candidate: Candidate, answer: Iterable[object]) -> tuple[object, ...]:
@@ -259,9 +253,9 @@ def _drawn(candidate: Candidate, answer: Iterable[object]) -> tuple[object, ...]
         candidate.binding.note_step(perf_counter() - began)
 
 
-def _bound_broken(decision: Decision, candidate: Candidate, message: Outgoing) -> str | None:
-    """The outcome to count where the answer is more than its bounds allow."""
-    binding, size = candidate.binding, len(message.message[0])
+def _bound_broken(decision: Decision, candidate: Candidate, size: int) -> str | None:
+    """The outcome to count where an answer of so many bytes is more than its bounds allow."""
+    binding = candidate.binding
     if size > binding.service.max_answer:
         return outcomes.TOO_LONG
     if binding.budget is None:

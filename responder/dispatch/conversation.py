@@ -22,12 +22,12 @@ import trio
 
 from ..datagram import Peer, Stranger, Via
 from ..errors import RateExceeded, SendError
-from ..net.types import DatagramSocket, ErrorTellingSocket, Received, Transmit
+from ..net.types import DatagramSocket, ErrorTellingSocket, Message, Received
 from . import outcomes
 from .addressing import reply_route
 from .budget import source_prefix
 from .flow import Candidate, arrive, decide, refusal_of
-from .observers import Observation, Sent
+from .observers import Observation
 from .outcomes import Traffic
 from .sender import outcome_of
 
@@ -67,7 +67,7 @@ class OpenConversation:
             await trio.lowlevel.checkpoint()
             return
         self._raise_errors()
-        message = Transmit(payload, self.candidate.route, self.peer_port)
+        message = (payload, self.candidate.route, self.peer_port)
         if self.socket.send([message]):
             await trio.lowlevel.checkpoint()
         else:
@@ -141,7 +141,7 @@ class OpenConversation:
                 self._tell(refusal, peer=peer)
                 return
         route = reply_route(flow, self.candidate.interface, Via.UNICAST, binding.service.hop_limit)
-        message = Transmit(answer, route, received.peer_port)
+        message = (answer, route, received.peer_port)
         try:
             sent = self.socket.send([message])
         except SendError as error:
@@ -150,18 +150,19 @@ class OpenConversation:
             self._tell(outcomes.ANSWERED if sent else outcomes.NO_ROOM, peer=peer, sent=message if sent else None)
 
     def _tell(
-        self, outcome: str, *, peer: Peer | None = None, received: Received | None = None, sent: Transmit | None = None
+        self, outcome: str, *, peer: Peer | None = None, received: Received | None = None, sent: Message | None = None
     ) -> None:
         """Count it, and tell those who watch; `peer` where it is somebody else than the conversation's."""
         candidate = self.candidate
         candidate.counts[outcome] += 1
         if sent is not None:
-            self._traffic.sent += len(sent.payload)
+            self._traffic.sent += len(sent[0])
         if not candidate.environment.observers:
             return
+        now = time.time()
         arrived = None if received is None else received.timestamp
         seen = Observation(
-            time=time.time() if arrived is None else arrived,
+            time=now if arrived is None else arrived,
             transport="udp",
             port=self.port,
             peer=peer or Peer(candidate.flow.peer, self.peer_port, candidate.flow.scope_id),
@@ -170,9 +171,8 @@ class OpenConversation:
             via=Via.UNICAST,
             instance=str(candidate.binding),
             outcome=outcome,
-            reason=outcomes.REASONS.get(outcome, ""),
             request=None if received is None else received.payload,
-            answers=() if sent is None else (Sent.now(sent),),
+            answers=() if sent is None else ((now, sent),),
         )
         candidate.environment.observers.tell(seen)
 

@@ -11,10 +11,11 @@ Payloads and source ports differ from datagram to datagram: this file does not l
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Set
+from time import time as clock
 
 import attrs
 
-from ..datagram import Datagram, Interface, IPAddress, Via
+from ..datagram import Datagram, Interface, IPAddress, Peer, Via
 from ..net.interface_table import InterfaceTable
 from ..net.types import Flow, Platform, Received, Route
 from . import outcomes
@@ -22,8 +23,8 @@ from .access import refused_source
 from .addressing import classify, reply_route
 from .binding import Binding
 from .budget import source_prefix
-from .observers import Observers
-from .outcomes import Counters, Counts
+from .observers import Observation, Observers, Sent
+from .outcomes import Counters, Counts, Transport
 from .own import OwnDatagrams
 
 
@@ -104,6 +105,35 @@ class Decision:
     suspects: Set[int]
     prefix: int
     usual: Candidate | None
+
+    def observation(
+        self,
+        peer_port: int,
+        *,
+        time: float | None = None,
+        transport: Transport,
+        port: int,
+        instance: str,
+        outcome: str,
+        error: str = "",
+        request: bytes | None = None,
+        answers: tuple[Sent, ...] = (),
+    ) -> Observation:
+        """What observers are told of a datagram, or of a connection, of this flow.  `time` None: now."""
+        return Observation(
+            time=clock() if time is None else time,
+            transport=transport,
+            port=port,
+            peer=Peer(self.flow.peer, peer_port, self.flow.scope_id),
+            destination=self.flow.destination,
+            interface=self.interface.name,
+            via=self.via,
+            instance=instance,
+            outcome=outcome,
+            error=error,
+            request=request,
+            answers=answers,
+        )
 
 
 NO_PORT: frozenset[int] = frozenset({0})

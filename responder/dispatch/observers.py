@@ -8,35 +8,23 @@ This file refuses to format, store or send what is seen.
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import time as clock
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import attrs
 
-from ..datagram import Interface, IPAddress, Peer, Via
+from ..datagram import IPAddress, Peer, Via
 from ..log import get_logger
-from ..net.types import Flow, Message, Route
+from ..net.types import Message
 from . import outcomes
 
 _log = get_logger(__name__)
 
 
-@attrs.frozen
-class Sent:
-    """What the kernel took to send, or a connection's peer was written, and when: seconds of the real-time clock."""
-
-    payload: bytes
-    route: Route
-    port: int
-    time: float
-
-    @classmethod
-    def now(cls, message: Message) -> Sent:
-        payload, route, port = message
-        return cls(payload, route, port, clock())
+Sent: TypeAlias = tuple[float, Message]
+"""What the kernel took to send, or a connection's peer was written, after when: seconds of the real-time clock."""
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Observation:
     """What became of one request, or of something that was sent without one.
 
@@ -49,7 +37,7 @@ class Observation:
     interface    the interface's name: where the request came in; "-" where routing chose one to send out of
     instance     who took it, or whose rule refused it; "-" where several instances share the port and none took it
     outcome      a constant of `responder.dispatch.outcomes`
-    reason       the same in words: the rule, the error
+    error        what was raised, in words
     request      the payload that came in, or what a connection was sent since the last observation of it; None where
                  nothing came in
     answers      what was sent for it.  Each answer of an async iterator is an observation of its own, and so is each
@@ -65,51 +53,19 @@ class Observation:
     via: Via
     instance: str
     outcome: str
-    reason: str
-    request: bytes | None
+    error: str = ""
+    request: bytes | None = None
     answers: tuple[Sent, ...] = ()
 
-
-class OfFlow(Protocol):
-    """What belongs to one flow: a decision, or a candidate."""
+    @property
+    def reason(self) -> str:
+        """The outcome in words: the error, or the rule."""
+        return self.error or outcomes.REASONS.get(self.outcome, "")
 
     @property
-    def flow(self) -> Flow: ...
-    @property
-    def interface(self) -> Interface: ...
-    @property
-    def via(self) -> Via: ...
-
-
-def observation(
-    of: OfFlow,
-    peer_port: int,
-    *,
-    time: float | None = None,
-    transport: outcomes.Transport,
-    port: int,
-    instance: str,
-    outcome: str,
-    reason: str = "",
-    request: bytes | None = None,
-    answers: tuple[Sent, ...] = (),
-) -> Observation:
-    """What observers are told of a datagram, or of a connection, of that flow; now unless it has a time of its own."""
-    flow = of.flow
-    return Observation(
-        time=clock() if time is None else time,
-        transport=transport,
-        port=port,
-        peer=Peer(flow.peer, peer_port, flow.scope_id),
-        destination=flow.destination,
-        interface=of.interface.name,
-        via=of.via,
-        instance=instance,
-        outcome=outcome,
-        reason=reason or outcomes.REASONS.get(outcome, ""),
-        request=request,
-        answers=answers,
-    )
+    def bytes_sent(self) -> int:
+        """Bytes of all answers together."""
+        return sum(len(payload) for _, (payload, _, _) in self.answers)
 
 
 Observer: TypeAlias = Callable[[Observation], None]

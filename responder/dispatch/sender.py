@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import attrs
 import trio
@@ -41,18 +42,21 @@ _REFUSALS = (SendError, TypeError, ValueError, struct.error)
 _log = get_logger(__name__)
 
 
+OnFate: TypeAlias = Callable[[Message, str], None]
+
+
 @attrs.frozen
 class Outgoing:
     """A datagram to send, with the counts that its fate is counted in.
 
     `outcome` is what it was counted as when it was decided; a datagram that is lost is counted as that instead.
-    `on_fate` is called once, with what became of it: `outcome` once the kernel has taken it.
+    `on_fate` is called once, with the message and what became of it: `outcome` once the kernel has taken it.
     """
 
     message: Message
     counts: Counts
     outcome: str = outcomes.ANSWERED
-    on_fate: Callable[[str], None] | None = None
+    on_fate: OnFate | None = None
 
 
 @attrs.define(eq=False)
@@ -205,7 +209,7 @@ def outcome_of(error: SendError) -> str:
 
 def _taken(message: Outgoing) -> None:
     if message.on_fate is not None:
-        message.on_fate(message.outcome)
+        message.on_fate(message.message, message.outcome)
 
 
 def _lost(message: Outgoing, outcome: str) -> None:
@@ -213,4 +217,4 @@ def _lost(message: Outgoing, outcome: str) -> None:
         message.counts[message.outcome] -= 1
     message.counts[outcome] += 1
     if message.on_fate is not None:
-        message.on_fate(outcome)
+        message.on_fate(message.message, outcome)

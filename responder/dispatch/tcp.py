@@ -5,6 +5,7 @@ This file refuses to read or write: what is spoken is the plugin's.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import attrs
@@ -19,7 +20,7 @@ from .binding import Binding
 from .connections import Active
 from .failures import only_the_peer, plugin_failure
 from .flow import Decision, Environment, arrive, decide
-from .observers import Sent, observation
+from .observers import Sent
 
 MAX_WATCHED = 1 << 16
 """Bytes read from a connection that are kept for those who watch, until something is written."""
@@ -59,7 +60,9 @@ class StreamPort:
         unread, serving = b"", decision.owner
 
         def tell(read: bytes | None, written: bytes) -> None:
-            self._tell_written(accepted, decision, serving, read, written)
+            flow = accepted.flow
+            message = (written, Route(flow.peer, flow.scope_id, flow.destination), accepted.port)
+            self._tell(accepted, decision, serving, outcomes.CONNECTED, read, ((time.time(), message),))
 
         traffic = self.environment.counters.traffic(self.listener.port, "tcp")
         stream: trio.abc.HalfCloseableStream = accepted.stream
@@ -81,34 +84,26 @@ class StreamPort:
         decision.counts[outcomes.PASSED] += 1
         self._tell(accepted, decision, decision.owner, outcomes.PASSED)
 
-    def _tell(self, accepted: Accepted, decision: Decision, instance: str, outcome: str) -> None:
+    def _tell(
+        self,
+        accepted: Accepted,
+        decision: Decision,
+        instance: str,
+        outcome: str,
+        read: bytes | None = b"",
+        written: tuple[Sent, ...] = (),
+    ) -> None:
         if self.environment.observers:
-            told = observation(
-                decision,
+            seen = decision.observation(
                 accepted.port,
                 transport="tcp",
                 port=self.listener.port,
                 instance=instance,
                 outcome=outcome,
-                request=b"",
+                request=read,
+                answers=written,
             )
-            self.environment.observers.tell(told)
-
-    def _tell_written(
-        self, accepted: Accepted, decision: Decision, instance: str, read: bytes | None, written: bytes
-    ) -> None:
-        flow = accepted.flow
-        told = observation(
-            decision,
-            accepted.port,
-            transport="tcp",
-            port=self.listener.port,
-            instance=instance,
-            outcome=outcomes.CONNECTED,
-            request=read,
-            answers=(Sent.now((written, Route(flow.peer, flow.scope_id, flow.destination), accepted.port)),),
-        )
-        self.environment.observers.tell(told)
+            self.environment.observers.tell(seen)
 
     async def _serve_one(self, binding: Binding, accepted: Accepted, decision: Decision, stream: Active) -> str:
         flow = accepted.flow

@@ -82,18 +82,8 @@ class Route:
     hop_limit: int | None = None
 
 
-class Transmit(NamedTuple):
-    """One datagram to send: to `route.to`, port `port`.
-
-    A plain tuple of the three does as well, for those in a hurry.
-    """
-
-    payload: bytes
-    route: Route
-    port: int
-
-
-Message: TypeAlias = Transmit | tuple[bytes, Route, int]
+Message: TypeAlias = tuple[bytes, Route, int]
+"""One datagram to send: its payload, the way, and the port to send it to.  A plain tuple is what is made fastest."""
 
 
 @attrs.frozen
@@ -278,5 +268,4 @@ __all__ = [
     "Route",
     "SendFailure",
     "StreamListener",
-    "Transmit",
 ]

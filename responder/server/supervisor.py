@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import random
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -25,14 +26,13 @@ from ..dispatch import outcomes
 from ..dispatch.access import find_usable, interface_matches
 from ..dispatch.addressing import needs_interface, route_to
 from ..dispatch.failures import described, plugin_failure
-from ..dispatch.observers import Observation, Observers, Sent
+from ..dispatch.observers import Observation, Observers
 from ..dispatch.outcomes import Counters
 from ..dispatch.port import Port
 from ..dispatch.sender import Outgoing, Sender
 from ..errors import SourceUnavailable
 from ..log import get_logger
 from ..net.interface_table import InterfaceTable
-from ..net.types import Transmit
 from ..plugin import Handler, Service, StopReason
 from .interfaces import Following, Subscription
 
@@ -247,25 +247,21 @@ class PluginNetwork:
         route = route_to(where, found, source=sender.socket.address, hop_limit=hop_limit)
         name = found.name if found is not None else outcomes.NO_INTERFACE
         counts = self._counters.counts(self.instance, name)
-        sent = Transmit(payload, route, number)
+        sent = (payload, route, number)
         await sender.send(Outgoing(sent, counts, outcomes.SENT))
         counts[outcomes.SENT] += 1
         if self._observers:
-            self._observers.tell(self._observed(Sent.now(sent), sender.socket.port, name))
-
-    def _observed(self, sent: Sent, port: int, interface: str) -> Observation:
-        route = sent.route
-        return Observation(
-            time=sent.time,
-            transport="udp",
-            port=port,
-            peer=Peer(route.to, sent.port, route.scope_id),
-            destination=route.source,
-            interface=interface,
-            via=Via.MULTICAST if route.to.is_multicast else Via.UNICAST,
-            instance=self.instance,
-            outcome=outcomes.SENT,
-            reason="",
-            request=None,
-            answers=(sent,),
-        )
+            now = time.time()
+            seen = Observation(
+                time=now,
+                transport="udp",
+                port=sender.socket.port,
+                peer=Peer(route.to, number, route.scope_id),
+                destination=route.source,
+                interface=name,
+                via=Via.MULTICAST if route.to.is_multicast else Via.UNICAST,
+                instance=self.instance,
+                outcome=outcomes.SENT,
+                answers=((now, sent),),
+            )
+            self._observers.tell(seen)

@@ -17,7 +17,7 @@ import trio
 
 from ..datagram import Interface, IPAddress, Peer, is_link_scope_group
 from ..dispatch.addressing import LIMITED_BROADCAST
-from ..net.types import Membership, Route, Transmit
+from ..net.types import Membership, Route
 from .sockets import to_address
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class FakeClient:
         index = self._interface_for(destination, interface)
         scope_id = index if destination.version == 6 and destination.is_link_local else 0
         route = Route(destination, scope_id, None if source is None else to_address(source), index, hop_limit)
-        await self.socket.send_when_ready(Transmit(payload, route, port))
+        await self.socket.send_when_ready((payload, route, port))
 
     def _interface_for(self, destination: IPAddress, interface: FakeInterface | None) -> int:
         if interface is not None:

@@ -22,7 +22,7 @@ from ..config.instance import Instance, prepare
 from ..datagram import Interface, IPAddress, Via, unscoped
 from ..dispatch.addressing import needs_interface
 from ..errors import BindError, SendRefused, SourceUnavailable, Unreachable
-from ..net.types import Changes, Flow, Transmit
+from ..net.types import Changes, Flow, Message
 from ..plugin import Plugin
 from ..server.embedding import Server, to_instances
 from ..server.interfaces import SETTLE
@@ -239,9 +239,9 @@ class FakeHost:
 
     # Sending
 
-    def send(self, source_port: int, message: Transmit, *, bound: IPAddress | None = None) -> None:
+    def send(self, source_port: int, message: Message, *, bound: IPAddress | None = None) -> None:
         """Raises SendError, as the kernel would."""
-        route = message.route
+        payload, route, to_port = message
         out_of = route.interface or route.scope_id
         source = route.source or bound
         if source is not None and (source.version != route.to.version or not self._may_speak_from(source, out_of)):
@@ -254,7 +254,7 @@ class FakeHost:
         hop_limit = (
             route.hop_limit if route.hop_limit is not None else 1 if route.to.is_multicast else DEFAULT_HOP_LIMIT
         )
-        packet = Packet(message.payload, source, source_port, route.to, message.port, hop_limit)
+        packet = Packet(payload, source, source_port, route.to, to_port, hop_limit)
         if hop is None:
             self.take(packet, self.loopback)
             return

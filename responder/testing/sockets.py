@@ -18,7 +18,7 @@ import trio.testing
 from ..datagram import Interface, IPAddress, Via, unscoped
 from ..dispatch.addressing import is_broadcast
 from ..errors import BindError, MessageTooLong, NetworkError, Unreachable
-from ..net.types import Accepted, Flow, Membership, Message, Received, SendFailure, Transmit
+from ..net.types import Accepted, Flow, Membership, Message, Received, SendFailure
 
 if TYPE_CHECKING:
     from .hosts import FakeHost
@@ -157,10 +157,10 @@ class FakeSocket:
         return sent
 
     def _send(self, message: Message) -> None:
-        payload, route, port = message
+        payload, route, _ = message
         if len(payload) > MAX_PAYLOAD[route.to.version]:
             raise MessageTooLong(errno.EMSGSIZE, f"to {route.to}: {len(payload)} bytes")
-        self.host.send(self.port, Transmit(payload, route, port), bound=self.address)
+        self.host.send(self.port, message, bound=self.address)
 
     async def send_when_ready(self, message: Message) -> None:
         await trio.lowlevel.checkpoint()

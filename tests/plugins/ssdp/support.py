@@ -21,10 +21,9 @@ from responder_plugins.ssdp.message import Message, read_message
 
 from responder import Context, Datagram, Interface, Peer, Via
 from responder.config.instance import Instance, Prepared
-from responder.net.types import Transmit
 from responder.server.server import ServerCore, open_server
 from responder.server.state import folder_below
-from tests.fakes import LAN, FakePlatform, FakeReceived, FakeSocket, flow
+from tests.fakes import LAN, FakePlatform, FakeReceived, FakeSocket, Transmit, flow
 
 ROOT_UUID = "2fac1234-31f8-11b4-a222-08002b34c003"
 EMBEDDED_UUID = "2fac1234-31f8-11b4-a222-08002b34c004"

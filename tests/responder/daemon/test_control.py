@@ -31,7 +31,7 @@ from responder.daemon.control import (
 from responder.daemon.control_client import ask
 from responder.datagram import Peer, PrefixSet, Via
 from responder.dispatch import outcomes
-from responder.dispatch.observers import Observation, Observers, Sent
+from responder.dispatch.observers import Observation, Observers
 from responder.dispatch.outcomes import NOBODY
 from responder.errors import NetworkError, ResponderError
 from responder.net import owner_socket
@@ -64,9 +64,8 @@ def observation(
         via=Via.UNICAST,
         instance=instance,
         outcome=outcome,
-        reason="",
         request=request,
-        answers=() if answer is None else (Sent(answer, route, 40000, 1700000000.75),),
+        answers=() if answer is None else ((1700000000.75, (answer, route, 40000)),),
     )
 
 

@@ -10,7 +10,7 @@ from responder.daemon.query_log import QueryLog
 from responder.datagram import Peer, Via
 from responder.dispatch import outcomes
 from responder.dispatch.observers import Observation
-from responder.net.types import Route, Transmit
+from responder.net.types import Route
 
 SEEN = Observation(
     time=1.0,
@@ -22,9 +22,8 @@ SEEN = Observation(
     via=Via.UNICAST,
     instance="dns",
     outcome=outcomes.ANSWERED,
-    reason="",
     request=b"secret",
-    answers=(Transmit(b"four", Route(ip_address("10.71.0.9")), 40000),),
+    answers=((1.0, (b"four", Route(ip_address("10.71.0.9")), 40000)),),
 )
 
 

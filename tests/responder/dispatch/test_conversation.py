@@ -189,7 +189,7 @@ async def test_all_of_it_is_told_to_those_who_watch(autojump_clock: MockClock) -
         server.stop()
     first = f"block 1 from {own.port}".encode()
     assert [
-        (each.outcome, str(each.peer), each.port, each.request, [sent.payload for sent in each.answers])
+        (each.outcome, str(each.peer), each.port, each.request, [payload for _, (payload, _, _) in each.answers])
         for each in seen
     ] == [
         ("answered", "10.71.0.9:4711", own.port, None, [first]),

@@ -43,12 +43,12 @@ async def test_answers_are_told_with_what_was_asked() -> None:
     assert {(each.transport, each.outcome, each.port, str(each.destination)) for each in seen} == {
         ("tcp", outcomes.CONNECTED, 7, "192.0.2.2")
     }
-    assert [(each.request, [sent.payload for sent in each.answers]) for each in seen] == [
+    assert [(each.request, [payload for _, (payload, _, _) in each.answers]) for each in seen] == [
         (None, [b"hello"]),
         (b"one", [b"ONE"]),
         (b"two", [b"TWO"]),
         (b"", []),  # its end
     ]
-    assert {(str(sent.route.to), str(sent.route.source)) for each in seen for sent in each.answers} == {
+    assert {(str(route.to), str(route.source)) for each in seen for _, (_, route, _) in each.answers} == {
         ("192.0.2.9", "192.0.2.2")
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 import trio
 
-from responder.net.types import DatagramSocket, Platform, Received, Route, Transmit
+from responder.net.types import DatagramSocket, Message, Platform, Received, Route
 from tests.lab.namespaces import Namespace
 
 PATIENCE = 10
@@ -35,15 +35,15 @@ async def loopback(platform: Platform) -> int:
     return next(interface.index for interface in await platform.interfaces() if "loopback" in interface.flags)
 
 
-def to(address: str, port: int, payload: bytes = b"x", *, source: str | None = None, **route: Any) -> Transmit:
+def to(address: str, port: int, payload: bytes = b"x", *, source: str | None = None, **route: Any) -> Message:
     """A datagram to send; addresses as text."""
-    return Transmit(payload, Route(ip_address(address), source=ip_address(source) if source else None, **route), port)
+    return (payload, Route(ip_address(address), source=ip_address(source) if source else None, **route), port)
 
 
-def answer(request: Received, payload: bytes = b"answer") -> Transmit:
+def answer(request: Received, payload: bytes = b"answer") -> Message:
     """Back to the sender, from the address that was asked."""
     flow = request.flow
-    return Transmit(payload, Route(flow.peer, scope_id=flow.scope_id, source=flow.destination), request.peer_port)
+    return (payload, Route(flow.peer, scope_id=flow.scope_id, source=flow.destination), request.peer_port)
 
 
 class PlatformIn:

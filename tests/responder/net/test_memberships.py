@@ -12,7 +12,7 @@ import pytest
 from responder.datagram import Interface, InterfaceAddress, SourceGroup
 from responder.log import Repeated
 from responder.net.memberships import Memberships, claimed, wanted
-from responder.net.types import Membership, Received, Transmit
+from responder.net.types import Membership, Message, Received
 
 V4, V6, V6_WIDE = ip_address("239.255.70.7"), ip_address("ff02::7007"), ip_address("ff05::7007")
 
@@ -54,10 +54,10 @@ class FakeSocket:
     def receive(self, limit: int) -> Sequence[Received]:
         raise NotImplementedError
 
-    def send(self, batch: Sequence[Transmit]) -> int:
+    def send(self, batch: Sequence[Message]) -> int:
         raise NotImplementedError
 
-    async def send_when_ready(self, message: Transmit) -> None:
+    async def send_when_ready(self, message: Message) -> None:
         raise NotImplementedError
 
     def close(self) -> None:

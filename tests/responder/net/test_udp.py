@@ -13,7 +13,7 @@ import trio.testing
 
 from responder.datagram import Via
 from responder.errors import BindError, MessageTooLong, NetworkError, SendError, SourceUnavailable
-from responder.net.types import DatagramSocket, Flow, Platform, Transmit
+from responder.net.types import DatagramSocket, Flow, Platform
 from tests.loopback import FAMILIES, LOOPBACK
 
 from .support import PATIENCE, answer, drained, loopback, only, to
@@ -238,6 +238,6 @@ async def test_loopback_is_unicast_where_the_platform_tells(platform: Platform, 
 async def test_routes_are_kept_by_identity(platform: Platform) -> None:
     with two(platform) as (server, client):
         message = to("127.0.0.1", server.port, b"first")
-        again = Transmit(b"second", message.route, server.port)
-        assert client.send([message, again]) == 2
+        _, route, port = message
+        assert client.send([message, (b"second", route, port)]) == 2
         assert [request.payload for request in await drained(server, 2)] == [b"first", b"second"]

@@ -293,7 +293,7 @@ class TestNetwork:
         (told,) = seen
         assert (told.outcome, told.request, told.instance, told.interface) == (outcomes.SENT, None, "runner", "lan")
         assert (str(told.peer), str(told.destination), told.port) == ("239.1.2.3:7007", "10.71.0.1", 7007)
-        assert [answer.payload for answer in told.answers] == [b"hello"]
+        assert [payload for _, (payload, _, _) in told.answers] == [b"hello"]
 
     async def test_a_refused_send_is_the_plugins_to_know(self) -> None:
         platform = FakePlatform()

@@ -11,7 +11,7 @@ import trio.testing
 from responder_plugins.whoami import Whoami
 
 from responder.errors import BindError, MessageTooLong, SendError, SourceUnavailable, Unreachable
-from responder.net.types import Membership, Route, Transmit
+from responder.net.types import Membership, Route
 from responder.testing import FakeHost, FakeNetwork, MultihomedNetwork, NoAnswer, settled
 from responder.testing.sockets import QUEUE_LIMIT, to_address
 from tests.lab.multihomed import GROUP_V4, GROUP_V6, PORT, Way, all_ways
@@ -49,9 +49,7 @@ async def plain_echo(host: FakeHost) -> None:
         await socket.wait_readable()
         for received in socket.receive(16):
             with contextlib.suppress(SendError):
-                socket.send(
-                    [Transmit(received.payload, Route(received.flow.peer, received.flow.scope_id), received.peer_port)]
-                )
+                socket.send([(received.payload, Route(received.flow.peer, received.flow.scope_id), received.peer_port)])
 
 
 async def test_a_plain_echo_is_as_wrong_as_on_a_real_network(

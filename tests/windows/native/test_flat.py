@@ -9,7 +9,7 @@ from ipaddress import ip_address
 
 import trio
 
-from responder.net.types import Received, Route, Transmit
+from responder.net.types import Received, Route
 from responder.net.windows.platform import WindowsPlatform
 from responder.net.windows.udp import WindowsSocket
 
@@ -22,14 +22,14 @@ async def back_and_forth(one: WindowsSocket, other: WindowsSocket, rounds: int) 
     """Batches that go from one socket to another; each is sent, taken whole, and compared."""
     route = Route(ip_address("127.0.0.1"), source=ip_address("127.0.0.7"))
     for number in range(rounds):
-        batch = [Transmit(b"%d" % (number * BATCH + index), route, other.port) for index in range(BATCH)]
+        batch = [(b"%d" % (number * BATCH + index), route, other.port) for index in range(BATCH)]
         assert one.send(batch[1:]) == BATCH - 1
         await one.send_when_ready(batch[0])
         seen: list[Received] = []
         while len(seen) < BATCH:
             await other.wait_readable()
             seen += other.receive(BATCH)
-        assert {received.payload for received in seen} == {message.payload for message in batch}
+        assert {received.payload for received in seen} == {payload for payload, _, _ in batch}
         assert len({id(received.flow) for received in seen}) == 1
         with trio.CancelScope() as scope:
             scope.cancel()

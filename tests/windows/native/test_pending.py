@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from responder.errors import SendError, SendRefused
-from responder.net.types import Route, Transmit
+from responder.net.types import Route
 from responder.net.windows.overlapped import Operations
 from responder.net.windows.platform import WindowsPlatform
 from responder.net.windows.winsock_types import AF_INET6, SO_SNDBUF, SOL_SOCKET, pack_sockaddr
@@ -115,7 +115,7 @@ async def test_ten_thousand_sends_that_wait(open_socket: Open) -> None:
 async def test_the_platforms_socket_says_when_there_is_no_room() -> None:
     sock = WindowsPlatform().open_udp(0)
     sock._socket.setsockopt(SOL_SOCKET, SO_SNDBUF, 8000)
-    batch = [Transmit(PAYLOAD, Route(NOBODY), 9)] * 1000
+    batch = [(PAYLOAD, Route(NOBODY), 9)] * 1000
     assert sock.send(batch) < 1000
     assert sock.send(batch) == 0
     with trio.fail_after(30):
@@ -126,7 +126,7 @@ async def test_the_platforms_socket_says_when_there_is_no_room() -> None:
         source = Route(NOBODY, source=ip_address("10.90.0.1"))
         async with trio.open_nursery() as nursery:
             for _ in range(3):
-                nursery.start_soon(sock.send_when_ready, Transmit(PAYLOAD, source, 9))
+                nursery.start_soon(sock.send_when_ready, (PAYLOAD, source, 9))
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
 

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from responder.errors import SendError, SourceUnavailable
-from responder.net.types import Received, Route, Transmit
+from responder.net.types import Received, Route
 from responder.net.windows.platform import WindowsPlatform
 from responder.net.windows.winsock_errors import error_code
 from responder.net.windows.winsock_types import AF_INET6, pack_sockaddr
@@ -89,7 +89,7 @@ def test_an_unbound_socket_is_refused_here(open_socket: Open) -> None:
 async def test_the_platforms_socket_both_ways(to: str, source: str) -> None:
     platform = WindowsPlatform()
     one, other = platform.open_udp(0), platform.open_udp(0)
-    message = Transmit(b"x", Route(ip_address(to), source=ip_address(source)), other.port)
+    message = (b"x", Route(ip_address(to), source=ip_address(source)), other.port)
     with trio.fail_after(10):
         assert one.send([message]) == 1
         await one.send_when_ready(message)

@@ -36,7 +36,7 @@ from responder.net.bsd.abi import (
     without_embedded_scope,
 )
 from responder.net.bsd.udp import BsdSocket, FamilySocket
-from responder.net.types import Membership, Route, Transmit
+from responder.net.types import Membership, Route
 from tests.fakes import GUEST, LAN
 
 from ..support import PATIENCE
@@ -241,7 +241,7 @@ class TestPair:
 
     def test_each_family_sends_its_own(self) -> None:
         pair = Pair()
-        batch = [Transmit(b"4", Route(V4), 9), Transmit(b"6", Route(V6), 9)]
+        batch = [(b"4", Route(V4), 9), (b"6", Route(V6), 9)]
         assert pair.socket.send(batch) == 2
         assert pair.four.sent == [(b"4", [], ("192.0.2.1", 9))]
         assert pair.six.sent == [(b"6", [], ("2001:db8::1", 9, 0, 0))]
@@ -249,14 +249,14 @@ class TestPair:
     def test_options_of_a_send_do_not_stay(self) -> None:
         pair = Pair()
         for hop_limit_, interface in ((7, 5), (7, 5), (None, 6), (None, 0)):
-            pair.socket.send([Transmit(b"x", Route(GROUP, hop_limit=hop_limit_, interface=interface), 9)])
+            pair.socket.send([(b"x", Route(GROUP, hop_limit=hop_limit_, interface=interface), 9)])
         groups = [(0, 9, bytes(8) + struct.pack("=i", index)) for index in (5, 6)]
         ttl = [(0, IP_MULTICAST_TTL, value) for value in (7, 1)]
         assert pair.four.options == [ttl[0], groups[0], ttl[1], groups[1]]
 
     def test_refusals(self) -> None:
         pair = Pair()
-        two = [Transmit(b"4", Route(ip_address("10.0.0.9")), 9), Transmit(b"6", Route(V6), 9)]
+        two = [(b"4", Route(ip_address("10.0.0.9")), 9), (b"6", Route(V6), 9)]
         pair.four.refusals = [errno.ENOBUFS]
         with pytest.raises(SendRefused):
             pair.socket.send(two)
@@ -269,7 +269,7 @@ class TestPair:
         member = FamilySocket(DARWIN, FakeSocket(socket.AF_INET), V4)  # type: ignore[arg-type] # a fake
         single = BsdSocket([member], V4)
         with pytest.raises(Unreachable):
-            single.send([Transmit(b"x", Route(V6), 9)])
+            single.send([(b"x", Route(V6), 9)])
         with pytest.raises(OSError, match="family not supported"):
             single.join(Membership(GROUP6, 2), LAN)
 

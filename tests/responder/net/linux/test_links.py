@@ -17,7 +17,7 @@ if sys.platform != "linux":
 
 from responder.datagram import Interface, IPAddress, Via
 from responder.errors import SendRefused, SourceUnavailable, Unreachable
-from responder.net.types import Membership, Route, Transmit
+from responder.net.types import Membership, Route
 
 from ..conftest import Links
 from ..support import answer, drained, only, to
@@ -65,7 +65,7 @@ async def test_broadcast_and_multicast(links: Links, destination: str) -> None:
         assert request.hop_limit == 3
         own = flow.local or ip_address("fe80::1")
         reply = Route(flow.peer, flow.scope_id, own, interface=link1)
-        server.send([Transmit(b"answer", reply, request.peer_port)])
+        server.send([(b"answer", reply, request.peer_port)])
         assert (await only(client)).flow.peer == own
 
 

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 import pytest
 
 from responder.errors import BindError, SendError
-from responder.net.types import Route, Transmit
+from responder.net.types import Route
 from responder.net.windows.winsock_types import (
     AF_INET,
     AF_INET6,
@@ -102,10 +102,10 @@ def test_without_ipv6_the_socket_is_an_ipv4_one() -> None:
     assert opened.family == AF_INET
     assert opened.log[-1] == ("bind", ("0.0.0.0", 7007))
     assert not [entry for entry in opened.log if entry[:2] == ("option", IPPROTO_IPV6)]
-    sock.send([Transmit(b"x", Route(ip_address("10.71.0.9"), source=ip_address("10.71.0.1")), 53)])
+    sock.send([(b"x", Route(ip_address("10.71.0.9"), source=ip_address("10.71.0.1")), 53)])
     assert unpack_sockaddr(fake.sent[0].name) == (ip_address("10.71.0.9"), 53, 0)
     with pytest.raises(SendError, match="IPv4 socket"):
-        sock.send([Transmit(b"x", Route(ip_address("fd71::9")), 53)])
+        sock.send([(b"x", Route(ip_address("fd71::9")), 53)])
     with pytest.raises(BindError, match="no IPv6"):
         host.open_udp(7007, ip_address("fd71::1"))
 

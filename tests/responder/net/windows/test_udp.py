@@ -11,7 +11,7 @@ import trio
 from responder.datagram import Interface, InterfaceAddress, Via
 from responder.errors import MessageTooLong, NetworkError, SendError, SourceUnavailable
 from responder.net import cmsg
-from responder.net.types import Route, Transmit
+from responder.net.types import Message, Route
 from responder.net.windows.udp import ABI
 from responder.net.windows.winsock_types import (
     IP_HOPLIMIT,
@@ -259,7 +259,7 @@ def test_truncation_is_told() -> None:
 )
 def test_what_a_route_becomes(route: Route, name: tuple[str, int], control: list[cmsg.ControlMessage]) -> None:
     sock, fake = Host().open()
-    assert sock.send([Transmit(b"x", route, 53), Transmit(b"y", route, 54)]) == 2
+    assert sock.send([(b"x", route, 53), (b"y", route, 54)]) == 2
     for sent, port in zip(fake.sent, (53, 54), strict=True):
         assert unpack_sockaddr(sent.name) == (ip_address(name[0]), port, name[1])
         assert list(ABI.parse(sent.control)) == control
@@ -277,15 +277,15 @@ def test_what_a_route_becomes(route: Route, name: tuple[str, int], control: list
 def test_a_source_that_cannot_be(route: Route) -> None:
     sock, fake = Host().open()
     with pytest.raises(SourceUnavailable):
-        sock.send([Transmit(b"x", route, 53)])
+        sock.send([(b"x", route, 53)])
     assert not fake.sent
 
 
 TO = Route(ip_address("10.71.0.9"), source=ip_address("10.71.0.1"))
 
 
-def batch(count: int) -> list[Transmit]:
-    return [Transmit(bytes([n]), TO, 53) for n in range(count)]
+def batch(count: int) -> list[Message]:
+    return [(bytes([n]), TO, 53) for n in range(count)]
 
 
 @pytest.mark.parametrize(
@@ -327,7 +327,7 @@ def test_the_interface_in_pktinfo_is_not_the_names_scope() -> None:
     host.table = [Interface(3, "Ethernet", addresses=(InterfaceAddress("fd71::1", 64),))]
     sock, fake = host.open()
     fake.answers.append(10022)
-    sock.send([Transmit(b"x", Route(ip_address("fd71::9"), source=ip_address("fd71::1")), 53)])
+    sock.send([(b"x", Route(ip_address("fd71::9"), source=ip_address("fd71::1")), 53)])
     assert unpack_sockaddr(fake.sent[-1].name) == (ip_address("fd71::9"), 53, 0)
     assert list(ABI.parse(fake.sent[-1].control)) == [pktinfo6("fd71::1", 3)]
 
@@ -346,7 +346,7 @@ def test_what_the_interface_does_not_help_is_refused(route: Route, answers: list
     fake.answers.extend(answers)
     for _ in range(2):
         with pytest.raises(SourceUnavailable):
-            sock.send([Transmit(b"x", route, 53)])
+            sock.send([(b"x", route, 53)])
     assert len(fake.sent) == tried
     assert sock.named_sources == 0
 
@@ -355,7 +355,7 @@ def test_the_longest_datagram_is_named() -> None:
     sock, fake = Host().open()
     fake.answers.append(WSAEMSGSIZE)
     with pytest.raises(MessageTooLong, match=r"70000 bytes .* 65507 bytes"):
-        sock.send([Transmit(bytes(70000), TO, 53)])
+        sock.send([(bytes(70000), TO, 53)])
 
 
 @pytest.mark.parametrize("code", [10052, 10054])
@@ -376,7 +376,7 @@ def test_hop_limits_are_set_when_they_change_and_set_back() -> None:
     hop = Route(ip_address("10.71.0.9"), hop_limit=3)
     group = Route(ip_address("239.255.70.7"), source=ip_address("10.71.0.1"), interface=3, hop_limit=255)
     for route in (TO, hop, hop, group, group, TO, TO):
-        sock.send([Transmit(b"x", route, 53)])
+        sock.send([(b"x", route, 53)])
     assert host.sockets[0].option(IPPROTO_IP, IP_TTL) == [3, 64]
     assert host.sockets[0].option(IPPROTO_IP, IP_MULTICAST_TTL) == [255]
 
@@ -449,7 +449,7 @@ async def test_closing_ends_a_waiting_send_and_everything_after(writable: list[t
     sock, fake = host.open()
     fake.answers.extend([WSAEWOULDBLOCK] * 2)
 
-    async def send(message: Transmit) -> None:
+    async def send(message: Message) -> None:
         with pytest.raises(trio.ClosedResourceError):
             await sock.send_when_ready(message)
 
