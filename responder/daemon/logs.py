@@ -1,4 +1,4 @@
-"""Logs as the daemon writes them: to standard error through structlog, for people on a terminal, as JSON otherwise.
+"""Logs as the daemon writes them: to standard error, by structlog for people on a terminal, as JSON otherwise.
 
 Two variables, which workers inherit, say otherwise: RESPONDERD_LOG_FORMAT (text, json, or journal: for people, each
 line with its priority, as sd-daemon(3) has it) and RESPONDERD_LOG_LEVEL, which goes before the configuration's `log`.
@@ -9,14 +9,14 @@ none of it can pass for a line of the log: those begin at the margin, a tracebac
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from typing import Any, TextIO
-
-import structlog
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
 
 from ..log import fields_of, printable
 from .log_writer import LogWriter
@@ -28,6 +28,9 @@ LEVEL_VARIABLE = "RESPONDERD_LOG_LEVEL"
 
 PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
 """syslog(3)'s."""
+
+_Event: TypeAlias = dict[str, Any]
+"""A record: its event, its fields, its level, its logger, when it was made, and a traceback as `exception`."""
 
 
 class _Threshold(logging.Filter):
@@ -42,6 +45,22 @@ class _Threshold(logging.Filter):
 _threshold = _Threshold()
 
 
+class _Formatter(logging.Formatter):
+    """Turns a record into an event, and that into text by `render`."""
+
+    def __init__(self, render: Callable[[_Event], str]) -> None:
+        super().__init__()
+        self._render = render
+
+    def format(self, record: logging.LogRecord) -> str:
+        event: _Event = {"event": getattr(record.msg, "event", None) or record.getMessage()}
+        event |= {name: _plain(value) for name, value in fields_of(record).items()}
+        event |= {"level": record.levelname.lower(), "logger": record.name, "timestamp": record.created}
+        if record.exc_info and record.exc_info[0] is not None:
+            event["exception"] = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
+        return self._render(event)
+
+
 def configure_logging(handlers: Sequence[logging.Handler] = ()) -> None:
     """Render the framework's records, and everybody else's; `set_level` says which.
 
@@ -49,26 +68,8 @@ def configure_logging(handlers: Sequence[logging.Handler] = ()) -> None:
     """
     on_terminal = not handlers and sys.stderr.isatty()
     form = "json" if handlers else os.environ.get(FORMAT_VARIABLE) or ("text" if on_terminal else "json")
-    shared: list[Any] = [
-        _fields_of_record,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="%H:%M:%S" if on_terminal else "iso", utc=not on_terminal),
-    ]
-    renderers: dict[str, list[Any]] = {
-        "json": [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)],
-        # Not the rich form, which prints every local variable, the whole server and peers' payloads among them.
-        "text": [
-            _printable_fields,
-            structlog.dev.ConsoleRenderer(
-                colors=on_terminal and not os.environ.get("NO_COLOR"), exception_formatter=_indented_traceback
-            ),
-        ],
-        "journal": [structlog.processors.format_exc_info, _journal_lines],
-    }
-    formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=shared,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers[form]],
+    formatter = _Formatter(
+        _text_renderer(on_terminal) if form == "text" else {"json": _to_json, "journal": _to_journal}[form]
     )
     root = logging.getLogger()
     root.handlers[:] = handlers or [LogWriter()]
@@ -90,35 +91,43 @@ def set_level(level: str) -> None:
     _threshold.level = number
 
 
-def _fields_of_record(_logger: Any, _method: str, event: Any) -> Any:
-    """A record carries its fields apart from its event."""
-    record = event.get("_record")
-    if record is not None:
-        event["event"] = getattr(record.msg, "event", event["event"])
-        event.update({name: _plain(value) for name, value in fields_of(record).items()})
-    return event
+def _to_json(event: _Event) -> str:
+    event["timestamp"] = datetime.fromtimestamp(event["timestamp"], UTC).isoformat().replace("+00:00", "Z")
+    return json.dumps(event, default=str)
 
 
-def _journal_lines(_logger: Any, _method: str, event: Any) -> str:
+def _to_journal(event: _Event) -> str:
     """For people, without a time, which the journal has; a traceback is more lines of the same priority."""
-    priority = PRIORITIES.get(event.pop("level", "info"), 6)
-    first = [str(event.pop("event", ""))]
-    traceback_lines = event.pop("exception", "").splitlines()
-    for name in ("timestamp", "logger"):
-        event.pop(name, None)
+    priority = PRIORITIES.get(event.pop("level"), 6)
+    lines = _indented(event.pop("exception", ""))
+    first = [str(event.pop("event"))]
+    del event["timestamp"], event["logger"]
     first += [f"{name}={value}" for name, value in event.items()]
-    lines = [" ".join(first), *(f"    {line}" for line in traceback_lines)]
-    return "\n".join(f"<{priority}>{printable(line)}" for line in lines)
+    return "\n".join(f"<{priority}>{line}" for line in (printable(" ".join(first)), *lines))
+
+
+def _text_renderer(on_terminal: bool) -> Callable[[_Event], str]:
+    # Only who reads along pays for it: it brings rich.
+    from structlog.dev import ConsoleRenderer  # noqa: PLC0415 - as the line above says
+
+    renderer = ConsoleRenderer(colors=on_terminal and not os.environ.get("NO_COLOR"))
+
+    def to_text(event: _Event) -> str:
+        # Not its rich form, which prints every local variable, the whole server and peers' payloads among them.
+        lines = _indented(event.pop("exception", ""))
+        at = datetime.fromtimestamp(event["timestamp"], None if on_terminal else UTC)
+        event["timestamp"] = at.strftime("%H:%M:%S") if on_terminal else at.isoformat().replace("+00:00", "Z")
+        shown = {
+            printable(name): printable(value) if isinstance(value, str) else value for name, value in event.items()
+        }
+        return "\n".join([str(renderer(None, "", shown)), *lines])
+
+    return to_text
 
 
 def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | dict | list | tuple | None) else str(value)
 
 
-def _printable_fields(_logger: Any, _method: str, event: Any) -> Any:
-    return {printable(name): printable(value) if isinstance(value, str) else value for name, value in event.items()}
-
-
-def _indented_traceback(out: TextIO, exc_info: Any) -> None:
-    lines = "".join(traceback.format_exception(*exc_info)).splitlines()
-    out.write("".join(f"\n    {printable(line)}" for line in lines))
+def _indented(text: str) -> Iterable[str]:
+    return (f"    {printable(line)}" for line in text.splitlines())
