@@ -285,7 +285,9 @@ def take(server: ServerCore, about: About) -> Status:
         counters=server.counters.snapshot(),
         latencies=tuple(_latencies(bindings)),
         errors=about.errors.latest(),
-        traffic=tuple(TrafficStatus(port, transport, each.received, each.sent) for port, transport, each in traffics),
+        traffic=tuple(
+            TrafficStatus(port, transport, each["received"], each["sent"]) for port, transport, each in traffics
+        ),
         reload=about.reloads.last,
     )
 

@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from ..datagram import IPAddress
-from .outcomes import Traffic
+from .outcomes import Traffic, new_traffic
 
 
 def network_of(address: IPAddress) -> tuple[int, int]:
@@ -42,13 +42,13 @@ class Active(trio.abc.HalfCloseableStream):
             self.unread = self.unread[len(part) :]
             return part
         data = await self._stream.receive_some(max_bytes)
-        self._traffic.received += len(data)
+        self._traffic["received"] += len(data)
         self.last = trio.current_time()
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await self._stream.send_all(data)
-        self._traffic.sent += len(data)
+        self._traffic["sent"] += len(data)
         self.last = trio.current_time()
 
     async def wait_send_all_might_not_block(self) -> None:
@@ -96,7 +96,7 @@ class Connections:
 
         The block is cancelled when this one has to give way; it then ends without an exception.
         """
-        place = Admitted(network_of(peer), Active(stream, traffic or Traffic()))
+        place = Admitted(network_of(peer), Active(stream, traffic or new_traffic()))
         if len(self._open) >= limit:
             self._longest_idle(place).give_way()
         self._open[place] = None

@@ -103,7 +103,7 @@ class OpenConversation:
                 received = self.socket.receive(1)
                 if not received:
                     break
-                self._traffic.received += len(received[0].payload)
+                self._traffic["received"] += len(received[0].payload)
                 if self._is_ours(received[0]):
                     self._is_proved, self._allowed = True, MAX_FLIGHT
                     self._tell(outcomes.HEARD, received=received[0])
@@ -156,7 +156,7 @@ class OpenConversation:
         candidate = self.candidate
         candidate.counts[outcome] += 1
         if sent is not None:
-            self._traffic.sent += len(sent[0])
+            self._traffic["sent"] += len(sent[0])
         if not candidate.environment.observers:
             return
         now = time.time()

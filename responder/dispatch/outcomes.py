@@ -97,6 +97,9 @@ Counts: TypeAlias = dict[str, int]
 
 Transport: TypeAlias = Literal["udp", "tcp"]
 
+Traffic: TypeAlias = dict[Literal["received", "sent"], int]
+"""Bytes of payload that came in by a port, whether or not they were answered, and that went out by it."""
+
 NOBODY: Final = "-"
 """The instance's name where none took the datagram."""
 
@@ -107,12 +110,8 @@ OTHER: Final = "other"
 """The name under which interfaces are counted that are gone, or too many."""
 
 
-@attrs.define(eq=False)
-class Traffic:
-    """Bytes of payload that came in by a port, whether or not they were answered, and that went out by it."""
-
-    received: int = 0
-    sent: int = 0
+def new_traffic() -> Traffic:
+    return {"received": 0, "sent": 0}
 
 
 @attrs.define
@@ -125,7 +124,7 @@ class Counters:
 
     def traffic(self, port: int, transport: Transport) -> Traffic:
         """What to count a port's bytes in, those of its conversations included; the same object for the same port."""
-        return self._traffic.setdefault((port, transport), Traffic())
+        return self._traffic.setdefault((port, transport), new_traffic())
 
     def traffics(self) -> Iterator[tuple[int, Transport, Traffic]]:
         """All of them, by port and transport."""

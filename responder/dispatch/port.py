@@ -130,7 +130,7 @@ class Port:
 
     def _receive(self) -> Sequence[Received]:
         burst = self.socket.receive(BURST)
-        self.traffic.received += sum(len(received.payload) for received in burst)
+        self.traffic["received"] += sum(len(received.payload) for received in burst)
         return burst
 
     def _answer_plainly(self) -> int:

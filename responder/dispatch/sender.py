@@ -82,7 +82,7 @@ class Sender:
         """
         try:
             sent = self.socket.send(messages)
-            self.traffic.sent += sum(len(message[0]) for message in messages[:sent])
+            self.traffic["sent"] += sum(len(message[0]) for message in messages[:sent])
             if sent == len(messages):
                 return []
         except _REFUSALS as error:
@@ -123,7 +123,7 @@ class Sender:
         self._note_sent((message,))
 
     def _note_sent(self, messages: Sequence[Message]) -> None:
-        self.traffic.sent += sum(len(message[0]) for message in messages)
+        self.traffic["sent"] += sum(len(message[0]) for message in messages)
         port = self.socket.port
         if port in self.own.shared:
             now = trio.current_time()

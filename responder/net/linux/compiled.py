@@ -79,8 +79,8 @@ def answering(sock: LinuxSocket, memory_for: MemoryFor) -> AnswerUsual:
         for _ in range(limit):
             count, drops, received, sent = memory.answer(sock.fileno(), limit, port, decisions, now, wall, _encode)
             traffic = port.traffic
-            traffic.received += received
-            traffic.sent += sent
+            traffic["received"] += received
+            traffic["sent"] += sent
             if drops >= 0:
                 sock.kernel_drops = advance_drops(sock.kernel_drops, drops)
             if count >= 0:

@@ -46,7 +46,7 @@ class Doubling(Plugin):
 
 def traffic(server: Server) -> dict[str, tuple[int, int]]:
     """transport -> bytes in, bytes out."""
-    return {transport: (each.received, each.sent) for _, transport, each in server._core.counters.traffics()}
+    return {transport: (each["received"], each["sent"]) for _, transport, each in server._core.counters.traffics()}
 
 
 @pytest.mark.parametrize("watched", [False, True])
