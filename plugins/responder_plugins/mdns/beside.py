@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 import attrs
 
 from responder_plugins.shared import dns_message as dns
-from responder_plugins.shared.dns_message import Message
+from responder_plugins.shared.dns_message import Message, Record
 
 from .records import HOST_TTL, Entry, comparable
 
@@ -47,15 +47,15 @@ class Beside:
 
     _told: dict[Key, _Told] = attrs.field(factory=dict, init=False)
 
-    def hear(self, message: Message, is_ours: Callable[[bytes], bool], now: float) -> bool:
-        """Learn from a message of its; True where something has changed.  `is_ours` is asked for names."""
+    def hear(self, message: Message, is_ours: Callable[[Record], bool], now: float) -> bool:
+        """Learn from a message of its; True where something has changed.  `is_ours` says which records to learn."""
         if not message.flags & dns.QR and not message.authorities:
             return False  # a question, with what it has heard, maybe from us
         changed = False
         for record in (*message.authorities, *message.answers, *message.additionals):
-            key = record.name.lower(), record.rdtype
-            if record.rdtype not in HOST_TYPES or not is_ours(key[0]):
+            if record.rdtype not in HOST_TYPES or not is_ours(record):
                 continue
+            key = record.name.lower(), record.rdtype
             told = self._told.setdefault(key, _Told())
             before = len(told.rdatas)
             same = comparable(record.rdtype, record.rdata)

@@ -11,7 +11,7 @@ sockets and where choices are kept.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import ip_address
 from math import inf
@@ -25,26 +25,13 @@ from responder_plugins.shared.dns_message import Message, Record
 
 from .answering import Channel, Send, Uniform
 from .beside import Beside
-from .message import CLASS, goodbyes, probes, query, room
+from .message import CLASS, goodbyes, probes, proposed_in, query, room
 from .options import Offer
+from .probing import AFTER_DEFEAT, BEFORE_PROBING, BETWEEN_PROBES, LEFT_FOR, PROBES, Conflicts
 from .records import HOST, Claim, Entry, Zone, claims_of, comparable, entries_of
 
 GROUPS: Final[Mapping[int, IPAddress]] = {4: ip_address("224.0.0.251"), 6: ip_address("ff02::fb")}
 """By family (RFC 6762 section 3)."""
-
-BEFORE_PROBING: Final = (0.0, 0.250)
-"""Seconds, so that hosts that start together don't speak together (section 8.1)."""
-
-PROBES: Final = 3
-BETWEEN_PROBES: Final = 0.250
-
-AFTER_DEFEAT: Final = 1.0
-"""Seconds before one that lost to another prober tries again (section 8.2)."""
-
-MANY_CONFLICTS: Final = (15, 10.0)
-"""So many in so many seconds, and the next probing waits `AFTER_MANY` seconds (section 8.1)."""
-
-AFTER_MANY: Final = 5.0
 
 ANNOUNCEMENTS: Final = 2
 BETWEEN_ANNOUNCEMENTS: Final = 1.0
@@ -102,12 +89,11 @@ class Link:
     channels: dict[int, Channel] = attrs.field(factory=dict, init=False)
     _offer: Offer = attrs.field(factory=lambda: Offer("", ()), init=False)
     _entries: dict[tuple[bytes, int, bytes], Entry] = attrs.field(factory=dict, init=False)
+    _entries_of_name: dict[bytes, list[Entry]] = attrs.field(factory=dict, init=False)
     _by_name: dict[bytes, list[Claim]] = attrs.field(factory=dict, init=False)
     _beside: Beside = attrs.field(factory=Beside, init=False)
     _again: list[tuple[float, list[Entry]]] = attrs.field(factory=list, init=False)
-    _conflicts: deque[float] = attrs.field(factory=lambda: deque(maxlen=MANY_CONFLICTS[0]), init=False)
-    _is_slow: bool = attrs.field(default=False, init=False)
-    """Were there so many conflicts that each further attempt has to wait?"""
+    _conflicts: Conflicts = attrs.field(factory=Conflicts, init=False)
     _next_probe: float = attrs.field(default=inf, init=False)
 
     def use_counts(self, counts: Counter[str]) -> None:
@@ -157,6 +143,9 @@ class Link:
             entries.setdefault(entry.identity, entry)
         before = self.zone
         self._entries = entries
+        self._entries_of_name = {}
+        for entry in entries.values():
+            self._entries_of_name.setdefault(entry.key, []).append(entry)
         self.zone = Zone(entry for entry in entries.values() if entry.is_visible and not self._beside.leaves(entry))
         for channel in self.channels.values():
             channel.see(self.zone)
@@ -239,6 +228,9 @@ class Link:
         self._next_probe = min(self._next_probe, start)
 
     def _go_on_probing(self, now: float) -> Iterator[Send]:
+        for claim in self.claims.values():
+            if claim.is_given_up and claim.due <= now:
+                self._probe(claim, now)
         probing = [claim for claim in self.claims.values() if not (claim.is_established or claim.is_given_up)]
         due = [claim for claim in probing if claim.due <= now]
         asking = [claim for claim in due if claim.probes < PROBES]
@@ -248,11 +240,10 @@ class Link:
             claim.due = now + BETWEEN_PROBES
         for claim in established:
             claim.is_established = True
-            self._is_slow = False
             if claim.number != claim.told:
                 claim.told = claim.number
                 self.renamed(self, claim)
-        self._next_probe = min((claim.due for claim in probing if not claim.is_established), default=inf)
+        self._next_probe = min((claim.due for claim in self.claims.values() if not claim.is_established), default=inf)
         if established:
             self._rebuild(now, say_goodbye=False)
         for version, channel in self.channels.items():
@@ -261,8 +252,8 @@ class Link:
 
     def _proposed(self, claim: Claim) -> list[Entry]:
         """The records that are wanted for the name."""
-        key = claim.name.lower()
-        return [entry for entry in self._entries.values() if entry.key == key and entry.rdtype != dns.NSEC]
+        entries = self._entries_of_name.get(claim.name.lower(), ())
+        return [entry for entry in entries if entry.rdtype != dns.NSEC]
 
     # What arrives
 
@@ -286,7 +277,7 @@ class Link:
         channel = self.channels.get(peer.address.version)
         if channel is None or message.flags & (dns.OPCODE | dns.RCODE):
             return []  # sections 18.3 and 18.11: silently ignored
-        if self.is_own(peer.address):
+        if self.is_own(peer.address) and self._is_believed(peer):
             self._make_room(message, now)
         if message.flags & dns.QR:
             self._response(message, channel, now, direct=direct)
@@ -295,10 +286,18 @@ class Link:
             self._compare(message, peer, now)
         return channel.query(message, peer, now, direct=direct)
 
+    def _is_believed(self, peer: Peer) -> bool:
+        """Does what comes from an address of this host come from this host?
+
+        Linux drops what comes by IPv4 from the link with such a source (fib_validate_source), but not by IPv6.  Who
+        speaks by both is believed by IPv4.
+        """
+        return peer.address.version == 4 or 4 not in self.channels
+
     def _make_room(self, message: Message, now: float) -> None:
         """Another program on this host says something: leave to it what would make the two conflict."""
         self.noticed(self)
-        if self._beside.hear(message, self._is_host_name, now):
+        if self._beside.hear(message, self._is_ours, now):
             self._leave_or_take_back(now)
 
     def _leave_or_take_back(self, now: float) -> None:
@@ -306,83 +305,83 @@ class Link:
             if claim.fixed:
                 ours = {entry.same for entry in self._proposed(claim)}
                 if self._beside.has((claim.name.lower(), dns.PTR), ours):
-                    claim.is_given_up, claim.is_established, claim.due = True, False, inf
+                    claim.give_up(inf)
                 elif claim.is_given_up:
                     self._probe(claim, now + self.uniform(*BEFORE_PROBING))
         self._rebuild(now, say_goodbye=False)
 
-    def _is_host_name(self, key: bytes) -> bool:
-        return any(claim.is_host or claim.fixed for claim in self._by_name.get(key, ()))
+    def _is_ours(self, record: Record) -> bool:
+        """Is it about a name that every program on this host may have, and about no other host's address?"""
+        if not any(claim.is_host or claim.fixed for claim in self._by_name.get(record.name.lower(), ())):
+            return False
+        return record.rdtype == dns.PTR or self._is_own_address(record)
+
+    def _is_own_address(self, record: Record) -> bool:
+        return (record.rdtype, len(record.rdata)) in ADDRESSES and self.is_own(ip_address(record.rdata))
 
     def _compare(self, message: Message, peer: Peer, now: float) -> None:
         """Another host probes: where for the same name, the later records win (section 8.2)."""
+        proposed = proposed_in(message)
         for key in dict.fromkeys(question.name.lower() for question in message.questions):
             for claim in self._by_name.get(key, ()):
-                if claim.is_established or claim.is_given_up:
+                if not claim.is_asked_for:
                     continue
                 if (claim.is_host or claim.fixed) and self.is_own(peer.address):
                     continue  # of two programs on this host the other is made room for
-                theirs = sorted(
-                    (each.rdclass & CLASS, each.rdtype, each.rdata)
-                    for each in message.authorities
-                    if each.name.lower() == key
-                )
+                theirs = proposed.get(key, [])
                 ours = sorted((dns.IN, each.rdtype, each.rdata) for each in self._proposed(claim))
                 if theirs > ours:
                     self.counts["lost-to-prober"] += 1
-                    self._probe(claim, now + AFTER_DEFEAT)
+                    self._conflicts.note(1, now)
+                    self._probe(claim, now + max(AFTER_DEFEAT, self._conflicts.wait))
 
     def _response(self, message: Message, channel: Channel, now: float, *, direct: bool) -> None:
         conflicting: dict[Claim, None] = {}
-        for record in (*message.answers, *message.additionals):
+        for record in (*message.answers, *message.authorities, *message.additionals):
             if record.rdclass & CLASS != dns.IN:
                 continue
             key = record.name.lower()
             entry = self._entries.get((key, record.rdtype, comparable(record.rdtype, record.rdata)))
             if entry is not None:
-                if self.zone.entries.get(entry.identity) is entry:
-                    if not direct:
-                        channel.heard(entry, record.ttl)
+                if self.zone.entries.get(entry.identity) is entry and not direct:
+                    channel.heard(entry, record.ttl)
                     if record.ttl * 2 < entry.ttl:
                         channel.correct(entry, now)
             elif record.ttl and key in self._by_name:
                 for claim in self._by_name[key]:
-                    if self._is_conflict(claim, key, record):
+                    if self._is_conflict(claim, key, record, direct=direct):
                         conflicting[claim] = None
-        for claim in conflicting:
-            self._lose(claim, now)
+        if conflicting:
+            self._conflicts.note(len(conflicting), now)
+            for claim in conflicting:
+                self._lose(claim, now)
+            self._rebuild(now, say_goodbye=False)
 
-    def _is_conflict(self, claim: Claim, key: bytes, record: Record) -> bool:
+    def _is_conflict(self, claim: Claim, key: bytes, record: Record, *, direct: bool) -> bool:
         """Does a record that is not ours take the name?"""
         if record.rdtype == dns.NSEC:
             return False
-        if (
-            record.rdtype in (dns.A, dns.AAAA)
-            and len(record.rdata) in (4, 16)
-            and self.is_own(ip_address(record.rdata))
-        ):
+        if self._is_own_address(record):
             return False  # this host's: another daemon on it, or a link that is plugged in twice
-        # While it is probed for, a name is taken by records of whatever type (section 8.1); later by another record
-        # of a type that ours has (section 9).
-        return not claim.is_established or bool(self.zone.of(key, record.rdtype))
+        # While it is asked for, a name is taken by records of whatever type, and what comes before says nothing yet
+        # (section 8.1): so each attempt fails once at most.  Later it is taken by another record of a type that ours
+        # has (section 9), but not by what was sent to this host alone, which asked nothing (section 6).
+        if claim.is_established:
+            return not direct and bool(self.zone.of(key, record.rdtype))
+        return claim.is_asked_for
 
     def _lose(self, claim: Claim, now: float) -> None:
         """A name that was ours is probed for again (section 9); one that was not yet is another's."""
         self.counts["conflicts"] += 1
-        self._conflicts.append(now)
-        many, seconds = MANY_CONFLICTS
-        self._is_slow |= len(self._conflicts) == many and now - self._conflicts[0] < seconds
-        start = now + (AFTER_MANY if self._is_slow else self.uniform(*BEFORE_PROBING))
-        if claim.fixed and not claim.is_established:
-            claim.is_given_up, claim.due = True, inf
-            return
         if not claim.is_established:
-            claim.take(claim.number + 1)
-            while any(each.name.lower() == claim.name.lower() for each in self.claims.values() if each is not claim):
-                claim.take(claim.number + 1)
+            if claim.fixed:
+                claim.give_up(now + LEFT_FOR)
+                self._next_probe = min(self._next_probe, claim.due)
+                return
+            taken = {each.name.lower() for each in self.claims.values() if each is not claim}
+            claim.take_next(taken, self.uniform)
             self.counts["renamed"] += 1
-        self._probe(claim, start)
-        self._rebuild(now, say_goodbye=False)
+        self._probe(claim, now + (self._conflicts.wait or self.uniform(*BEFORE_PROBING)))
 
 
 def host_name(link: Link) -> str | None:

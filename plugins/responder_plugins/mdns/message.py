@@ -107,6 +107,16 @@ def probes(claims: Iterable[tuple[Claim, Sequence[Entry]]], limit: int) -> Itera
         yield _probe(batch)
 
 
+def proposed_in(probe: Message) -> dict[bytes, list[tuple[int, int, bytes]]]:
+    """What a probe proposes: class, type and rdata by name in lower case, in the order of section 8.2's comparison."""
+    found: dict[bytes, list[tuple[int, int, bytes]]] = {}
+    for each in probe.authorities:
+        found.setdefault(each.name.lower(), []).append((each.rdclass & CLASS, each.rdtype, each.rdata))
+    for proposed in found.values():
+        proposed.sort()
+    return found
+
+
 def _probe(claims: Sequence[tuple[Claim, Sequence[Entry]]]) -> bytes:
     writer = Writer(b"", LARGEST, dns.COMPRESSED_BY_MDNS)
     for claim, _ in claims:

@@ -9,7 +9,7 @@ question.  This file refuses to know time, messages and other hosts.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Final
 
 import attrs
@@ -31,6 +31,10 @@ OTHER_TTL: Final = 4500
 """Seconds for the others (section 10)."""
 
 NEVER: Final = float("-inf")
+
+IN_ORDER: Final = 10
+LAST_NUMBER: Final = 999
+"""A name's numbers are tried in order up to one, and at random up to the other."""
 
 HOST: Final = "host"
 """The key of the claim of this host's own name."""
@@ -64,10 +68,32 @@ class Claim:
     def __attrs_post_init__(self) -> None:
         self.take(self.number)
 
+    @property
+    def is_asked_for(self) -> bool:
+        """Was a probe sent, and is it not over?"""
+        return self.probes > 0 and not self.is_established
+
+    def give_up(self, until: float) -> None:
+        """Leave it to another until then (seconds); inf: for ever."""
+        self.is_given_up, self.is_established, self.probes, self.due = True, False, 0, until
+
     def take(self, number: int) -> None:
         """Be the `number`th of the name."""
         self.number = number
         self.name = self.fixed or local(self.text, *self.rest)
+
+    def take_next(self, taken: Set[bytes], uniform: Callable[[float, float], float]) -> None:
+        """Be the next that is not among the names (in lower case) that are taken.
+
+        Behind the first few they come at random: so one of hundreds of like devices finds a name soon, and a host that
+        denies each name does not know the next.
+        """
+        number = self.number if self.number < IN_ORDER else int(uniform(0, LAST_NUMBER))
+        for _ in range(LAST_NUMBER):
+            number = number % LAST_NUMBER + 1
+            self.take(number)
+            if self.name.lower() not in taken:
+                return
 
     @property
     def text(self) -> str:
