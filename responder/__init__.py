@@ -64,6 +64,7 @@ from .plugin import (
 if TYPE_CHECKING:
     from .config.instance import Instance, InstanceKeys
     from .config.structuring import structure
+    from .net.clock import KernelClock, kernel_clock
     from .server.embedding import Server, serve
 
     __version__: str
@@ -90,6 +91,7 @@ __all__ = [
     "Interface",
     "InterfaceAddress",
     "InterfaceChange",
+    "KernelClock",
     "MessageTooLong",
     "Network",
     "NetworkError",
@@ -119,6 +121,7 @@ __all__ = [
     "__version__",
     "get_logger",
     "is_link_scope_group",
+    "kernel_clock",
     "serve",
     "stamp_of",
     "structure",
@@ -131,6 +134,8 @@ _WHEN_ASKED = {
     "InstanceKeys": "config.instance",
     "Server": "server.embedding",
     "structure": "config.structuring",
+    "KernelClock": "net.clock",
+    "kernel_clock": "net.clock",
 }
 """Names that are imported when they are first asked for, with their modules."""
 

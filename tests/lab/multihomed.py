@@ -201,6 +201,12 @@ class Multihomed:
             sock.sendto(token, self.address_of(way, port))
             return self.verdict(way, sock, token, port)
 
+    def exchange(self, way: Way, payload: bytes, port: int) -> tuple[bytes, Sequence[Any]]:
+        """The answer to a payload, and its source, a sockaddr.  Raises TimeoutError for silence."""
+        with self.client_socket(way) as sock:
+            sock.sendto(payload, self.address_of(way, port))
+            return sock.recvfrom(65535)
+
     def verdict(self, way: Way, sock: socket.socket, token: bytes, port: int = PORT) -> str:
         """What is wrong with the answer that is to come on `sock`."""
         try:

@@ -1,4 +1,4 @@
-"""The tests of llmnr, nbns and wsd by the Windows Python under Wine (tests/windows/README.md)."""
+"""The tests of llmnr, nbns, sntp and wsd by the Windows Python under Wine (tests/windows/README.md)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def machine() -> Iterator[Machine]:
         yield machine
 
 
-@pytest.mark.parametrize("name", ["llmnr", "nbns", "wsd", "shared"])
+@pytest.mark.parametrize("name", ["llmnr", "nbns", "sntp", "wsd", "shared"])
 def test_the_plugins_tests_on_windows(machine: Machine, name: str) -> None:
     status, output = machine.pytest(*sorted((HERE / name).glob("test_*.py")))
     assert status == 0, output

@@ -1,0 +1,31 @@
+"""Whether this host's real-time clock is right, as far as its kernel says so."""
+
+from __future__ import annotations
+
+import sys
+
+import attrs
+
+
+@attrs.frozen
+class KernelClock:
+    """What a kernel says of a real-time clock that is kept right.
+
+    max_error    seconds that it may be wrong by
+    leap_second  1: the last minute of this UTC day has a second more; -1: it has one less; 0: neither
+    """
+
+    max_error: float
+    leap_second: int = 0
+
+
+def kernel_clock() -> KernelClock | None:
+    """What the kernel says of the real-time clock; None where it is not kept right, or nothing tells.
+
+    Linux tells (adjtimex(2)), while a program such as chronyd keeps the clock right; no other system is asked.
+    """
+    if sys.platform != "linux":
+        return None
+    from .linux.clock import read  # noqa: PLC0415 - only the package of the platform that runs is imported
+
+    return read()
