@@ -71,11 +71,17 @@ def mdns(network: Multihomed, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def apart(tmp_path: Path) -> Iterator[tuple[Multihomed, Child]]:
-    """A network and a daemon of the test's own: what another program on the host took from it stays so for a while."""
-    with Multihomed() as network, daemon(network.host, config(tmp_path), folder=tmp_path) as child:
-        established(network, 1)
-        established(network, 2)
-        yield network, child
+    """A network and a daemon of the test's own: what another program on the host took from it stays so for a while.
+
+    It has announced all that it has, twice: a program that starts on the host meanwhile takes that for a conflict.
+    """
+    with Multihomed() as network, group_socket(network, 1) as first, group_socket(network, 2) as second:
+        with daemon(network.host, config(tmp_path), folder=tmp_path) as child:
+            announced(first)
+            announced(second)
+            established(network, 1)
+            established(network, 2)
+            yield network, child
 
 
 def addresses(number: int) -> set[str]:
@@ -108,6 +114,17 @@ def established(network: Multihomed, number: int) -> None:
         sock.sendto(queried("lab.local", dns.A), (GROUP, 5353))
         while not answers_of(sock.recv(9000), "lab.local"):
             pass
+
+
+def announced(sock: socket.socket) -> None:
+    """Return once the host and its service are announced for the second time (RFC 6762 section 8.3).
+
+    No answer to a question of these tests has both.
+    """
+    for _ in range(2):
+        payload = sock.recv(9000)
+        while not answers_of(payload, INSTANCE.lower()) or not answers_of(payload, "lab.local"):
+            payload = sock.recv(9000)
 
 
 def answers_of(payload: bytes, name: str) -> list[dns.Record]:
