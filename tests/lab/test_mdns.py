@@ -75,13 +75,17 @@ def apart(tmp_path: Path) -> Iterator[tuple[Multihomed, Child]]:
 
     It has announced all that it has, twice: a program that starts on the host meanwhile takes that for a conflict.
     """
-    with Multihomed() as network, group_socket(network, 1) as first, group_socket(network, 2) as second:
-        with daemon(network.host, config(tmp_path), folder=tmp_path) as child:
-            announced(first)
-            announced(second)
-            established(network, 1)
-            established(network, 2)
-            yield network, child
+    with (
+        Multihomed() as network,
+        group_socket(network, 1) as first,
+        group_socket(network, 2) as second,
+        daemon(network.host, config(tmp_path), folder=tmp_path) as child,
+    ):
+        announced(first)
+        announced(second)
+        established(network, 1)
+        established(network, 2)
+        yield network, child
 
 
 def addresses(number: int) -> set[str]:
