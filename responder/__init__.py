@@ -42,6 +42,7 @@ from .errors import (
     SourceUnavailable,
     Unreachable,
 )
+from .files import Stamp, stamp_of
 from .log import Repeated, get_logger
 from .plugin import (
     API_VERSION,
@@ -54,10 +55,8 @@ from .plugin import (
     Pass,
     Plugin,
     Service,
-    Stamp,
     Stopping,
     StopReason,
-    stamp_of,
     wall_time,
 )
 

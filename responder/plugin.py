@@ -38,7 +38,6 @@ from __future__ import annotations
 import enum
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, Protocol, TypeAlias
 
@@ -57,6 +56,7 @@ from .datagram import (
     to_group,
 )
 from .errors import ConfigError
+from .files import Stamp, decoded, read_file, stamp_of
 
 if TYPE_CHECKING:
     import trio
@@ -168,19 +168,6 @@ class Service:
     max_connections: int = attrs.field(default=100, validator=is_count)
 
 
-Stamp: TypeAlias = tuple[int, int, int] | None
-"""What tells one state of a file from another: modification time (ns), size (bytes), inode; None: it is missing."""
-
-
-def stamp_of(path: Path) -> Stamp:
-    """The stamp of a file as it is now."""
-    try:
-        status = path.stat()
-    except (OSError, ValueError):  # a null character is in no file's name
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
-
-
 @attrs.define
 class Context:
     """What `prepare` may use: who it is, and files relative to the configuration's folder.
@@ -211,29 +198,11 @@ class Context:
 
     def read_bytes(self, name: str | Path, *, key: str = "") -> bytes:
         """The file's content.  Raises ConfigError, naming the file and `key`, the option that names it."""
-        path = self.path(name)
-        try:
-            return path.read_bytes()
-        except ValueError as error:
-            raise ConfigError("can't be read: a file's name has no null character", path=key, file=path) from error
-        except OSError as error:
-            message = f"can't be read: {error.strerror}"
-            if isinstance(error, FileNotFoundError):
-                message += _nearest_file(path)
-            raise ConfigError(message, path=key, file=path) from error
+        return read_file(self.path(name), key=key)
 
     def read_text(self, name: str | Path, *, key: str = "") -> str:
         """The same in UTF-8.  Raises ConfigError, with the line, where it is not UTF-8."""
         return decoded(self.read_bytes(name, key=key), file=self.path(name), key=key)
-
-
-def decoded(data: bytes, *, file: Path, key: str = "") -> str:
-    """A file's UTF-8 as text.  Raises ConfigError, with the line, where it is not UTF-8."""
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"is not UTF-8: {error.reason}", path=key, file=file, line=line) from error
 
 
 _wall_clock: Callable[[], float] = time.time
@@ -248,16 +217,6 @@ def wall_time(moment: float | None = None) -> float:
     import trio  # noqa: PLC0415 - slow to import, for those who only read the contract
 
     return _wall_clock() if moment is None else _wall_clock() - (trio.current_time() - moment)
-
-
-def _nearest_file(path: Path) -> str:
-    """A hint at a file beside it whose name is nearly the same."""
-    try:
-        names = [entry.name for entry in path.parent.iterdir()]
-    except OSError:
-        return f"; nor is there a folder {path.parent}"
-    near = get_close_matches(path.name, names, 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 StopReason: TypeAlias = Literal["stop", "replaced"]

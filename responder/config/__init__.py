@@ -6,6 +6,7 @@ instance.py      a plugin with its options, and the keys that every instance has
 registry.py      entry points -> plugin classes
 structuring.py   tables -> attrs classes, strictly
 option_types.py  the leaf types: what each accepts, and how a message names it
+type_names.py    what all types are called, examples of them, and what can't be an option's type
 reference.py     what can be written, in words: descriptions, defaults, examples
 hints.py         what is no mistake, but hardly meant
 key_paths.py     the paths of keys in messages, and the nearest known key to a wrong one

@@ -19,8 +19,9 @@ import attrs
 from .. import datagram
 from ..datagram import IPAddress, IPNetwork, SourceGroup, to_group, unscoped
 from ..errors import ConfigError, ConfigErrors, PluginError
+from ..files import Stamp, stamp_of
 from ..log import get_logger
-from ..plugin import Context, Handler, Plugin, Service, Stamp, stamp_of
+from ..plugin import Context, Handler, Plugin, Service
 from . import secrets
 from .key_paths import concatenate, did_you_mean, is_under, join
 from .option_types import (

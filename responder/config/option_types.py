@@ -1,11 +1,10 @@
-"""What the values of options are called and how each is read: the leaf types, and the names of all types.
+"""The leaf types of options: what each accepts, how it is read, and what a message calls it.
 
 A leaf is a value that TOML has as one piece: a boolean, a number, a string, or a string that means more (an address, a
 prefix, a file).  Reading is strict: `"false"` is no boolean, `true` no integer, 7.9 no port.
 `Annotated[int, Kind(...)]` narrows a type to a kind of its own, with its own name in messages.
 
-This file refuses to know keys, paths and files of configurations; `responder.config.structuring` reads arrays, tables,
-classes.
+`responder.config.structuring` reads arrays, tables and classes of them; `responder.config.type_names` names those too.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import enum
 import math
 import re
 import types
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from difflib import get_close_matches
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
@@ -300,55 +299,6 @@ def _choice(results: Collection[Any], values: Collection[Any]) -> Kind:
     return Kind(" or ".join(repr(value) for value in values), read, tuple(raw))
 
 
-def type_name(type_: Any) -> str:
-    """A type as messages and tables call it, without an article.  Raises TypeError for one that no option can have."""
-    kind = kind_of(type_)
-    if kind is not None:
-        return kind.noun
-    arguments = get_args(type_)
-    match get_origin(type_):
-        case origin if origin is list or origin is frozenset or (origin is tuple and arguments[1:] == (...,)):
-            return f"array of {_plural(type_name(arguments[0]))}"
-        case origin if origin is dict and arguments[0] is str:
-            return f"table of {_plural(type_name(arguments[1]))}"
-        case _ if is_union(type_):
-            return " or ".join(dict.fromkeys(type_name(member) for member in members(type_)))
-    if isinstance(type_, type) and attrs.has(type_):
-        return "table"
-    raise TypeError(f"options can't be of type {getattr(type_, '__name__', type_)}")
-
-
-def example_of(type_: Any) -> Any:
-    """Some value of the type, as TOML has it."""
-    kind = kind_of(type_)
-    if kind is not None:
-        return _example_of_kind(kind)
-    arguments = get_args(type_)
-    if is_union(type_):
-        return example_of(members(type_)[0])
-    if get_origin(type_) is dict:
-        return {"name": example_of(arguments[1])}
-    if arguments:
-        return [example_of(arguments[0])]
-    if isinstance(type_, type) and attrs.has(type_):
-        required = [field for field in attrs.fields(attrs.resolve_types(type_)) if field.default is attrs.NOTHING]
-        return {field.alias: field.metadata.get("example", example_of(field.type)) for field in required if field.init}
-    return "..."  # what a plugin's own converter takes
-
-
-def _example_of_kind(kind: Kind) -> Any:
-    """The first of its examples, or of its values; otherwise what its TOML type suggests."""
-    if quoted := re.match(r"'([^']*)'", kind.example or kind.noun):
-        return quoted[1]
-    if kind.example:
-        return kind.example.split()[0].rstrip(",")
-    if number := re.match(r"[0-9]+", kind.noun):
-        return int(number[0])
-    if kind is LEAVES[Path]:
-        return "file"
-    return {bool: True, int: 1, float: 1.0}.get(kind.raw[0], "text")
-
-
 def members(union: Any) -> list[Any]:
     """A union's types without None; the two families of addresses (or prefixes) count as one type."""
     types_ = [member for member in get_args(union) if member is not types.NoneType]
@@ -358,49 +308,7 @@ def members(union: Any) -> list[Any]:
     return types_
 
 
-def unsupported(cls: type, *, _seen: frozenset[type] = frozenset()) -> Iterator[str]:
-    """What `structure` could not read among a class' fields, nested classes included, a line each.
-
-    Resolves the classes' annotations.  A field with a converter may be of any type: what TOML gives goes to that.
-    """
-    try:
-        attrs.resolve_types(cls)
-    except Exception as error:  # an annotation is code, and may raise anything
-        yield f"the types of {cls.__name__} can't be resolved: {error}"
-        return
-    for field in attrs.fields(cls):
-        if not field.init:
-            continue
-        try:
-            type_name(field.type)
-        except TypeError as error:
-            if field.converter is None:
-                yield f"{cls.__name__}.{field.alias}: {error}"
-            continue
-        for nested in _classes(field.type):
-            if nested not in _seen | {cls}:
-                yield from unsupported(nested, _seen=_seen | {cls})
-
-
-def _classes(type_: Any) -> Iterator[type]:
-    if isinstance(type_, type) and attrs.has(type_):
-        yield type_
-    for argument in get_args(type_):
-        yield from _classes(argument)
-
-
 def with_article(noun: str) -> str:
     if noun.startswith(("'", '"')) or noun[:1].isdigit():
         return noun
     return " or ".join(f"{'an' if part[0] in 'aeiouI' else 'a'} {part}" for part in noun.split(" or "))
-
-
-def _plural(noun: str) -> str:
-    """`array of strings` -> `arrays of strings`; a choice of values stays."""
-    if noun.startswith(("'", '"')):
-        return noun
-    parts = []
-    for part in noun.split(" or "):
-        head, rest = re.fullmatch(r"(.*?)((?: of | \().*)?", part, re.DOTALL).groups(default="")  # type: ignore[union-attr]  # matches everything
-        parts.append(f"{head}{'es' if head.endswith(('s', 'x')) else 's'}{rest}")
-    return " or ".join(parts)

@@ -25,7 +25,7 @@ import attrs
 from ..plugin import Plugin, Service
 from .instance import InstanceKeys, is_of_all_services
 from .key_paths import BARE_KEY
-from .option_types import example_of, type_name
+from .type_names import example_of, type_name
 
 _ROW = re.compile(r"([a-z_][a-z0-9_]*(?:, [a-z_][a-z0-9_]*)*)  +(\S.*)")
 

@@ -20,7 +20,7 @@ from ..errors import PluginError
 from ..plugin import API_VERSION, Handler, Plugin, Service
 from .instance import INSTANCE_KEYS
 from .key_paths import did_you_mean
-from .option_types import unsupported
+from .type_names import unsupported
 
 GROUP = "responder.plugins"
 

@@ -21,7 +21,8 @@ from typing import Any, TextIO
 import attrs
 
 from ..errors import ConfigError, ConfigErrors
-from ..plugin import Context, decoded
+from ..files import decoded
+from ..plugin import Context
 from .key_lines import KeyLines
 from .key_paths import concatenate, join
 from .option_types import mismatch

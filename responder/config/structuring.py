@@ -5,7 +5,7 @@ reading of leaves (`responder.config.option_types`), refuses a string where an a
 since cattrs' own way neither runs a field's converter and validator where the field's path is known nor keeps the
 table's order.
 
-This file refuses to know what the classes are for, and types that `responder.config.option_types.unsupported` names.
+This file refuses to know what the classes are for, and types that `responder.config.type_names.unsupported` names.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from cattrs.errors import IterableValidationNote
 from ..errors import ConfigError, ConfigErrors
 from . import secrets
 from .key_paths import concatenate, join, unknown_key
-from .option_types import MismatchError, is_union, kind_of, members, mismatch, type_name, with_article
+from .option_types import MismatchError, is_union, kind_of, members, mismatch, with_article
+from .type_names import type_name
 
 T = TypeVar("T")
 Hook = Callable[[Any, Any], Any]

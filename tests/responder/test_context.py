@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from responder import ConfigError, Context
-from responder.plugin import stamp_of
+from responder.files import stamp_of
 
 
 def test_a_file_is_read_and_noted(tmp_path: Path) -> None:

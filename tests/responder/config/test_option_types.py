@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from responder import ConfigErrors, Duration, IPAddress, IPNetwork, Plugin, Service, Size
-from responder.config.option_types import type_name
 from responder.config.structuring import structure
 
 
@@ -127,11 +126,6 @@ def test_all_kinds_together() -> None:
     store = read(keep="1m", limits={"idle": "1s", "most": "1 KiB"}, by_name={"a": "2s"}, net="10.0.0.0/8")
     assert (store.limits, store.by_name) == (Limits(1.0, 1024), {"a": 2.0})
     assert store.net == ip_network("10.0.0.0/8")
-
-
-def test_their_names_in_tables() -> None:
-    assert type_name(Duration) == "duration"
-    assert type_name(tuple[Size, ...]) == "array of sizes"
 
 
 @given(st.one_of(st.text(max_size=12), st.from_regex(r"[0-9. ]{0,4}[a-zA-Z ]{0,4}")))

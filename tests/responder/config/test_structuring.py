@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any, Literal
@@ -12,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from responder.config.key_paths import join
-from responder.config.option_types import type_name, unsupported
 from responder.config.structuring import structure
+from responder.config.type_names import unsupported
 from responder.datagram import IPAddress, IPNetwork
 from responder.errors import ConfigError, ConfigErrors
 
@@ -264,29 +263,6 @@ def test_a_class_may_nest_itself() -> None:
     table["children"][0]["children"][0]["nam"] = 1  # type: ignore[index] # a table of JSON's kind
     with pytest.raises(ConfigErrors, match=r"^children\[0\]\.children\[0\]\.nam: unknown key; did you mean 'name'\?$"):
         structure(table, Tree, folder=FOLDER)
-
-
-@pytest.mark.parametrize(
-    "type_", [bytes, complex, set[int], tuple[int, str], dict[int, str], list[bytes], Any, object, Callable]
-)
-def test_types_that_no_option_can_have(type_: Any) -> None:
-    cls = attrs.make_class("Options", {"key": attrs.field(type=type_)})
-    assert len(list(unsupported(cls))) == 1
-    nested = attrs.make_class("Outer", {"inner": attrs.field(type=tuple[cls, ...])})  # type: ignore[valid-type] # made at run time
-    assert list(unsupported(nested)) == list(unsupported(cls))
-
-
-@pytest.mark.parametrize(
-    ("type_", "name"),
-    [
-        (dict[str, list[IPAddress]], "table of arrays of IP addresses"),
-        (tuple[IPNetwork, ...], "array of IP prefixes"),
-        (Colour | None, "'red' or 'blue'"),
-        (tuple[int | str, ...], "array of integers or strings"),
-    ],
-)
-def test_type_names(type_: Any, name: str) -> None:
-    assert type_name(type_) == name
 
 
 @given(st.ip_addresses().filter(lambda address: getattr(address, "ipv4_mapped", None) is None))
