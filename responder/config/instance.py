@@ -283,11 +283,7 @@ def prepare(instance: Instance) -> Prepared:
     if missing:
         raise PluginError(f"{path}: prepare returned {handler!r}, which is no handler: it has no {', '.join(missing)}")
     complaints = tuple(_under(instance, context.complaints))
-    for complaint in complaints:
-        _log.error("served without", plugin=instance.name, reason=str(complaint))
     warnings = tuple(_under(instance, context.warnings))
-    for warning in warnings:
-        _log.warning("served, but", plugin=instance.name, reason=str(warning))
     return Prepared(instance, handler, dict(context.files), complaints, warnings)
 
 

@@ -212,7 +212,11 @@ class ServerCore:
     # Running
 
     async def _live(self, runtime: Supervised, predecessor: Supervised | None) -> None:
-        """An instance's background work, once its predecessor's has ended."""
+        """An instance's background work, once its predecessor's has ended.  Logs what it is served without, or but."""
+        for complaint in runtime.prepared.complaints:
+            _log.error("served without", plugin=runtime.name, reason=str(complaint))
+        for warning in runtime.prepared.warnings:
+            _log.warning("served, but", plugin=runtime.name, reason=str(warning))
         try:
             if predecessor is not None:
                 await self._end(predecessor, "replaced")

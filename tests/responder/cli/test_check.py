@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -85,6 +86,15 @@ def test_check_takes_the_option_too_and_either_once(write: Write) -> None:
 def test_check_finds_a_user_that_does_not_exist(write: Write) -> None:
     result = call("check", write("[daemon]\nuser = 'nobody-of-that-name'\n[plugins.echo]\n"))
     assert (result.exit_code, result.stderr) == (2, "error: daemon.user: this host has no user 'nobody-of-that-name'\n")
+
+
+def test_check_prints_a_warning_of_a_plugin_once() -> None:
+    """In a process of its own: without anything that takes log lines, Python prints those."""
+    config = Path(__file__).parents[2] / "cases" / "svcb-aliasmode" / "responderd.toml"
+    done = subprocess.run(
+        [sys.executable, "-m", "responder", "check", str(config)], capture_output=True, text=True, check=True
+    )
+    assert done.stderr.count("the parameters of an alias mean nothing") == 1
 
 
 def test_check_warns_of_what_lets_nobody_ask(write: Write) -> None:

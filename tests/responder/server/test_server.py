@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket as stdlib_socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,8 +14,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from responder import PASS, BindError, Connection, Pass, Plugin, Service
-from responder.config.instance import Instance, Prepared
+from responder import PASS, BindError, ConfigError, Connection, Context, Pass, Plugin, Service
+from responder.config.instance import Instance, Prepared, prepare
 from responder.dispatch import outcomes
 from responder.net.types import Accepted, Flow, Membership
 from responder.server.interfaces import RESCAN_INTERVAL
@@ -64,6 +65,18 @@ class Near(Stream):
 @attrs.frozen
 class Nearest(Stream):
     services: ClassVar[tuple[Service, ...]] = (Service(port=7007, tcp=True, tcp_hop_limit=1),)
+
+
+@attrs.frozen
+class Warned(Plain):
+    """Is served without something, and but something, each time it is prepared."""
+
+    word: str = "first"
+
+    def prepare(self, context: Context) -> Plugin:
+        context.complain(ConfigError(f"{self.word} lacks"))
+        context.warn(ConfigError(f"{self.word} warns"))
+        return self
 
 
 def numbers(*instances: Instance) -> list[tuple[object, str, int]]:
@@ -255,3 +268,33 @@ async def test_interfaces_that_are_gone_for_an_hour_are_counted_together(autojum
         assert server.counters.snapshot()["plain"] == before
         await trio.sleep(200)
         assert server.counters.snapshot()["plain"] == {"lan": before["lan"], "other": before["guest0"]}
+
+
+async def test_what_an_instance_is_served_without_or_but_is_logged_when_it_is_served(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def messages() -> list[str]:
+        found = [each.getMessage() for each in caplog.records if each.getMessage().startswith("served")]
+        caplog.clear()
+        return found
+
+    first, second = (prepare(Instance.of(Warned(word))) for word in ("first", "second"))
+    with caplog.at_level(logging.WARNING):
+        async with open_server([first], platform=FakePlatform()) as server, trio.open_nursery() as nursery:
+            assert messages() == []
+            nursery.start_soon(server.run)
+            await wait_all_tasks_blocked()
+            assert messages() == [
+                "served without plugin=warned reason=plugins.warned: first lacks",
+                "served, but plugin=warned reason=plugins.warned: first warns",
+            ]
+            await server.replace([second])
+            await wait_all_tasks_blocked()
+            assert [message.partition("plugins.")[2] for message in messages()] == [
+                "warned: second lacks",
+                "warned: second warns",
+            ]
+            await server.replace([second])
+            await wait_all_tasks_blocked()
+            assert messages() == []
+            server.stop()

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +20,7 @@ import dns.name
 from responder import ConfigError, ConfigErrors, Context, stamp_of
 
 from ..message import wire
-from . import generate, plain_lines, rdata
+from . import generate, plain_lines, rdata, svcb
 from .builder import Line, ZoneBuilder, type_text
 from .names import NameReader, wire_name
 from .plain_lines import NOT_PLAIN, Position
@@ -101,7 +100,7 @@ class _Reader:
                 at = end
             else:
                 entry = self._entry_at(data, at, Line(path, number))
-                self._entry(entry, data[at : at + entry.size], position, Line(path, number), depth)
+                self._entry(entry, position, Line(path, number), depth)
                 number += data.count(b"\n", at, at + entry.size)
                 at += entry.size
 
@@ -120,7 +119,7 @@ class _Reader:
             if at == len(lines):
                 return
             line = Line(path, number + at)
-            self._entry(self._entry_at(lines[at], 0, line), lines[at], position, line, 0)
+            self._entry(self._entry_at(lines[at], 0, line), position, line, 0)
             at += 1
 
     def _entry_at(self, data: bytes, at: int, line: Line) -> Entry:
@@ -129,12 +128,12 @@ class _Reader:
         except Unreadable as error:
             raise self._end(error, line) from None
 
-    def _entry(self, entry: Entry, text: bytes, position: Position, line: Line, depth: int) -> None:
+    def _entry(self, entry: Entry, position: Position, line: Line, depth: int) -> None:
         if not entry.words:
             return
         try:
             if entry.words[0].startswith(b"$") and not entry.indented:
-                self._directive(entry, text, position, line, depth)
+                self._directive(entry, position, line, depth)
             else:
                 self._record(entry, position, line)
         except ConfigErrors:
@@ -175,23 +174,25 @@ class _Reader:
         if rdtype in rdata.FIELDS:
             try:
                 return rdata.to_wire(rdtype, entry.words[at:], names.read)
-            except (ValueError, LookupError, OverflowError, dns.exception.DNSException):
-                pass  # not by the table of fields: dnspython reads it, or says what is wrong
+            except (ValueError, LookupError, OverflowError, dns.exception.DNSException) as error:
+                # Not by the table of fields: dnspython reads it, or says what is wrong, where it knows the type.
+                if rdata.is_ours_alone(rdtype) and entry.words[at : at + 1] != [rdata.GENERIC]:
+                    said = "" if isinstance(error, LookupError) else str(error)
+                    raise ValueError(said or "not the fields that this type has") from None
         origin = dns.name.from_wire(names.origin, 0)[0]
-        text = entry.text(at, empty_values=rdtype in (wire.SVCB, wire.HTTPS))
-        priority = entry.words[at] if at < len(entry.words) else b""
-        if rdtype in (wire.SVCB, wire.HTTPS) and priority == b"0" and len(entry.words) > at + 2:
-            # RFC 9460 section 2.4.2: who reads an alias ignores its parameters.
-            self._builder.warning(f"{type_text(rdtype)}: the parameters of an alias mean nothing", line)
-            return bytes(2) + rdata.by_dnspython(rdtype, text.replace("0", "1", 1), origin)[2:]
-        return rdata.by_dnspython(rdtype, text, origin)
+        if rdtype in svcb.TYPES:
+            value, warnings = svcb.to_wire(rdtype, entry, at, origin)
+            for warning in warnings:
+                self._builder.warning(f"{type_text(rdtype)}: {warning}", line)
+            return value
+        return rdata.by_dnspython(rdtype, entry.text(at), origin)
 
     # Directives
 
-    def _directive(self, entry: Entry, text: bytes, position: Position, line: Line, depth: int) -> None:
+    def _directive(self, entry: Entry, position: Position, line: Line, depth: int) -> None:
         word, values = entry.words[0].upper(), entry.words[1:]
         if word == b"$GENERATE":
-            self._generate(generate.generated(text), position, line)
+            self._generate(entry, position, line)
             return
         if word not in (b"$TTL", b"$ORIGIN", b"$INCLUDE"):
             raise Unreadable(f"{word.decode(errors='replace')} is no directive that is known here")
@@ -204,9 +205,11 @@ class _Reader:
         else:
             self._include(values, position.names, line, depth)
 
-    def _generate(self, lines: Iterable[bytes], position: Position, line: Line) -> None:
-        for each in lines:
+    def _generate(self, directive: Entry, position: Position, line: Line) -> None:
+        for each in generate.generated(directive):
             self._record(entry_at(each, 0), position, line)
+        if generate.cuts_a_text(directive):
+            self._builder.warning("$GENERATE: the quotes hold several strings, as BIND reads them", line)
 
     def _include(self, values: list[bytes], names: NameReader, line: Line, depth: int) -> None:
         """RFC 1035 section 5.1: the origin of the included file ends with it."""

@@ -37,6 +37,7 @@ READ_AS: Final = {56: wire.TXT, 57: wire.DNSKEY, 32768: wire.DS}
 #   n  a name            1 2 4  a number of so many bytes     t  a type              d  a date of RRSIG (RFC 4034)
 #   s  strings           x      hexadecimal, the rest         b  base64, the rest    h  a hash of NSEC3 (base32hex)
 #   z  a salt of NSEC3   m      types, the rest, as the bitmap of NSEC               a  IPv4 6  IPv6
+#   o  types, the rest, as the bitmap of NXT
 FIELDS: Final[dict[int, str]] = {
     wire.A: "a",
     wire.NS: "n",
@@ -56,6 +57,7 @@ FIELDS: Final[dict[int, str]] = {
     21: "2n",  # RT
     wire.SIG: "t114dd2nb",
     wire.AAAA: "6",
+    wire.NXT: "no",
     31: "x",  # EID
     32: "x",  # NIMLOC
     wire.SRV: "222n",
@@ -96,8 +98,8 @@ def to_wire(rdtype: int, words: Sequence[bytes], names: Names) -> bytes:
     parts = []
     at = 0
     for field in fields:
-        if field == "m":  # of NSEC3 there may be none
-            parts.append(_bitmap(b" ".join(words[at:])))
+        if field in _TYPES:  # there may be none
+            parts.append(_TYPES[field](b" ".join(words[at:])))
             at = len(words)
             break
         word = words[at]
@@ -194,6 +196,18 @@ def _bitmap(words: bytes) -> bytes:
     return b"".join(bytes((window, len(bits))) + bits for window, bits in trimmed.items())
 
 
+@functools.lru_cache(1024)
+def _old_bitmap(words: bytes) -> bytes:
+    """Types as a bitmap (RFC 2535 section 5.2): of 16 bytes at most, for types below 128."""
+    bits = bytearray(16)
+    for word in words.split():
+        rdtype = type_of(word.decode())
+        if rdtype >= len(bits) * 8:
+            raise ValueError(f"{word.decode()}: no type above 127 can stand there (RFC 2535 section 5.2)")
+        bits[rdtype >> 3] |= 0x80 >> (rdtype & 7)
+    return bytes(bits).rstrip(b"\0")
+
+
 def _base64(words: bytes) -> bytes:
     return binascii.a2b_base64(words.replace(b" ", b""), strict_mode=True)
 
@@ -210,6 +224,7 @@ _ONE: Final[dict[str, Callable[[bytes], bytes]]] = {
     "z": _salt,
     "h": _hash,
 }
+_TYPES: Final[dict[str, Callable[[bytes], bytes]]] = {"m": _bitmap, "o": _old_bitmap}
 _REST: Final[dict[str, Callable[[bytes], bytes]]] = {"x": _hexadecimal, "b": _base64}
 
 _ESCAPE: Final = re.compile(rb"\\([0-9]{3}|.)", re.DOTALL)
@@ -236,12 +251,50 @@ def type_of(word: str) -> int:
     return int(rdtype)
 
 
+GENERIC: Final = rb"\#"
+"""What the generic form of an rdata begins with (RFC 3597 section 5)."""
+
+
+def is_ours_alone(rdtype: int) -> bool:
+    """A type that only the table of fields has: to dnspython its rdata is any bytes."""
+    if rdtype not in FIELDS:
+        return False
+    kind = dns.rdatatype.RdataType.make(READ_AS.get(rdtype, rdtype))
+    rdata_class = dns.rdata.get_rdata_class(dns.rdataclass.IN, kind)  # type: ignore[no-untyped-call] # it has no types
+    return rdata_class is dns.rdata.GenericRdata
+
+
 def by_dnspython(rdtype: int, text: str, origin: dns.name.Name) -> bytes:
     """The rest of a record's line in wire form.  Raises DNSException, and what else dnspython raises."""
     kind = dns.rdatatype.RdataType.make(READ_AS.get(rdtype, rdtype))
     tokens = dns.tokenizer.Tokenizer(text)
     rdata = dns.rdata.from_text(dns.rdataclass.IN, kind, tokens, origin, relativize=False)
-    return rdata.to_wire() or b""  # None only where it was written into a file
+    data = rdata.to_wire() or b""  # None only where it was written into a file
+    if is_ours_alone(rdtype):
+        _check(rdtype, data)
+    return data
+
+
+def _check(rdtype: int, rdata: bytes) -> None:
+    """Raises ValueError where rdata in the generic form has not the fields of a type that is ours alone."""
+    at = 0
+    for field in FIELDS[rdtype]:
+        if field == "n":
+            try:
+                at += dns.name.from_wire(rdata[at:], 0)[1]
+            except dns.exception.DNSException:
+                raise ValueError("the data is cut off, or no name") from None
+        elif field == "o" and not _is_old_bitmap(rdata[at:]):
+            raise ValueError("the data has no bitmap of types (RFC 2535 section 5.2)")
+        else:  # the rest of the data
+            at = len(rdata)
+    if at != len(rdata):
+        raise ValueError(f"{len(rdata) - at} bytes behind the last field")
+
+
+def _is_old_bitmap(bits: bytes) -> bool:
+    """RFC 2535 section 5.2: type 0 is another form's, and no byte of zero ends it."""
+    return len(bits) <= 16 and bits[:1] < b"\x80" and not bits.endswith(b"\0")
 
 
 # Comparing
@@ -251,11 +304,15 @@ _NAMES: Final = {
     **dict.fromkeys((wire.SOA, 14, 17, 58), (0, 2)),
     **dict.fromkeys((wire.MX, 18, 21, 36, wire.SVCB, wire.HTTPS, 107), (2, 1)),
     wire.SRV: (6, 1),
+    66: (5, 1),
     wire.SIG: (18, 1),
     wire.RRSIG: (18, 1),
     26: (2, 2),
 }
-"""Types with names in their rdata: bytes in front of them, and how many names.  (23 is NSAP-PTR, 26 PX, 107 LP.)"""
+"""Types with names in their rdata: bytes in front of them, and how many names.
+
+23 is NSAP-PTR, 26 PX, 66 DSYNC, 107 LP.
+"""
 
 _NAPTR, _IPSECKEY, _HIP, _AMTRELAY = 35, 45, 55, 260
 _GATEWAY_NAME: Final = 3

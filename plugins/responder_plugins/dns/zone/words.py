@@ -33,6 +33,14 @@ class Entry:
     indented: bool
     size: int
 
+    def source(self, first: int, end: int | None = None) -> bytes:
+        """The words from the `first` to before `end`, as they may stand in a file."""
+        parts = []
+        for number, word in enumerate(self.words[first:end], first):
+            closed = word + b'"' if word[:1] == b'"' else word
+            parts.append(closed if number in self.adjoining else b" " + closed)
+        return b"".join(parts).removeprefix(b" ")
+
     def text(self, first: int, *, empty_values: bool = False) -> str:
         """The words from the `first` on, for dnspython: on one line, and in ASCII but for names in UTF-8.
 

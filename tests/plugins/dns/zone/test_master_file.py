@@ -72,6 +72,20 @@ HEAD = "@ 300 IN SOA ns h 1 2 3 4 60\n@ 300 NS ns\nns 300 A 192.0.2.53\n"  # thr
         ("\n$GENERATE 1-3 x${-2} A 192.0.2.$", "the offset makes 1 negative"),
         ("\n$GENERATE 0-2000000000 x$ A 192.0.2.1", "more than 1000000 lines"),
         ("\n$GENERATE 255-256 x$ A 192.0.2.$", "A: Text input is malformed"),
+        ("x 300 NXT a A TYPE256", "NXT: TYPE256: no type above 127 can stand there"),
+        (r"x 300 NXT \# 5 016100 0000", "NXT: the data has no bitmap of types"),
+        (r"x 300 MB \# 2 0161", "MB: the data is cut off, or no name"),
+        (r"x 300 MB \# 4 01610000", "MB: 1 bytes behind the last field"),
+        (r"x 300 MG \# 2 0161", "MG: the data is cut off, or no name"),
+        (r"x 300 MR \# 2 C000", "MR: the data is cut off, or no name"),
+        (r"x 300 MD \# 1 ff", "MD: the data is cut off, or no name"),
+        (r"x 300 MF \# 0", "MF: the data is cut off, or no name"),
+        (r"x 300 MINFO \# 3 016100", "MINFO: the data is cut off, or no name"),
+        (r"x 300 TALINK \# 2 0161", "TYPE58: the data is cut off, or no name"),
+        ("x 300 MINFO a", "MINFO: not the fields that this type has"),
+        ("x 300 HTTPS 1 . ech=A", "HTTPS: ech is not base64"),
+        ("x 300 HTTPS 1 . ech= ech=", "duplicate key"),
+        ("x 300 HTTPS 1 . port=", "value cannot be empty"),
         ("\n$UNKNOWN x", r"\$UNKNOWN is no directive"),
         ("\n$ORIGIN", "expected one value, got 0"),
         ("\n$INCLUDE a b c", "expected one value, got 3"),
@@ -98,6 +112,11 @@ def test_a_mistake_is_told_by_file_and_line(line: str, message: str | None, tmp_
     error = raised.value.errors[0]
     assert error.file == tmp_path / "a.zone"
     assert error.line == 4 + line.count("\n")
+
+
+def test_data_of_generate_is_on_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigErrors, match=r"a\.zone:4: \$GENERATE: a quote goes on in the next line"):
+        load(tmp_path, HEAD + '$GENERATE 1-2 x$ TXT "a\nb"\n')
 
 
 @pytest.mark.parametrize(
