@@ -104,22 +104,24 @@ class InstanceKeys:
     max_connections  TCP connections at a time
     """
 
-    use: str | None = None
-    port: PortNumber | None = None
-    ports: dict[str, PortNumber] | None = None
-    groups: tuple[MulticastGroup, ...] | dict[str, tuple[MulticastGroup, ...]] | None = None
-    hop_limit: HopLimit | dict[str, HopLimit] | None = None
-    listen: tuple[ListenAddress, ...] = ()
-    interfaces: tuple[InterfacePattern, ...] = ()
-    allow: tuple[IPNetwork, ...] = ()
-    deny: tuple[IPNetwork, ...] = ()
+    use: str | None = attrs.field(default=None, metadata={"such_as": "dns"})
+    port: PortNumber | None = attrs.field(default=None, metadata={"such_as": 5353})
+    ports: dict[str, PortNumber] | None = attrs.field(default=None, metadata={"such_as": {"device": 49200}})
+    groups: tuple[MulticastGroup, ...] | dict[str, tuple[MulticastGroup, ...]] | None = attrs.field(
+        default=None, metadata={"such_as": ["239.255.0.1"]}
+    )
+    hop_limit: HopLimit | dict[str, HopLimit] | None = attrs.field(default=None, metadata={"such_as": 4})
+    listen: tuple[ListenAddress, ...] = attrs.field(default=(), metadata={"such_as": ["192.0.2.1", "fe80::1%eth0"]})
+    interfaces: tuple[InterfacePattern, ...] = attrs.field(default=(), metadata={"such_as": ["eth*", "!eth9"]})
+    allow: tuple[IPNetwork, ...] = attrs.field(default=(), metadata={"such_as": ["192.0.2.0/24", "2001:db8::/32"]})
+    deny: tuple[IPNetwork, ...] = attrs.field(default=(), metadata={"such_as": ["192.0.2.66/32"]})
     on_link: bool | None = None
-    rate: NonNegativeNumber | None = None
-    amplification: NonNegativeNumber | None = None
-    max_answer: PositiveSize | None = None
-    max_pending: PositiveInteger | None = None
-    answer_timeout: PositiveDuration | None = None
-    max_connections: PositiveInteger | None = None
+    rate: NonNegativeNumber | None = attrs.field(default=None, metadata={"such_as": 20})
+    amplification: NonNegativeNumber | None = attrs.field(default=None, metadata={"such_as": 1.5})
+    max_answer: PositiveSize | None = attrs.field(default=None, metadata={"such_as": "1k"})
+    max_pending: PositiveInteger | None = attrs.field(default=None, metadata={"such_as": 1000})
+    answer_timeout: PositiveDuration | None = attrs.field(default=None, metadata={"such_as": "5s"})
+    max_connections: PositiveInteger | None = attrs.field(default=None, metadata={"such_as": 500})
 
 
 INSTANCE_KEYS = frozenset(field.name for field in attrs.fields(InstanceKeys))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import attrs
 
@@ -68,21 +68,25 @@ class DaemonOptions:
     workers  processes that share each port (`responder.daemon.workers`); 1: this one serves
     """
 
+    RESTART_ONLY: ClassVar = ("control", "metrics", "metrics_names", "user", "settle", "state", "workers")
+    """The keys that a reload can't change."""
+
     log: Literal["debug", "info", "warning", "error"] = "info"
-    grace: Duration = 2.0
-    settle: Duration = 0.3
-    control: Path | None = None
+    grace: Duration = attrs.field(default=2.0, metadata={"such_as": "5s"})
+    settle: Duration = attrs.field(default=0.3, metadata={"such_as": "300ms"})
+    control: Path | None = attrs.field(default=None, metadata={"such_as": "/run/responderd/control.sock"})
     metrics: MetricsEndpoint | None = None
-    metrics_names: tuple[str, ...] = ()
+    metrics_names: tuple[str, ...] = attrs.field(default=(), metadata={"such_as": ["server.example.test"]})
     queries: bool = False
-    user: str | None = None
-    state: Path | None = None
-    workers: Annotated[int, integer("number of processes", 1, MAX_WORKERS)] = 1
+    user: str | None = attrs.field(default=None, metadata={"such_as": "responderd"})
+    state: Path | None = attrs.field(default=None, metadata={"such_as": "/var/lib/responderd"})
+    workers: Annotated[int, integer("number of processes", 1, MAX_WORKERS)] = attrs.field(
+        default=1, metadata={"such_as": 4}
+    )
 
     def needs_restart(self, new: DaemonOptions) -> list[str]:
         """The keys that differ in `new`, but which only a restart changes."""
-        fixed = ("control", "metrics", "metrics_names", "user", "settle", "state", "workers")
-        return [f"daemon.{key}" for key in fixed if getattr(new, key) != getattr(self, key)]
+        return [f"daemon.{key}" for key in self.RESTART_ONLY if getattr(new, key) != getattr(self, key)]
 
 
 @attrs.frozen

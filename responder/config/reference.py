@@ -7,7 +7,8 @@ The description stands in one place, a table in the class' docstring:
                  indented further goes on
 
 An option without which an instance would not be accepted has an example in its metadata, as TOML would give it:
-`attrs.field(metadata={"example": "192.0.2.1"})`.
+`attrs.field(metadata={"example": "192.0.2.1"})`.  For any other option `"such_as"` there is an example that says more
+than its type does.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ import attrs
 
 from ..plugin import Plugin, Service
 from .instance import InstanceKeys, is_of_all_services
-from .key_paths import BARE_KEY
-from .type_names import example_of, type_name
+from .key_paths import BARE_KEY, join
+from .type_names import classes_in, example_of, type_name
 
 _ROW = re.compile(r"([a-z_][a-z0-9_]*(?:, [a-z_][a-z0-9_]*)*)  +(\S.*)")
 
@@ -58,6 +59,21 @@ def options_of(cls: type[Any]) -> list[Option]:
     return [
         _option(field, described.get(field.alias, "")) for field in attrs.fields(attrs.resolve_types(cls)) if field.init
     ]
+
+
+def tables_of(
+    cls: type[Any], path: str = "", _seen: frozenset[type] = frozenset()
+) -> Iterator[tuple[str, list[Option]]]:
+    """The keys of the tables that stand in options, each table by its path, such as "devices.services".
+
+    A table that may stand within itself is told once.
+    """
+    for field in attrs.fields(attrs.resolve_types(cls)):
+        here = join(path, field.alias) if path else field.alias
+        for nested in classes_in(field.type) if field.init else ():
+            if nested not in _seen | {cls}:
+                yield here, options_of(nested)
+                yield from tables_of(nested, here, _seen | {cls})
 
 
 def keys_of(plugin: type[Plugin]) -> list[Option]:
@@ -155,7 +171,7 @@ def _option(field: attrs.Attribute[Any], description: str) -> Option:
         default,
         description,
         required or example is not None,
-        example_of(type_) if example is None else example,
+        field.metadata.get("such_as", example_of(type_)) if example is None else example,
     )
 
 

@@ -91,13 +91,16 @@ def unsupported(cls: type, *, _seen: frozenset[type] = frozenset()) -> Iterator[
             if field.converter is None:
                 yield f"{cls.__name__}.{field.alias}: {error}"
             continue
-        for nested in _classes(field.type):
+        for nested in classes_in(field.type):
             if nested not in _seen | {cls}:
                 yield from unsupported(nested, _seen=_seen | {cls})
 
 
-def _classes(type_: Any) -> Iterator[type]:
+def classes_in(type_: Any) -> Iterator[type]:
+    """The attrs classes that a type's tables are read as."""
+    if kind_of(type_) is not None:  # read as a whole
+        return
     if isinstance(type_, type) and attrs.has(type_):
         yield type_
     for argument in get_args(type_):
-        yield from _classes(argument)
+        yield from classes_in(argument)

@@ -16,7 +16,7 @@ import pytest
 from responder.config.instance import INSTANCE_KEYS
 from responder.testing import options
 
-TUTORIAL = Path(__file__).parents[2] / "examples" / "tutorial.md"
+TUTORIAL = Path(__file__).parents[2] / "docs" / "writing-a-plugin.md"
 SECTIONS = TUTORIAL.read_text(encoding="utf-8").split("\n## ")[1:]
 
 
