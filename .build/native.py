@@ -1,4 +1,4 @@
-"""Builds the compiled module where there is a C compiler: by hatchling's hook, or by hand in a checkout.
+"""Builds the compiled module where there is a C compiler: by the build hook, or by hand in a checkout.
 
     python .build/native.py
 
@@ -43,25 +43,6 @@ def build(source: Path = SOURCE) -> Path | None:
         return None
     made.replace(target)  # a running daemon keeps the old one
     return target
-
-
-try:
-    from hatchling.builders.hooks.plugin.interface import BuildHookInterface
-except ImportError:  # by hand
-    pass
-else:
-
-    class NativeHook(BuildHookInterface):
-        """The wheel is this machine's where the module could be built, and anybody's otherwise."""
-
-        def initialize(self, version: str, build_data: dict) -> None:
-            if self.target_name != "wheel":
-                return
-            target = build()
-            if target is not None:
-                build_data["pure_python"] = False
-                build_data["infer_tag"] = True
-                build_data["artifacts"].append(f"/{target.relative_to(self.root)}")
 
 
 if __name__ == "__main__":

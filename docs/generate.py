@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from inspect import cleandoc, isroutine
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +127,8 @@ def _speed() -> Iterator[str]:
     yield f"One run of {results['rounds']} rounds, {machine['date']}, {machine['cores']} cores of {machine['cpu']}, "
     yield f"{machine['system']}, kernel {machine['kernel']}, {versions}."
     if any(group["disturbed"] for group in results["groups"]):
-        yield "Other processes were at work during a part of it: so only ratios of CPU time are told, and their ranges are wide."
-    yield from ("", "*More is better* in rows of answers for a CPU second, *less is better* in rows of time.", "")
+        yield "Other processes were at work during it, so only ratios of CPU time are told, and they vary widely."
+    yield from ("", "*More* is better for answers in a CPU second, *less* for times.", "")
     yield from ("| what | better | ratio | goal |", "|---|---|---|---|")
     for group in results["groups"]:
         for goal in group["goals"]:
@@ -153,14 +154,14 @@ def _api(module: str) -> Iterator[str]:
             yield from (f".. autofunction:: {module}.{name}", "")
         elif not name.startswith("__"):
             text = reference.inline(" ".join(_text_of(name).split()))
-            yield from (f".. py:data:: {module}.{name}", "", f"   {text}", "")
+            yield from (f".. py:data:: {name}", "", f"   {text}", "")  # of the page's current module
 
 
 def _text_of(name: str) -> str:
     """The text below an assignment, in the one file of `responder` that has it."""
     for path in (ROOT / "responder").rglob("*.py"):
         body = _parsed(str(path)).body
-        for node, after in zip(body, body[1:], strict=False):
+        for node, after in pairwise(body):
             names = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
             if isinstance(after, ast.Expr) and any(isinstance(each, ast.Name) and each.id == name for each in names):
                 return str(ast.literal_eval(after.value))

@@ -21,7 +21,9 @@ from typing import Protocol, TypeAlias
 import attrs
 
 IPAddress: TypeAlias = IPv4Address | IPv6Address
+"""An address of either family."""
 IPNetwork: TypeAlias = IPv4Network | IPv6Network
+"""A prefix of either family."""
 
 
 class Via(enum.StrEnum):

@@ -220,10 +220,11 @@ def wall_time(moment: float | None = None) -> float:
 
 
 StopReason: TypeAlias = Literal["stop", "replaced"]
+"""Why a handler's time ends: the daemon ends, or a reload made a new handler."""
 
 
 class Stopping(Protocol):
-    """Fires when the handler's time ends: "stop" (the daemon ends) or "replaced" (a reload made a new handler)."""
+    """Fires when the handler's time ends, with the reason."""
 
     @property
     def reason(self) -> StopReason | None:

@@ -1,42 +1,98 @@
-"""The public API's docstrings render to pages, with the command that CONTRIBUTING.md gives."""
+"""The manual is built without a warning, and has a page for everything that the program has."""
 
 from __future__ import annotations
 
 import re
-import shlex
 import subprocess
 import sys
+from html import unescape
 from importlib import import_module
 from inspect import isroutine
 from pathlib import Path
 
+import attrs
+import pytest
+
+from responder.config import reference, registry
+from responder.config.instance import INSTANCE_KEYS
+from responder.config.reading import DaemonOptions
+from responder.dispatch.outcomes import OUTCOMES
+
 ROOT = Path(__file__).parent.parent
+PUBLIC = ("responder", "responder.testing")
+BUNDLED = sorted(name for name, entry in registry.installed().items() if entry.distribution == "responderd")
 
 
-def test_the_public_api_renders(tmp_path: Path) -> None:
-    (command,) = re.findall(
-        r"^    \.venv/bin/pdoc -o build/api (.*)$", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE
+@pytest.fixture(scope="module")
+def manual(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built manual, by the command that CONTRIBUTING.md gives, into a folder of the test's own."""
+    (options,) = re.findall(
+        r"^    \.venv/bin/sphinx-build (.*) docs build/manual$",
+        (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
     )
-    modules = shlex.split(command)
-    done = subprocess.run(
-        [sys.executable, "-m", "pdoc", "-o", str(tmp_path), *modules],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
-        timeout=120,
-    )
+    assert "-W" in options.split()
+    folder = tmp_path_factory.mktemp("manual")
+    command = [sys.executable, "-m", "sphinx", *options.split(), "-d", str(folder / "cache"), "docs", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
-    for name in modules:
-        page = (tmp_path / (name.replace(".", "/") + ".html")).read_text(encoding="utf-8")
-        for public in getattr(import_module(name), "__all__", ()):
-            assert f'id="{public}"' in page, f"{name}.{public} is not on its page"
+    return folder
 
 
-def test_every_public_name_says_what_it_is() -> None:
-    for name in ("responder", "responder.testing"):
+def text(page: Path) -> str:
+    return unescape(re.sub(r"<[^>]+>", "", page.read_text(encoding="utf-8")))
+
+
+def test_every_public_name_is_on_the_api_page_and_says_what_it_is(manual: Path) -> None:
+    page = (manual / "api.html").read_text(encoding="utf-8")
+    for name in PUBLIC:
         module = import_module(name)
         for public in module.__all__:
+            if public.startswith("__"):
+                continue
+            assert f'id="{name}.{public}"' in page, f"{name}.{public} is not on the page"
             value = getattr(module, public)
             if isinstance(value, type) or isroutine(value):
                 assert (value.__doc__ or "").strip(), f"{name}.{public} has no docstring"
+            else:
+                (said,) = re.findall(rf'id="{re.escape(name)}\.{public}">.*?</dt>\s*<dd>(.*?)</dd>', page, re.DOTALL)
+                assert re.sub(r"<[^>]+>", "", said).strip(), f"{name}.{public} says nothing"
+
+
+def test_every_key_is_on_the_page_of_the_configuration(manual: Path) -> None:
+    page = text(manual / "configuration.html")
+    for key in (*INSTANCE_KEYS, *(field.name for field in attrs.fields(DaemonOptions))):
+        assert re.search(rf"^{key} \(", page, re.MULTILINE), key
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_every_option_is_on_the_page_of_its_plugin_and_described(manual: Path, name: str) -> None:
+    page = text(manual / "generated" / "plugins" / f"{name}.html")
+    cls = registry.find(name).load()
+    tables = [("", reference.options_of(cls)), *reference.tables_of(cls)]
+    for where, options in tables:
+        assert where in page
+        for option in options:
+            assert re.search(rf"^{option.name} \(", page, re.MULTILINE), option.name
+            assert option.description, f"{name}: {where} {option.name} is not described"
+
+
+def test_every_outcome_and_metric_is_on_the_page_for_operators(manual: Path) -> None:
+    page = text(manual / "operating.html")
+    for outcome in OUTCOMES:
+        (said,) = re.findall(rf"^{outcome}\n(.*)$", page, re.MULTILINE)
+        assert len(said) > 5, f"{outcome} is not explained"
+    source = (ROOT / "responder" / "daemon" / "prometheus.py").read_text(encoding="utf-8")
+    metrics = set(re.findall(r'"(responderd_\w+)"', source))
+    assert metrics
+    assert {name for name in metrics if name not in page} == set()
+
+
+def test_every_command_is_on_its_page(manual: Path) -> None:
+    page = text(manual / "generated" / "commands.html")
+    done = subprocess.run(
+        [sys.executable, "-m", "responder", "--help"], capture_output=True, text=True, check=True, timeout=60
+    )
+    names = re.findall(r"^  ([a-z]+)  ", done.stdout.partition("Commands:")[2], re.MULTILINE)
+    assert len(names) > 10
+    assert [name for name in names if f"responderd {name}" not in page] == []

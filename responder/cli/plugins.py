@@ -50,6 +50,7 @@ def plugins(name: str | None, as_example: bool, as_json: bool) -> None:
     description = {
         **_description(entry),
         "options": [_row(option) for option in reference.options_of(cls)],
+        "tables": {path: [_row(key) for key in keys] for path, keys in reference.tables_of(cls)},
         "keys": [_row(key) for key in reference.keys_of(cls)],
     }
     if as_json:
@@ -112,8 +113,12 @@ def _print_plugin(description: dict[str, Any]) -> None:
     click.echo(printable(f"{description['name']} ({origin}): {description['summary']}"))
     for service in description["services"]:
         click.echo(f"service {_service_line(service)}")
-    for title, key in (("option", "options"), ("key of every plugin", "keys")):
-        rows = description[key]
+    titled = {
+        "option": description["options"],
+        **{f"key of {path}": rows for path, rows in description["tables"].items()},
+        "key of every plugin": description["keys"],
+    }
+    for title, rows in titled.items():
         if rows:
             click.echo()
             print_table(

@@ -73,7 +73,7 @@ class DaemonOptions:
 
     log: Literal["debug", "info", "warning", "error"] = "info"
     grace: Duration = attrs.field(default=2.0, metadata={"such_as": "5s"})
-    settle: Duration = attrs.field(default=0.3, metadata={"such_as": "300ms"})
+    settle: Duration = attrs.field(default=0.3, metadata={"such_as": "1s"})
     control: Path | None = attrs.field(default=None, metadata={"such_as": "/run/responderd/control.sock"})
     metrics: MetricsEndpoint | None = None
     metrics_names: tuple[str, ...] = attrs.field(default=(), metadata={"such_as": ["server.example.test"]})

@@ -145,7 +145,7 @@ class Sender:
             "the send queue stays full",
             outcomes.NO_ROOM,
             lost=len(batch),
-            likely="answers wait for neighbours that can't be found (README, Kernel settings)",
+            likely="answers wait for neighbours that can't be found (the manual, Operating, Kernel settings)",
         )
         return False
 

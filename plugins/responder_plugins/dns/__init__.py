@@ -61,7 +61,11 @@ def _is_base64(_instance: object, attribute: attrs.Attribute[Secret], value: Sec
 
 @attrs.frozen
 class TransferKey:
-    """A TSIG key (RFC 8945): its secret in base64."""
+    """A TSIG key (RFC 8945).
+
+    secret     in base64
+    algorithm  by which messages are signed with it
+    """
 
     secret: Secret = attrs.field(converter=Secret, validator=_is_base64)
     algorithm: Literal["hmac-sha1", "hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512"] = "hmac-sha256"

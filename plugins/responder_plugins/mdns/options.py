@@ -77,7 +77,10 @@ def _is_base64(_instance: object, attribute: attrs.Attribute[str], value: str) -
 
 @attrs.frozen
 class Bytes:
-    """A TXT value that is no text; in the config `{ base64 = "..." }`."""
+    """A TXT value that is no text; in the config `{ base64 = "..." }`.
+
+    base64  the value's bytes in base64
+    """
 
     base64: str = attrs.field(validator=_is_base64)
 

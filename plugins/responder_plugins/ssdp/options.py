@@ -153,13 +153,17 @@ def _are_services(_instance: object, attribute: attrs.Attribute[Any], value: Seq
 class Device:
     """A device; the texts are those of UDA 2.0 section 2.3.
 
-    uuid         what its UDN has behind "uuid:"
-    type         such as "urn:schemas-upnp-org:device:Basic:1"
-    location     the URL of the description, `{address}` put in for the asker's link; None: it is served here
-    description  a file with the device description that is served here, `{address}` put in; None: it is made from these
-    headers      header fields of the vendor for all messages of the tree (section 1.1.3)
-    services     types, or tables of `ServiceType`
-    devices      embedded devices, which have no location, description and headers of their own
+    uuid           what its UDN has behind "uuid:"
+    type           such as "urn:schemas-upnp-org:device:Basic:1"
+    friendly_name  what people see
+    location       the URL of the description, `{address}` put in for the asker's link; without it, it is served here
+    description    a file with the device description that is served here, `{address}` put in; without it, it is made
+                   from these keys
+    headers        header fields of the vendor for all messages of the tree (section 1.1.3)
+    manufacturer, model_name, model_number, serial_number  for the description that is made
+    presentation   the URL of the device's page for people, `{address}` put in
+    services       types, or tables of `ServiceType`
+    devices        embedded devices, which have no location, description and headers of their own
     """
 
     uuid: str = attrs.field(validator=_is_udn, metadata={"example": "2fac1234-31f8-11b4-a222-08002b34c003"})

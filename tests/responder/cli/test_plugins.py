@@ -81,3 +81,9 @@ def test_an_example_of_a_plugin(write: Write) -> None:
     (file.parent / "file").touch()
     assert call("check", file).exit_code == 0
     assert call("plugins", "--example").exit_code == 2
+
+
+def test_the_keys_of_tables_in_options_are_told_too() -> None:
+    found = json.loads(call("plugins", "ssdp", "--json").stdout)
+    assert "friendly_name" in [key["name"] for key in found["tables"]["devices"]]
+    assert "key of devices" in call("plugins", "ssdp").stdout

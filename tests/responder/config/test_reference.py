@@ -15,7 +15,7 @@ from responder import Duration, IPAddress, IPNetwork, Size
 from responder.config import reading
 from responder.config.instance import InstanceKeys
 from responder.config.reading import DaemonOptions
-from responder.config.reference import as_toml, descriptions, example, keys_of, options_of
+from responder.config.reference import as_toml, descriptions, example, keys_of, options_of, tables_of
 from responder.config.registry import installed
 from responder.config.structuring import structure
 from responder.plugin import Plugin, Service
@@ -148,3 +148,41 @@ def test_all_options_of_ours_are_described(name: str) -> None:
 @pytest.mark.parametrize("cls", [InstanceKeys, DaemonOptions])
 def test_all_keys_are_described(cls: type[Any]) -> None:
     assert [key.name for key in options_of(cls) if not key.description] == []
+
+
+@pytest.mark.parametrize("cls", [InstanceKeys, DaemonOptions])
+def test_the_examples_of_keys_are_accepted(cls: type[Any]) -> None:
+    for key in options_of(cls):
+        table = tomllib.loads(f"{key.name} = {as_toml(key.example)}")
+        read = structure(table, cls, path="x", folder=Path("/"))
+        assert getattr(read, key.name) != getattr(cls(), key.name), key.name
+
+
+@attrs.frozen
+class Tree:
+    """Stands within itself.
+
+    name      what it is called
+    branches  more of them
+    inner     another kind
+    """
+
+    name: str
+    branches: tuple[Tree, ...] = ()
+    inner: dict[str, Inner] | None = None
+
+
+@attrs.frozen
+class Forest(Plugin):
+    """Has trees."""
+
+    trees: tuple[Tree, ...] = ()
+    address: IPAddress | None = None
+
+
+def test_the_keys_of_tables_are_told_once_each_by_its_path() -> None:
+    told = [(path, [key.name for key in keys]) for path, keys in tables_of(Forest)]
+    assert told == [("trees", ["name", "branches", "inner"]), ("trees.inner", ["name", "file", "size"])]
+    (_, keys), *_ = tables_of(Forest)
+    assert keys[0].required
+    assert keys[0].description == "what it is called"
