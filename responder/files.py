@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import os
+import stat
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeAlias
+from typing import BinaryIO, Final, TypeAlias
 
 from .errors import ConfigError
 
 Stamp: TypeAlias = tuple[int, int, int] | None
 """What tells one state of a file from another: modification time (ns), size (bytes), inode; None: it is missing."""
+
+
+MAX_STREAM: Final = 1 << 24
+"""Bytes that are read of what is no regular file, such as a pipe: it may have no end."""
 
 
 def stamp_of(path: Path) -> Stamp:
@@ -24,7 +31,8 @@ def stamp_of(path: Path) -> Stamp:
 def read_file(path: Path, *, key: str = "") -> bytes:
     """The file's content.  Raises ConfigError, naming the file and `key`, the option that names it."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return read_stream(file, path, key=key)
     except ValueError as error:
         raise ConfigError("can't be read: a file's name has no null character", path=key, file=path) from error
     except OSError as error:
@@ -32,6 +40,27 @@ def read_file(path: Path, *, key: str = "") -> bytes:
         if isinstance(error, FileNotFoundError):
             message += _nearest_file(path)
         raise ConfigError(message, path=key, file=path) from error
+
+
+def read_stream(stream: BinaryIO, path: Path, *, key: str = "") -> bytes:
+    """All that an open file holds; `path` is for messages.  Raises OSError, and ConfigError where it is too much."""
+    try:
+        if _is_regular(stream):
+            return stream.read()
+        data = stream.read(MAX_STREAM + 1)
+    except MemoryError as error:
+        raise ConfigError("can't be read: the memory can't hold it", path=key, file=path) from error
+    if len(data) > MAX_STREAM:
+        message = f"can't be read: it is no regular file, and goes on after {MAX_STREAM >> 20} MiB"
+        raise ConfigError(message, path=key, file=path)
+    return data
+
+
+def _is_regular(stream: BinaryIO) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except io.UnsupportedOperation:  # it is no file of the system
+        return False
 
 
 def _nearest_file(path: Path) -> str:

@@ -157,13 +157,22 @@ def quiet(read: Callable[[Any], Any], family: tuple[type, ...]) -> Callable[[Any
     return read_quietly
 
 
+LARGEST = 2**63 - 1
+"""The largest integer of TOML, and number of bytes."""
+
+LONGEST = 100 * 365 * 86400
+"""Of durations, in seconds: a hundred years are as good as for ever."""
+
+_TOO_LARGE = "it is too large"
+
+
 def _finite(value: float) -> float:
     try:
         number = float(value)
     except OverflowError:
-        raise ValueError("it is too large") from None
+        raise ValueError(_TOO_LARGE) from None
     if not math.isfinite(number):
-        raise ValueError("")
+        raise ValueError(_TOO_LARGE)
     return number
 
 
@@ -233,18 +242,22 @@ def _quantity(value: str, units: Mapping[str, float], *, several: bool) -> float
     for _, unit in parts:
         if unit not in units:
             raise ValueError(f"there is no unit {unit!r}; units: {', '.join(units)}")
-    return sum(float(number) * units[unit] for number, unit in parts)
+    return _finite(sum(float(number) * units[unit] for number, unit in parts))
 
 
 def _duration(value: str | float) -> float:
     seconds = _quantity(value, _DURATION_UNITS, several=True) if isinstance(value, str) else _finite(value)
     if seconds < 0:
         raise ValueError("it is negative")
+    if seconds > LONGEST:
+        raise ValueError(_TOO_LARGE)
     return seconds
 
 
 def _size(value: str | int) -> int:
     size = _quantity(value, _SIZE_UNITS, several=False) if isinstance(value, str) else value
+    if size > LARGEST:
+        raise ValueError(_TOO_LARGE)
     if size < 0 or size != int(size):
         raise ValueError("it is negative" if size < 0 else "it is no whole number of bytes")
     return int(size)

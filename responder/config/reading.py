@@ -9,7 +9,7 @@ This file refuses to run plugins, and to bind.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
@@ -32,7 +32,7 @@ from .instance import (
     prepare_all,
     read_keys,
 )
-from .key_paths import did_you_mean, is_under, join, unknown_key
+from .key_paths import did_you_mean, join, key_of, unknown_keys
 from .option_types import Duration, Kind, integer, mismatch
 from .source import INCLUDE, Source
 
@@ -46,6 +46,9 @@ EMBEDDED_PORT = 5300
 MAX_WORKERS = 64
 
 MAX_INSTANCES = 1000
+
+MAX_TOLD = 100
+"""Mistakes that are told one by one."""
 
 MetricsEndpoint: TypeAlias = Annotated[
     Endpoint, Kind("HOST:PORT", Endpoint.parse, example="localhost:9153, 192.0.2.1:9153 or [2001:db8::1]:9153")
@@ -176,6 +179,7 @@ def read_sources(sources: Sequence[Source], mistakes: Iterable[ConfigError] = ()
     instances: list[Instance] = []
     doubtful: list[Instance] = []
     broken: list[BrokenPlugin] = []
+    installed = registry.installed()  # once: it looks through all distributions
     seen: dict[str, Source] = {}
     for source in sources:
         plugins = source.table.get("plugins", {})
@@ -192,7 +196,7 @@ def read_sources(sources: Sequence[Source], mistakes: Iterable[ConfigError] = ()
             own: list[ConfigError] = []
             with _Collected(own):
                 try:
-                    instances.append(_read_instance(name, options, source.folder, doubtful))
+                    instances.append(_read_instance(name, options, source.folder, installed, doubtful))
                 except _CannotLoadError as error:
                     (one,) = error.errors
                     broken.append(BrokenPlugin(name, source.located(one), error.cause))
@@ -202,7 +206,8 @@ def read_sources(sources: Sequence[Source], mistakes: Iterable[ConfigError] = ()
     errors += undividable(instances, daemon.workers)
     # What a string without its variables would be says nothing.
     undefined = {each.path: each for source in sources for each in source.errors}
-    located = [_located(sources, each) for each in errors if undefined.get(each.path, each) is each]
+    told = _bounded([each for each in errors if undefined.get(each.path, each) is each], sources[0].file)
+    located = [_located(sources, each) for each in told]
     return Reading(daemon, tuple(instances), tuple(doubtful), tuple(broken), tuple(located), tuple(sources))
 
 
@@ -210,15 +215,21 @@ def _unknown_tables(source: Source, *, main: bool) -> Iterator[ConfigError]:
     for key in source.table:
         if key in TOP_LEVEL and not main and key != "plugins":
             yield source.located(ConfigError("only the file that includes this one has it", path=key))
-        elif key not in TOP_LEVEL:
-            yield source.located(unknown_key("", key, TOP_LEVEL if main else {"plugins"}))
+    unknown = [key for key in source.table if key not in TOP_LEVEL]
+    yield from map(source.located, unknown_keys("", unknown, TOP_LEVEL if main else {"plugins"}))
+
+
+def _bounded(errors: list[ConfigError], file: Path | None) -> list[ConfigError]:
+    """As many of the errors as people read, and how many more there are."""
+    more = len(errors) - MAX_TOLD
+    return errors if more <= 0 else [*errors[:MAX_TOLD], ConfigError(f"and {more} more mistakes", file=file)]
 
 
 def _located(sources: Sequence[Source], error: ConfigError) -> ConfigError:
     """As `Reading.located`."""
     for source in sources[1:]:
         plugins = source.table.get("plugins", {})
-        if isinstance(plugins, dict) and any(is_under(error.path, join("plugins", name)) for name in plugins):
+        if isinstance(plugins, dict) and key_of(error.path, "plugins") in plugins:
             return source.located(error)
     return sources[0].located(error)
 
@@ -259,7 +270,7 @@ async def prepare_reading(
         prepared = await prepare_all((*reading.instances, *reading.doubtful), present, may_fail=spared)
     errors += undividable_work(prepared, reading.daemon.workers)
     if errors:
-        raise ConfigErrors(map(reading.located, errors))
+        raise ConfigErrors(map(reading.located, _bounded(errors, reading.file)))
     prepared += [each.prepared(reading.folder) for each in reading.broken]
     failures = [each.failure for each in prepared if each.failure is not None]
     if len(failures) == len(prepared):
@@ -284,7 +295,9 @@ def _read_daemon(table: Any, folder: Path) -> DaemonOptions:
     return structure(table, DaemonOptions, path="daemon", folder=folder)
 
 
-def _read_instance(name: str, table: Any, folder: Path, doubtful: list[Instance]) -> Instance:
+def _read_instance(
+    name: str, table: Any, folder: Path, installed: Mapping[str, registry.Entry], doubtful: list[Instance]
+) -> Instance:
     """One `[plugins.NAME]` table.  What can be prepared although it is wrong is added to `doubtful`.
 
     Raises ConfigErrors, and _CannotLoadError.
@@ -302,7 +315,7 @@ def _read_instance(name: str, table: Any, folder: Path, doubtful: list[Instance]
         keys = read_keys({key: table[key] for key in table if key in INSTANCE_KEYS}, path=path, folder=folder)
     with _Collected(errors):
         try:
-            cls = _plugin_class(name, table, path)
+            cls = _plugin_class(name, table, path, installed)
         except _CannotLoadError as error:
             broken = error
             raise
@@ -320,8 +333,8 @@ def _read_instance(name: str, table: Any, folder: Path, doubtful: list[Instance]
             doubtful.append(Instance(name, plugin, plugin.services, folder=folder))
         if broken is not None and len(errors) == len(broken.errors):
             raise broken
-        order = [join(path, key) for key in table]
-        raise ConfigErrors(sorted(errors, key=lambda error: _position(error.path, order)))
+        places = {key: place for place, key in enumerate(table)}  # what is missing comes last
+        raise ConfigErrors(sorted(errors, key=lambda error: places.get(key_of(error.path, path), len(places))))
     return Instance.with_keys(name, plugin, services, keys, folder=folder)
 
 
@@ -331,7 +344,9 @@ def _without_strangers(options: dict[str, Any], cls: type[Any]) -> dict[str, Any
     return {key: value for key, value in options.items() if key in own or did_you_mean(key, own)}
 
 
-def _plugin_class(name: str, table: dict[str, Any], path: str) -> type[Plugin] | None:
+def _plugin_class(
+    name: str, table: dict[str, Any], path: str, installed: Mapping[str, registry.Entry]
+) -> type[Plugin] | None:
     """The class that the table means; None where `use` is no string, which `read_keys` says.
 
     Raises ConfigErrors where it is not installed, _CannotLoadError where it is broken.
@@ -341,7 +356,7 @@ def _plugin_class(name: str, table: dict[str, Any], path: str) -> type[Plugin] |
         return None
     where = join(path, "use") if "use" in table else path
     try:
-        entry = registry.find(use)
+        entry = registry.find(use, installed)
     except PluginError as error:
         raise ConfigErrors([ConfigError(str(error), path=where)]) from error
     try:
@@ -370,11 +385,6 @@ class _Collected:
         if isinstance(error, ConfigErrors):
             self._errors += error.errors
         return isinstance(error, ConfigErrors)
-
-
-def _position(path: str, order: list[str]) -> int:
-    """Of the key of the table that the path begins with; what is missing comes last."""
-    return next((index for index, key in enumerate(order) if is_under(path, key)), len(order))
 
 
 __all__ = [

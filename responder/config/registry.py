@@ -9,7 +9,7 @@ This file refuses to know options' values; `responder.config.reading` has them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -67,9 +67,9 @@ def installed() -> dict[str, Entry]:
     return {name: Entry(name, tuple(found[name])) for name in sorted(found)}
 
 
-def find(name: str) -> Entry:
-    """Raises PluginError, with the nearest name, where none is installed."""
-    entries = installed()
+def find(name: str, entries: Mapping[str, Entry] | None = None) -> Entry:
+    """One of `installed`, or of `entries`.  Raises PluginError, with the nearest name, where none is installed."""
+    entries = installed() if entries is None else entries
     if name in entries:
         return entries[name]
     hint = did_you_mean(name, entries)

@@ -21,11 +21,11 @@ from typing import Any, TextIO
 import attrs
 
 from ..errors import ConfigError, ConfigErrors
-from ..files import decoded
+from ..files import decoded, read_stream
 from ..plugin import Context
 from .key_lines import KeyLines
 from .key_paths import concatenate, join
-from .option_types import mismatch
+from .option_types import LARGEST, mismatch
 
 STANDARD_INPUT = Path("-")
 INCLUDE = "include"
@@ -134,7 +134,7 @@ def parse_toml(text: str, file: Path | None) -> dict[str, Any]:
 @cache
 def _standard_input(stream: TextIO) -> str:
     """All of it.  It can be read once, so a reload has the same text; the files that it names may have changed."""
-    return decoded(stream.buffer.read(), file=STANDARD_INPUT)
+    return decoded(read_stream(stream.buffer, STANDARD_INPUT), file=STANDARD_INPUT)
 
 
 _TOO_DEEP = "is nested too deeply: arrays or tables within each other"
@@ -163,12 +163,19 @@ def _matching(folder: Path, pattern: str) -> Iterator[Path]:
 
 
 def _expanded(value: Any, path: str, errors: list[ConfigError], environment: Mapping[str, str] = os.environ) -> Any:
-    """The value with each `${NAME}` in its strings replaced; a string with a mistake stays as it is."""
+    """The value with each `${NAME}` in its strings replaced; a string with a mistake stays as it is.
+
+    Integers that TOML has not are mistakes too.
+    """
     if isinstance(value, dict):
         return {key: _expanded(own, join(path, key), errors, environment) for key, own in value.items()}
     if isinstance(value, list):
         items = enumerate(value)
         return [_expanded(own, concatenate(path, f"[{index}]"), errors, environment) for index, own in items]
+    if isinstance(value, int) and not -LARGEST <= value <= LARGEST:
+        # Not quoted: Python writes no number of thousands of digits.
+        errors.append(ConfigError("is no integer of TOML: it takes more than 64 bits", path=path))
+        return LARGEST
     if not isinstance(value, str) or "${" not in value:
         return value
 
@@ -180,7 +187,9 @@ def _expanded(value: Any, path: str, errors: list[ConfigError], environment: Map
             # Not quoted: it may be part of a secret.
             errors.append(ConfigError("${...} names no environment variable; $${ is a plain ${", path=path))
         elif name not in environment:
-            errors.append(ConfigError(f"the environment variable {name} is not set", path=path))
+            # Named only where nothing else is there: whatever stands in a longer text may be part of a secret.
+            which = f"the environment variable {name}" if found[0] == value else "an environment variable in the text"
+            errors.append(ConfigError(f"{which} is not set; $${{ is a plain ${{", path=path))
         return environment.get(name, found[0])
 
     return _VARIABLE.sub(replaced, value)

@@ -23,7 +23,7 @@ from cattrs.errors import IterableValidationNote
 
 from ..errors import ConfigError, ConfigErrors
 from . import secrets
-from .key_paths import concatenate, join, unknown_key
+from .key_paths import concatenate, join, unknown_keys
 from .option_types import MismatchError, is_union, kind_of, members, mismatch, with_article
 from .type_names import type_name
 
@@ -141,10 +141,11 @@ def _class_hook(cls: Any, converter: cattrs.Converter, folder: Path, also_known:
         values: dict[str, Any] = {}
         hidden: list[Any] = []
         errors: list[ConfigError] = []
+        unknown: list[str] = []
         for key, value in table.items():
             name = key if key in fields else files.get(key)
             if name is None:
-                errors.append(unknown_key("", key, {*fields, *files, *also_known}))
+                unknown.append(key)
                 continue
             if name != key and name in table:
                 errors.append(ConfigError(f"{name} is given as well", path=join("", key)))
@@ -159,6 +160,7 @@ def _class_hook(cls: Any, converter: cattrs.Converter, folder: Path, also_known:
                 errors += _hidden(_mistakes(error, join("", key)), given if secrets.is_secret(field.type) else ())
             if secrets.is_secret(field.type):
                 hidden.append(given)
+        errors += unknown_keys("", unknown, {*fields, *files, *also_known})
         for key, field in fields.items():
             if field.default is attrs.NOTHING and key not in table and f"{key}{secrets.SUFFIX}" not in table:
                 errors.append(ConfigError(f"missing{_expected(field.type)}", path=join("", key)))

@@ -280,3 +280,23 @@ def test_only_the_plugins_that_are_used_are_imported(install: Install) -> None:
     install("gamma", "raise RuntimeError", broken="X")
     parse("[plugins.sign]\n")
     assert "gamma_module" not in sys.modules
+
+
+def test_of_very_many_mistakes_the_first_are_told_and_how_many_more_there_are() -> None:
+    unknown = "".join(f"k{number} = 1\n" for number in range(20_000))
+    found = mistakes(f"{unknown}[daemon]\n{unknown}[plugins.sign]\n{unknown}port = 0.5\n")
+    assert len(found) == 20 + 1 + 20 + 1 + 20 + 1 + 1
+    assert found.count("plugins.sign: and 19980 more unknown keys") == 1
+    assert found[0].startswith("k0: unknown key")
+    assert "plugins.sign.port: expected a port (0..65535), got 0.5 (a float)" in found
+    found = mistakes("[plugins.sign]\nallow = [" + "1," * 20_000 + "]\n")
+    assert len(found) == reading.MAX_TOLD + 1
+    assert found[-1] == "and 19900 more mistakes"
+
+
+def test_the_installed_plugins_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[None] = []
+    installed = registry.installed
+    monkeypatch.setattr(registry, "installed", lambda: looked.append(None) or installed())
+    parse("".join(f"[plugins.p{number}]\nuse = 'sign'\nport = 0\n" for number in range(5)))
+    assert len(looked) == 1

@@ -139,7 +139,8 @@ class TestEnvironment:
     @pytest.mark.parametrize(
         ("text", "mistake"),
         [
-            ("${UNSET}.0/24", "the environment variable UNSET is not set"),
+            ("${UNSET}", "the environment variable UNSET is not set; $${ is a plain ${"),
+            ("${UNSET}.0/24", "an environment variable in the text is not set; $${ is a plain ${"),
             ("${NOT A NAME}", "${...} names no environment variable; $${ is a plain ${"),
             ("${}", "${...} names no environment variable; $${ is a plain ${"),
         ],
@@ -150,3 +151,20 @@ class TestEnvironment:
             f"line 3: plugins.echo.allow[1]: {mistake}",
             "line 4: plugins.echo.rate: expected a non-negative number, got -1",
         ]
+
+    def test_no_part_of_a_longer_text_is_quoted(self) -> None:
+        """It may be a secret, which only a plugin could tell."""
+        reading = self.read("[plugins.dns]\nzones.a = 'b'\ntransfer_keys.k.secret = 'never${UNSET}told${NEVER}'\n")
+        message = "an environment variable in the text is not set; $${ is a plain ${"
+        assert [str(error) for error in reading.errors] == [f"line 3: plugins.dns.transfer_keys.k.secret: {message}"]
+
+
+def test_integers_that_toml_has_not() -> None:
+    """Its integers have 64 bits; Python writes none of thousands of digits, and reads them in hexadecimal alone."""
+    text = f"port = 0x{'f' * 5000}\nmax_pending = {2**63}\nmax_answer = {2**63 - 1}\nallow = [-{2**64}]\n"
+    reading = read_sources([Source.parse(f"[plugins.echo]\n{text}", file=None)])
+    assert [str(error) for error in reading.errors] == [
+        "line 2: plugins.echo.port: is no integer of TOML: it takes more than 64 bits",
+        "line 3: plugins.echo.max_pending: is no integer of TOML: it takes more than 64 bits",
+        "line 5: plugins.echo.allow[0]: is no integer of TOML: it takes more than 64 bits",
+    ]
