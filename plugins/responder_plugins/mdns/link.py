@@ -277,8 +277,11 @@ class Link:
         channel = self.channels.get(peer.address.version)
         if channel is None or message.flags & (dns.OPCODE | dns.RCODE):
             return []  # sections 18.3 and 18.11: silently ignored
-        if self.is_own(peer.address) and self._is_believed(peer):
-            self._make_room(message, now)
+        if self.is_own(peer.address):
+            if self._is_believed(peer):
+                self._make_room(message, now)
+            else:
+                message = self._of_others(message)
         if message.flags & dns.QR:
             self._response(message, channel, now, direct=direct)
             return []
@@ -293,6 +296,20 @@ class Link:
         speaks by both is believed by IPv4.
         """
         return peer.address.version == 4 or 4 not in self.channels
+
+    def _of_others(self, message: Message) -> Message:
+        """The message without what a program on this host may say of names that each of them has.
+
+        It says the same by IPv4, which may come later: to defend our names meanwhile is to take its own from it.
+        """
+        if message.flags & dns.QR:
+            sections = message[3:]
+            return Message(
+                *message[:3], *([each for each in records if not self._is_hosts(each.name)] for records in sections)
+            )
+        if message.authorities:
+            return message._replace(questions=[each for each in message.questions if not self._is_hosts(each.name)])
+        return message
 
     def _make_room(self, message: Message, now: float) -> None:
         """Another program on this host says something: leave to it what would make the two conflict."""
@@ -312,9 +329,11 @@ class Link:
 
     def _is_ours(self, record: Record) -> bool:
         """Is it about a name that every program on this host may have, and about no other host's address?"""
-        if not any(claim.is_host or claim.fixed for claim in self._by_name.get(record.name.lower(), ())):
-            return False
-        return record.rdtype == dns.PTR or self._is_own_address(record)
+        return self._is_hosts(record.name) and (record.rdtype == dns.PTR or self._is_own_address(record))
+
+    def _is_hosts(self, name: bytes) -> bool:
+        """Is it a name of this host, or the reverse name of an address of it?"""
+        return any(claim.is_host or claim.fixed for claim in self._by_name.get(name.lower(), ()))
 
     def _is_own_address(self, record: Record) -> bool:
         return (record.rdtype, len(record.rdata)) in ADDRESSES and self.is_own(ip_address(record.rdata))

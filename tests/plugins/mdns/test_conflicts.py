@@ -276,6 +276,25 @@ async def test_a_forged_packet_from_an_address_of_this_host_hides_nothing(
         assert {*after[0].addresses(dns.AAAA)} == {"fd71::1", "fe80::1"}
 
 
+@pytest.mark.parametrize("wait", [0.3, 4.0])
+async def test_what_a_program_on_this_host_says_by_ipv6_first_is_not_contradicted(
+    wait: float, autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """Avahi probes by IPv6 and by IPv4: an answer to the first takes its name from it, before it is heard by IPv4."""
+    reverse = "1.0.71.10.in-addr.arpa"
+    theirs = [record("lab.local", dns.AAAA, "fd71::1"), record(reverse, dns.PTR, "beside.local")]
+    async with serving(state=tmp_path, wait=wait) as world:
+        began = world.now
+        probe = message(question("lab.local", dns.ANY), question(reverse, dns.ANY), authorities=theirs)
+        for payload in (probe, response(*theirs)):
+            world.links[1].inject(payload, source="fd71::1", source_port=5353, to=V6, port=5353, hop_limit=255)
+            await trio.sleep(0.01)
+        heard = [each for each in world.heard(since=began, to=V6) if each.is_response and each.time < began + 0.2]
+        assert [each for each in heard if each.source != "fd71::1"] == []
+        await trio.sleep(5)
+        assert len(await world.ask(query("lab.local", dns.A))) == 1
+
+
 async def test_on_a_link_without_ipv4_only_this_host_s_addresses_are_believed(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
