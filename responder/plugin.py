@@ -219,6 +219,8 @@ def wall_time(moment: float | None = None) -> float:
     return _wall_clock() if moment is None else _wall_clock() - (trio.current_time() - moment)
 
 
+Transport: TypeAlias = Literal["udp", "tcp"]
+
 StopReason: TypeAlias = Literal["stop", "replaced"]
 """Why a handler's time ends: the daemon ends, or a reload made a new handler."""
 
@@ -313,6 +315,22 @@ class Connection:
     put_back: Callable[[bytes], None] = lambda _data: None
 
 
+@attrs.frozen
+class Exchange:
+    """What came in, and what was sent for it, for `Handler.describe`.
+
+    transport  "udp" or "tcp"
+    port       our own
+    request    a datagram's payload, or what a connection was sent since the last write; None where nothing came in
+    answers    the payloads that went out, or what was written to a connection at once; often none
+    """
+
+    transport: Transport
+    port: int
+    request: bytes | None
+    answers: tuple[bytes, ...] = ()
+
+
 class Handler:
     """What answers.  A plugin is its own handler unless its `prepare` returns another object with these methods."""
 
@@ -364,6 +382,16 @@ class Handler:
         A kind is 1 to 64 of a-z, 0-9 and "-"; up to 64 kinds, so peers can't choose them; a total is 0 to 2**64-1 and
         never falls.  Called from trio's thread when somebody looks, so that counting costs a plugin an integer.  Where
         it raises, or returns something else, none of it is shown, and the log says why.
+        """
+        return {}
+
+    def describe(self, exchange: Exchange) -> Mapping[str, str | int]:
+        """What was said, in the protocol's own words: `{"name": "www.example.", "type": "A", "rcode": "NOERROR"}`.
+
+        For people who watch, in the query log, `trace` and the web page; called only where somebody does, from trio's
+        thread, and of what was refused too.  A word's name is 1 to 32 of a-z and "_"; up to 8 words.  What is not
+        printable is escaped, what is long is cut.  PeerError: there is nothing to say of such bytes.  Where it raises
+        anything else, or returns something else, nothing is shown, and the log says why.
         """
         return {}
 

@@ -72,7 +72,7 @@ def trace(
 
 
 def trace_line(datagram: Mapping[str, Any]) -> str:
-    """One line: when, who asked whom and where, what became of it and why, and the bytes in and out.
+    """One line: when, who asked whom and where, what became of it and why, the bytes in and out, what was said.
 
     `<` stands for what was sent without a request.
     """
@@ -89,11 +89,13 @@ def trace_line(datagram: Mapping[str, Any]) -> str:
     for answer in datagram["answers"]:
         to = Peer(ip_address(answer["to"]), answer["to_port"], datagram["scope_id"])
         sizes.append(f"{answer['bytes']} out" + (f" to {to}" if to != peer else ""))
+    # An older daemon says nothing of them.
+    words = " ".join(f"{name}={word}" for name, word in datagram.get("words", {}).items())
     way = "<" if datagram["bytes"] is None else ">"
     transport = "" if datagram["transport"] == "udp" else f" {datagram['transport']}"
     return printable(
         f"{clock(datagram['time'], 'milliseconds')} {peer} {way} {asked}{transport} {datagram['interface']} "
-        f"{datagram['via']} {datagram['plugin']}: {', '.join([outcome, *sizes])}"
+        f"{datagram['via']} {datagram['plugin']}: {', '.join([outcome, *sizes])}{words and f'; {words}'}"
     )
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from ipaddress import ip_network
 from pathlib import Path
@@ -34,6 +34,7 @@ from ..dispatch.outcomes import NOBODY
 from ..log import Repeated, get_logger
 from ..net import owner_socket
 from .paced import Paced
+from .words import Words
 
 MAX_CLIENTS = 16
 MAX_REQUEST = 4096
@@ -65,6 +66,9 @@ class Commands(Protocol):
 
     @property
     def observers(self) -> Observers: ...
+
+    def words(self, seen: Observation) -> Words:
+        """What was said, in the plugin's own words."""
 
     def status(self) -> dict[str, Any]:
         """As JSON has it; at least with `instances` (each with `name`) and `ports` (`number`, `plugins`)."""
@@ -216,7 +220,7 @@ class ServerControl(Control):
                 messages = await self._commands.reload()
                 await write(stream, [{"reload": messages, "restart": self._commands.waiting_for_restart()}])
             case {"request": "trace"}:
-                await self._trace(stream, trace_of(request, await self._status()))
+                await self._trace(stream, trace_of(request, await self._status(), self._commands.words))
             case _:
                 raise BadRequest("expected one of the requests: status, reload, trace")
 
@@ -257,7 +261,7 @@ def _as_json(value: Any) -> str:
 # Tracing
 
 
-def trace_of(request: Mapping[str, Any], status: Mapping[str, Any]) -> Trace:
+def trace_of(request: Mapping[str, Any], status: Mapping[str, Any], words: Callable[[Observation], Words]) -> Trace:
     """Raises BadRequest."""
     peers, plugins = _strings(request, "peers"), _strings(request, "plugins")
     try:
@@ -269,7 +273,7 @@ def trace_of(request: Mapping[str, Any], status: Mapping[str, Any]) -> Trace:
         if name not in known:
             raise BadRequest(f"there is no plugin {name!r} (there are: {', '.join(known)})")
     ports = {port["number"] for port in status["ports"] if plugins.intersection(port["plugins"])}
-    return Trace(prefixes, plugins, frozenset(ports), request.get("payloads") is True)
+    return Trace(prefixes, plugins, frozenset(ports), request.get("payloads") is True, words)
 
 
 def _strings(request: Mapping[str, Any], key: str) -> frozenset[str]:
@@ -286,12 +290,14 @@ class Trace:
     peers     prefixes; none: every peer
     plugins   instances; none: all.  With them go the datagrams to their `ports` that nobody took
     payloads  with what was sent and received, and not the sizes alone
+    words     gives the plugin's words for what is seen
     """
 
     peers: PrefixSet
     plugins: frozenset[str]
     ports: frozenset[int]
     payloads: bool
+    words: Callable[[Observation], Words]
     lost: int = attrs.field(default=0, init=False)
     _waiting: deque[tuple[int, dict[str, Any]]] = attrs.field(factory=deque, init=False)
     _bytes: int = attrs.field(default=0, init=False)
@@ -308,7 +314,8 @@ class Trace:
             self.lost += 1
         else:
             self._bytes += size
-            self._waiting.append((size, _described(seen, self._is_further_answer(seen), self.payloads)))
+            further = self._is_further_answer(seen)
+            self._waiting.append((size, observation_as_json(seen, further, self.payloads, self.words(seen))))
         self._arrived.set()
 
     def _wants(self, seen: Observation) -> bool:
@@ -340,9 +347,9 @@ class Trace:
         return lines
 
 
-def _described(seen: Observation, further: bool, payloads: bool) -> dict[str, Any]:
+def observation_as_json(seen: Observation, further: bool, payloads: bool, words: Words) -> dict[str, Any]:
     """An observation as JSON has it; `further`: one more answer to the request of the line before."""
-    described: dict[str, Any] = {
+    shown: dict[str, Any] = {
         "time": seen.time,
         "transport": seen.transport,
         "port": seen.port,
@@ -357,6 +364,7 @@ def _described(seen: Observation, further: bool, payloads: bool) -> dict[str, An
         "reason": seen.reason,
         "bytes": None if seen.request is None else len(seen.request),
         "further": further,
+        "words": words,
         "answers": [
             {
                 "source": None if route.source is None else str(route.source),
@@ -370,5 +378,5 @@ def _described(seen: Observation, further: bool, payloads: bool) -> dict[str, An
         ],
     }
     if payloads and seen.request is not None:
-        described["payload"] = seen.request
-    return described
+        shown["payload"] = seen.request
+    return shown

@@ -26,7 +26,7 @@ from .. import net
 from ..config.instance import prepare_all
 from ..config.reading import Config, DaemonOptions, Reading, embedded_default, prepare_reading, read
 from ..datagram import Interface
-from ..dispatch.observers import Observers
+from ..dispatch.observers import Observation, Observers
 from ..log import get_logger
 from ..net.inherited import inherited_sockets
 from ..net.privileges import become
@@ -39,6 +39,7 @@ from .reload import Member, Reloader
 from .service_manager import ManagerLine, Notifier
 from .state import instance_folder, prepare_state
 from .status import About, take
+from .words import Words
 
 if TYPE_CHECKING:
     from ..net.types import StreamListener
@@ -189,6 +190,9 @@ class Daemon:
     @property
     def observers(self) -> Observers:
         return self.member.observers
+
+    def words(self, seen: Observation) -> Words:
+        return self.member.words(seen)
 
     def status(self) -> dict[str, Any]:
         return self.member.status()

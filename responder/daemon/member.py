@@ -7,12 +7,13 @@ from typing import Any
 import attrs
 
 from ..config.reading import Config, Reading, prepare_reading
-from ..dispatch.observers import Observers
+from ..dispatch.observers import Observation, Observers
 from ..server.server import Replacement, ServerCore
 from .logs import set_level
 from .query_log import QueryLog
 from .reload import messages_of
 from .status import About, take
+from .words import Vocabulary, Words
 
 
 @attrs.define(eq=False)
@@ -25,14 +26,21 @@ class LocalMember:
     about: About
     _coming: tuple[Config, Replacement] | None = attrs.field(default=None, init=False)
     """What is prepared and neither committed nor abandoned."""
-    _query_log: QueryLog = attrs.field(factory=QueryLog, init=False)
+    _vocabulary: Vocabulary = attrs.field(init=False)
+    _query_log: QueryLog = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._vocabulary = Vocabulary(self.server)
+        self._query_log = QueryLog(self.words)
         self._apply()
 
     @property
     def observers(self) -> Observers:
         return self.server.observers
+
+    def words(self, seen: Observation) -> Words:
+        """What was said, in the plugin's own words."""
+        return self._vocabulary.words(seen)
 
     def status(self) -> dict[str, Any]:
         return take(self.server, self.about).as_json()

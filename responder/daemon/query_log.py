@@ -1,25 +1,30 @@
 """The query log: one line for each answer, for those who want to know who asked (`queries = true`).
 
 It is an observer like any other, so it costs nothing while it is off.  The lines go to the logger `responder.queries`
-at level info.  No line has a payload.
+at level info.  No line has a payload; what was said is told in the plugin's words, as `words`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..dispatch import outcomes
 from ..dispatch.observers import Observation
 from ..log import Logger, get_logger
+from .words import Words
 
 
 class QueryLog:
-    """Add it to a server's `observers`."""
+    """Add it to a server's `observers`; `words` gives the plugin's words for what is seen."""
 
-    def __init__(self, logger: Logger | None = None) -> None:
+    def __init__(self, words: Callable[[Observation], Words], logger: Logger | None = None) -> None:
+        self._words = words
         self._log = logger or get_logger("responder.queries")
 
     def __call__(self, seen: Observation) -> None:
         if seen.outcome != outcomes.ANSWERED:
             return
+        words = self._words(seen)
         self._log.info(
             "answered",
             peer=str(seen.peer),
@@ -29,4 +34,5 @@ class QueryLog:
             plugin=seen.instance,
             received=len(seen.request or b""),
             sent=seen.bytes_sent,
+            **({"words": words} if words else {}),
         )

@@ -23,13 +23,13 @@ import attrs
 
 from ..bounded import BoundedTable
 from ..datagram import IPAddress
-from ..dispatch import outcomes
 from ..dispatch.binding import Binding
 from ..dispatch.failures import described, plugin_failure
 from ..errors import PluginError
 from ..log import Repeated, fields_of, get_logger
 from ..net.memberships import claimed
 from ..net.types import Membership
+from ..plugin import Transport
 from ..server.live_ports import LivePort
 from ..server.server import ServerCore
 from ..server.supervisor import Supervised
@@ -127,7 +127,7 @@ class TrafficStatus:
     """The bytes of payload that came in by a port, answered or not, and that went out by it, as it has been served."""
 
     port: int
-    transport: outcomes.Transport
+    transport: Transport
     received: int
     sent: int
 

@@ -18,13 +18,14 @@ import attrs
 from ..datagram import Datagram, Interface, IPAddress, Peer, Via
 from ..net.interface_table import InterfaceTable
 from ..net.types import Flow, Platform, Received, Route
+from ..plugin import Transport
 from . import outcomes
 from .access import refused_source
 from .addressing import classify, reply_route
 from .binding import Binding
 from .budget import source_prefix
 from .observers import Observation, Observers, Sent
-from .outcomes import Counters, Counts, Transport
+from .outcomes import Counters, Counts
 from .own import OwnDatagrams
 
 

@@ -15,6 +15,7 @@ import attrs
 from ..datagram import IPAddress, Peer, Via
 from ..log import get_logger
 from ..net.types import Message
+from ..plugin import Transport
 from . import outcomes
 
 _log = get_logger(__name__)
@@ -45,7 +46,7 @@ class Observation:
     """
 
     time: float
-    transport: outcomes.Transport
+    transport: Transport
     port: int
     peer: Peer
     destination: IPAddress | None

@@ -13,6 +13,8 @@ from typing import Final, Literal, TypeAlias
 
 import attrs
 
+from ..plugin import Transport
+
 # Outcomes.  Plain strings, since an enum member's hash is computed in Python each time.
 ANSWERED: Final = "answered"
 """Datagrams sent in answer; one that turns out not to have been sent is counted as that instead."""
@@ -95,8 +97,6 @@ REASONS: Final = {
 
 Counts: TypeAlias = dict[str, int]
 """Counts by outcome; each of OUTCOMES is there.  A plain dict, which is the fastest to add to."""
-
-Transport: TypeAlias = Literal["udp", "tcp"]
 
 Traffic: TypeAlias = dict[Literal["received", "sent"], int]
 """Bytes of payload that came in by a port, whether or not they were answered, and that went out by it."""

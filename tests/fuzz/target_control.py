@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from responder.daemon.control import ServerControl
-from responder.dispatch.observers import Observers
+from responder.dispatch.observers import Observation, Observers
 
 SEEDS = (
     b'{"request": "status"}\n',
@@ -32,6 +32,9 @@ class Commands:
     async def reload(self) -> list[str]:
         await trio.lowlevel.checkpoint()
         return []
+
+    def words(self, _seen: Observation) -> dict[str, str]:
+        return {}
 
     def waiting_for_restart(self) -> list[str]:
         return ["daemon.state"]

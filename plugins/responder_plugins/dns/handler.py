@@ -11,7 +11,8 @@ from typing import Final
 
 import trio
 
-from responder import PASS, Answer, Connection, Datagram, Handler, Network, Pass, get_logger
+from responder import PASS, Answer, Connection, Datagram, Exchange, Handler, Network, Pass, get_logger
+from responder_plugins.shared.dns_text import describe
 
 from .answer.compiled import CompiledAnswers
 from .answer.processor import RCODES, QueryProcessor, Response, truncated
@@ -171,6 +172,10 @@ class DnsHandler(Handler):
         """Queries by what they got: an rcode, silence, a limit; and transfers, and connections beyond the bound."""
         remembered = Counter({RCODES[rcode]: count for rcode, count in enumerate(self._by_rcode) if count})
         return remembered + self.processor.counts
+
+    def describe(self, exchange: Exchange) -> Mapping[str, str | int]:
+        """The first question's name and type, and the answer's rcode."""
+        return describe(exchange)
 
     # Zones that change
 

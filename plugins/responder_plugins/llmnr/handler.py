@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final, Self
 import attrs
 import trio
 
-from responder import PASS, Answer, Connection, Datagram, Handler, Interface, Network, Via
+from responder import PASS, Answer, Connection, Datagram, Exchange, Handler, Interface, Network, Via
 
 from ..shared import dns_message as dns
 from ..shared import dns_stream
+from ..shared.dns_text import describe
 from . import wire_name
 from .message import (
     Query,
@@ -146,6 +147,10 @@ class LlmnrHandler(Handler):
     def counts(self) -> Mapping[str, int]:
         """Queries by what became of them, and conflicts."""
         return self.counted + self.verifier.counted
+
+    def describe(self, exchange: Exchange) -> Mapping[str, str | int]:
+        """The question's name and type, and the answer's RCODE: its messages are DNS's but for some bits."""
+        return describe(exchange)
 
     def succeed(self, predecessor: Handler) -> None:
         """Names that stay at a reload stay verified: a tentative answer would be no answer to most."""

@@ -29,8 +29,9 @@ from responder_plugins.shared.command import (
     print_table,
     printable,
 )
+from responder_plugins.shared.dns_text import to_text
 
-from .names import SERVICE_TYPES, local, to_text, type_labels
+from .names import SERVICE_TYPES, local, type_labels
 from .options import TYPE
 from .querier import Cache, Instance, Querier, question_for
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final, Self
 import attrs
 import trio
 
-from responder import PASS, Answer, ConfigError, Context, Datagram, Handler, Network, Reply, Via
-from responder_plugins.shared.dns_message import Malformed, Message, read
+from responder import PASS, Answer, ConfigError, Context, Datagram, Exchange, Handler, Network, Reply, Via
+from responder_plugins.shared.dns_message import QR, Malformed, Message, read
+from responder_plugins.shared.dns_text import about_words
 
 from .announcer import Announcer
 from .answering import Uniform
@@ -108,6 +109,19 @@ class MdnsHandler(Handler):
     def counts(self) -> Mapping[str, int]:
         """Queries by what they got, and what happened to names."""
         return self.counted
+
+    def describe(self, exchange: Exchange) -> Mapping[str, str | int]:
+        """Whether it is a query, a probe or a response, and the name and type of its first question or record.
+
+        Raises Malformed.
+        """
+        message = read(exchange.request or exchange.answers[0])
+        kind = "query"
+        if message.flags & QR:
+            kind = "response"
+        elif message.authorities:  # what is proposed, RFC 6762 section 8.2
+            kind = "probe"
+        return {"kind": kind, **about_words(message)}
 
     def succeed(self, predecessor: Handler) -> None:
         """Go on where the replaced handler is: names that are established stay so, and are not taken back."""

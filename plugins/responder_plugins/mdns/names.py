@@ -1,7 +1,6 @@
 """Names of mDNS and DNS-SD: text <-> wire form, where reverse names are, and what a taken name is changed to.
 
-As text, a name is written as RFC 6763 section 4.3 has it: dots and backslashes within a label have a backslash before
-them.  Labels are UTF-8 (RFC 6762 section 16); bytes that are none are shown as `\\255`.
+As text, names are as `shared.dns_text` has them.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from responder import IPAddress
-from responder_plugins.shared.dns_message import MAX_LABEL, labels, to_name
+from responder_plugins.shared.dns_message import MAX_LABEL, to_name
 
 LOCAL: Final = b"local"
 
@@ -41,26 +40,6 @@ def _escaped(first: str, rest: object) -> bytes:
     if len(digits) != 3 or not digits.isdecimal() or int(digits) > 255:
         raise ValueError(f"\\{digits} in a name: expected a byte as three digits")
     return bytes([int(digits)])
-
-
-def to_text(name: bytes) -> str:
-    """A name as text, without a dot at its end."""
-    return ".".join(map(label_to_text, labels(name)))
-
-
-def label_to_text(label: bytes) -> str:
-    """A label as it stands in a name's text."""
-    shown = []
-    for character in label.decode(errors="surrogateescape"):
-        if character in ".\\":
-            shown.append("\\" + character)
-        elif "\udc80" <= character <= "\udcff":
-            shown.append(f"\\{ord(character) - 0xDC00:03d}")
-        elif not character.isprintable():
-            shown += [f"\\{byte:03d}" for byte in character.encode()]
-        else:
-            shown.append(character)
-    return "".join(shown)
 
 
 def local(*parts: str | bytes) -> bytes:

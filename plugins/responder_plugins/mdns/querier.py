@@ -19,10 +19,11 @@ import trio
 from responder import PASS, Answer, Datagram, Interface, IPAddress, Network, Plugin, SendError, Service
 from responder_plugins.shared import dns_message as dns
 from responder_plugins.shared.dns_message import Record, RRset, Writer, labels, read
+from responder_plugins.shared.dns_text import label_to_text, to_text
 
 from .link import GROUPS, versions_of
 from .message import CLASS, PORT, room
-from .names import SERVICE_TYPES, from_text, label_to_text, reverse, to_text
+from .names import SERVICE_TYPES, from_text, reverse
 from .records import comparable
 
 FIRST_AGAIN: Final = 1.0

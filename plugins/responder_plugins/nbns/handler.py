@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 import attrs
 
-from responder import PASS, Answer, Datagram, Handler, Network, Via
+from responder import PASS, Answer, Datagram, Exchange, Handler, Network, Via
 
 from .announcer import Announcer
 from .message import (
@@ -22,9 +22,13 @@ from .message import (
     MULTIHOMED,
     NB,
     NBSTAT,
+    OPERATIONS,
     QUERY,
+    RCODE,
     REGISTRATION,
+    RESPONSE,
     SERVER,
+    TYPES,
     WORKSTATION,
     Name,
     Owned,
@@ -106,6 +110,19 @@ class NbnsHandler(Handler):
     def counts(self) -> Mapping[str, int]:
         """Requests by what became of them, and names that were lost."""
         return self.counted + self.announcer.counted
+
+    def describe(self, exchange: Exchange) -> Mapping[str, str | int]:
+        """The operation, the name with its suffix, and the type; of an answer the RCODE.  Raises Refused."""
+        message = read(exchange.request or exchange.answers[0])
+        words: dict[str, str | int] = {
+            "operation": OPERATIONS.get(message.opcode, str(message.opcode)),
+            "name": str(message.name),
+            "type": TYPES.get(message.rdtype, str(message.rdtype)),
+        }
+        answer = exchange.answers[0] if exchange.answers else None
+        if answer is not None and answer[2] & RESPONSE >> 8:
+            words["rcode"] = answer[3] & RCODE
+        return words
 
     def succeed(self, predecessor: Handler) -> None:
         """Names that stay at a reload are neither released nor claimed again."""

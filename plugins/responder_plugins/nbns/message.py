@@ -22,6 +22,10 @@ NBSTAT: Final = 0x21
 QUERY, REGISTRATION, RELEASE, MULTIHOMED = 0x0, 0x5, 0x6, 0xF
 """Opcodes; the last is Windows' registration of a host with several addresses."""
 
+OPERATIONS: Final = {QUERY: "query", REGISTRATION: "registration", RELEASE: "release", MULTIHOMED: "multihomed"}
+TYPES: Final = {NB: "NB", NBSTAT: "NBSTAT"}
+"""Opcodes and types by their names in RFC 1002, for people."""
+
 RESPONSE: Final = 0x8000
 AUTHORITATIVE: Final = 0x0400
 RECURSION_DESIRED: Final = 0x0100

@@ -16,7 +16,7 @@ import attrs
 import h11
 import trio
 
-from responder import IPAddress
+from responder import Exchange, IPAddress
 
 IDLE: Final = 10.0
 """Seconds for a request to come and its answer to be taken."""
@@ -73,6 +73,18 @@ async def serve(stream: trio.abc.Stream, respond: Respond, *, server: str, metho
                 return
         if idle.cancelled_caught:
             return
+
+
+def describe(exchange: Exchange) -> dict[str, str | int]:
+    """What is asked for, and the answer's status, of what was read and written at once."""
+    words: dict[str, str | int] = {}
+    asked = (exchange.request or b"").lstrip(b"\r\n").partition(b"\n")[0].decode("ascii", "backslashreplace").split()
+    if len(asked) == 3:
+        words = {"method": asked[0], "path": asked[1]}
+    answered = exchange.answers[0][:MAX_HEAD].partition(b"\r\n")[0].split() if exchange.answers else []
+    if len(answered) > 1 and answered[0].startswith(b"HTTP/") and answered[1].isdigit():
+        words["status"] = int(answered[1])
+    return words
 
 
 class _Refused(Exception):

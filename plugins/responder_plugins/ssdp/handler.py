@@ -15,7 +15,20 @@ from typing import TYPE_CHECKING, Final, Self
 import attrs
 import trio
 
-from responder import PASS, Answer, ConfigError, Connection, Context, Datagram, Handler, IPAddress, Network, Pass, Via
+from responder import (
+    PASS,
+    Answer,
+    ConfigError,
+    Connection,
+    Context,
+    Datagram,
+    Exchange,
+    Handler,
+    IPAddress,
+    Network,
+    Pass,
+    Via,
+)
 
 from ..shared import http
 from ..shared.admission import MAX_CONNECTIONS, MIN_WINDOW, Admission, Places
@@ -23,7 +36,7 @@ from ..shared.boot_number import BootNumber
 from ..shared.timed_answers import Make, TimedAnswers
 from .announcer import Announcer, Uniform
 from .description import describe, seen_by
-from .message import Malformed, Search, read_search
+from .message import Malformed, Search, read_message, read_search
 from .options import UUID, walk
 from .targets import Index, Match, Root, matches_of
 from .writer import Writer
@@ -123,6 +136,21 @@ class SsdpHandler(Handler):
     def counts(self) -> Mapping[str, int]:
         """Searches by what became of them, and connections beyond the bound."""
         return self.counted
+
+    def describe(self, exchange: Exchange) -> Mapping[str, str | int]:
+        """The method and what is searched for or announced (ST, NT); of a connection what is asked for by HTTP.
+
+        Raises PeerError.
+        """
+        if exchange.transport == "tcp":
+            return http.describe(exchange)
+        message = read_message(exchange.request or exchange.answers[0])
+        method = message.start.split(" ")[0]
+        words: dict[str, str | int] = {"method": "response" if method.startswith("HTTP/") else method}
+        for name, field in (("target", "st"), ("target", "nt"), ("nts", "nts"), ("mx", "mx")):
+            if field in message.headers:
+                words[name] = message.headers[field]
+        return words
 
     async def converse(self, connection: Connection) -> Pass | None:
         """Serve the descriptions, where there are any."""

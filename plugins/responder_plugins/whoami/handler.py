@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from responder import Answer, Connection, Datagram, Handler, Via
+from collections.abc import Mapping
+
+from responder import Answer, Connection, Datagram, Exchange, Handler, Via
 from responder_plugins.shared.dns_stream import serve
+from responder_plugins.shared.dns_text import describe
 
 from .message import Facts, answer
 
@@ -21,6 +24,10 @@ class WhoamiHandler(Handler):
         """Answer queries until the client ends or idles."""
         known = facts(connection, Via.UNICAST)
         await serve(connection.stream, lambda query: answer(query, known, stream=True))
+
+    def describe(self, exchange: Exchange) -> Mapping[str, str | int]:
+        """The question's name and type, and the answer's rcode."""
+        return describe(exchange)
 
 
 def facts(request: Datagram | Connection, via: Via) -> Facts:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import trio
 
-from responder import PASS, Answer, Connection, Datagram, Handler, IPAddress, Network, Pass, Via
+from responder import PASS, Answer, Connection, Datagram, Exchange, Handler, IPAddress, Network, Pass, Via
 
 from ..shared import http
 from ..shared.admission import MAX_CONNECTIONS, MIN_WINDOW, Admission, Places
@@ -26,7 +26,7 @@ from ..shared.timed_answers import TimedAnswers
 from . import ADDRESS
 from .announcer import APP_MAX_DELAY, UNICAST_REPEAT, Announcer, Uniform, repetitions
 from .identity import Identity
-from .message import Match, Probe, Resolve, Version, Writer, read_message, scopes_match
+from .message import Match, Probe, Resolve, Version, Writer, describe, read_message, scopes_match
 from .metadata import CONTENT_TYPE, answer_get
 from .soap import Refused
 
@@ -164,6 +164,15 @@ class WsdHandler(Handler):
     def counts(self) -> Mapping[str, int]:
         """Messages by what became of them, and connections beyond the bound."""
         return self.counted
+
+    def describe(self, exchange: Exchange) -> Mapping[str, str | int]:
+        """The action, and the types that are looked for or the endpoint; of a connection what is asked for by HTTP.
+
+        Raises PeerError.
+        """
+        if exchange.transport == "tcp":
+            return http.describe(exchange)
+        return describe(exchange.request or exchange.answers[0])
 
     async def run(self, network: Network) -> None:
         """Announce until it is time for Bye."""

@@ -100,6 +100,25 @@ def read_message(payload: bytes) -> Probe | Resolve | Matches | None:
     return None
 
 
+def describe(payload: bytes) -> dict[str, str | int]:
+    """A message in words: its action, and the types that are looked for, or the endpoint.  Raises Refused."""
+    header, body = read(payload)
+    for version in VERSIONS:
+        namespace, _, kind = header.find_text(f"{{{version.addressing}}}Action").rpartition("/")
+        if namespace == version.discovery:
+            wsd, wsa = f"{{{version.discovery}}}", f"{{{version.addressing}}}"
+            words: dict[str, str | int] = {"action": kind}
+            content = body.find(f"{wsd}{kind}")
+            if content is not None:
+                told = {
+                    "types": content.find_text(f"{wsd}Types"),
+                    "endpoint": content.find_text(f"{wsa}EndpointReference", f"{wsa}Address"),
+                }
+                words.update({name: text for name, text in told.items() if text})
+            return words
+    return {}
+
+
 def _of_kind(kind: str, version: Version, header: Element, body: Element) -> Probe | Resolve | Matches | None:
     wsd, wsa = f"{{{version.discovery}}}", f"{{{version.addressing}}}"
     message_id = header.find_text(f"{wsa}MessageID")

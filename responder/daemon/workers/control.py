@@ -34,7 +34,9 @@ class ParentControl(Control):
             case {"request": "reload"}:
                 await write(stream, [{"reload": await self._parent.reload()}])
             case {"request": "trace"}:
-                trace_of(request, (await self._status()).as_json())  # what is wrong with it is told here
+                trace_of(
+                    request, (await self._status()).as_json(), lambda _seen: {}
+                )  # what is wrong with it is told here
                 await self._trace(stream, request)
             case _:
                 raise BadRequest("expected one of the requests: status, reload, trace")

@@ -30,7 +30,7 @@ from ...config.divisible import part_of, undividable
 from ...config.instance import Prepared
 from ...config.reading import Config, Reading, prepare_reading, read_sources
 from ...config.source import Source
-from ...dispatch.observers import Observers
+from ...dispatch.observers import Observation, Observers
 from ...log import fields_of
 from ...net.handover import Handed, Recipient
 from ...server.server import LINGER, ServerCore, open_server
@@ -41,6 +41,7 @@ from ..member import LocalMember
 from ..reload import messages_of
 from ..state import instance_folder
 from ..status import About
+from ..words import Words
 
 MAX_CLIENTS = 64
 """The parent asks for its own clients, and on its own."""
@@ -161,6 +162,9 @@ class Program:
     @property
     def observers(self) -> Observers:
         return self.serving().observers
+
+    def words(self, seen: Observation) -> Words:
+        return self.serving().words(seen)
 
     def status(self) -> dict[str, Any]:
         return self.serving().status()

@@ -16,9 +16,10 @@ from typing import Any
 import attrs
 import trio
 from responder_plugins.mdns import Mdns
-from responder_plugins.mdns.names import from_text, to_text
+from responder_plugins.mdns.names import from_text
 from responder_plugins.shared import dns_message as dns
 from responder_plugins.shared.dns_message import Message, Question, Record, RRset, Writer, read
+from responder_plugins.shared.dns_text import to_text
 
 from responder import Instance, Server
 from responder.testing import FakeClient, FakeHost, FakeInterface, FakeNetwork, Link, options, settled

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from responder_plugins.mdns.host import host_label
-from responder_plugins.mdns.names import from_text, numbered_host, numbered_instance, reverse, to_text
+from responder_plugins.mdns.names import from_text, numbered_host, numbered_instance, reverse
 from responder_plugins.shared.dns_message import labels, to_name
+from responder_plugins.shared.dns_text import to_text
 
 
 @given(st.lists(st.binary(min_size=1, max_size=63), max_size=3))

@@ -89,6 +89,9 @@ class FakeDaemon:
     def waiting_for_restart(self) -> list[str]:
         return ["daemon.settle"]
 
+    def words(self, seen: Observation) -> dict[str, str]:
+        return {"name": f"asked-of-{seen.instance}"}
+
 
 @attrs.define
 class Client:
@@ -249,6 +252,7 @@ class TestTrace:
                     "reason": "",
                     "bytes": 7,
                     "further": False,
+                    "words": {"name": "asked-of-dns"},
                     "answers": [
                         {
                             "source": "10.71.0.2",
@@ -291,7 +295,7 @@ class TestTrace:
 
 
 def trace(*, peers: tuple[str, ...] = (), plugins: tuple[str, ...] = (), payloads: bool = False) -> Trace:
-    return Trace(PrefixSet(map(ip_network, peers)), frozenset(plugins), frozenset({53}), payloads)
+    return Trace(PrefixSet(map(ip_network, peers)), frozenset(plugins), frozenset({53}), payloads, lambda _: {})
 
 
 async def lines_of(tracing: Trace, *seen: Observation) -> list[dict[str, Any]]:

@@ -27,18 +27,26 @@ SEEN = Observation(
 )
 
 
+WORDS = {"name": "a.example.", "type": "A"}
+
+
 def test_an_answer_is_a_line_without_its_payload(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "responder.queries"):
-        QueryLog()(SEEN)
-        QueryLog()(attrs.evolve(SEEN, destination=None))
+        QueryLog(lambda _: WORDS)(SEEN)
+        QueryLog(lambda _: {})(attrs.evolve(SEEN, destination=None))
     assert caplog.messages == [
-        "answered peer=10.71.0.9:40000 destination=10.71.0.2 port=53 interface=lan plugin=dns received=6 sent=4",
+        "answered peer=10.71.0.9:40000 destination=10.71.0.2 port=53 interface=lan plugin=dns received=6 sent=4"
+        f" words={WORDS}",
         "answered peer=10.71.0.9:40000 destination=None port=53 interface=lan plugin=dns received=6 sent=4",
     ]
+
+
+def never(_seen: Observation) -> dict[str, str]:
+    raise AssertionError("nobody is told of it")
 
 
 @pytest.mark.parametrize("outcome", [outcomes.DENIED, outcomes.SILENT, outcomes.CRASHED])
 def test_what_is_not_answered_is_none(caplog: pytest.LogCaptureFixture, outcome: str) -> None:
     with caplog.at_level(logging.INFO, "responder.queries"):
-        QueryLog()(attrs.evolve(SEEN, outcome=outcome))
+        QueryLog(never)(attrs.evolve(SEEN, outcome=outcome))
     assert caplog.messages == []
