@@ -127,7 +127,8 @@ async def test_who_else_answers(
         # Neither its address: there is no name to tell.
         reverse = query("5.2.0.192.in-addr.arpa", "PTR")
         assert len(await at.exchange(reverse, GROUP4, within=1)) == kept
-    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    # Not what a slow machine makes the framework warn of.
+    warnings = [record.getMessage() for record in caplog.records if "another host's" in record.getMessage()]
     assert len(warnings) == (not kept)
     if not kept:
         assert "interface=eth0" in warnings[0]
