@@ -65,7 +65,7 @@ class DaemonOptions:
     control  the socket of `responderd status`, `trace` and `reload`; none: they can't ask
     metrics  "HOST:PORT" of the Prometheus endpoint, also /health and /ready; none: there is none
     metrics_names  host names that it may be asked by, beside addresses and localhost
-    queries  log a line for each answer
+    queries  log a line for each answer, with what was asked in the words of the plugin
     user     become this user once the ports are open
     state    where plugins keep state; none: the service manager's folder, or the user's
     workers  processes that share each port (`responder.daemon.workers`); 1: this one serves
