@@ -172,7 +172,7 @@ def _finite(value: float) -> float:
     except OverflowError:
         raise ValueError(_TOO_LARGE) from None
     if not math.isfinite(number):
-        raise ValueError(_TOO_LARGE)
+        raise ValueError("" if math.isnan(number) else _TOO_LARGE)
     return number
 
 

@@ -145,7 +145,9 @@ def _class_hook(cls: Any, converter: cattrs.Converter, folder: Path, also_known:
         for key, value in table.items():
             name = key if key in fields else files.get(key)
             if name is None:
-                unknown.append(key)
+                if not unknown:  # all at once, where the first stands
+                    unknown = [each for each in table if each not in fields and each not in files]
+                    errors += unknown_keys("", unknown, {*fields, *files, *also_known})
                 continue
             if name != key and name in table:
                 errors.append(ConfigError(f"{name} is given as well", path=join("", key)))
@@ -160,7 +162,6 @@ def _class_hook(cls: Any, converter: cattrs.Converter, folder: Path, also_known:
                 errors += _hidden(_mistakes(error, join("", key)), given if secrets.is_secret(field.type) else ())
             if secrets.is_secret(field.type):
                 hidden.append(given)
-        errors += unknown_keys("", unknown, {*fields, *files, *also_known})
         for key, field in fields.items():
             if field.default is attrs.NOTHING and key not in table and f"{key}{secrets.SUFFIX}" not in table:
                 errors.append(ConfigError(f"missing{_expected(field.type)}", path=join("", key)))

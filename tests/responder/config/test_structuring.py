@@ -101,7 +101,7 @@ def test_reads(type_: Any, value: Any, result: Any) -> None:
         (int, "7", "key: expected an integer, got '7' (a string)"),
         (float, False, "key: expected a finite number, got false (a boolean)"),
         (float, float("nan"), "key: expected a finite number, got nan"),
-        (float, float("inf"), "key: expected a finite number, got inf"),
+        (float, float("inf"), "key: expected a finite number, got inf: it is too large"),
         (float, 10**400, f"key: expected a finite number, got 1{'0' * 59}...: it is too large"),
         (str, 7, "key: expected a string, got 7 (an integer)"),
         (str, ["a"], "key: expected a string, got an array"),
