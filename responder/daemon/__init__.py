@@ -11,5 +11,6 @@ prometheus.py       the same for Prometheus, with /health and /ready
 logs.py             where log lines go, and in which form
 query_log.py        a line for each answer
 capture.py          datagrams as a pcap file
+collector.py        how often Python looks for cycles
 service_manager.py  what systemd is told
 """

@@ -32,6 +32,7 @@ from ..net.inherited import inherited_sockets
 from ..net.privileges import become
 from ..net.session import session_end
 from ..server.server import ServerCore, open_server
+from .collector import look_seldom
 from .logs import configure_logging, set_level
 from .member import LocalMember
 from .orders import RELOAD_SIGNALS, STOP_SIGNALS, Orders, note_signals
@@ -60,6 +61,7 @@ def run(file: Path | None, service: ServiceLine | None = None, *, log_handlers: 
     for what is wrong with the configuration, of BindError for ports that can't be had.
     """
     configure_logging(log_handlers)
+    look_seldom()
     return trio.run(_main, file, service, note_signals())
 
 

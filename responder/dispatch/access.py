@@ -75,11 +75,12 @@ class Access:
     deny: PrefixSet
     needs_destination: bool
     on_link: bool
-    _by_prefix: bool = attrs.field(init=False)
+    _by_prefix: tuple[bool, bool] = attrs.field(init=False)
 
     @_by_prefix.default
-    def _has_prefixes(self) -> bool:
-        return bool(self.allow or self.deny)
+    def _has_prefixes(self) -> tuple[bool, bool]:
+        # Asked once, since each new peer is looked up.
+        return bool(self.allow), bool(self.deny)
 
     @classmethod
     def of(cls, instance: Instance, service: Service) -> Access:
@@ -128,7 +129,8 @@ class Access:
                 return outcomes.GROUP
             if self.on_link and not _is_on_link(peer, destination, interface):
                 return outcomes.OFF_LINK
-        if self._by_prefix and (peer in self.deny or (self.allow and peer not in self.allow)):
+        allows, denies = self._by_prefix
+        if (denies and peer in self.deny) or (allows and peer not in self.allow):
             return outcomes.DENIED
         return None
 

@@ -34,6 +34,7 @@ from ...dispatch.observers import Observation, Observers
 from ...log import fields_of
 from ...net.handover import Handed, Recipient
 from ...server.server import LINGER, ServerCore, open_server
+from ..collector import look_seldom
 from ..control import BadRequest, ServerControl, write
 from ..daemon import end_if_stuck
 from ..logs import configure_logging
@@ -60,6 +61,7 @@ def main() -> None:
             # Not SIG_IGN, which a program that a plugin starts would inherit.
             signal.signal(getattr(signal, name), lambda *_: None)
     configure_logging()
+    look_seldom()
     for handler in logging.getLogger().handlers:
         handler.addFilter(_Named(number))
     sys.exit(trio.run(_main, descriptor, count))
