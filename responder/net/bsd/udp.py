@@ -19,7 +19,7 @@ import trio
 
 from ...bounded import Memory
 from ...datagram import Interface, IPAddress
-from ...errors import NetworkError, Unreachable
+from ...errors import Unreachable
 from .. import cmsg, sockets
 from ..marks import mark_of_route
 from ..types import Flow, Membership, Message, Received, Route
@@ -27,7 +27,7 @@ from ..types import Flow, Membership, Message, Received, Route
 if sys.platform == "win32":  # mypy leaves out what follows: there is no recvmsg
     raise ImportError("POSIX only")
 
-from ..posix.udp import CONTROL_SIZE, PASSED_OVER, PAYLOAD_SIZE, TABLE_SIZE, refusal, send_in_turn
+from ..posix.udp import TABLE_SIZE, receive_each, refusal, send_in_turn
 from .abi import (
     IP_MULTICAST_TTL,
     IP_TTL,
@@ -49,6 +49,7 @@ class FamilySocket:
     def __init__(self, system: System, sock: socket.socket, address: IPAddress | None) -> None:
         self.version = 4 if sock.family == socket.AF_INET else 6
         self.sock = sock
+        self.port: int = sock.getsockname()[1]
         self.writable_turn = trio.Lock()  # trio allows one waiter a direction
         self.address = address
         self._system = system
@@ -67,17 +68,7 @@ class FamilySocket:
     def receive(self, limit: int) -> list[Received]:
         """See `DatagramSocket.receive`."""
         received: list[Received] = []
-        for _ in range(limit):
-            try:
-                payload, control, flags, name = self.sock.recvmsg(PAYLOAD_SIZE, CONTROL_SIZE)
-            except BlockingIOError:
-                break
-            except OSError as error:
-                if error.errno in PASSED_OVER:
-                    continue
-                if received:
-                    break  # the next call meets it again
-                raise NetworkError(error.errno, f"UDP can't receive: {error.strerror}") from error
+        for payload, control, flags, name in receive_each(self.sock, limit, self.port):
             scope_id = name[3] if self.version == 6 else 0
             flow = self._flows.find((name[0], scope_id, without_hop_limit(self._system, control)))
             truncated = flags & socket.MSG_TRUNC != 0
@@ -127,7 +118,7 @@ class BsdSocket:
 
     def __init__(self, members: Sequence[FamilySocket], address: IPAddress | None) -> None:
         self._members = {member.version: member for member in members}
-        self.port: int = members[0].sock.getsockname()[1]
+        self.port = members[0].port
         self.address = address
 
     def __repr__(self) -> str:

@@ -64,7 +64,7 @@ else:
 from ..handover import Shares
 from ..inherited import Inherited
 from ..listeners import Listener
-from ..place import Place
+from ..place import Place, low_ports
 from ..types import Platform
 from .host import port_holder
 from .interfaces import NetlinkWatch, enumerate_interfaces, watch_interfaces
@@ -207,9 +207,11 @@ def open_platform(inherited: Inherited | None) -> Platform:
     return LinuxPlatform(inherited)
 
 
+_DENIED = low_ports("run as root, give CAP_NET_BIND_SERVICE, or lower net.ipv4.ip_unprivileged_port_start")
+
+
 def _place(transport: str, port: int, address: IPAddress | None, interface: int) -> Place:
-    low_ports = "run as root, give CAP_NET_BIND_SERVICE, or lower net.ipv4.ip_unprivileged_port_start"
-    return Place(transport, port, address, interface, port_holder, low_ports)
+    return Place(transport, port, address, interface, port_holder, _DENIED)
 
 
 @contextlib.contextmanager

@@ -27,15 +27,15 @@ import trio
 
 from ...bounded import Memory
 from ...datagram import Interface, IPAddress, Via, unscoped
-from ...errors import NetworkError, SourceUnavailable, Unreachable
-from .. import cmsg
+from ...errors import SourceUnavailable, Unreachable
+from .. import cmsg, sockets
 from ..marks import mark_of_route
 from ..types import AnswerUsual, Flow, Membership, Message, Received, Route, SendFailure
 
 if sys.platform != "linux":  # mypy leaves out what follows, whose names the other platforms' `socket` lacks
     raise ImportError("Linux only")
 
-from ..posix.udp import CONTROL_SIZE, PASSED_OVER, PAYLOAD_SIZE, TABLE_SIZE, refusal, send_in_turn
+from ..posix.udp import TABLE_SIZE, receive_each, refusal, send_in_turn
 from . import icmp
 from .constants import IP_PKTINFO, SO_RXQ_OVFL, SO_TIMESTAMPNS
 from .memberships import LinuxMemberships
@@ -256,20 +256,10 @@ class LinuxSocket:
 
     def receive(self, limit: int) -> Sequence[Received]:
         received: list[Received] = []
-        recvmsg, dual_stack = self._socket.recvmsg, self._dual_stack
+        dual_stack = self._dual_stack
         known, missed = self._flows.known, self._flows.missed
         drops: int | None = None
-        for _ in range(limit):
-            try:
-                payload, control, flags, name = recvmsg(PAYLOAD_SIZE, CONTROL_SIZE)
-            except BlockingIOError:
-                break
-            except OSError as error:
-                if error.errno in PASSED_OVER:
-                    continue
-                if received:
-                    break  # the next call meets it again
-                raise NetworkError(error.errno, f"UDP port {self.port} can't receive: {error.strerror}") from error
+        for payload, control, flags, name in receive_each(self._socket, limit, self.port):
             pktinfo, hop_limit, timestamp, drops = told_by(control)
             key = name[0], name[3] if dual_stack else 0, pktinfo
             flow = known.get(key) or missed(key)
@@ -316,7 +306,5 @@ class LinuxSocket:
         self._groups.leave(membership)
 
     def close(self) -> None:
-        if self._socket.fileno() != -1 and trio.lowlevel.in_trio_run():
-            trio.lowlevel.notify_closing(self._socket)
         self._groups.close()
-        self._socket.close()
+        sockets.close(self._socket)

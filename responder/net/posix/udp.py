@@ -1,4 +1,4 @@
-"""What the UDP sockets of Linux and the BSDs share: bounds, what errno values mean, and waiting for room.
+"""What the UDP sockets of Linux and the BSDs share: bounds, receiving, what errno values mean, and waiting for room.
 
 Options and control messages are not here: they differ from system to system.
 """
@@ -8,13 +8,19 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import trio
 
 from ...datagram import IPAddress
-from ...errors import MessageTooLong, SendError, SendRefused, SourceUnavailable, Unreachable
+from ...errors import MessageTooLong, NetworkError, SendError, SendRefused, SourceUnavailable, Unreachable
+from ..cmsg import ControlMessage
 from ..types import Message, Route
+
+if sys.platform == "win32":  # mypy leaves out what follows: there is no recvmsg
+    raise ImportError("POSIX only")
 
 PAYLOAD_SIZE = 65536
 """Bytes of a receive buffer: more than any UDP payload (65,507 over IPv4, 65,527 over IPv6) but a jumbogram's."""
@@ -68,6 +74,27 @@ _REFUSALS: dict[int, type[SendError]] = {
     errno.ENXIO: Unreachable,
     errno.EAFNOSUPPORT: Unreachable,
 }
+
+
+def receive_each(sock: socket.socket, limit: int, port: int) -> Iterator[tuple[bytes, list[ControlMessage], int, Any]]:
+    """What recvmsg gives, up to `limit` times, until nothing is left: payload, control messages, flags, sender.
+
+    Raises NetworkError where the socket can't receive; not before what came before that has been taken.
+    """
+    recvmsg, came = sock.recvmsg, False
+    for _ in range(limit):
+        try:
+            message = recvmsg(PAYLOAD_SIZE, CONTROL_SIZE)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno in PASSED_OVER:
+                continue
+            if came:
+                return  # the next call meets it again
+            raise NetworkError(error.errno, f"UDP port {port} can't receive: {error.strerror}") from error
+        came = True
+        yield message
 
 
 def refusal(error: OSError, message: Message) -> SendError:

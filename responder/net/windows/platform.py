@@ -23,10 +23,11 @@ from __future__ import annotations
 import errno
 import socket
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager, suppress
 from typing import Any
 
+import attrs
 import trio
 
 from ...datagram import Interface, IPAddress
@@ -34,27 +35,22 @@ from ...errors import BindError
 from ...log import get_logger
 from ..inherited import Inherited
 from ..listeners import AddressHolders, Listener
-from ..place import SocketName
+from ..place import Place, SocketName
 from ..types import Platform
 from . import winsock_types as ws
 from .interfaces import SignalledWatch, interfaces, watch_interfaces
 from .udp import SocketLike, WindowsSocket
 from .winsock import Winsock
-from .winsock_errors import (
-    WSAEACCES,
-    WSAEADDRINUSE,
-    WSAEADDRNOTAVAIL,
-    WSAEAFNOSUPPORT,
-    WSAEINVAL,
-    call_error,
-    error_code,
-)
+from .winsock_errors import call_error
 
 _log = get_logger(__name__)
 
 RECEIVE_BUFFER = 4 << 20  # bytes
 SEND_BUFFER = 1 << 20
 BACKLOG = 1024
+
+_TAKEN = (errno.EADDRINUSE, errno.EACCES)
+"""What a bind is refused with where another socket has the port, by whether that one is of an exclusive kind."""
 
 
 def native_winsock(handle: int) -> Winsock:
@@ -85,45 +81,34 @@ class WindowsPlatform:
     def open_udp(
         self, port: int, address: IPAddress | None = None, *, interface: int = 0, shared: bool = False
     ) -> WindowsSocket:
-        what = f"UDP port {port}"
-        sock, family = self._new_socket(socket.SOCK_DGRAM, what, port, address)
-        try:
-            if shared and port and self._is_taken(family, port, address, interface):
+        place = Place("UDP", port, address, interface, denied=_denied)
+        with self._opened(socket.SOCK_DGRAM, place) as (sock, family):
+            if shared and port and self._is_taken(family, place):
                 _log.warning("port is shared: any of its sockets may get a unicast datagram", port=port)
-            try:
-                winsock = self._set_up(sock, family, shared)
-                sock.bind(_name(family, port, address, interface))
-            except OSError as error:
-                raise _bind_error(error, what, port, address) from error
+            winsock = self._set_up(sock, family, shared)
+            sock.bind(place.name(family))
             return WindowsSocket(sock, winsock, family, address, self._enumerate)
-        except BaseException:
-            sock.close()
-            raise
 
     def open_tcp(self, port: int, address: IPAddress | None = None, *, interface: int = 0) -> Listener:
+        place = Place("TCP", port, address, interface, denied=_denied)
         try:
-            sock = self._listen(port, address, interface, exclusive=True)
+            sock = self._listen(place, exclusive=True)
         except BindError as error:
-            if error.errno not in (WSAEADDRINUSE, errno.EACCES):
+            if error.errno not in _TAKEN:
                 raise
-            sock = self._listen(port, address, interface, exclusive=False)
+            sock = self._listen(place, exclusive=False)
         return Listener([sock], address, AddressHolders(self.interfaces).interface_of)
 
-    def _listen(self, port: int, address: IPAddress | None, interface: int, *, exclusive: bool) -> socket.socket:
-        what = f"TCP port {port}"
-        sock, family = self._new_socket(socket.SOCK_STREAM, what, port, address)
-        try:
+    def _listen(self, place: Place, *, exclusive: bool) -> socket.socket:
+        with self._opened(socket.SOCK_STREAM, place) as (sock, family):
             if exclusive:
                 sock.setsockopt(ws.SOL_SOCKET, ws.SO_EXCLUSIVEADDRUSE, 1)
             if family == ws.AF_INET6:
                 sock.setsockopt(ws.IPPROTO_IPV6, ws.IPV6_V6ONLY, 0)
-            sock.bind(_name(family, port, address, interface))
+            sock.bind(place.name(family))
             sock.listen(BACKLOG)
-        except OSError as error:
-            sock.close()
-            raise _bind_error(error, what, port, address) from error
-        opened: socket.socket = sock
-        return opened
+            opened: socket.socket = sock
+            return opened
 
     async def interfaces(self) -> Sequence[Interface]:
         return await trio.to_thread.run_sync(self._enumerate)
@@ -131,16 +116,22 @@ class WindowsPlatform:
     def watch_interfaces(self) -> AbstractAsyncContextManager[SignalledWatch]:
         return watch_interfaces(self._enumerate, self._open_winsock)
 
-    def _new_socket(self, kind: int, what: str, port: int, address: IPAddress | None) -> tuple[Any, int]:
-        """(socket, family).  Raises BindError."""
-        families = (ws.AF_INET6,) if address is not None and address.version == 6 else (ws.AF_INET6, ws.AF_INET)
-        for family in families:
-            try:
-                return self._open_socket(family, kind), family
-            except OSError as error:
-                if error_code(error) != WSAEAFNOSUPPORT or family == families[-1]:
-                    raise _bind_error(error, what, port, address) from error
-        raise AssertionError("unreachable: the last family returns or raises")
+    @contextmanager
+    def _opened(self, kind: int, place: Place) -> Iterator[tuple[Any, int]]:
+        """A new socket and its family.  Where the block fails it is closed, and a refusal becomes a BindError."""
+        with ExitStack() as on_failure, place.refusals_told():
+            sock, family = self._new_socket(kind, place.address)
+            on_failure.callback(sock.close)
+            yield sock, family
+            on_failure.pop_all()
+
+    def _new_socket(self, kind: int, address: IPAddress | None) -> tuple[Any, int]:
+        try:
+            return self._open_socket(ws.AF_INET6, kind), ws.AF_INET6
+        except OSError as error:
+            if error.errno != errno.EAFNOSUPPORT or (address is not None and address.version == 6):
+                raise
+        return self._open_socket(ws.AF_INET, kind), ws.AF_INET
 
     def _set_up(self, sock: SocketLike, family: int, shared: bool) -> Winsock:
         winsock = self._open_winsock(sock.fileno())
@@ -159,7 +150,7 @@ class WindowsPlatform:
                 with suppress(OSError):
                     sock.setsockopt(ws.IPPROTO_IP, option, value)
         except OSError as error:
-            if error_code(error) != WSAEINVAL or not self._ipv4_is_off():
+            if error.errno != errno.EINVAL or not self._ipv4_is_off():
                 raise
         for option, wanted in ((ws.SO_RCVBUF, RECEIVE_BUFFER), (ws.SO_SNDBUF, SEND_BUFFER)):
             sock.setsockopt(ws.SOL_SOCKET, option, wanted)
@@ -177,15 +168,15 @@ class WindowsPlatform:
         try:
             self._open_socket(ws.AF_INET, socket.SOCK_DGRAM).close()
         except OSError as error:
-            return error_code(error) == WSAEAFNOSUPPORT
+            return error.errno == errno.EAFNOSUPPORT
         return False
 
-    def _is_taken(self, family: int, port: int, address: IPAddress | None, interface: int) -> bool:
+    def _is_taken(self, family: int, place: Place) -> bool:
         """Has another socket this port?  With SO_REUSEADDR the bind itself wouldn't tell.
 
         Another's wildcard socket shares with a specific address, and only a bind to the wildcard meets it.
         """
-        names = dict.fromkeys(_name(family, port, place, interface) for place in (address, None))
+        names = {place.name(family): None, attrs.evolve(place, address=None).name(family): None}
         return any(self._refuses(family, name) for name in names)
 
     def _refuses(self, family: int, name: SocketName) -> bool:
@@ -196,7 +187,7 @@ class WindowsPlatform:
                 probe.setsockopt(ws.IPPROTO_IPV6, ws.IPV6_V6ONLY, 0)
             probe.bind(name)
         except OSError as error:
-            return error_code(error) in (WSAEADDRINUSE, WSAEACCES)
+            return error.errno in _TAKEN
         finally:
             probe.close()
         return False
@@ -207,33 +198,7 @@ def open_platform(_inherited: Inherited | None) -> Platform:
     return WindowsPlatform()
 
 
-def _name(family: int, port: int, address: IPAddress | None, interface: int) -> SocketName:
-    """What Python's `bind` wants."""
-    if family == ws.AF_INET:
-        return ("0.0.0.0" if address is None else str(address)), port  # noqa: S104 - every address, on purpose
-    if address is None:
-        return "::", port, 0, 0
-    if address.version == 4:
-        return f"::ffff:{address}", port, 0, 0
-    return str(address), port, 0, interface if address.is_link_local else 0
-
-
-def _bind_error(error: OSError, what: str, port: int, address: IPAddress | None) -> BindError:
-    code = error_code(error)
-    if code == WSAEADDRINUSE:
-        message = f"{what} is taken by another program"
-    elif code == WSAEACCES:
-        transport = what[:3].lower()
-        message = (
-            f"{what} is taken by a program that doesn't share it, or the system keeps it for itself: see"
-            f" `netsh int ipv4 show excludedportrange {transport}`"
-        )
-        if port == 53:
-            message += "; Internet Connection Sharing (the service SharedAccess) takes port 53"
-    elif code == WSAEADDRNOTAVAIL:
-        message = f"{what}: {address} is not an address of this host"
-    elif code == WSAEAFNOSUPPORT:
-        message = f"{what}: this host has no IPv{6 if address is not None and address.version == 6 else 4}"
-    else:
-        message = f"{what}: {error.strerror or error}"
-    return BindError(error.errno or code, message, port=port)
+def _denied(place: Place) -> str:
+    ranges = f"netsh int ipv4 show excludedportrange {place.transport.lower()}"
+    sharing = "; Internet Connection Sharing (the service SharedAccess) takes port 53" if place.port == 53 else ""
+    return f" is taken by a program that doesn't share it, or the system keeps it for itself: see `{ranges}`{sharing}"

@@ -24,6 +24,7 @@ from responder.net.linux import udp as linux_udp
 from responder.net.linux.platform import LinuxPlatform
 from responder.net.linux.udp import LinuxSocket, advance_drops, decode_flow, encode_route
 from responder.net.posix import udp
+from responder.net.posix import udp as posix_udp
 from responder.net.types import Membership, Route
 from tests.loopback import LOOPBACK
 
@@ -101,7 +102,7 @@ def test_the_drop_counter_wraps() -> None:
     assert advance_drops(10, 9) == 10
 
 
-MODULES = [linux_udp, *filter(None, [linux_platform.compiled])]
+MODULES = [linux_udp, posix_udp, *filter(None, [linux_platform.compiled])]
 
 
 @pytest.fixture(params=[True, False], ids=["compiled", "plain"])

@@ -27,9 +27,19 @@ from responder.net.windows.winsock_types import (
 WSA_IO_PENDING, WSA_OPERATION_ABORTED, WSAEWOULDBLOCK, WSAEMSGSIZE = 997, 995, 10035, 10040
 
 
+_ERRNO = {
+    10013: errno.EACCES,
+    10022: errno.EINVAL,
+    10047: errno.EAFNOSUPPORT,
+    10048: errno.EADDRINUSE,
+    10049: errno.EADDRNOTAVAIL,
+}
+"""The names in `errno`, which there has Winsock's numbers for those that C lacks."""
+
+
 def winsock_error(code: int) -> OSError:
     """As Python's `socket` raises it on Windows."""
-    error = OSError({10022: errno.EINVAL, 10013: errno.EACCES}.get(code, code), f"error {code}")
+    error = OSError(_ERRNO.get(code, code), f"error {code}")
     error.winerror = code  # type: ignore[attr-defined, unused-ignore]  # only Windows' OSError has it
     return error
 

@@ -100,7 +100,7 @@ def test_without_ipv6_the_socket_is_an_ipv4_one() -> None:
     sock, fake = host.open()
     (opened,) = host.sockets
     assert opened.family == AF_INET
-    assert opened.log[-1] == ("bind", ("0.0.0.0", 7007))
+    assert opened.log[-1] == ("bind", ("", 7007))
     assert not [entry for entry in opened.log if entry[:2] == ("option", IPPROTO_IPV6)]
     sock.send([(b"x", Route(ip_address("10.71.0.9"), source=ip_address("10.71.0.1")), 53)])
     assert unpack_sockaddr(fake.sent[0].name) == (ip_address("10.71.0.9"), 53, 0)
@@ -199,7 +199,7 @@ def test_the_second_reset_ioctl_may_be_refused_and_the_first_may_not() -> None:
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        (10048, "UDP port 7007 is taken"),
+        (10048, "UDP port 7007 on 10.9.9.9 is taken"),
         (10013, "doesn't share"),
         (10049, "not an address of this host"),
         (10055, "10055"),
