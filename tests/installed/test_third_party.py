@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import CHECKOUT
+from .readme import CHECKOUT
 from .venv import Venv
 
 pytestmark = pytest.mark.index

@@ -1,4 +1,4 @@
-"""The public API from a user's point of view: mypy strict and pyright on a user's code, against the installed wheel.
+"""The public API from a user's point of view: mypy strict and pyright, beside what the README installs.
 
 The checkers are this environment's; what they look at is the other's.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import CHECKOUT
+from .readme import CHECKOUT
 from .venv import BOUND, Venv
 
 pytestmark = pytest.mark.index

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
@@ -23,10 +24,14 @@ class Venv:
         return str(self.folder / "bin" / name)
 
     def environment(self) -> dict[str, str]:
-        kept = {
-            name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST", "RESPONDER"))
-        }
+        kept = self.without_ours(os.environ)
         return {**kept, "PATH": f"{self.folder / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+
+    @staticmethod
+    def without_ours(environment: Mapping[str, str]) -> dict[str, str]:
+        """Without what points to the environment that the tests run in."""
+        ours = ("PYTHON", "PYTEST", "RESPONDER", "VIRTUAL_ENV")
+        return {name: value for name, value in environment.items() if not name.startswith(ours)}
 
     def run(self, *argv: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run one of its programs to the end."""
