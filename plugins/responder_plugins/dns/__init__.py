@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
 
-from responder import IPNetwork, Plugin, Secret, Service
+from responder import Duration, IPNetwork, Plugin, Secret, Service, Size
 
 if TYPE_CHECKING:
     from responder import Context, Handler
@@ -80,10 +80,10 @@ class Dns(Plugin):
     include_anywhere      `$INCLUDE` may name files outside the folder of the zone file
     here                  names whose A and AAAA records are the address that was asked, and that its PTR record tells
     here_addresses        "asked": that address; "interface": all addresses of the arrival interface
-    here_ttl              seconds that those may be remembered
+    here_ttl              how long those may be remembered, in whole seconds
     allow_transfer        prefixes of those who may take zones over (AXFR, IXFR)
     transfer_keys         TSIG keys by name, whose owners may as well
-    edns_size             bytes of the largest UDP answer
+    edns_size             the largest UDP answer
     cookies               answer DNS cookies
     cookie_secrets        for servers that share a name: 32 hexadecimal digits each, the first for new cookies
     rate_limit            equal answers a second to a prefix (/24, /56); 0: no bound
@@ -91,8 +91,8 @@ class Dns(Plugin):
     slip                  each so many answers beyond, one empty answer that sends the client to TCP; 0: none
     version               what `version.bind` in class CHAOS says
     identity              what `hostname.bind` and `id.server` say, and NSID
-    idle_timeout          seconds within which a TCP client must ask again and take its answer
-    connection_time       seconds in which a TCP connection may ask
+    idle_timeout          the time within which a TCP client must ask again and take its answer
+    connection_time       the time in which a TCP connection may ask
     connections_per_peer  TCP connections of an IPv4 address or an IPv6 /64 at a time; 0: no bound
     """
 
@@ -101,10 +101,10 @@ class Dns(Plugin):
     include_anywhere: bool = False
     here: tuple[str, ...] = attrs.field(default=(), metadata={"example": ["server.example.test"]})
     here_addresses: Literal["asked", "interface"] = "asked"
-    here_ttl: int = attrs.field(default=10, validator=_in_range(0, 86400))
+    here_ttl: Duration = attrs.field(default=10, validator=_in_range(0, 86400))
     allow_transfer: tuple[IPNetwork, ...] = ()
     transfer_keys: dict[str, TransferKey] = attrs.field(factory=dict)
-    edns_size: int = attrs.field(default=1232, validator=_in_range(512, 65507))
+    edns_size: Size = attrs.field(default=1232, validator=_in_range(512, 65507))
     cookies: bool = True
     cookie_secrets: tuple[Secret, ...] = attrs.field(default=(), converter=_secrets, validator=_are_secrets)
     rate_limit: float = attrs.field(default=0.0, validator=_in_range(0, 1e9))
@@ -112,8 +112,8 @@ class Dns(Plugin):
     slip: int = attrs.field(default=2, validator=_in_range(0, 100))
     version: str | None = attrs.field(default=None, validator=_is_text)
     identity: str | None = attrs.field(default=None, validator=_is_text)
-    idle_timeout: float = attrs.field(default=10.0, validator=_in_range(0.1, 3600))
-    connection_time: float = attrs.field(default=300.0, validator=_in_range(0.1, 86400))
+    idle_timeout: Duration = attrs.field(default=10.0, validator=_in_range(0.1, 3600))
+    connection_time: Duration = attrs.field(default=300.0, validator=_in_range(0.1, 86400))
     connections_per_peer: int = attrs.field(default=10, validator=_in_range(0, 65535))
 
     services: ClassVar[tuple[Service, ...]] = (Service(port=53, tcp=True),)

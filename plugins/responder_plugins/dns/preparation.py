@@ -49,7 +49,7 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
         allow_transfer=options.allow_transfer,
         keys=keys,
         cookies=Cookies(secrets, time.time) if options.cookies else None,
-        here=HostNames(here_names, options.here_ttl, options.here_addresses),
+        here=HostNames(here_names, int(options.here_ttl), options.here_addresses),
     )
     processor = QueryProcessor(settings, zone_files.load(context))
     total = 10 * options.rate_limit if options.rate_limit_all is None else options.rate_limit_all

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
-from responder import Plugin, Service
+from responder import Duration, Plugin, Service
 
 from .options import Device, ServiceType, are_devices, is_header_value, is_max_age
 
@@ -25,12 +25,12 @@ class Ssdp(Plugin):
     """Makes UPnP devices found on every link, and serves their descriptions.
 
     devices  root devices, each with what is embedded in it
-    max_age  seconds that an announcement is good for
+    max_age  how long an announcement is good for, in whole seconds
     server   the SERVER header: system, UPnP version, product
     """
 
     devices: tuple[Device, ...] = attrs.field(validator=are_devices)
-    max_age: int = attrs.field(default=1800, validator=is_max_age)
+    max_age: Duration = attrs.field(default=1800.0, validator=is_max_age)
     server: str = attrs.field(default="Any/0 UPnP/2.0 responderd/0", validator=is_header_value)
 
     services: ClassVar[tuple[Service, ...]] = (

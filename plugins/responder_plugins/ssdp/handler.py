@@ -91,7 +91,7 @@ class SsdpHandler(Handler):
             if not UUID.fullmatch(device.uuid):
                 odd = f"{device.uuid!r} is no UUID: control points of UPnP 1.1 and later may ignore the device"
                 context.warn(ConfigError(odd, path=f"devices{path}.uuid"))
-        return cls(Index(matches), documents, options.server, options.max_age)
+        return cls(Index(matches), documents, options.server, int(options.max_age))
 
     def respond(self, request: Datagram) -> Answer:
         """Answer a search.  Raises PeerError for an unreadable message, or a multicast search without MX."""

@@ -59,7 +59,7 @@ def _is_name(instance: object, attribute: attrs.Attribute[Any], value: str) -> N
         raise ValueError(f"{attribute.name}: expected some text: UPnP wants every device to have it")
 
 
-def is_max_age(_instance: object, attribute: attrs.Attribute[int], value: int) -> None:
+def is_max_age(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
     """An attrs validator."""
     if not MIN_MAX_AGE <= value <= MAX_MAX_AGE:
         raise ValueError(f"{attribute.name}: expected {MIN_MAX_AGE}..{MAX_MAX_AGE} seconds, got {value}")

@@ -28,7 +28,7 @@ def read(**options: object) -> Ssdp:
 
 
 def test_a_device_with_all_there_is() -> None:
-    plugin = read(max_age=900, devices=[{**DEVICE, "devices": [INNER]}])
+    plugin = read(max_age="15m", devices=[{**DEVICE, "devices": [INNER]}])
     (device,) = plugin.devices
     assert [each.uuid for each in device.tree()] == [ROOT_UUID, EMBEDDED_UUID]
     assert device.service_types == (ServiceType(f"{SWITCH}:1"),)

@@ -1,8 +1,8 @@
 """Master files into zones: RFC 1035 section 5, with $TTL of RFC 2308 section 4 and the $GENERATE of BIND.
 
-The lines are read here, so that each mistake has its file and line; what an entry can't be read for ends the reading,
-other mistakes are all told (see `builder`).  A file of `$INCLUDE` is found beside the one that names it, and in the
-folder of the zone file or below it, unless the option `include_anywhere` allows others.
+The lines are read here, so that each mistake has its file and line, and all are told (see `builder`); only a wrong
+directive, or what can't be divided into words, ends the reading.  A file of `$INCLUDE` is found beside the one that
+names it, and in the folder of the zone file or below it, unless the option `include_anywhere` allows others.
 
 A zone whose files are as they were is not read again: reloads and several instances share it.
 """
@@ -26,7 +26,7 @@ from .names import NameReader, wire_name
 from .plain_lines import NOT_PLAIN, Position
 from .record import MAX_TTL, Ttls, read_header, read_ttl
 from .tables import Zone
-from .words import Entry, Unreadable, entry_at
+from .words import Entry, Malformed, Unreadable, entry_at
 
 MAX_DEPTH: Final = 8
 """Files that include each other: deeper is a loop."""
@@ -131,15 +131,18 @@ class _Reader:
     def _entry(self, entry: Entry, position: Position, line: Line, depth: int) -> None:
         if not entry.words:
             return
+        is_directive = entry.words[0].startswith(b"$") and not entry.indented
         try:
-            if entry.words[0].startswith(b"$") and not entry.indented:
+            if is_directive:
                 self._directive(entry, position, line, depth)
             else:
                 self._record(entry, position, line)
         except ConfigErrors:
             raise
         except Exception as error:  # whatever dnspython raises of an rdata: this zone alone can't be read
-            raise self._end(error, line) from None
+            if is_directive:  # what follows may depend on it
+                raise self._end(error, line) from None
+            self._builder.mistake(str(error) or type(error).__name__, line)
 
     def _end(self, error: Exception, line: Line) -> ConfigErrors:
         said = str(error) or type(error).__name__
@@ -159,7 +162,8 @@ class _Reader:
         try:
             value = self._rdata(rdtype, entry, at, position.names, line)
         except (dns.exception.DNSException, ValueError, OverflowError, LookupError) as error:
-            raise Unreadable(f"{type_text(rdtype)}: {str(error) or type(error).__name__}") from None
+            said = str(error) if isinstance(error, Malformed) else rdata.expectation(rdtype, entry.text(at))
+            raise Unreadable(f"{type_text(rdtype)}: {said}") from None
         if ttl is None:
             ttl = self._ttls.current
         if ttl is None:
@@ -171,21 +175,28 @@ class _Reader:
 
     def _rdata(self, rdtype: int, entry: Entry, at: int, names: NameReader, line: Line) -> bytes:
         """Raises DNSException, ValueError, and what else dnspython raises."""
+        ours: Exception | None = None
         if rdtype in rdata.FIELDS:
             try:
                 return rdata.to_wire(rdtype, entry.words[at:], names.read)
             except (ValueError, LookupError, OverflowError, dns.exception.DNSException) as error:
-                # Not by the table of fields: dnspython reads it, or says what is wrong, where it knows the type.
-                if rdata.is_ours_alone(rdtype) and entry.words[at : at + 1] != [rdata.GENERIC]:
-                    said = "" if isinstance(error, LookupError) else str(error)
-                    raise ValueError(said or "not the fields that this type has") from None
+                # Not by the table of fields: dnspython reads it, where it knows the type.
+                if entry.words[at : at + 1] != [rdata.GENERIC]:
+                    if rdata.is_ours_alone(rdtype):
+                        raise
+                    ours = error
         origin = dns.name.from_wire(names.origin, 0)[0]
         if rdtype in svcb.TYPES:
             value, warnings = svcb.to_wire(rdtype, entry, at, origin)
             for warning in warnings:
                 self._builder.warning(f"{type_text(rdtype)}: {warning}", line)
             return value
-        return rdata.by_dnspython(rdtype, entry.text(at), origin)
+        try:
+            return rdata.by_dnspython(rdtype, entry.text(at), origin)
+        except Exception:
+            if isinstance(ours, Malformed):  # which says what is wrong
+                raise ours from None
+            raise
 
     # Directives
 

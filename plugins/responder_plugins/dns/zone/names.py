@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import dns.exception
 import dns.name
 
 from ..message import wire
+from .words import Malformed, shown
 
 MAX_KNOWN = 4096
+
+_REASONS: dict[type[Exception], str] = {
+    dns.name.EmptyLabel: ": a label is empty",
+    dns.name.LabelTooLong: ": a label is longer than 63 bytes",
+    dns.name.NameTooLong: ": it is longer than 255 bytes",
+    dns.name.BadEscape: ": an escape is wrong",
+}
 
 
 class NameReader:
@@ -17,7 +26,7 @@ class NameReader:
         self._known: dict[bytes, bytes] = {b"@": origin}
 
     def read(self, word: bytes) -> bytes:
-        """Raises DNSException or ValueError for what is no name."""
+        """Raises Malformed for what is no name."""
         name = self._known.get(word)
         if name is None:
             name = self._read(word)
@@ -46,8 +55,11 @@ class NameReader:
         except UnicodeDecodeError:
             text = "".join(chr(byte) if byte < 0x80 else f"\\{byte:03}" for byte in word)
         if text.startswith('"'):
-            raise ValueError(f'expected a name, got {text}"')
-        return wire_name(dns.name.from_text(text, dns.name.from_wire(self.origin, 0)[0]))
+            raise Malformed(f'expected a name, got {text}"')
+        try:
+            return wire_name(dns.name.from_text(text, dns.name.from_wire(self.origin, 0)[0]))
+        except dns.exception.DNSException as error:
+            raise Malformed(f"{shown(text)} is no name{_REASONS.get(type(error), '')}") from None
 
 
 def wire_name(name: dns.name.Name) -> bytes:

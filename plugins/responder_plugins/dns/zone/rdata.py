@@ -26,6 +26,7 @@ import dns.rdatatype
 import dns.tokenizer
 
 from ..message import wire
+from .words import Malformed, shown
 
 MNEMONICS: Final = {"EID": 31, "NIMLOC": 32, "NINFO": 56, "RKEY": 57, "TALINK": 58}
 """Types that BIND and NSD know by name and dnspython does not."""
@@ -120,9 +121,9 @@ def to_wire(rdtype: int, words: Sequence[bytes], names: Names) -> bytes:
         raise ValueError("too many words")
     rdata = b"".join(parts)
     if rdtype in (wire.DS, wire.CDS) and _DIGESTS.get(rdata[3], len(rdata) - 4) != len(rdata) - 4:
-        raise ValueError("a digest of another length than its type's")
+        raise Malformed("a digest of another length than its type's")
     if rdtype == wire.ZONEMD and not _is_digest_of_zone(rdata):
-        raise ValueError("a digest of another length than its scheme's")
+        raise Malformed("a digest of another length than its scheme's")
     return rdata
 
 
@@ -203,7 +204,7 @@ def _old_bitmap(words: bytes) -> bytes:
     for word in words.split():
         rdtype = type_of(word.decode())
         if rdtype >= len(bits) * 8:
-            raise ValueError(f"{word.decode()}: no type above 127 can stand there (RFC 2535 section 5.2)")
+            raise Malformed(f"{word.decode()}: no type above 127 can stand there (RFC 2535 section 5.2)")
         bits[rdtype >> 3] |= 0x80 >> (rdtype & 7)
     return bytes(bits).rstrip(b"\0")
 
@@ -245,10 +246,37 @@ def type_of(word: str) -> int:
     try:
         rdtype = dns.rdatatype.from_text(word)
     except (dns.rdatatype.UnknownRdatatype, ValueError):
-        raise ValueError(f"unknown type {word!r}") from None
+        raise Malformed(f"unknown type {word!r}") from None
     if dns.rdatatype.is_metatype(rdtype):
-        raise ValueError(f"{word} is no type of data")
+        raise Malformed(f"{word} is no type of data")
     return int(rdtype)
+
+
+_IN_WORDS: Final = {
+    "n": "a name",
+    "1": "a number (0..255)",
+    "2": "a number (0..65535)",
+    "4": "a number (0..4294967295)",
+    "t": "a type",
+    "d": "a date as YYYYMMDDHHMMSS",
+    "s": "strings of at most 255 bytes",
+    "x": "hexadecimal digits",
+    "b": "base64",
+    "h": "a hash in base32",
+    "z": "a salt in hexadecimal digits or -",
+    "m": "types",
+    "o": "types below 128",
+    "a": "an IPv4 address",
+    "6": "an IPv6 address",
+}
+
+
+def expectation(rdtype: int, text: str) -> str:
+    """What the data of a type should be, where `text` is something else."""
+    if rdtype not in FIELDS:
+        return f"{shown(text)} can't be read as data of this type"
+    *first, last = (_IN_WORDS[field] for field in FIELDS[rdtype])
+    return f"expected {', '.join(first)}{' and ' if first else ''}{last}, got {shown(text)}"
 
 
 GENERIC: Final = rb"\#"
@@ -283,13 +311,13 @@ def _check(rdtype: int, rdata: bytes) -> None:
             try:
                 at += dns.name.from_wire(rdata[at:], 0)[1]
             except dns.exception.DNSException:
-                raise ValueError("the data is cut off, or no name") from None
+                raise Malformed("the data is cut off, or no name") from None
         elif field == "o" and not _is_old_bitmap(rdata[at:]):
-            raise ValueError("the data has no bitmap of types (RFC 2535 section 5.2)")
+            raise Malformed("the data has no bitmap of types (RFC 2535 section 5.2)")
         else:  # the rest of the data
             at = len(rdata)
     if at != len(rdata):
-        raise ValueError(f"{len(rdata) - at} bytes behind the last field")
+        raise Malformed(f"{len(rdata) - at} bytes behind the last field")
 
 
 def _is_old_bitmap(bits: bytes) -> bool:

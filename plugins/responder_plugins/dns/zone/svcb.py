@@ -17,7 +17,7 @@ import dns.name
 
 from ..message import wire
 from . import rdata
-from .words import Entry
+from .words import Entry, Malformed
 
 TYPES: Final = frozenset({wire.SVCB, wire.HTTPS})
 
@@ -76,8 +76,8 @@ def _ech_value(key: bytes, text: bytes) -> bytes:
         return value
     try:
         return binascii.a2b_base64(value, strict_mode=True)
-    except binascii.Error as error:
-        raise ValueError(f"ech is not base64: {error}") from None
+    except binascii.Error:
+        raise Malformed("ech is not base64") from None
 
 
 def _with_ech(data: bytes, ech: bytes) -> bytes:

@@ -7,6 +7,7 @@ are as good as others (RFC 2181 section 11).
 from __future__ import annotations
 
 import re
+from typing import Final
 
 import attrs
 
@@ -18,6 +19,20 @@ _TOKEN = re.compile(
 
 class Unreadable(Exception):
     """This entry can't be read."""
+
+
+class Malformed(ValueError):
+    """A word or a record's data is not what it should be; the message says it in this project's own words."""
+
+
+SHOWN: Final = 60
+"""Characters of a file that a message repeats."""
+
+
+def shown(text: str) -> str:
+    """A piece of a file as a message repeats it."""
+    text = text.strip()
+    return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
 
 
 @attrs.define(eq=False)

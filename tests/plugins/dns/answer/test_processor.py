@@ -23,7 +23,7 @@ import trio.testing
 from responder_plugins.dns import Dns, TransferKey
 from responder_plugins.dns.answer.cookies import Cookies, siphash24
 
-from responder import ConfigErrors, Context
+from responder import ConfigErrors, Context, testing
 from tests.plugins.dns.support import SMALL, ask, ask_bytes, handler_of, texts
 
 SECRET = "c2VjcmV0IG9mIHRoZSB0ZXN0cw=="  # noqa: S105 - of the tests only
@@ -361,3 +361,8 @@ async def test_run_looks_every_two_seconds_and_says_at_the_end_what_was_answered
         await handler.run(network)
     assert looks == pytest.approx([2, 4, 6])
     assert "queries were counted plugin=dns counts={'refused': 1}" in caplog.text
+
+
+def test_times_and_sizes_are_written_as_those_of_all_plugins() -> None:
+    read = testing.options(Dns, here_ttl="1m", idle_timeout="30s", connection_time="1h 30m", edns_size="4k")
+    assert read == Dns(here_ttl=60, idle_timeout=30, connection_time=5400, edns_size=4000)
