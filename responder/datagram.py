@@ -316,9 +316,10 @@ class Reply:
 class Conversation(Protocol):
     """A socket on a port of its own for one peer, speaking from the address that was asked (RFC 1350 section 4).
 
-    `rate` counts its opening, and none of its datagrams.  Until the peer has said something at the new port, what is
-    sent costs what `amplification` allows for the request, since the request's source may be forged; a first datagram
-    that is small enough, or a higher `amplification`, lets a transfer begin.  After that each datagram of the peer's
+    `rate` counts its opening, and none of its datagrams.  The opening pays for one datagram: where `amplification`
+    allows less, one of 1,472 bytes still begins a conversation, for up to 8 a second of each source prefix whose peers
+    have not answered.  Until the peer has said something at the new port its source may be forged, so beside the first
+    datagram it gets 4,096 bytes at most, which `amplification` counts.  After that each datagram of the peer's
     allows a mebibyte more, whatever `amplification` says.  `max_answer` holds for each datagram.
     """
 

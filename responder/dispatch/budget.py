@@ -20,6 +20,15 @@ MAX_BUCKETS = 16384
 WARNED_EVERY = 1.0
 """Seconds between two answers that say that there are no more (`Handler.over_rate`), to one prefix."""
 
+OPENINGS = 8
+"""Conversations of a prefix, and so many more a second, that may begin beyond `amplification` and unproved.
+
+One that is proved to be with its peer counts no more.
+"""
+
+OPENING_SIZE = 1472
+"""Bytes of the datagram that such a one may begin with: what Ethernet carries in one piece (RFC 791, RFC 768)."""
+
 MAX_CREDIT = 1 << 20
 """Bytes of answers that a prefix may save up by asking much and being answered little."""
 
@@ -37,6 +46,8 @@ class _Bucket:
     used_at: float
     credit: float
     warned_at: float
+    opened: float
+    opened_at: float
 
 
 @attrs.define
@@ -69,7 +80,9 @@ class Budget:
             # other prefixes would renew a victim's burst.  Below one a second, one answer must be possible at once.
             full = max(1.0, self.rate or 0.0)
             tokens = min(full, (now - self._forgotten_at) * (self.rate or full))
-            bucket = self._buckets[prefix] = _Bucket(tokens, now, now, 0.0, self._forgotten_at)
+            bucket = self._buckets[prefix] = _Bucket(
+                tokens, now, now, 0.0, self._forgotten_at, float(OPENINGS), self._forgotten_at
+            )
         else:
             bucket.used_at = now
             self._buckets.move_to_end(prefix)
@@ -98,6 +111,23 @@ class Budget:
     def may_send(self, prefix: int, size: int, now: float) -> bool:
         """Take the bytes of a further datagram of something that was counted as an answer when it began."""
         return self._pay(self._bucket(prefix, now), size)
+
+    def may_open(self, prefix: int, size: int, now: float) -> bool:
+        """Take the bytes that a conversation begins with; they may be more than `amplification` allows: `OPENINGS`."""
+        bucket = self._bucket(prefix, now)
+        if self._pay(bucket, size):
+            return True
+        bucket.opened = max(0.0, bucket.opened - (now - bucket.opened_at) * OPENINGS)
+        bucket.opened_at = now
+        if size > OPENING_SIZE or bucket.opened > OPENINGS - 1:
+            return False
+        bucket.opened += 1
+        return True
+
+    def proved(self, prefix: int, now: float) -> None:
+        """A peer of that prefix has shown that it is where its request said."""
+        bucket = self._bucket(prefix, now)
+        bucket.opened = max(0.0, bucket.opened - 1)
 
     def may_warn(self, prefix: int, size: int, now: float) -> bool:
         """May a prefix that has no answer left be told so, in so many bytes?  Once in `WARNED_EVERY`."""

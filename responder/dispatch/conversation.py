@@ -3,10 +3,12 @@
 The answers of some protocols come from a new port (a transfer identifier, RFC 1350 section 4).  They still have to come
 from the address that was asked, so the socket is one of ours, and every send carries that source.
 
-Its bounds: opening it is what `rate` counts.  Until the peer has said something at the new port, its address may be
-forged, so what is sent to it costs what `amplification` allows for the request.  What it says there proves where it is,
-for the port is known to nobody else; from then on each datagram of the peer's allows `MAX_FLIGHT` bytes more.
-`max_answer` holds for each datagram.  One that would be more is dropped and counted, as a network may drop it.
+Its bounds: opening it is what `rate` counts, and pays for the first datagram, as any request pays for its answer; where
+`amplification` allows fewer bytes, a few conversations of each network may begin all the same (`budget.OPENINGS`).
+Until the peer has said something at the new port, its address may be forged, so it gets `UNPROVED` bytes more at most,
+each of which `amplification` counts.  What it says there proves where it is, for the port is known to nobody else; from
+then on each datagram of the peer's allows `MAX_FLIGHT` bytes more.  `max_answer` holds for each datagram.  One that
+would be more is dropped and counted, as a network may drop it.
 
 Nothing is queued here: what is not received waits in the kernel's buffer.
 """
@@ -34,6 +36,9 @@ from .sender import outcome_of
 BURST = 16
 """Datagrams of strangers passed over before others have their turn."""
 
+UNPROVED = 4096
+"""Bytes beside the first datagram that a peer may be sent before it has said something: TFTP sends a block again."""
+
 MAX_FLIGHT = 1 << 20
 """Bytes that a conversation may send for one datagram of its peer: more than any window of a transfer (RFC 7440)."""
 
@@ -48,8 +53,10 @@ class OpenConversation:
     stranger: Stranger | None = None
     _traffic: Traffic = attrs.field(init=False)
     """Of the service's port, which the conversation began at."""
-    _allowed: int = attrs.field(default=MAX_FLIGHT, init=False)
-    """Bytes that may be sent before the peer says something."""
+    _allowed: int = attrs.field(default=UNPROVED, init=False)
+    """Bytes that may be sent before the peer says something, beside the first datagram."""
+    _has_begun: bool = attrs.field(default=False, init=False)
+    """The first datagram is sent."""
     _is_proved: bool = attrs.field(default=False, init=False)
     """The peer is where its request said."""
 
@@ -87,12 +94,15 @@ class OpenConversation:
         service, budget = self.candidate.binding.service, self.candidate.binding.budget
         if size > service.max_answer:
             return outcomes.TOO_LONG
-        if size > self._allowed:
+        if self._has_begun and size > self._allowed:
             return outcomes.AMPLIFICATION
-        credit = None if self._is_proved else budget
-        if credit is not None and not credit.may_send(self.candidate.prefix, size, trio.current_time()):
-            return outcomes.AMPLIFICATION
-        self._allowed -= size
+        if not self._is_proved and budget is not None:
+            may_send = budget.may_send if self._has_begun else budget.may_open
+            if not may_send(self.candidate.prefix, size, trio.current_time()):
+                return outcomes.AMPLIFICATION
+        if self._has_begun:
+            self._allowed -= size
+        self._has_begun = True
         return None
 
     async def receive(self) -> bytes:
@@ -105,10 +115,17 @@ class OpenConversation:
                     break
                 self._traffic["received"] += len(received[0].payload)
                 if self._is_ours(received[0]):
-                    self._is_proved, self._allowed = True, MAX_FLIGHT
+                    self._prove()
                     self._tell(outcomes.HEARD, received=received[0])
                     return received[0].payload
                 self._meet_stranger(received[0])
+
+    def _prove(self) -> None:
+        """The peer has said something, and so is where its request said."""
+        budget = self.candidate.binding.budget
+        if not self._is_proved and budget is not None:
+            budget.proved(self.candidate.prefix, trio.current_time())
+        self._is_proved, self._allowed = True, MAX_FLIGHT
 
     def _is_ours(self, received: Received) -> bool:
         flow = received.flow

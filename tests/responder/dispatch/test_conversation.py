@@ -10,7 +10,8 @@ from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 from responder import Datagram, Peer, Plugin, Service, Unreachable
 from responder.config.instance import Instance, Prepared
 from responder.datagram import Interface
-from responder.dispatch.conversation import MAX_FLIGHT
+from responder.dispatch.budget import OPENING_SIZE, OPENINGS
+from responder.dispatch.conversation import MAX_FLIGHT, UNPROVED
 from responder.dispatch.observers import Observation
 from responder.server.server import open_server
 from responder.testing import Bench, bench, payloads, settled
@@ -105,12 +106,34 @@ class TestBounds:
             await transfer(at, 256, 512)
             assert (at.outcomes()["rate"], at.outcomes()["heard"]) == (1, 3 * 255)
 
-    async def test_amplification_holds_until_the_peer_has_said_something(self, autojump_clock: MockClock) -> None:
+    async def test_the_opening_pays_for_one_datagram(self, autojump_clock: MockClock) -> None:
+        """TFTP's first block is many times its request (RFC 1350)."""
         async with bench(Blocks(count=256, size=512), amplification=2) as at:
+            await transfer(at, 256, 512, ack=1)
+            assert "amplification" not in at.outcomes()
+
+    async def test_one_that_is_too_long_for_a_frame_costs_what_amplification_allows(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with bench(Blocks(size=OPENING_SIZE + 1), amplification=2) as at:
             assert await at.exchange(b"read", within=60) == []
             assert at.outcomes()["amplification"] == 1
-        async with bench(Blocks(count=256, size=8), amplification=2) as at:
-            await transfer(at, 256, 8, ack=1)
+            assert len(await at.exchange(bytes(OPENING_SIZE), within=60)) == 1
+
+    async def test_of_those_who_say_nothing_a_few_a_second_are_begun_with(self, autojump_clock: MockClock) -> None:
+        async with bench(Blocks(size=512), amplification=2) as at:
+            for seconds in (0, 1):
+                await trio.sleep(seconds)
+                for _ in range(20):
+                    at.spoof(b"read", "192.0.2.66")
+                await settled()
+            assert at.outcomes()["answered"] == 2 * OPENINGS
+            assert at.outcomes()["amplification"] == 2 * (20 - OPENINGS)
+
+    async def test_those_who_answer_hold_nobody_up(self, autojump_clock: MockClock) -> None:
+        async with bench(Blocks(count=2, size=512), amplification=2) as at:
+            for _ in range(OPENINGS * 2):
+                await transfer(at, 2, 512)
             assert "amplification" not in at.outcomes()
 
     async def test_a_peer_that_says_nothing_gets_no_more_than_its_request_allows(
@@ -119,13 +142,17 @@ class TestBounds:
         async with bench(Blocks(size=10, at_once=5), amplification=10) as at:
             assert payloads(await at.exchange(b"read", within=60)) == [bytes(10)] * 4
 
+    async def test_nor_more_than_a_few_blocks_without_that_bound(self, autojump_clock: MockClock) -> None:
+        async with bench(Blocks(size=512, at_once=100)) as at:
+            assert len(await at.exchange(b"read", within=60)) == 1 + UNPROVED // 512
+
     async def test_an_acknowledgement_allows_so_much_and_no_more(self, autojump_clock: MockClock) -> None:
         async with bench(Blocks(count=2, size=1 << 15, at_once=100)) as at:
             conversation = await at.begin(b"read")
-            assert 1 + len(await at.collect(1)) == MAX_FLIGHT >> 15
+            assert await at.collect(1) == []
             await conversation.send(b"ack")
             assert len(await at.collect(1)) == MAX_FLIGHT >> 15
-            assert at.outcomes()["amplification"] == 2 * (100 - (MAX_FLIGHT >> 15))
+            assert at.outcomes()["amplification"] == 99 + 100 - (MAX_FLIGHT >> 15)
 
     async def test_max_answer(self, autojump_clock: MockClock) -> None:
         async with bench(Blocks(size=11), max_answer=10) as at:
