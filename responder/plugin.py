@@ -39,7 +39,7 @@ import enum
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Final, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, TypeAlias
 
 import attrs
 
@@ -96,7 +96,7 @@ def is_port(_instance: object, attribute: attrs.Attribute[int], value: int) -> N
         raise ValueError(f"{attribute.name}: expected a port (0..65535), got {value}")
 
 
-def is_bound(_instance: object, attribute: attrs.Attribute[float | None], value: float | None) -> None:
+def is_bound(_instance: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
     """An attrs validator: None or 0, no bound, or a positive number."""
     if value is not None and not 0 <= value < float("inf"):
         raise ValueError(f"{attribute.name}: expected 0 (no bound) or more, got {value}")
@@ -147,7 +147,10 @@ class Service:
     max_answer         bytes of one answer; a longer one is dropped and counted
     max_pending        awaited answers in flight; a datagram beyond it is dropped and counted
     answer_timeout     seconds that an awaited answer may take
-    max_connections    TCP connections at a time
+    max_connections    TCP connections at a time; beyond it the one that is idle for longest gives way, of those who
+                       hold the most
+    connections_per_peer
+                       those of an IPv4 address or an IPv6 /64; beyond it one of its own gives way; None or 0: no bound
     """
 
     port: int = attrs.field(validator=is_port)
@@ -166,6 +169,7 @@ class Service:
     max_pending: int = attrs.field(default=256, validator=is_count)
     answer_timeout: float = attrs.field(default=30.0, validator=is_duration)
     max_connections: int = attrs.field(default=100, validator=is_count)
+    connections_per_peer: int | None = attrs.field(default=None, validator=is_bound)
 
 
 @attrs.define

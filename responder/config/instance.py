@@ -71,6 +71,7 @@ def _read_pattern(value: str) -> str:
 _ADDRESS = LEAVES[frozenset(ADDRESSES)]
 
 PortNumber: TypeAlias = Annotated[int, integer("port", 0, 0xFFFF)]
+ConnectionsPerPeer: TypeAlias = Annotated[int, integer("number of connections", 0, 0xFFFF)]
 HopLimit: TypeAlias = Annotated[int, integer("hop limit", 1, 0xFF)]
 InterfacePattern: TypeAlias = Annotated[
     str, Kind("pattern of interface names", _read_pattern, example="'eth*' or '!docker*'")
@@ -101,7 +102,8 @@ class InstanceKeys:
     max_answer       the size of one answer; a longer one is dropped and counted
     max_pending      asynchronous answers in flight; a datagram beyond it is dropped and counted
     answer_timeout   how long an asynchronous answer may take
-    max_connections  TCP connections at a time
+    max_connections  TCP connections at a time; beyond it the one that is idle for longest ends, of who holds most
+    connections_per_peer  those of an IPv4 address or an IPv6 /64; beyond it one of its own ends; 0: no bound
     """
 
     use: str | None = attrs.field(default=None, metadata={"such_as": "dns"})
@@ -122,6 +124,7 @@ class InstanceKeys:
     max_pending: PositiveInteger | None = attrs.field(default=None, metadata={"such_as": 1000})
     answer_timeout: PositiveDuration | None = attrs.field(default=None, metadata={"such_as": "5s"})
     max_connections: PositiveInteger | None = attrs.field(default=None, metadata={"such_as": 500})
+    connections_per_peer: ConnectionsPerPeer | None = attrs.field(default=None, metadata={"such_as": 20})
 
 
 INSTANCE_KEYS = frozenset(field.name for field in attrs.fields(InstanceKeys))
@@ -131,7 +134,7 @@ _ONE_SERVICES_KEYS = {"use", "port", "ports", "groups", "hop_limit"}
 # For all services of the instance; None keeps each service's own value.
 _ALL_SERVICES_KEYS = (
     *("on_link", "rate", "amplification", "max_answer"),
-    *("max_pending", "answer_timeout", "max_connections"),
+    *("max_pending", "answer_timeout", "max_connections", "connections_per_peer"),
 )
 # Of the instance.
 _OWN_KEYS = INSTANCE_KEYS - _ONE_SERVICES_KEYS - set(_ALL_SERVICES_KEYS)

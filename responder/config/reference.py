@@ -192,7 +192,7 @@ def _default_of(key: Option, services: Sequence[Service]) -> Any:
     field = "port" if key.name == "ports" else key.name
     if not services or field not in _SERVICE_FIELDS:
         return key.default
-    unbounded = 0 if field in {"rate", "amplification"} else None
+    unbounded = 0 if field in {"rate", "amplification", "connections_per_peer"} else None
     values = {service.name: as_written(getattr(service, field)) for service in services}
     values = {name: unbounded if value is None else value for name, value in values.items()}
     first, *others = values.values()

@@ -104,7 +104,7 @@ class _Exporter:
     async def serve(self, accepted: Accepted) -> None:
         """One connection, to its end."""
         try:
-            with self._connections.place(accepted.stream, accepted.flow.peer, MAX_CONNECTIONS) as place:
+            with self._connections.place(accepted.stream, accepted.flow, MAX_CONNECTIONS) as place:
                 await self._converse(place.stream)
         except Exception as error:
             held_back = None if only_the_peer(error) else self._repeated.due(type(error).__name__)

@@ -1,19 +1,21 @@
 """TCP connections, bounded: where there is no place left, the one that has been idle for longest gives way.
 
 So connections that say nothing keep nobody out.  It is one of the peer network that holds the most places (an IPv4
-address, an IPv6 /64, which one host fills as easily as one address): whoever opens many loses their own first.
+address, an IPv6 /64, which one host fills as easily as one address) on the link that holds the most: whoever opens many
+loses their own first.  A network may have a bound of its own; then one of its own gives way.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import attrs
 import trio
 
 from ..datagram import IPAddress
+from ..net.types import Flow
 from .outcomes import Traffic, new_traffic
 
 
@@ -65,7 +67,8 @@ class Active(trio.abc.HalfCloseableStream):
 class Admitted:
     """A connection that was let in.  `gave_way`: it was ended for another one."""
 
-    network: tuple[int, int]
+    link: int
+    network: tuple[int, int, int]
     stream: Active
     gave_way: bool = False
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
@@ -88,17 +91,28 @@ class Connections:
 
     @contextmanager
     def place(
-        self, stream: trio.abc.HalfCloseableStream, peer: IPAddress, limit: int, traffic: Traffic | None = None
+        self,
+        stream: trio.abc.HalfCloseableStream,
+        flow: Flow,
+        limit: int,
+        traffic: Traffic | None = None,
+        *,
+        per_peer: int | None = None,
     ) -> Iterator[Admitted]:
         """A place for the time of the block; another connection gives way where there are `limit` already.
 
-        `traffic` is what its bytes are counted in, if they are.
+        So does one of the peer's own network where that one has `per_peer` (None or 0: no bound).  `traffic` is what
+        its bytes are counted in, if they are.
 
         The block is cancelled when this one has to give way; it then ends without an exception.
         """
-        place = Admitted(network_of(peer), Active(stream, traffic or new_traffic()))
-        if len(self._open) >= limit:
-            self._longest_idle(place).give_way()
+        network = flow.interface, *network_of(flow.peer)
+        place = Admitted(flow.interface, network, Active(stream, traffic or new_traffic()))
+        own = [each for each in self._open if each.network == network] if per_peer else []
+        if per_peer and len(own) >= per_peer:
+            self._end_longest_idle(own)
+        elif len(self._open) >= limit:
+            self._end_longest_idle(self._of_whom_hold_most(place))
         self._open[place] = None
         self._running += 1
         try:
@@ -108,15 +122,15 @@ class Connections:
             self._open.pop(place, None)
             self._running -= 1
 
-    def _longest_idle(self, newcomer: Admitted) -> Admitted:
-        held = Counter(place.network for place in (*self._open, newcomer))
-        most = max(held.values())
-        leaving = min(
-            (place for place in self._open if held[place.network] == most),
-            key=lambda place: place.stream.last,
-            default=None,
-        )
-        if leaving is None:
-            leaving = min(self._open, key=lambda place: place.stream.last)
+    def _of_whom_hold_most(self, newcomer: Admitted) -> list[Admitted]:
+        """Of the links and networks that hold the most places, the newcomer's included; all, where it is alone that."""
+        held = (*self._open, newcomer)
+        links = Counter(place.link for place in held)
+        networks = Counter(place.network for place in held if links[place.link] == max(links.values()))
+        most = max(networks.values())
+        return [place for place in self._open if networks[place.network] == most] or [*self._open]
+
+    def _end_longest_idle(self, places: Iterable[Admitted]) -> None:
+        leaving = min(places, key=lambda place: place.stream.last)
         del self._open[leaving]
-        return leaving
+        leaving.give_way()

@@ -71,9 +71,9 @@ class StreamPort:
         for candidate in decision.candidates:
             binding = candidate.binding
             serving = str(binding)
-            limit = binding.service.max_connections
+            limit, per_peer = binding.service.max_connections, binding.service.connections_per_peer
             outcome = outcomes.BUSY
-            with binding.connections.place(stream, accepted.flow.peer, limit, traffic) as place:
+            with binding.connections.place(stream, accepted.flow, limit, traffic, per_peer=per_peer) as place:
                 place.stream.put_back(unread)
                 outcome = await self._serve_one(binding, accepted, decision, place.stream)
                 unread = place.stream.unread

@@ -93,7 +93,6 @@ class Dns(Plugin):
     identity              what `hostname.bind` and `id.server` say, and NSID
     idle_timeout          the time within which a TCP client must ask again and take its answer
     connection_time       the time in which a TCP connection may ask
-    connections_per_peer  TCP connections of an IPv4 address or an IPv6 /64 at a time; 0: no bound
     """
 
     zones: dict[str, Path] = attrs.field(factory=dict)
@@ -114,9 +113,8 @@ class Dns(Plugin):
     identity: str | None = attrs.field(default=None, validator=_is_text)
     idle_timeout: Duration = attrs.field(default=10.0, validator=_in_range(0.1, 3600))
     connection_time: Duration = attrs.field(default=300.0, validator=_in_range(0.1, 86400))
-    connections_per_peer: int = attrs.field(default=10, validator=_in_range(0, 65535))
 
-    services: ClassVar[tuple[Service, ...]] = (Service(port=53, tcp=True),)
+    services: ClassVar[tuple[Service, ...]] = (Service(port=53, tcp=True, connections_per_peer=10),)
     in_each_worker: ClassVar[bool] = True  # its `run` looks at files and logs, each process for itself
 
     def prepare(self, context: Context) -> Handler:

@@ -169,7 +169,7 @@ class DnsHandler(Handler):
         return await self._tcp.converse(connection)
 
     def counts(self) -> Mapping[str, int]:
-        """Queries by what they got: an rcode, silence, a limit; and transfers, and connections beyond the bound."""
+        """Queries by what they got: an rcode, silence, a limit; and transfers."""
         remembered = Counter({RCODES[rcode]: count for rcode, count in enumerate(self._by_rcode) if count})
         return remembered + self.processor.counts
 

@@ -56,7 +56,7 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
     return DnsHandler(
         processor,
         limit=RateLimit(options.rate_limit, options.slip, total) if options.rate_limit else None,
-        tcp=TcpServer(processor, options.idle_timeout, options.connection_time, options.connections_per_peer),
+        tcp=TcpServer(processor, options.idle_timeout, options.connection_time),
         reload=zone_files.reload_in(context) if options.watch else None,
     )
 

@@ -1,12 +1,12 @@
 """DNS over TCP (RFC 7766): queries one behind the other, answers as they are ready, each behind its length.
 
-Bounds: seconds without a query, seconds a connection may be, connections of one client, answers in flight.  A transfer
-runs beside other answers, and ends when its client takes nothing for the idle time.
+Bounds: seconds without a query, seconds a connection may be, answers in flight.  How many connections there may be, in
+all and of one client, is the framework's (`max_connections`, `connections_per_peer`).  A transfer runs beside other
+answers, and ends when its client takes nothing for the idle time.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Final
 
 import attrs
@@ -24,27 +24,15 @@ IN_FLIGHT: Final = 16
 
 @attrs.define(eq=False)
 class TcpServer:
-    """idle, total: seconds; per_peer: connections of an IPv4 address or an IPv6 /64 at a time, 0: no bound."""
+    """idle, total: seconds."""
 
     processor: QueryProcessor
     idle: float = 10.0
     total: float = 300.0
-    per_peer: int = 10
-    _open: Counter[bytes] = attrs.field(factory=Counter, init=False)
 
     async def converse(self, connection: Connection) -> Pass | None:
         """PASS where the first query is about a name that is in no zone of this instance, and others are asked too."""
-        peer = connection.peer.address.packed[:8]  # all of an IPv4 address
-        if self.per_peer and self._open[peer] >= self.per_peer:
-            self.processor.counts["connections-refused"] += 1
-            return None
-        self._open[peer] += 1
-        try:
-            return await _Session(self, connection).serve()
-        finally:
-            self._open[peer] -= 1
-            if not self._open[peer]:
-                del self._open[peer]
+        return await _Session(self, connection).serve()
 
 
 class _Session:

@@ -33,9 +33,6 @@ Host: TypeAlias = tuple[int, IPAddress]
 MAX_PENDING: Final = 240
 """Searches that wait; fewer than the framework's default of `max_pending`, which is blind to who asks."""
 
-MAX_CONNECTIONS: Final = 96
-"""HTTP connections; fewer than the framework's default of `max_connections`, which is blind to who asks."""
-
 MIN_WINDOW: Final = 0.1
 """Seconds that answers are spread over when no room is left: this bounds the answers of a second."""
 

@@ -31,7 +31,7 @@ from responder import (
 )
 
 from ..shared import http
-from ..shared.admission import MAX_CONNECTIONS, MIN_WINDOW, Admission, Places
+from ..shared.admission import MIN_WINDOW, Admission
 from ..shared.boot_number import BootNumber
 from ..shared.timed_answers import Make, TimedAnswers
 from .announcer import Announcer, Uniform
@@ -70,7 +70,6 @@ class SsdpHandler(Handler):
     uniform: Uniform = attrs.field(factory=lambda: Random().uniform)  # noqa: S311 - spreads load, keeps no secret
     clock: Callable[[], float] = time.time
     admission: Admission = attrs.field(factory=Admission, init=False)
-    connections: Places = attrs.field(factory=lambda: Places(MAX_CONNECTIONS), init=False)
     writer: Writer | None = attrs.field(default=None, init=False)
     """None before the first announcement and from byebye on: then nothing is answered."""
     counted: Counter[str] = attrs.field(factory=Counter, init=False)
@@ -134,7 +133,7 @@ class SsdpHandler(Handler):
         return TimedAnswers(map(due, matches), place, self.silenced)
 
     def counts(self) -> Mapping[str, int]:
-        """Searches by what became of them, and connections beyond the bound."""
+        """Searches by what became of them."""
         return self.counted
 
     def describe(self, exchange: Exchange) -> Mapping[str, str | int]:
@@ -156,10 +155,6 @@ class SsdpHandler(Handler):
         """Serve the descriptions, where there are any."""
         if not self.documents:
             return PASS
-        link, peer = connection.interface.index, connection.peer.address
-        if not self.connections.room(link, peer):
-            self.counted["connections-refused"] += 1
-            return None
 
         def find(request: http.Request) -> http.Document | HTTPStatus:
             document = self.documents.get(request.path)
@@ -167,11 +162,7 @@ class SsdpHandler(Handler):
                 return HTTPStatus.NOT_FOUND
             return http.Document(seen_by(document, connection.destination), MEDIA_TYPE)
 
-        self.connections.take(link, peer)
-        try:
-            await http.serve(connection.stream, find, server=self.server, methods=METHODS)
-        finally:
-            self.connections.give_back(link, peer)
+        await http.serve(connection.stream, find, server=self.server, methods=METHODS)
         return None
 
     async def run(self, network: Network) -> None:

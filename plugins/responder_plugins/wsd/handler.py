@@ -19,7 +19,7 @@ import trio
 from responder import PASS, Answer, Connection, Datagram, Exchange, Handler, IPAddress, Network, Pass, Via
 
 from ..shared import http
-from ..shared.admission import MAX_CONNECTIONS, MIN_WINDOW, Admission, Places
+from ..shared.admission import MIN_WINDOW, Admission
 from ..shared.boot_number import BootNumber
 from ..shared.http import url_host
 from ..shared.timed_answers import TimedAnswers
@@ -51,7 +51,6 @@ class WsdHandler(Handler):
     uniform: Uniform = attrs.field(factory=lambda: Random().uniform)  # noqa: S311 - spreads load, keeps no secret
     clock: Callable[[], float] = time.time
     admission: Admission = attrs.field(factory=Admission, init=False)
-    connections: Places = attrs.field(factory=lambda: Places(MAX_CONNECTIONS), init=False)
     identity: Identity | None = attrs.field(default=None, init=False)
     """None before the first Hello, and from Bye on: then nothing is answered."""
     counted: Counter[str] = attrs.field(factory=Counter, init=False)
@@ -136,15 +135,7 @@ class WsdHandler(Handler):
         """Serve the metadata, where no other addresses are configured."""
         if self.options.xaddrs:
             return PASS
-        link, peer = connection.interface.index, connection.peer.address
-        if not self.connections.room(link, peer):
-            self.counted["connections-refused"] += 1
-            return None
-        self.connections.take(link, peer)
-        try:
-            await http.serve(connection.stream, self._get, server=SERVER, methods=("POST",))
-        finally:
-            self.connections.give_back(link, peer)
+        await http.serve(connection.stream, self._get, server=SERVER, methods=("POST",))
         return None
 
     def _get(self, request: http.Request) -> http.Document | HTTPStatus:
@@ -162,7 +153,7 @@ class WsdHandler(Handler):
         return http.Document(answer, CONTENT_TYPE)
 
     def counts(self) -> Mapping[str, int]:
-        """Messages by what became of them, and connections beyond the bound."""
+        """Messages by what became of them."""
         return self.counted
 
     def describe(self, exchange: Exchange) -> Mapping[str, str | int]:

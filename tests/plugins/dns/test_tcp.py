@@ -17,10 +17,11 @@ import dns.zone
 import pytest
 import trio
 import trio.testing
-from responder_plugins.dns import TransferKey
+from responder_plugins.dns import Dns, TransferKey
 from responder_plugins.dns.handler import DnsHandler
 
 from responder import Connection, Peer
+from responder.testing import bench, settled
 from tests.plugins.dns.support import LINK, SMALL, ZONE, handler_of, texts
 
 SECRET = "c2VjcmV0IG9mIHRoZSB0ZXN0cw=="  # noqa: S105 - of the tests only
@@ -158,27 +159,27 @@ async def test_a_client_that_takes_nothing_is_left(autojump_clock: trio.testing.
         assert trio.current_time() == pytest.approx(3)
 
 
-async def test_connections_of_one_client_are_bounded() -> None:
-    handler = handler_of(connections_per_peer=2)
+async def test_of_one_clients_connections_beyond_the_bound_the_longest_idle_ends(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     query = dns.message.make_query("www.example.test", "A")
-    async with connected(handler) as one, connected(handler) as two:
-        for client in (one, two):
-            await client.send(query)
-            assert await client.receive()
-        async with connected(handler) as three:
-            assert await three.receive() == b""
-        async with connected(handler, "10.71.0.10") as other:
-            await other.send(query)
-            assert await other.receive()
-        async with connected(handler, "fd71::9") as six, connected(handler, "fd71::a") as same_network:
-            for client in (six, same_network):
-                await client.send(query)
-                assert await client.receive()
-            async with connected(handler, "fd71::b") as third:
-                assert await third.receive() == b""
-    async with connected(handler) as again:
-        await again.send(query)
-        assert await again.receive()
+
+    async def ask(stream: trio.abc.Stream) -> bool:
+        await Client(stream).send(query)
+        return bool(await Client(stream).receive())
+
+    async with bench(Dns(zones={"example.test": ZONE}, idle_timeout=600), connections_per_peer=2) as at:
+        first, second = await at.connect(), await at.connect()
+        for stream in (first, second, first):
+            assert await ask(stream)
+            await trio.sleep(1)
+        third = await at.connect()
+        await settled()
+        assert await second.receive_some() == b""
+        for stream in (first, third):
+            assert await ask(stream)
+        assert at.outcomes()["busy"] == 1
+    assert Dns.services[0].connections_per_peer == 10
 
 
 # Transfers

@@ -6,15 +6,13 @@ from pathlib import Path
 
 import pytest
 import trio
-from responder_plugins.shared.admission import MAX_CONNECTIONS
 from responder_plugins.ssdp.handler import SsdpHandler
-from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
+from trio.testing import MockClock
 
 from responder import PASS, PeerError
 from responder.daemon.status import About, take
 
-from .support import BASIC, LAMP, SINGLE, handler_of, multicast, request_for, search, serving
-from .test_description import connection_of
+from .support import BASIC, SINGLE, handler_of, multicast, request_for, search, serving
 from .test_message import HOSTILE
 
 CALM = 5.0
@@ -66,16 +64,3 @@ async def test_the_daemon_shows_them(autojump_clock: MockClock, tmp_path: Path) 
         taken = len(host.answers())
     assert 0 < taken < 200
     assert instance.events == {"taken": taken, "no-room": 200 - taken, "malformed": 1}
-
-
-async def test_connections_beyond_the_bound(autojump_clock: MockClock) -> None:
-    handler = handler_of(LAMP)
-    async with trio.open_nursery() as nursery:
-        for _ in range(MAX_CONNECTIONS):
-            _, theirs = memory_stream_pair()
-            nursery.start_soon(handler.converse, connection_of(theirs, "10.71.0.66"))
-        await wait_all_tasks_blocked()
-        held = handler.connections.held
-        assert 0 < held < MAX_CONNECTIONS
-        assert handler.counts() == {"connections-refused": MAX_CONNECTIONS - held}
-        nursery.cancel_scope.cancel()

@@ -9,29 +9,35 @@ import trio.testing
 
 from responder.dispatch.connections import Admitted, Connections
 from responder.dispatch.failures import only_the_peer
+from responder.net.types import Flow
 
 
 def stream() -> trio.abc.HalfCloseableStream:
     return trio.testing.memory_stream_pair()[0]
 
 
+def flow(peer: str, link: int = 2) -> Flow:
+    return Flow(ip_address(peer), 0, None, link)
+
+
 class Opened:
     """Connections that are open until they give way or the test ends."""
 
-    def __init__(self, limit: int, nursery: trio.Nursery) -> None:
+    def __init__(self, limit: int, nursery: trio.Nursery, per_peer: int | None = None) -> None:
         self.limit = limit
+        self.per_peer = per_peer
         self.connections = Connections()
         self.nursery = nursery
         self.places: dict[str, Admitted] = {}
 
-    async def _serve(self, name: str, address: str, *, task_status: trio.TaskStatus[None]) -> None:
-        with self.connections.place(stream(), ip_address(address), self.limit) as place:
+    async def _serve(self, name: str, address: str, link: int, *, task_status: trio.TaskStatus[None]) -> None:
+        with self.connections.place(stream(), flow(address, link), self.limit, per_peer=self.per_peer) as place:
             self.places[name] = place
             task_status.started()
             await trio.sleep_forever()
 
-    async def open(self, name: str, address: str) -> None:
-        await self.nursery.start(self._serve, name, address)
+    async def open(self, name: str, address: str, link: int = 2) -> None:
+        await self.nursery.start(self._serve, name, address, link)
 
     def gone(self) -> list[str]:
         return [name for name, place in self.places.items() if place.gave_way]
@@ -63,12 +69,40 @@ async def test_who_holds_most_loses_their_own(nursery: trio.Nursery, autojump_cl
     assert not {"honest", "another"} & set(opened.gone())
 
 
+async def test_a_link_that_holds_most_loses_its_own(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    """However many addresses its hosts have."""
+    opened = Opened(100, nursery)
+    for number in range(10):
+        await opened.open(f"other{number}", "192.0.2.9", link=3)
+        await trio.sleep(1)
+    for number in range(300):
+        await opened.open(f"silent{number}", f"198.51.100.{number % 250 + 1}")
+    assert len(opened.gone()) == 210
+    assert all(name.startswith("silent") for name in opened.gone())
+
+
+async def test_of_a_peer_that_has_its_bound_the_longest_idle_gives_way(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    opened = Opened(100, nursery, per_peer=2)
+    for name, address in (("a", "2001:db8::1"), ("b", "2001:db8::2"), ("c", "2001:db8:1::1"), ("d", "192.0.2.1")):
+        await opened.open(name, address)
+        await trio.sleep(1)
+    await opened.places["a"].stream.send_all(b"alive")
+    await opened.open("e", "2001:db8::3")
+    assert opened.gone() == ["b"]
+    await opened.open("on another link", "2001:db8::4", link=3)
+    assert opened.gone() == ["b"]
+
+
 async def test_a_connection_that_gives_way_is_cancelled_and_no_more() -> None:
     connections = Connections()
     ended = trio.Event()
 
     async def serve(address: str, *, task_status: trio.TaskStatus[None]) -> None:
-        with connections.place(stream(), ip_address(address), 1):
+        with connections.place(stream(), flow(address), 1):
             task_status.started()
             await trio.sleep_forever()
         ended.set()

@@ -1,0 +1,39 @@
+"""HTTP that plugins serve: who holds connections open keeps nobody out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+from responder_plugins.ssdp import Ssdp
+from responder_plugins.wsd import Wsd
+from trio.testing import MockClock
+
+from responder import Plugin
+from responder.testing import bench, settled
+from tests.plugins.ssdp.support import LAMP
+
+REQUEST = b"GET /nothing HTTP/1.1\r\nHost: 192.0.2.1\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("plugin", "service"), [(Ssdp(devices=(LAMP,)), "device"), (Wsd(name="lamp"), "metadata")], ids=["ssdp", "wsd"]
+)
+async def test_beyond_the_bound_the_longest_idle_of_who_holds_most_ends(
+    autojump_clock: MockClock, tmp_path: Path, plugin: Plugin, service: str
+) -> None:
+    async with bench(plugin, state=tmp_path) as at:
+        silent = []
+        for _ in range(150):
+            silent.append(await at.connect(service=service))
+            await trio.sleep(0.001)
+        other = at.network.host("other")
+        other.attach(at.link, "192.0.2.77/24")
+        for host in (other, at.client.host):
+            stream = await host.connect(str(at.address), at.server.port(service=service))
+            await settled()
+            await stream.send_all(REQUEST)
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 4")
+        assert at.outcomes()["busy"] == 52
+        assert await silent[0].receive_some() == b""
