@@ -144,8 +144,10 @@ class Control:
         try:
             stream = await self._listener.accept()
         except OSError as error:
-            # Descriptors or memory are short: that may pass.
-            self._complain("no control connection can be accepted", error)
+            # Descriptors or memory are short: that may pass, and is nobody's mistake.
+            held_back = self._repeated.due(error.errno)
+            if held_back is not None:
+                _log.warning("control connections wait", reason=error.strerror or str(error), held_back=held_back)
             await trio.sleep(PATIENCE)
             return
         if self.clients < self.max_clients:
@@ -172,15 +174,12 @@ class Control:
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client is gone, which is its right
         except* Exception as error:
-            self._complain("a control request failed", error)
+            held_back = self._repeated.due(type(error).__name__)
+            if held_back is not None:
+                _log.error("a control request failed", exc_info=error, held_back=held_back)
         finally:
             self.clients -= 1
             await trio.aclose_forcefully(stream)
-
-    def _complain(self, event: str, error: BaseException) -> None:
-        held_back = self._repeated.due((event, type(error)))
-        if held_back is not None:
-            _log.error(event, exc_info=error, held_back=held_back)
 
     async def _request(self, stream: trio.SocketStream) -> dict[str, Any]:
         """Raises BadRequest, and TooSlowError."""

@@ -11,12 +11,12 @@ from contextvars import ContextVar
 
 import trio
 
-from ..errors import PeerError, SendError
+from ..errors import BindError, PeerError, SendError
 
 WATCHER: ContextVar[Callable[[BaseException], None]] = ContextVar("WATCHER")
 """Called with each failure in the tasks of a server that was started in this context."""
 
-_OTHERS_DOING = (PeerError, SendError)
+_OTHERS_DOING = (PeerError, SendError, BindError)
 _ORDERS = (trio.Cancelled, KeyboardInterrupt, GeneratorExit)
 
 

@@ -5,7 +5,9 @@ Clients are real ones on a Unix socket within this process, where data is there 
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -372,3 +374,24 @@ class TestAsk:
         async with trio.open_nursery() as nursery:
             with pytest.raises(NetworkError, match="another daemon"):
                 await nursery.start(serve_control, channel.path, channel.daemon)
+
+
+async def test_where_descriptors_are_short_clients_wait_and_the_log_says_so_in_a_line(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    tried: list[float] = []
+
+    class Short:
+        async def accept(self) -> trio.SocketStream:
+            tried.append(trio.current_time())
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        async def admit(self, stream: trio.SocketStream) -> bool:
+            raise AssertionError
+
+    with trio.move_on_after(3 * PATIENCE):
+        await control.Control().serve(Short())
+    assert 2 < len(tried) <= 4
+    (record,) = caplog.records
+    assert record.getMessage() == f"control connections wait reason={os.strerror(errno.EMFILE)}"
+    assert record.exc_info is None

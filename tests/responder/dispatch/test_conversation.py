@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from typing import Any, ClassVar
 
 import attrs
@@ -7,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 
-from responder import Datagram, Peer, Plugin, Service, Unreachable
+from responder import BindError, Datagram, Peer, Plugin, Service, Unreachable
 from responder.config.instance import Instance, Prepared
 from responder.datagram import Interface
 from responder.dispatch.budget import OPENING_SIZE, OPENINGS
@@ -282,3 +283,19 @@ async def test_strangers_are_dropped_by_the_rules_of_any_datagram(autojump_clock
             await trio.sleep(1)
         await trio.sleep(30)
     assert asked == sources[2:]
+
+
+async def test_where_no_socket_can_be_had_the_log_says_so_in_a_line(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def open_udp(*_: object, **__: object) -> None:
+        raise BindError(errno.EMFILE, "UDP port 0: Too many open files", port=0)
+
+    async with bench(Blocks(), failures=[]) as at:
+        monkeypatch.setattr(type(at.host), "open_udp", open_udp)
+        for _ in range(3):
+            assert await at.exchange(b"read") == []
+        assert at.outcomes()["busy"] == 3
+    (record,) = [record for record in caplog.records if "socket" in record.getMessage()]
+    assert record.getMessage() == "no socket can be had plugin=blocks reason=UDP port 0: Too many open files"
+    assert record.exc_info is None
