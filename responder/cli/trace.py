@@ -18,7 +18,7 @@ from .daemon_address import config_option, control_option, control_path
 from .output import SYSTEM_REFUSES, clock, counts, duration, exit_with, json_option
 
 if TYPE_CHECKING:
-    from ..datagram import IPAddress
+    from ..daemon.capture import Place
 
 
 def _prefixes(_context: click.Context, _parameter: click.Parameter, values: Sequence[str]) -> list[str]:
@@ -123,39 +123,36 @@ class _Capture:
     """Writes what a trace with payloads tells as a pcap file; whole after each datagram."""
 
     def __init__(self, file: BinaryIO) -> None:
-        from ..daemon.capture import FILE_HEADER
+        from ..daemon.capture import FILE_HEADER, Segments
 
         self._file = file
+        self._segments = Segments()
         file.write(FILE_HEADER)
         file.flush()
 
     def add(self, datagram: Mapping[str, Any]) -> None:
         from ipaddress import ip_address
 
-        if datagram["transport"] != "udp":
-            return
         peer = ip_address(datagram["peer"])
         asked = type(peer)(0) if datagram["destination"] is None else ip_address(datagram["destination"])
         if "payload" in datagram and not datagram["further"]:
-            self._write(datagram["time"], peer, datagram["peer_port"], asked, datagram["port"], datagram["payload"])
+            requested = (peer, datagram["peer_port"]), (asked, datagram["port"])
+            self._write(datagram["transport"], datagram["time"], *requested, datagram["payload"])
         for answer in datagram["answers"]:
-            source = None if answer["source"] is None else ip_address(answer["source"])
             to = ip_address(answer["to"])
-            self._write(answer["time"], source, datagram["port"], to, answer["to_port"], answer["payload"])
+            source = type(to)(0) if answer["source"] is None else ip_address(answer["source"])
+            answered = (source, datagram["port"]), (to, answer["to_port"])
+            self._write(datagram["transport"], answer["time"], *answered, answer["payload"])
         self._file.flush()
 
-    def _write(
-        self,
-        when: float,
-        source: IPAddress | None,
-        source_port: int,
-        to: IPAddress,
-        to_port: int,
-        payload: str,
-    ) -> None:
+    def _write(self, transport: str, when: float, source: Place, to: Place, payload: str) -> None:
         import base64
 
         from ..daemon.capture import record
 
         data = base64.b64decode(payload)
-        self._file.write(record(when, source=source, source_port=source_port, to=to, to_port=to_port, payload=data))
+        if transport == "udp":
+            packets = record(when, source=source[0], source_port=source[1], to=to[0], to_port=to[1], payload=data)
+        else:
+            packets = self._segments.record(when, source, to, data)
+        self._file.write(packets)

@@ -59,15 +59,16 @@ class StreamPort:
         """Offer the connection to one candidate after the other, until one does not PASS."""
         unread, serving = b"", decision.owner
 
-        def tell(read: bytes | None, written: bytes) -> None:
+        def tell(read: bytes | None, read_at: float | None, written: bytes) -> None:
             flow = accepted.flow
             message = (written, Route(flow.peer, flow.scope_id, flow.destination), accepted.port)
-            self._tell(accepted, decision, serving, outcomes.CONNECTED, read, ((time.time(), message),))
+            self._tell(accepted, decision, serving, outcomes.CONNECTED, read, read_at, ((time.time(), message),))
 
         traffic = self.environment.counters.traffic(self.listener.port, "tcp")
         stream: trio.abc.HalfCloseableStream = accepted.stream
-        if self.environment.observers:
-            stream = _WatchedStream(stream, tell)
+        watched = _WatchedStream(stream, tell) if self.environment.observers else None
+        if watched is not None:
+            stream = watched
         for candidate in decision.candidates:
             binding = candidate.binding
             serving = str(binding)
@@ -79,7 +80,8 @@ class StreamPort:
                 unread = place.stream.unread
             if outcome != outcomes.PASSED:
                 candidate.counts[outcome] += 1
-                self._tell(accepted, decision, str(binding), outcome)
+                unanswered = (b"", None) if watched is None else watched.take()
+                self._tell(accepted, decision, serving, outcome, unanswered[0] or b"", unanswered[1])
                 return
         decision.counts[outcomes.PASSED] += 1
         self._tell(accepted, decision, decision.owner, outcomes.PASSED)
@@ -91,11 +93,13 @@ class StreamPort:
         instance: str,
         outcome: str,
         read: bytes | None = b"",
+        read_at: float | None = None,
         written: tuple[Sent, ...] = (),
     ) -> None:
         if self.environment.observers:
             seen = decision.observation(
                 accepted.port,
+                time=read_at,
                 transport="tcp",
                 port=self.listener.port,
                 instance=instance,
@@ -139,19 +143,27 @@ class _WatchedStream(trio.abc.HalfCloseableStream):
     """Tells of each write, with what was read since the one before: for most protocols an answer and its request."""
 
     stream: trio.abc.HalfCloseableStream
-    tell: Callable[[bytes | None, bytes], None]
+    tell: Callable[[bytes | None, float | None, bytes], None]
     _read: bytearray = attrs.field(factory=bytearray, init=False)
+    _read_at: float | None = attrs.field(default=None, init=False)
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         data = await self.stream.receive_some(max_bytes)
+        if data and self._read_at is None:
+            self._read_at = time.time()
         if len(self._read) < MAX_WATCHED:
             self._read += data
         return data
 
+    def take(self) -> tuple[bytes | None, float | None]:
+        """What was read since the last write, and when it began to come; None where there is nothing."""
+        read, self._read = bytes(self._read) or None, bytearray()
+        read_at, self._read_at = self._read_at, None
+        return read, read_at
+
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await self.stream.send_all(data)
-        read, self._read = bytes(self._read) or None, bytearray()
-        self.tell(read, bytes(data))
+        self.tell(*self.take(), bytes(data))
 
     async def wait_send_all_might_not_block(self) -> None:
         await self.stream.wait_send_all_might_not_block()

@@ -79,6 +79,7 @@ class TestTrace:
             {"datagram": {**DATAGRAM, "further": True}},
             {"datagram": unknown},
             {"datagram": {**DATAGRAM, "transport": "tcp"}},
+            {"datagram": {**DATAGRAM, "transport": "tcp"}},
             {"datagram": {key: value for key, value in DATAGRAM.items() if key != "payload"} | {"bytes": None}},
         ]
         daemon.error = KeyboardInterrupt()
@@ -93,10 +94,12 @@ class TestTrace:
             "fe80::1.53 > fe80::9.40000: UDP, length 4",
             "10.71.0.9.40000 > 0.0.0.0.53: UDP, length 3",
             "0.0.0.0.53 > 10.71.0.9.40000: UDP, length 4",
+            *("fe80::9.40000 > fe80::1.53: tcp 3", "fe80::1.53 > fe80::9.40000: tcp 4") * 2,
             "fe80::1.53 > fe80::9.40000: UDP, length 4",
         ]
         # Each when it happened: an answer has a time of its own.
         assert [line.partition(" ")[0] for line in read.splitlines()] == [
             *("1700000000.500000", "1700000000.750000", "1700000000.750000"),
-            *("1700000000.500000", "1700000000.750000", "1700000000.750000"),
+            *("1700000000.500000", "1700000000.750000") * 3,
+            "1700000000.750000",
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import subprocess
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from responder.daemon.capture import FILE_HEADER, record
+from responder.daemon.capture import FILE_HEADER, MAX_CONNECTIONS, SEGMENT, Segments, record
 from responder.datagram import IPAddress
 
 
@@ -79,3 +80,40 @@ def test_tcpdump_reads_it(tmp_path: Path) -> None:
     assert "0.0.0.0.47007 > 10.71.0.2.40000: UDP, length 0" in lines[1]
     assert "fe80::9.40000 > fd71::1.47007" in lines[2]
     assert "[udp sum ok]" in lines[2]
+
+
+@pytest.mark.clients("tcpdump")
+@pytest.mark.parametrize("addresses", [("10.71.0.9", "10.71.0.2"), ("fe80::9", "fd71::1")])
+def test_what_a_connection_carries_are_its_segments(tmp_path: Path, addresses: tuple[str, str]) -> None:
+    file = tmp_path / "a.pcap"
+    client, server = (ip_address(addresses[0]), 40000), (ip_address(addresses[1]), 53)
+    segments = Segments()
+    file.write_bytes(
+        FILE_HEADER
+        + segments.record(1, client, server, b"odd")
+        + segments.record(2, server, client, bytes(SEGMENT + 1))
+        + segments.record(3, client, server, b"")
+        + segments.record(4, client, (server[0], 54), b"another")
+        + segments.record(5, client, server, b"even")
+    )
+    read = subprocess.run(
+        ["tcpdump", "-tt", "-nn", "-v", "-S", "-r", str(file)], capture_output=True, text=True, check=True, timeout=20
+    ).stdout
+    lines = [line for line in read.replace("\n    ", " ").splitlines() if line]
+    assert all("(correct)" in line for line in lines)
+    assert [line.split()[0] for line in lines] == ["1.000000", "2.000000", "2.000000", "4.000000", "5.000000"]
+    numbers = [re.search(r"Flags .*? seq (\d+:\d+), ack (\d+)", line) for line in lines]
+    assert [found and found.groups() for found in numbers] == [
+        ("1:4", "1"),
+        (f"1:{SEGMENT + 1}", "4"),
+        (f"{SEGMENT + 1}:{SEGMENT + 2}", "4"),
+        ("1:8", "1"),
+        ("4:8", f"{SEGMENT + 2}"),
+    ]
+
+
+def test_the_connections_that_are_told_apart_are_bounded() -> None:
+    segments = Segments()
+    for number in range(3 * MAX_CONNECTIONS):
+        segments.record(0, (ip_address(number), 1), (ip_address("10.0.0.1"), 53), b"x")
+    assert len(segments._carried) == 2 * MAX_CONNECTIONS

@@ -49,6 +49,33 @@ async def test_answers_are_told_with_what_was_asked() -> None:
         (b"two", [b"TWO"]),
         (b"", []),  # its end
     ]
+    # Each when it happened: an answer after its request.
+    assert all(each.time <= at for each in seen[1:] for at, _ in each.answers)
     assert {(str(route.to), str(route.source)) for each in seen for _, (_, route, _) in each.answers} == {
         ("192.0.2.9", "192.0.2.2")
     }
+
+
+@attrs.frozen
+class Deaf(Plugin):
+    """Reads to the end, and says nothing."""
+
+    services: ClassVar = (Service(port=7, tcp=True),)
+
+    async def converse(self, connection: Connection) -> None:
+        async for _ in connection.stream:
+            pass
+
+
+async def test_what_gets_no_answer_is_told_at_the_end() -> None:
+    seen: list[Observation] = []
+    async with bench(Deaf()) as at:
+        at.server._core.observers.add(seen.append)
+        stream = await at.connect()
+        for part in (b"one ", b"two"):
+            await stream.send_all(part)
+        await stream.send_eof()
+        with trio.fail_after(5):
+            assert await stream.receive_some() == b""
+        await settled()
+    assert [(each.request, each.answers, each.outcome) for each in seen] == [(b"one two", (), outcomes.CONNECTED)]
