@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import enum
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Protocol, TypeAlias
 
 import attrs
+
+from .validators import is_hop_limit
 
 IPAddress: TypeAlias = IPv4Address | IPv6Address
 """An address of either family."""
@@ -256,6 +258,17 @@ def to_group(value: Group | str) -> Group:
     return _to_address(value)
 
 
+def to_groups(values: Iterable[Group | str]) -> tuple[Group, ...]:
+    return tuple(to_group(value) for value in values)
+
+
+def are_groups(_instance: object, attribute: attrs.Attribute[tuple[Group, ...]], value: Sequence[Group]) -> None:
+    """An attrs validator: multicast groups."""
+    for group in value:
+        if not isinstance(group, SourceGroup) and not group.is_multicast:
+            raise ValueError(f"{attribute.name}: expected multicast groups, got {group}")
+
+
 class ChangeKind(enum.StrEnum):
     """What happened to an interface.  "up" and "down" are about `Interface.is_working`."""
 
@@ -281,13 +294,6 @@ class InterfaceChange:
     interface: Interface
     address: InterfaceAddress | None = None
     old_name: str | None = None
-
-
-def is_hop_limit(_instance: object, attribute: attrs.Attribute[int | None], value: int | None) -> None:
-    """An attrs validator: None, or what a packet that is to leave may have in its header's field."""
-    # The type too: a plugin's mistake must show where it is made, not where it is sent.
-    if value is not None and not (type(value) is int and 1 <= value <= 0xFF):
-        raise ValueError(f"{attribute.name}: expected 1..255, got {value!r}")
 
 
 @attrs.frozen

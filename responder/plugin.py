@@ -37,9 +37,9 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, Protocol, TypeAlias
 
 import attrs
 
@@ -51,12 +51,12 @@ from .datagram import (
     IPAddress,
     Peer,
     Reply,
-    SourceGroup,
-    is_hop_limit,
-    to_group,
+    are_groups,
+    to_groups,
 )
 from .errors import ConfigError
 from .files import Stamp, decoded, read_file, stamp_of
+from .validators import is_bound, is_count, is_duration, is_hop_limit, is_port
 
 if TYPE_CHECKING:
     import trio
@@ -84,41 +84,6 @@ Answer: TypeAlias = SyncAnswer | Awaitable[SyncAnswer] | AsyncIterator[OneAnswer
 async iterator of those.  The latter two are awaited in tasks, bounded in number and time by `max_pending` and
 `answer_timeout`; an async iterator can't pass.  One beyond `max_pending` is never awaited: where it has a `close()`, as
 a coroutine has, that is called at once.  (A `blocking` service is then not asked at all.)"""
-
-
-def _to_groups(values: Iterable[Group | str]) -> tuple[Group, ...]:
-    return tuple(to_group(value) for value in values)
-
-
-def is_port(_instance: object, attribute: attrs.Attribute[int], value: int) -> None:
-    """An attrs validator: a port, or 0 for one that the system chooses."""
-    if not 0 <= value <= 0xFFFF:
-        raise ValueError(f"{attribute.name}: expected a port (0..65535), got {value}")
-
-
-def is_bound(_instance: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
-    """An attrs validator: None or 0, no bound, or a positive number."""
-    if value is not None and not 0 <= value < float("inf"):
-        raise ValueError(f"{attribute.name}: expected 0 (no bound) or more, got {value}")
-
-
-def is_count(_instance: object, attribute: attrs.Attribute[int], value: int) -> None:
-    """An attrs validator: 1 or more."""
-    if type(value) is not int or value < 1:
-        raise ValueError(f"{attribute.name}: expected 1 or more, got {value!r}")
-
-
-def is_duration(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-    """An attrs validator: a number of seconds, more than 0."""
-    if not 0 < value < float("inf"):
-        raise ValueError(f"{attribute.name}: expected more than 0 seconds, got {value}")
-
-
-def are_groups(_instance: object, attribute: attrs.Attribute[tuple[Group, ...]], value: Sequence[Group]) -> None:
-    """An attrs validator: multicast groups."""
-    for group in value:
-        if not isinstance(group, SourceGroup) and not group.is_multicast:
-            raise ValueError(f"{attribute.name}: expected multicast groups, got {group}")
 
 
 @attrs.frozen(kw_only=True)
@@ -155,7 +120,7 @@ class Service:
 
     port: int = attrs.field(validator=is_port)
     name: str = "default"
-    groups: tuple[Group, ...] = attrs.field(default=(), converter=_to_groups, validator=are_groups)
+    groups: tuple[Group, ...] = attrs.field(default=(), converter=to_groups, validator=are_groups)
     hop_limit: int | None = attrs.field(default=None, validator=is_hop_limit)
     tcp: bool = False
     tcp_hop_limit: int | None = attrs.field(default=None, validator=is_hop_limit)

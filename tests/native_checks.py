@@ -20,7 +20,8 @@ from pathlib import Path
 import click
 
 PROJECT = Path(__file__).parent.parent
-TESTS = ("tests/responder/net/linux/test_native.py", "tests/responder/net/linux/test_udp.py")
+LINUX = "tests/responder/net/linux"
+TESTS = tuple(f"{LINUX}/test_{name}.py" for name in ("native", "native_memory", "both_forms", "udp"))
 FLAGS = "-g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined"
 
 
@@ -61,7 +62,7 @@ def sanitize() -> None:
 @click.option("--datagrams", default=10_000_000, show_default=True, type=click.IntRange(100_000))
 def leaks(datagrams: int) -> None:
     """Answer so many datagrams, of each kind, and see that nothing grows."""
-    from tests.responder.net.linux.test_native import AskingPort, ask, bound, drained  # noqa: PLC0415 - Linux only
+    from tests.responder.net.linux.native_support import AskingPort, ask, bound, drained  # noqa: PLC0415 - Linux only
 
     def respond(request: object) -> object:
         payload: bytes = request.payload  # type: ignore[attr-defined] # a Datagram

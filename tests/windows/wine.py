@@ -212,6 +212,13 @@ class Machine:
         done = self.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", *names, timeout=timeout)
         return done.returncode, done.stdout + done.stderr
 
+    def passes(self, *files: Path) -> str:
+        """Assert that the tests of files pass in its Python, and return what pytest printed."""
+        status, output = self.pytest(*files)
+        assert status == 0, output
+        assert " passed" in output
+        return output
+
     def child(self, arguments: Sequence[str | Path], *, cwd: Path) -> Child:
         """Its Python as a child that says "ready", and is stopped by Ctrl-C: that is what Wine makes of SIGINT."""
         if self.namespace is None:

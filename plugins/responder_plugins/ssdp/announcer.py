@@ -7,10 +7,10 @@ alive at all (section 1.2.4), which tells a control point on two links that it i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from random import Random
-from typing import Final, TypeAlias
+from typing import Final
 
 import attrs
 import trio
@@ -19,6 +19,7 @@ from responder import Interface, IPAddress, Network
 
 from ..shared.boot_number import BootNumber
 from ..shared.links import Change, Links, Place, group_places
+from ..shared.timed_answers import Uniform
 from .targets import Match
 from .writer import Writer
 
@@ -47,8 +48,6 @@ UPDATE_WAIT: Final = 0.1
 BYEBYE_REPEATS: Final = 2
 BYEBYE_WAIT: Final = 0.1
 """Seconds between them: all has to be said within the grace period."""
-
-Uniform: TypeAlias = Callable[[float, float], float]
 
 
 def places_of(interface: Interface) -> dict[Place, IPAddress]:

@@ -5,11 +5,8 @@ Nothing is ever sent to an address that a message names: an answer goes to the p
 
 from __future__ import annotations
 
-import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
-from random import Random
 from typing import TYPE_CHECKING, Final, Self
 
 import attrs
@@ -23,7 +20,6 @@ from responder import (
     Context,
     Datagram,
     Exchange,
-    Handler,
     IPAddress,
     Network,
     Pass,
@@ -31,10 +27,11 @@ from responder import (
 )
 
 from ..shared import http
-from ..shared.admission import MIN_WINDOW, Admission
+from ..shared.admission import MIN_WINDOW
+from ..shared.announcing_handler import AnnouncingHandler
 from ..shared.boot_number import BootNumber
 from ..shared.timed_answers import Make, TimedAnswers
-from .announcer import Announcer, Uniform
+from .announcer import Announcer
 from .description import describe, seen_by
 from .message import Malformed, Search, read_message, read_search
 from .options import UUID, walk
@@ -56,25 +53,15 @@ MEDIA_TYPE: Final = 'text/xml; charset="utf-8"'
 
 
 @attrs.define(eq=False)
-class SsdpHandler(Handler):
-    """Answers and announces the devices of one instance.
-
-    uniform  chooses a delay between two bounds (seconds)
-    clock    tells the seconds since 1970
-    """
+class SsdpHandler(AnnouncingHandler):
+    """Answers and announces the devices of one instance."""
 
     index: Index
     documents: Mapping[str, bytes]
     server: str
     max_age: int
-    uniform: Uniform = attrs.field(factory=lambda: Random().uniform)  # noqa: S311 - spreads load, keeps no secret
-    clock: Callable[[], float] = time.time
-    admission: Admission = attrs.field(factory=Admission, init=False)
     writer: Writer | None = attrs.field(default=None, init=False)
     """None before the first announcement and from byebye on: then nothing is answered."""
-    counted: Counter[str] = attrs.field(factory=Counter, init=False)
-    silenced: trio.Event = attrs.field(factory=trio.Event, init=False)
-    """Set when it is time for byebye."""
 
     @classmethod
     def of(cls, options: Ssdp, context: Context) -> Self:
@@ -132,10 +119,6 @@ class SsdpHandler(Handler):
 
         return TimedAnswers(map(due, matches), place, self.silenced)
 
-    def counts(self) -> Mapping[str, int]:
-        """Searches by what became of them."""
-        return self.counted
-
     def describe(self, exchange: Exchange) -> Mapping[str, str | int]:
         """The method and what is searched for or announced (ST, NT); of a connection what is asked for by HTTP.
 
@@ -172,12 +155,7 @@ class SsdpHandler(Handler):
             self.server, self.max_age, network.port("discovery"), network.port("device"), boot.value
         )
         announcer = Announcer(network, self.index.all, writer, boot, self.uniform)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._fall_silent, network)
-            await announcer.run()
+        await self.announce(network, announcer.run)
 
-    async def _fall_silent(self, network: Network) -> None:
-        """Stop answering when it is time for byebye, searches that are half answered included."""
-        await network.stopping.wait()
+    def fall_silent(self) -> None:
         self.writer = None
-        self.silenced.set()

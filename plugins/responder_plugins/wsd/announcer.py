@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
-from typing import Final, TypeAlias
+from typing import Final
 
 import attrs
 import trio
@@ -16,6 +16,7 @@ import trio
 from responder import Interface, IPAddress, Network
 
 from ..shared.links import Links, Place, group_places
+from ..shared.timed_answers import Uniform
 from .message import VERSIONS, Match, Version, Writer
 
 GROUPS: Final = tuple(map(ip_address, ("239.255.255.250", "ff02::c")))
@@ -31,8 +32,6 @@ MIN_DELAY: Final = 0.05
 MAX_DELAY: Final = 0.25
 UPPER_DELAY: Final = 0.5
 """Seconds before the first repetition, at least and at most; the delay doubles up to the last."""
-
-Uniform: TypeAlias = Callable[[float, float], float]
 
 
 def places_of(interface: Interface) -> dict[Place, IPAddress]:

@@ -6,25 +6,24 @@ says to reply to.
 
 from __future__ import annotations
 
-import time
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import Mapping
 from http import HTTPStatus
-from random import Random
 from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
 
-from responder import PASS, Answer, Connection, Datagram, Exchange, Handler, IPAddress, Network, Pass, Via
+from responder import PASS, Answer, Connection, Datagram, Exchange, IPAddress, Network, Pass, Via
 
 from ..shared import http
-from ..shared.admission import MIN_WINDOW, Admission
+from ..shared.admission import MIN_WINDOW
+from ..shared.announcing_handler import AnnouncingHandler
 from ..shared.boot_number import BootNumber
 from ..shared.http import url_host
 from ..shared.timed_answers import TimedAnswers
 from . import ADDRESS
-from .announcer import APP_MAX_DELAY, UNICAST_REPEAT, Announcer, Uniform, repetitions
+from .announcer import APP_MAX_DELAY, UNICAST_REPEAT, Announcer, repetitions
 from .identity import Identity
 from .message import Match, Probe, Resolve, Version, Writer, describe, read_message, scopes_match
 from .metadata import CONTENT_TYPE, answer_get
@@ -40,22 +39,12 @@ SERVER: Final = "responderd"
 
 
 @attrs.define(eq=False)
-class WsdHandler(Handler):
-    """Answers for one endpoint.
-
-    uniform  chooses a delay between two bounds (seconds)
-    clock    tells the seconds since 1970
-    """
+class WsdHandler(AnnouncingHandler):
+    """Answers for one endpoint."""
 
     options: Wsd
-    uniform: Uniform = attrs.field(factory=lambda: Random().uniform)  # noqa: S311 - spreads load, keeps no secret
-    clock: Callable[[], float] = time.time
-    admission: Admission = attrs.field(factory=Admission, init=False)
     identity: Identity | None = attrs.field(default=None, init=False)
     """None before the first Hello, and from Bye on: then nothing is answered."""
-    counted: Counter[str] = attrs.field(factory=Counter, init=False)
-    silenced: trio.Event = attrs.field(factory=trio.Event, init=False)
-    """Set when it is time for Bye."""
     _writer: Writer = attrs.field(factory=lambda: Writer(0), init=False)
     _metadata_port: int = attrs.field(default=0, init=False)
     _seen: OrderedDict[tuple[int, IPAddress, str], None] = attrs.field(factory=OrderedDict, init=False)
@@ -152,10 +141,6 @@ class WsdHandler(Handler):
         self.counted["metadata"] += 1
         return http.Document(answer, CONTENT_TYPE)
 
-    def counts(self) -> Mapping[str, int]:
-        """Messages by what became of them."""
-        return self.counted
-
     def describe(self, exchange: Exchange) -> Mapping[str, str | int]:
         """The action, and the types that are looked for or the endpoint; of a connection what is asked for by HTTP.
 
@@ -175,12 +160,7 @@ class WsdHandler(Handler):
             return self.match(address, version, identity)
 
         announcer = Announcer(network, self._writer, match, self.uniform)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._fall_silent, network)
-            await announcer.run()
+        await self.announce(network, announcer.run)
 
-    async def _fall_silent(self, network: Network) -> None:
-        """Stop answering when it is time for Bye, messages that wait for their answer included."""
-        await network.stopping.wait()
+    def fall_silent(self) -> None:
         self.identity = None
-        self.silenced.set()

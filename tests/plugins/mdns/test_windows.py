@@ -1,4 +1,4 @@
-"""mDNS on Windows, by the Windows Python under Wine (tests/windows/README.md): its tests, and browsing both ways.
+"""mDNS on Windows, by the Windows Python under Wine (tests/windows/README.md): browsing both ways.
 
 The daemon or the browser is Windows' own, the other end Linux.
 """
@@ -15,29 +15,9 @@ import pytest
 from tests.lab.daemon import Child, daemon
 from tests.lab.multihomed import LINK_LOCAL, Multihomed, own
 from tests.lab.test_mdns import INSTANCE, answers_of, config, established, group_socket
-from tests.windows.wine import Machine, WindowsPython
+from tests.windows.wine import WindowsPython
 
 pytestmark = [pytest.mark.windows, pytest.mark.lab]
-
-HERE = Path(__file__).parent
-PORTABLE = sorted(set(HERE.glob("test_*.py")) - {Path(__file__)})
-
-
-@pytest.fixture(scope="module")
-def windows() -> WindowsPython:
-    return WindowsPython.build()
-
-
-@pytest.fixture(scope="module")
-def machine(windows: WindowsPython) -> Iterator[Machine]:
-    with windows.machine() as machine:
-        yield machine
-
-
-def test_the_plugins_tests_on_windows(machine: Machine) -> None:
-    status, output = machine.pytest(*PORTABLE)
-    assert status == 0, output
-    assert " passed" in output
 
 
 @pytest.fixture(scope="module")

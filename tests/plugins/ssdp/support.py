@@ -43,6 +43,19 @@ LAMP = Device(
 
 SINGLE = Device(uuid=ROOT_UUID, type=f"{BASIC}:1", friendly_name="Lab device")
 
+PLACES = {
+    ("239.255.255.250", 2): ("10.71.0.1", "10.71.0.1"),
+    ("ff02::c", 2): ("fe80::1", "[fe80::1]"),
+    ("ff05::c", 2): ("fd71::1", "[fd71::1]"),
+    ("239.255.255.250", 3): ("10.72.0.1", "10.72.0.1"),
+    ("ff02::c", 3): ("fe80::1", "[fe80::1]"),
+    ("ff05::c", 3): ("fd72::1", "[fd72::1]"),
+}
+"""(group, interface) -> (source, literal in LOCATION); nothing is announced on the loopback interface."""
+
+SETTLED = 5.0
+"""Seconds after a change within which all about it is said."""
+
 
 def search(target: str = "upnp:rootdevice", *, mx: object = 1, **changed: str) -> bytes:
     """A search as control points send it; `mx=None` leaves MX out."""
@@ -91,6 +104,10 @@ class Sent:
     def kind(self) -> str:
         """The NTS of an announcement; "" for an answer."""
         return self.message.headers.get("nts", "")
+
+
+def places(sent: list[Sent]) -> set[tuple[str, int]]:
+    return {(each.to, each.interface) for each in sent}
 
 
 @attrs.define(eq=False)

@@ -1,7 +1,7 @@
-"""SSDP on Windows, by the Windows Python under Wine (tests/windows/README.md): the plugin's tests, the lab's searches.
+"""SSDP on Windows, by the Windows Python under Wine (tests/windows/README.md): the lab's searches.
 
 The daemon is Windows' own, those who search are Linux: they hear an answer from the right address and fetch what its
-LOCATION names.  This file refuses to judge answers: that is the side-by-side's (tests/benchmarks/ssdp.py).
+LOCATION names.  The side-by-side judges answers (tests/benchmarks/ssdp.py).
 """
 
 from __future__ import annotations
@@ -18,29 +18,9 @@ from tests.benchmarks.ssdp import search, ways
 from tests.lab.daemon import Child, daemon
 from tests.lab.multihomed import LINK_LOCAL, Multihomed, own
 from tests.lab.test_ssdp import UUID, config, listener, next_of
-from tests.windows.wine import Machine, WindowsPython
+from tests.windows.wine import WindowsPython
 
 pytestmark = [pytest.mark.windows, pytest.mark.lab]
-
-HERE = Path(__file__).parent
-PORTABLE = sorted(set(HERE.glob("test_*.py")) - {Path(__file__)})
-
-
-@pytest.fixture(scope="module")
-def windows() -> WindowsPython:
-    return WindowsPython.build()
-
-
-@pytest.fixture(scope="module")
-def machine(windows: WindowsPython) -> Iterator[Machine]:
-    with windows.machine() as machine:
-        yield machine
-
-
-def test_the_plugins_tests_on_windows(machine: Machine) -> None:
-    status, output = machine.pytest(*PORTABLE)
-    assert status == 0, output
-    assert " passed" in output
 
 
 @pytest.fixture(scope="module")

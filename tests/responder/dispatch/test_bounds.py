@@ -1,11 +1,8 @@
-"""Dispatch, on a fake platform: what is refused, bounded, lost or told, and counted."""
+"""Dispatch, on a fake platform: what is refused, bounded or lost, and counted."""
 
 from __future__ import annotations
 
-import errno
 import struct
-import threading
-from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
 import attrs
@@ -14,14 +11,13 @@ import trio
 import trio.lowlevel
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from responder import PASS, Answer, Datagram, InterfaceAddress, Network, Reply
+from responder import Answer, Datagram, InterfaceAddress, Network, Reply
 from responder.config.instance import Instance
 from responder.dispatch import outcomes
-from responder.dispatch.observers import Observation
 from responder.dispatch.own import MEMORY
 from responder.dispatch.port import MAX_ARRIVALS, MAX_FLOWS
 from responder.dispatch.sender import NO_PATIENCE, SEND_PATIENCE
-from responder.errors import MessageTooLong, PeerError, SendRefused, SourceUnavailable, Unreachable
+from responder.errors import MessageTooLong, SendRefused, SourceUnavailable
 from tests.fakes import GUEST, LAN, LOOPBACK, FakePlatform, FakeReceived, flow
 
 from .bench import Neighbourly, Probe, Threaded, bench, echo
@@ -376,141 +372,3 @@ class TestPolicy:
         async with bench(Instance.of(Probe(echo), rate=0, amplification=0)) as it:
             await it.deliver(*[FakeReceived(b"x", flow())] * 100)
             assert len(it.replies()) == 100
-
-
-class TestObserving:
-    async def test_each_datagram_is_told_with_who_took_it_or_the_rule(self) -> None:
-        def respond(request: Datagram) -> Answer:
-            match request.payload:
-                case b"raise":
-                    raise RuntimeError("broken")
-                case b"bad":
-                    raise PeerError("short")
-                case b"pass":
-                    return PASS
-                case b"silent":
-                    return None
-            return request.payload
-
-        told: list[tuple[str, str, str]] = []
-        async with bench(Instance.of(Probe(respond), "probe", deny=["10.71.0.66/32"], max_answer=100)) as it:
-            it.server.observers.add(lambda seen: told.append((seen.instance, seen.outcome, seen.reason)))
-            for payload in (b"x", b"raise", b"bad", b"pass", b"silent", bytes(200)):
-                await it.deliver(FakeReceived(payload, flow()))
-            await it.deliver(FakeReceived(b"x", flow("10.71.0.66")))
-        assert told == [
-            ("probe", outcomes.ANSWERED, ""),
-            ("probe", outcomes.CRASHED, "broken"),
-            ("probe", outcomes.MALFORMED, "short"),
-            ("probe", outcomes.PASSED, "every instance passed"),
-            ("probe", outcomes.SILENT, ""),
-            ("probe", outcomes.TOO_LONG, "the answer is too long (max_answer)"),
-            ("probe", outcomes.DENIED, "the peer may not ask (allow, deny)"),
-        ]
-
-    async def test_an_observer_that_fails_is_removed(self, caplog: pytest.LogCaptureFixture) -> None:
-        def watch(_: object) -> None:
-            raise RuntimeError("broken")
-
-        async with bench(echo) as it:
-            it.server.observers.add(watch)
-            await it.deliver(FakeReceived(b"x", flow()), FakeReceived(b"y", flow()))
-            assert it.replies() == [b"x", b"y"]
-            assert not it.server.observers
-        assert "an observer failed" in caplog.text
-
-
-async def test_a_respond_that_holds_the_loop_is_named(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = 0.0
-    monkeypatch.setattr("responder.dispatch.port.perf_counter", lambda: now)
-
-    def slow(request: Datagram) -> bytes:
-        nonlocal now
-        now += 0.5 if now else 0.01
-        return request.payload
-
-    async with bench(slow) as it:
-        await it.deliver(FakeReceived(b"x", flow()), FakeReceived(b"x", flow()))
-        (binding,) = next(iter(it.server.ports.serving.values())).port.bindings
-        assert binding.slowest == 0.5
-    assert "respond held the loop up plugin=probe seconds=0.5" in caplog.text
-
-
-async def test_a_generator_that_holds_the_loop_is_named(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = 0.0
-    monkeypatch.setattr("responder.dispatch.answers.perf_counter", lambda: now)
-
-    def lazy(request: Datagram) -> Iterator[bytes]:
-        nonlocal now
-        now += 0.5
-        yield request.payload
-
-    lazily = Instance.of(Probe(lambda request: lazy(request) if request.payload == b"slow" else PASS), "lazy")
-    async with bench(lazily, Instance.of(Probe(echo), "innocent")) as it:
-        await it.deliver(FakeReceived(b"slow", flow()), FakeReceived(b"x", flow()))
-        assert it.replies() == [b"slow", b"x"]
-        slowest = {str(each): each.slowest for each in next(iter(it.server.ports.serving.values())).port.bindings}
-        assert slowest["lazy"] == 0.5 > slowest["innocent"]
-    assert "plugin=lazy seconds=0.5" in caplog.text
-    assert "plugin=innocent" not in caplog.text
-
-
-async def test_a_blocking_generator_runs_in_its_thread() -> None:
-    threads: list[int] = []
-
-    def lazy(request: Datagram) -> Iterator[bytes]:
-        threads.append(threading.get_ident())
-        yield request.payload
-
-    async with bench(Instance.of(Threaded(lazy))) as it:
-        it.socket.deliver(FakeReceived(b"x", flow()))
-        with trio.fail_after(5):
-            while not it.replies():
-                await trio.lowlevel.checkpoint()
-    assert threads != [threading.get_ident()]
-
-
-async def test_a_blocking_service_may_give_what_is_awaited() -> None:
-    async def answer(request: Datagram) -> bytes:
-        await trio.lowlevel.checkpoint()
-        return request.payload
-
-    async with bench(Instance.of(Threaded(answer))) as it:
-        it.socket.deliver(FakeReceived(b"x", flow()))
-        with trio.fail_after(5):
-            while not it.replies():
-                await trio.lowlevel.checkpoint()
-        assert it.count(outcomes.CRASHED) == 0
-
-
-async def test_an_answer_that_was_not_sent_is_told_as_that() -> None:
-    seen: list[Observation] = []
-    async with bench(echo) as it:
-        it.server.observers.add(seen.append)
-        it.socket.refusals = [Unreachable(errno.ENETUNREACH, "no route")]
-        await it.deliver(FakeReceived(b"x", flow()), FakeReceived(b"y", flow()))
-        assert it.replies() == [b"y"]
-        assert [(each.request, each.outcome) for each in seen] == [
-            (b"x", outcomes.UNREACHABLE),
-            (b"y", outcomes.ANSWERED),
-        ]
-        assert [[payload for _, (payload, _, _) in each.answers] for each in seen] == [[], [b"y"]]
-
-
-async def test_what_rate_refused_is_not_told_as_sent(autojump_clock: MockClock) -> None:
-    seen: list[Observation] = []
-    async with bench(Instance.of(Probe(), rate=2)) as it:
-        it.server.observers.add(seen.append)
-        await it.deliver(*[FakeReceived(b"abc", flow(), timestamp=1700000000.0 + number) for number in range(6)])
-        assert it.replies() == [b"abc"] * 2
-    told = sorted((each.time, each.outcome, len(each.answers)) for each in seen)
-    assert told == [
-        *((1700000000.0 + number, outcomes.ANSWERED, 1) for number in range(2)),
-        *((1700000000.0 + number, outcomes.RATE, 0) for number in range(2, 6)),
-    ]
-    # An answer has a time of its own: when the kernel took it.
-    assert all(time > 1700000006 for each in seen for time, _ in each.answers)
