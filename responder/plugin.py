@@ -38,6 +38,7 @@ from __future__ import annotations
 import enum
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, Protocol, TypeAlias
 
@@ -137,6 +138,12 @@ class Service:
     connections_per_peer: int | None = attrs.field(default=None, validator=is_bound)
 
 
+ProgressWatcher: TypeAlias = Callable[[str, float], None]
+"""Is told of an instance, by its name, how much of its `prepare` is done; called in the thread that does it."""
+
+progress_watcher: ContextVar[ProgressWatcher | None] = ContextVar("progress_watcher", default=None)
+
+
 @attrs.define
 class Context:
     """What `prepare` may use: who it is, and files relative to the configuration's folder.
@@ -149,6 +156,15 @@ class Context:
     files: dict[Path, Stamp] = attrs.field(factory=dict, init=False)
     complaints: list[ConfigError] = attrs.field(factory=list, init=False)
     warnings: list[ConfigError] = attrs.field(factory=list, init=False)
+
+    def progress(self, share: float) -> None:
+        """How much of the work is done, from 0 to 1, told now and then, and 1 at the end however that comes.
+
+        People see it where the work takes longer than a second.
+        """
+        watcher = progress_watcher.get()
+        if watcher is not None:
+            watcher(self.instance, share)
 
     def complain(self, error: ConfigError) -> None:
         """A mistake in a part that the handler does without: `check` reports it, start and reload log it."""

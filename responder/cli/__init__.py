@@ -4,7 +4,8 @@ run.py check.py plugins.py interfaces.py new.py      work alone
 unit.py service.py completion.py                     have systemd, Windows and a shell know the program
 status.py trace.py reload.py                         ask a running daemon (daemon_address.py finds it)
 plugin_commands.py                                   commands that plugins bring
-config_argument.py  output.py                        which configuration; tables, JSON, errors and the exit status
+config_argument.py  output.py  progress.py           which configuration; tables, JSON, errors and the exit status;
+                                                     a bar while configurations are read
 
 Exit status: 2 for the configuration or the command line, 1 for what the system refuses.  `--json` prints JSON and
 nothing else on standard output.

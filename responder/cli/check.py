@@ -11,6 +11,7 @@ import click
 from ..errors import ConfigError, ResponderError, name_of
 from .config_argument import config_argument
 from .output import exit_with
+from .progress import progress_shown
 
 
 @click.command()
@@ -28,7 +29,8 @@ def check(config: Path) -> None:
 
     errors: list[ResponderError] = []
     try:
-        loaded, prepared = trio.run(load_prepared, config)
+        with progress_shown():
+            loaded, prepared = trio.run(load_prepared, config)
         errors += [complaint for each in prepared for complaint in each.complaints]
         if loaded.daemon.workers > 1 and (reason := why_not_shared()):
             errors.append(ConfigError(reason, path=WORKERS_KEY))

@@ -12,6 +12,7 @@ import click
 from ..errors import ResponderError, leaves
 from .config_argument import config_argument
 from .output import exit_with
+from .progress import progress_shown
 
 
 @click.command(short_help="Serve what CONFIG says.")
@@ -42,7 +43,8 @@ def run(config: Path | None, log_level: str | None, log_format: str | None) -> N
     try:
         from ..daemon import daemon
 
-        status = daemon.run(config)
+        with progress_shown():
+            status = daemon.run(config)
     except* ResponderError as group:
         errors = list(leaves(group))
     exit_with(errors, status)

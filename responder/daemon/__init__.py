@@ -13,4 +13,5 @@ query_log.py        a line for each answer
 capture.py          datagrams as a pcap file
 collector.py        how often Python looks for cycles
 service_manager.py  what systemd is told
+progress.py         it is told too what is being read
 """

@@ -36,6 +36,7 @@ from .collector import look_seldom
 from .logs import configure_logging, set_level
 from .member import LocalMember
 from .orders import RELOAD_SIGNALS, STOP_SIGNALS, Orders, note_signals
+from .progress import progress_told
 from .reload import Member, Reloader
 from .service_manager import ManagerLine, Notifier
 from .state import instance_folder, prepare_state
@@ -76,7 +77,9 @@ async def _main(file: Path | None, service: ServiceLine | None, noted: list[int]
             nursery.start_soon(orders.follow, signals)
             receiver = orders.from_another_thread()
             with session_end(receiver.stop) if service is None else service.orders(receiver):
-                status = await _serve(file, orders, service or Notifier.from_environment())
+                manager = service or Notifier.from_environment()
+                with progress_told(manager):
+                    status = await _serve(file, orders, manager)
             nursery.cancel_scope.cancel()
     return status
 

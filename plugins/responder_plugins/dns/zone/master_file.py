@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -38,10 +39,17 @@ _loaded: weakref.WeakValueDictionary[tuple[bytes, Path, bool], Zone] = weakref.W
 """The zones that handlers hold.  Of the process, since a new instance is made without knowing the one before it."""
 
 
-def load(origin: dns.name.Name, file: Path, context: Context, *, include_anywhere: bool = False) -> Zone:
+def load(
+    origin: dns.name.Name,
+    file: Path,
+    context: Context,
+    *,
+    include_anywhere: bool = False,
+    progress: Callable[[float], None] = lambda _share: None,
+) -> Zone:
     """The zone of a master file, which is named to `context` with all that it includes.
 
-    Raises ConfigErrors, each with file and line.
+    `progress` is told from time to time how much of the file is read.  Raises ConfigErrors, each with file and line.
     """
     path = context.path(file)
     present = last_good(origin, path, include_anywhere=include_anywhere)
@@ -50,7 +58,7 @@ def load(origin: dns.name.Name, file: Path, context: Context, *, include_anywher
         for warning in present.warnings:
             context.warn(warning)
         return present
-    zone = _Reader(origin, context, path.parent, include_anywhere).load(path)
+    zone = _Reader(origin, context, path.parent, include_anywhere, progress).load(path)
     _loaded[zone.origin, path, include_anywhere] = zone
     return zone
 
@@ -63,7 +71,15 @@ def last_good(origin: dns.name.Name, path: Path, *, include_anywhere: bool = Fal
 class _Reader:
     """Reads one zone."""
 
-    def __init__(self, origin: dns.name.Name, context: Context, folder: Path, include_anywhere: bool) -> None:
+    def __init__(
+        self,
+        origin: dns.name.Name,
+        context: Context,
+        folder: Path,
+        include_anywhere: bool,
+        progress: Callable[[float], None],
+    ) -> None:
+        self._progress = progress
         self._origin = wire_name(origin)
         self._context = context
         self._folder = folder
@@ -89,8 +105,11 @@ class _Reader:
         # What programs of Windows put at the begin of a file and at the ends of lines.
         data = data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
         position = Position(NameReader(origin), None, self._ttls)
-        at, number = 0, 1
+        at, number, told = 0, 1, 0
         while at < len(data):
+            if depth == 0 and at - told >= STRETCH // 2:
+                told = at
+                self._progress(at / len(data))
             end = self._plain_end(data, at)
             if end > at:
                 lines = data[at:end].split(b"\n")

@@ -8,6 +8,7 @@ instance without any zone at all, the mistakes are the instance's own: `ConfigEr
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -36,16 +37,17 @@ class ZoneFiles:
     def load(self, context: Context) -> Catalog:
         zones: dict[bytes, Zone | None] = {}
         mistakes: list[ConfigError] = []
-        for name, (text, file) in self._files.items():
+        for number, (name, (text, file)) in enumerate(self._files.items()):
             key = name.to_digestable()
             try:
-                zones[key] = self._read(name, file, context)
+                zones[key] = self._read(name, file, context, partial(self._tell, context, number))
             except ConfigErrors as broken:
                 zones[key] = master_file.last_good(name, context.path(file), include_anywhere=self._include_anywhere)
                 serving = "not served" if zones[key] is None else "still served as it was"
                 for error in broken.errors:
                     message = f"zone {name} is {serving}: {error.message}"
                     mistakes.append(ConfigError(message, path=f"zones.{text}", file=error.file, line=error.line))
+        context.progress(1.0)
         if mistakes and not any(zones.values()):
             raise ConfigErrors(mistakes)
         for mistake in mistakes:
@@ -57,10 +59,14 @@ class ZoneFiles:
             context.warn(ConfigError(f"zone {outer}: not served, since the zone {inner} is served too: {some}"))
         return catalog
 
-    def _read(self, name: dns.name.Name, file: Path, context: Context) -> Zone:
+    def _tell(self, context: Context, done: int, share: float) -> None:
+        """So many zones are read, and a share of the next."""
+        context.progress((done + share) / len(self._files))
+
+    def _read(self, name: dns.name.Name, file: Path, context: Context, progress: Callable[[float], None]) -> Zone:
         """Raises ConfigErrors, whatever happens: one zone never takes the others down."""
         try:
-            return master_file.load(name, file, context, include_anywhere=self._include_anywhere)
+            return master_file.load(name, file, context, include_anywhere=self._include_anywhere, progress=progress)
         except ConfigErrors:
             raise
         except Exception as error:
