@@ -1,4 +1,4 @@
-"""`python -m responder` is the command `responderd`; it refuses to be anything more."""
+"""`python -m responder` is the command `responderd`."""
 
 from .cli import main
 

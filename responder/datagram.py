@@ -3,10 +3,8 @@
 Addresses are `ipaddress` objects.  An IPv4 address never shows in its IPv6-mapped form, and an address never carries a
 scope: the scope is the peer's `scope_id`, or the arrival interface.
 
-A received datagram costs what is read of it: its fields are decoded on first use (`responder.dispatch.request`).  One
-that a test builds is an ordinary attrs instance with the same fields.
-
-This file refuses to know sockets, platforms and policy.
+The fields of a received datagram are filled when it is made (`responder.dispatch.request`).  One that a test builds is
+equal to it where the fields are.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
     PeerError      the peer's: a datagram that its protocol forbids.  Silence and a counter, never a log line each.
     NetworkError   the system's: a port that is taken, an address that is gone, a full queue.
 
-This file refuses to know sockets, errno tables or file formats: the places that meet them translate.
+The places that meet an errno, a system's code or a file's format translate them into these.
 """
 
 from __future__ import annotations

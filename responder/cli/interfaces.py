@@ -1,6 +1,6 @@
 """The command `responderd interfaces`: the interface table as the daemon sees it, and its changes as plugins see them.
 
-It looks and listens for itself, so no daemon need run.  This file refuses to change anything.
+It looks and listens for itself, so no daemon need run.
 """
 
 # ruff: noqa: PLC0415 - imports within functions, so that each command pays for what it uses alone

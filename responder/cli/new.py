@@ -1,7 +1,6 @@
 """`responderd new NAME`: a plugin project of its own, whose tests pass as they are written.
 
-The files are templates in `templates/plugin` (`string.Template`).  This file refuses to touch a folder that exists, and
-to know what a plugin does.
+The files are templates in `templates/plugin` (`string.Template`).  A folder that exists is left as it is.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the commands share for a terminal: tables, JSON, times and counts in words, and how they end.
 
 What they show may be others' words (a peer's, a plugin's, an interface's name), so nothing of it reaches the terminal
-raw.  This file refuses to know commands and what they show.
+raw.
 """
 
 # ruff: noqa: PLC0415 - rich within functions: `--help` and JSON have no tables

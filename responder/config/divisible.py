@@ -5,7 +5,7 @@ can't be divided: a group's datagrams, background work, a port that others share
 datagrams come to every worker, so each may answer its part.  `amplification` needs no division: each worker gives out
 by what it took in.
 
-This file refuses to know processes and sockets: `responder.daemon.workers` does.
+`responder.daemon.workers` does the dividing.
 """
 
 from __future__ import annotations

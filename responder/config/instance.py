@@ -3,7 +3,7 @@
 The keys (`InstanceKeys`) say where and for whom the plugin answers; they are the framework's, so no plugin has an
 option of such a name.  `Instance.of` makes an instance from Python, by the same rules as a config file does.
 
-This file refuses to know TOML, files and which plugins are installed; `responder.config.reading` does.
+`responder.config.reading` makes instances of TOML, by the plugins that are installed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Keys of a configuration: their full paths as messages give them, and the nearest known one to a wrong one.
-
-This file refuses to know which keys there are.
-"""
+"""Keys of a configuration: their full paths as messages give them, and the nearest known one to a wrong one."""
 
 from __future__ import annotations
 

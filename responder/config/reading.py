@@ -3,7 +3,7 @@
 `load` answers for everything that the file and the options' types can tell; what only a plugin knows (the files that
 its options name) is `prepare`'s.  An unknown key is an error that names its path and the nearest key.
 
-This file refuses to run plugins, and to bind.
+Nothing is bound, and no plugin runs.
 """
 
 from __future__ import annotations

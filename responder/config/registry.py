@@ -3,8 +3,6 @@
 Naming what is there imports nothing of it, and loading one plugin does not load the others, so that a broken one is
 only a problem for those who use it.  Each rule of `responder.plugin` that can be told from the class alone is checked
 when it is loaded.
-
-This file refuses to know options' values; `responder.config.reading` has them.
 """
 
 from __future__ import annotations

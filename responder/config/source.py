@@ -4,7 +4,7 @@
     text = "${NAME} and $${NAME}"     an environment variable's value, and a dollar sign that is one
     -                                 as a file's name: standard input
 
-This file refuses to know what the tables mean; `responder.config.reading` does.
+`responder.config.reading` knows what the tables mean.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ reading of leaves (`responder.config.option_types`), refuses a string where an a
 since cattrs' own way neither runs a field's converter and validator where the field's path is known nor keeps the
 table's order.
 
-This file refuses to know what the classes are for, and types that `responder.config.type_names.unsupported` names.
+`responder.config.type_names.unsupported` names the types that can't be read.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 `refused_source` holds for every plugin; `Access` is one instance's `listen`, `interfaces`, `groups`, `allow` and
 `deny`.  Both are asked once for each flow (peer, destination, interface) and remembered by dispatch, so what they cost
-is not what a datagram costs.  This file refuses to count, log or send.
+is not what a datagram costs.
 """
 
 from __future__ import annotations

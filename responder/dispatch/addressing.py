@@ -16,7 +16,7 @@ speaks from an address of the arrival interface itself, so that the peer can rea
 kernel names, if it is on that interface; else the best by `Interface.source_for`; where the interface has none of the
 family (an unnumbered link), the one that the kernel names.
 
-This file refuses to decide whether a reply may be sent; that is `responder.dispatch.access`'s and the plugin's matter.
+Whether a reply may be sent is decided by `responder.dispatch.access` and by the plugin.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""A binding: one service of one instance, with its work in flight and how long its `respond` takes.
-
-It knows neither datagrams nor flows.
-"""
+"""A binding: one service of one instance, with its work in flight and how long its `respond` takes."""
 
 from __future__ import annotations
 

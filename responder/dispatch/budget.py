@@ -4,7 +4,7 @@ A source address may be forged, so that the answers hit somebody else (reflectio
 its network's bucket, whoever asks in its name: a /24 of IPv4 or a /56 of IPv6, which is what one customer usually has.
 
 The table is bounded, and the bucket that was not used for longest goes first: one that is asked from all the time, a
-victim's, stays however many other prefixes a flood invents.  This file refuses to drop or count anything.
+victim's, stays however many other prefixes a flood invents.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 An observer is a callable that takes an `Observation`.  It is told what happened, not what was decided: an answer is
 told once the kernel has taken it, or once it is lost.  Nothing is made while nobody watches: dispatch asks first.
-This file refuses to format, store or send what is seen.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Counters: what became of each datagram, by instance, interface and outcome.
 
-A `Counts` is a plain dict that the hot flow keeps at hand and adds to; reading and naming happen here.  This file
-refuses to know how the numbers are shown.
+A `Counts` is a plain dict that the hot flow keeps at hand and adds to; reading and naming happen here.
 """
 
 from __future__ import annotations

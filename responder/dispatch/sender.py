@@ -4,7 +4,7 @@ What may go wrong with one datagram must not touch the next: a source address th
 firewall, a full queue.  A full queue holds the port up for `SEND_PATIENCE` at most; a momentary refusal is tried again
 beside everything else, a bounded number of times.
 
-This file refuses to choose addresses (`responder.dispatch.addressing`) and to know why something is sent.
+Which addresses a datagram has comes with its route (`responder.dispatch.addressing`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """TCP connections to services with `tcp=True`: accepted, checked as datagrams are, and handed out in config order.
 
-This file refuses to read or write: what is spoken is the plugin's.
+What is spoken on a connection is the plugin's.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ that takes it: `failures = []` and `bench(Greeter(), failures=failures)`.
 The server has 192.0.2.1/24, 192.0.2.2/24, 2001:db8::1/64 and fe80::1/64 on one link (`eth0`), the client
 192.0.2.9/24, 2001:db8::9/64 and fe80::9/64.  For more hosts and links build a `FakeNetwork`.
 
-This file refuses to judge; `checks` does.
+`checks` judges what is heard.
 """
 
 from __future__ import annotations

@@ -5,8 +5,7 @@
         await amplifies_at_most(at, 2.0, *samples)
 
 Those with seconds in them want a fake clock (pytest-trio's `autojump_clock`), which passes them at once.  They look
-from outside, at what a client hears; only `keeps_no_state` looks into the process.  This file refuses to know
-protocols.
+from outside, at what a client hears; only `keeps_no_state` looks into the process.
 """
 
 # ruff: noqa: S101 - assertions are what this file is for

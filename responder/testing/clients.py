@@ -3,8 +3,6 @@
 `ask` takes an answer only from the address and port that were asked, as a connected socket does.  What others send is
 kept in `strangers`, and the failure names it: a reply from the wrong source is the commonest mistake of a responder.
 `begin` is for protocols that answer from a new port (RFC 1350 section 4): it follows the answer there.
-
-This file refuses to know protocols.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What the plugins under test raised: no test passes over it, unless it says that it expects it.
 
-This file refuses to catch anything: the server does, as it would in a daemon.
+The server catches what they raise, as it would in a daemon.
 """
 
 from __future__ import annotations

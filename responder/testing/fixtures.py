@@ -2,8 +2,7 @@
 
     async def test_it(fake_network, autojump_clock): ...
 
-Async tests and fake clocks are pytest-trio's: `trio_mode = true` and the fixture `autojump_clock`.  This file refuses
-to do more than name fixtures.
+Async tests and fake clocks are pytest-trio's: `trio_mode = true` and the fixture `autojump_clock`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     @given(hostile(b"GET /x", b"PUT /y"))
     def test_hostile(payload): ...
 
-Hypothesis is needed only here, and only when `hostile` is called.  This file refuses to know protocols.
+Hypothesis is needed only here, and only when `hostile` is called.
 """
 
 from __future__ import annotations

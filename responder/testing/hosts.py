@@ -4,7 +4,7 @@ A host behaves as a Linux one does where a responder can notice.  It takes what 
 whatever interface it came in by (a weak host, RFC 1122 section 3.3.4.2); an address that is no longer its own can't be
 a source; a reply without a source gets the one that the routing table chooses, right or wrong.
 
-This file refuses to know what lies between hosts.
+What lies between hosts is in `network`.
 """
 
 from __future__ import annotations

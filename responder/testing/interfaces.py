@@ -1,6 +1,6 @@
 """Interfaces of fake hosts, which a test changes while everything runs.
 
-This file refuses to route and to deliver: `hosts` and `network` do.
+`hosts` and `network` route and deliver.
 """
 
 from __future__ import annotations

@@ -13,8 +13,6 @@ can be repeated.
 What is there: unicast by routing tables with gateways that forward, broadcast, multicast on one link, the same
 link-local address on several links, delay, loss, duplication, interfaces that come, go and change.  What is not:
 neighbour discovery, ICMP, fragments, bandwidth, multicast routing.
-
-This file refuses to know what is in a datagram.
 """
 
 from __future__ import annotations

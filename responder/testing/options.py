@@ -1,6 +1,6 @@
 """Options and configs as an operator writes them, for tests of a plugin's messages.
 
-This file refuses to serve; `bench` does.
+`bench` serves.
 """
 
 from __future__ import annotations

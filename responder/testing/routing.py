@@ -1,8 +1,7 @@
 """Where a fake host sends a datagram, and from which address if nobody says: a routing table, pure.
 
 It follows what Linux does where a responder can notice: the longest prefix wins, the source is the egress interface's
-own address, and a destination that is an address of the host itself never leaves it.  This file refuses to know links,
-sockets and time.
+own address, and a destination that is an address of the host itself never leaves it.
 """
 
 from __future__ import annotations

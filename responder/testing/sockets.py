@@ -1,6 +1,6 @@
 """Sockets of a fake host: what is received waits in a bounded queue, what is sent goes to the host.
 
-They keep to `responder.net.types` and refuse to route: `hosts` does.
+They keep to `responder.net.types`; `hosts` routes.
 """
 
 from __future__ import annotations

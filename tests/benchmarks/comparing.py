@@ -4,7 +4,7 @@ A *run* is one measurement of one server.  A *group* is a set of servers that ar
 that whatever the machine does to one it does to all.  A *goal* compares two servers of a group: the ratio is taken
 within each round, and the median of those is what counts; the spread tells how far they lie apart.
 
-This file refuses to measure, and to call anything reached that was measured on a busy machine without saying so.
+What was measured on a busy machine is called so.
 """
 
 from __future__ import annotations

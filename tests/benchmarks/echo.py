@@ -3,7 +3,7 @@
     python -m tests.benchmarks echo --force --repeat 3 --seconds 1      (a quick look while working on the hot path)
 
 Ours runs by the public contract with pktinfo, an allow and a deny list, the metrics endpoint and the control socket;
-the Python peers choose no source, the C loops do.  This file refuses to interpret what it measures.
+the Python peers choose no source, the C loops do.
 """
 
 from __future__ import annotations

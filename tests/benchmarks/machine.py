@@ -1,7 +1,7 @@
 """The machine: its cores, what it is, and whether anything else was at work on it.
 
 Load is CPU time of processes that are not ours, taken from /proc/PID/stat, and time that the hypervisor took, from
-/proc/stat; both in shares of one core.  This file refuses to decide what a disturbed measurement is worth.
+/proc/stat; both in shares of one core.
 """
 
 from __future__ import annotations

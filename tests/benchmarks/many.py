@@ -4,7 +4,7 @@
 
 Two hosts, each a namespace with a client's at the other end of its links (veth).  "many" is asked at every one of its
 addresses in turn, so that each datagram comes by another way than the one before; the C loop on the same hosts tells
-what of the difference is the kernel's.  This file refuses to count any of it as ours.
+what of the difference is the kernel's.
 """
 
 from __future__ import annotations

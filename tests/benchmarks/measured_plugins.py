@@ -1,7 +1,7 @@
 """The plugins that are measured: what anyone would write, by the public contract, and nothing else.
 
 They stand in a distribution that `running.install_plugins` makes in a temporary folder.  The bundled `echo` is measured
-as well; it also reads the peer's port of each datagram, which the peers' loops don't.  This file refuses to be clever.
+as well; it also reads the peer's port of each datagram, which the peers' loops don't.
 """
 
 from __future__ import annotations

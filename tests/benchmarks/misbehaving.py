@@ -10,7 +10,7 @@ How it is measured: `echo` is asked as fast as it answers, for a short time, in 
 round beginning with another of them.  A round's ratio is what misbehaving neighbours left of that round's rate beside
 well-behaved ones, so that a slow minute of the machine meets both sides of it; the result is the median of those
 ratios, with the middle half of them.  It should not be below 0.9, and exit status 1 says that it is.  On a busy machine
-it refuses to measure; `--force` measures all the same.
+nothing is measured; `--force` measures all the same.
 """
 
 from __future__ import annotations

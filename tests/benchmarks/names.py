@@ -4,7 +4,7 @@
 
 12,500 distinct names are asked, a tenth of which do not exist; every server has the same zone and must say so to the
 tenth.  Where dnsperf is the limit (the server's core idles), the CPU time of an answer is the honest figure.  A server
-that is not installed is left out, and the result says so.  This file refuses to interpret what it measures.
+that is not installed is left out, and the result says so.
 """
 
 from __future__ import annotations

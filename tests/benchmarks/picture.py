@@ -1,7 +1,6 @@
 """The results as an SVG picture: a bar for each server with its spread, and each goal's ratio below.
 
-Written by hand, so that it needs no library; the colours follow the reader's light or dark scheme.  Pure; this file
-refuses to write files.
+Written by hand, so that it needs no library; the colours follow the reader's light or dark scheme.  Pure.
 """
 
 from __future__ import annotations

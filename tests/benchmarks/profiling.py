@@ -4,7 +4,7 @@
 
 Three looks, each under a load of its own, since each disturbs a little: system calls an answer (perf stat), functions
 and lines of Python (py-spy), and symbols of the interpreter, its libraries and the kernel (perf record).  A tool that
-is not installed is left out by name.  This file refuses to compare: what is looked at is slower than what is measured.
+is not installed is left out by name.  What is looked at is slower than what is measured, so nothing here is compared.
 """
 
 from __future__ import annotations

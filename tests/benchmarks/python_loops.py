@@ -3,7 +3,7 @@
     python -m tests.benchmarks.python_loops blocking|trio|asyncio|uvloop PORT
 
 Each serves IPv4 on the wildcard address without pktinfo, says {"event": "ready"} on stderr, and goes on until it is
-ended.  They refuse to choose a source, to refuse anyone and to count.
+ended.  They choose no source, answer everyone, and count nothing.
 """
 
 from __future__ import annotations

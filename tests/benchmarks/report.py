@@ -1,7 +1,4 @@
-"""What a person reads: a table for each group, and each goal with its ratio.  Pure.
-
-This file refuses to measure, and to print.
-"""
+"""What a person reads: a table for each group, and each goal with its ratio.  Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Servers on one core, the load on the other, and one measurement: what every row of the table shares.
 
 Everything runs in network namespaces of its own (see tests/lab/namespaces.py), so it needs root and Linux.  The C
-programs in native/ are compiled into a temporary folder.  This file refuses to know which servers are compared.
+programs in native/ are compiled into a temporary folder.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python upnp_server.py ADDRESS SCOPE_ID UUID PORT
 
-Says {"event": "ready"} on stderr and serves until it is ended.  This file refuses to choose addresses.
+Says {"event": "ready"} on stderr and serves until it is ended.
 """
 
 from __future__ import annotations

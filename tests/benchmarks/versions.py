@@ -1,4 +1,4 @@
-"""Which versions were measured: ours, the libraries and the programs.  This file refuses to start a server."""
+"""Which versions were measured: ours, the libraries and the programs."""
 
 from __future__ import annotations
 

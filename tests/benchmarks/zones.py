@@ -1,4 +1,4 @@
-"""The zone of the DNS rows, and what is asked of it.  The same each time; this file refuses to start anything."""
+"""The zone of the DNS rows, and what is asked of it.  The same each time."""
 
 from __future__ import annotations
 

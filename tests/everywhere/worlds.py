@@ -1,7 +1,6 @@
 """One way to ask a served plugin, whatever it runs on: fake sockets, Linux namespaces, Windows under Wine.
 
-All three have the network of `tests.lab.multihomed`: a host with two links, and a client on each.  This file refuses to
-know what is asked.
+All three have the network of `tests.lab.multihomed`: a host with two links, and a client on each.
 """
 
 from __future__ import annotations

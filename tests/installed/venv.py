@@ -1,4 +1,4 @@
-"""A virtual environment and what a user does in it.  It refuses to see anything of the checkout's environment."""
+"""A virtual environment and what a user does in it.  It sees nothing of the checkout's environment."""
 
 from __future__ import annotations
 

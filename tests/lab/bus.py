@@ -1,7 +1,7 @@
 """A system service with a bus of its own, in a namespace of the lab, and its clients.
 
 Nothing of the machine's own bus and services is touched: the bus is a socket in the test's folder, and what a service
-has at fixed places is covered in the mount namespace that `ip netns exec` makes.  This file refuses to know services.
+has at fixed places is covered in the mount namespace that `ip netns exec` makes.
 """
 
 from __future__ import annotations

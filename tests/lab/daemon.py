@@ -1,6 +1,6 @@
 """The daemon as a child process in a namespace: started, waited for by what it says, and stopped.
 
-It refuses to sleep: readiness and end are read from the process.  A daemon that hangs is killed after a bound, and that
+Nothing sleeps: readiness and end are read from the process.  A daemon that hangs is killed after a bound, and that
 is an error.
 """
 

@@ -3,7 +3,7 @@
     /usr/bin/python3 gssdp.py discover INTERFACE {4,6} SECONDS    prints a line "USN LOCATION" for each that is found
     /usr/bin/python3 gssdp.py serve INTERFACE {4,6} UUID PORT     a root device, until it is ended
 
-gssdp-discover itself asks by IPv4 only.  This file refuses to judge what it sees.
+gssdp-discover itself asks by IPv4 only.
 """
 
 from __future__ import annotations

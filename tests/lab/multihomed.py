@@ -10,8 +10,7 @@
 The link-local addresses are the same on both links, the clients' too, so only the interface tells them apart.  Each
 client routes all by the host, which forwards nothing: a request to the other link's address is for the host itself.
 
-A `Way` is one client asking one address; `verdict` says what is wrong with the answer.  This file refuses to know
-which server is asked.
+A `Way` is one client asking one address; `verdict` says what is wrong with the answer.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
         with client.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock: ...
 
 Names carry the process id: runs side by side don't meet, and what a killed run left behind is removed by the next.
-Nothing here touches the network of the machine itself.  This file refuses to know what is tested.
+Nothing here touches the network of the machine itself.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the tests that operate a running daemon share: load, spoofed sources, its status, its metrics, what it holds.
 
-The daemon's control socket is `control.sock` in its folder, its metrics port METRICS on its loopback.  This file
-refuses to start the daemon (`daemon`) and to judge what it says.
+The daemon's control socket is `control.sock` in its folder, its metrics port METRICS on its loopback.  `daemon` starts
+it.
 """
 
 from __future__ import annotations

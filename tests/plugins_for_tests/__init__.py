@@ -4,7 +4,7 @@
     daemon(host, config, folder=..., under=with_plugins(folder))     a daemon that finds them
 
 It is a real distribution as far as `importlib.metadata` can see: a module with a `dist-info` beside it.  Nothing is
-installed into the environment.  This file refuses to know what the plugins do wrong; `misbehaving` says.
+installed into the environment.  `misbehaving` says what the plugins do wrong.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ The file holds a list of {"to": sockaddr, "token": text, "source": address or ""
 client's own IPv4 address on the link that a group or broadcast goes out of.  Printed is a list of the answers' source
 socket addresses, null for none.  An answer of another payload is not one.
 
-It refuses to use anything but what every Python has, so that the client is not of our making.
+It uses only what every Python has, so that the client is not of our making.
 """
 
 from __future__ import annotations

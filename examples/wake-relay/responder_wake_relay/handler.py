@@ -1,6 +1,6 @@
 """What the relay does: hear a packet, queue it, repeat it on the other links.
 
-It refuses to answer: everything it sends goes to the machines that are to wake.
+It answers nobody: everything it sends goes to the machines that are to wake.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The echo protocol (RFC 862) over UDP and TCP: what comes goes back.
 
-It refuses to answer datagrams whose sender is itself a responder: two echo servers, told of each other by one datagram
+A datagram whose sender is itself a responder is not answered: two echo servers, told of each other by one datagram
 with a forged source, would answer each other for ever (CERT CA-1996-01).
 """
 

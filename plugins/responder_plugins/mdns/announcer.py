@@ -1,7 +1,4 @@
-"""The background work: links that come, change and go, what is due on each, the folder of service files, goodbyes.
-
-This file refuses to answer, and to know what is said.
-"""
+"""The background work: links that come, change and go, what is due on each, the folder of service files, goodbyes."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ Time comes from outside, in seconds.  What is to be sent comes out as `Send`.  I
 - the same answer from somebody else (section 7.4).
 
 All tables are bounded, the oldest going first: a storm of queries of one kind costs what is in that table, and no
-answer of another kind, family or link.  This file refuses to know which names are whose.
+answer of another kind, family or link.  `Zone` (`records`) knows which names are whose.
 """
 
 from __future__ import annotations

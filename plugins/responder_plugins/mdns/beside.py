@@ -3,7 +3,7 @@
 Where it tells other records of them than we would, either would take the other for a conflict and be renamed for ever.
 So of the addresses of a name that both have we tell only those that it tells too, and reverse names we leave to it.
 What it says counts until it takes it back, or does not say it again when it is asked before the TTL ends, as a cache
-asks (RFC 6762 section 5.2).  This file refuses to know claims.
+asks (RFC 6762 section 5.2).
 """
 
 from __future__ import annotations

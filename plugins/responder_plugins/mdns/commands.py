@@ -1,6 +1,6 @@
 """The commands `responderd mdns browse`, `resolve` and `publish`; none needs a daemon.
 
-What they show is others' words, so nothing of it reaches the terminal raw.  This file refuses to know messages.
+What they show is others' words, so nothing of it reaches the terminal raw.
 """
 
 # ruff: noqa: PLC0415 - within functions: JSON has no table, and only one command publishes

@@ -1,6 +1,6 @@
 """What answers for mDNS: each datagram goes to the link that it came in by; what announces is `announcer`.
 
-This file refuses to know what a link says, and when.
+`link` decides what a link says, and when.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""This host's name, as a label of mDNS.  This file refuses to know anything else about it."""
+"""This host's name, as a label of mDNS."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ has the name already keeps it: the claim takes the next one.  Of two that probe 
 records wins, the other waits and tries again (section 8.2).  A conflict that shows later makes it probe again
 (section 9).
 
-Time comes from outside, in seconds, and what is to be sent goes out as `Send`.  This file refuses to know other links,
-sockets and where choices are kept.
+Time comes from outside, in seconds, and what is to be sent goes out as `Send`.  A link knows no other one, and has no
+socket.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Messages of mDNS as bytes: answers, goodbyes and probes, each message within the link's MTU (RFC 6762 section 17).
 
-This file refuses to know when something is sent, and to whom.
+`answering` decides when a message is sent, and to whom.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which name each claim had on each link last: kept, so that a host that was renamed is not renamed at every start.
 
 RFC 6762 section 9 wants the new name recorded.  A claim's *number* is 1 for the name as configured, 2 for the next
-(`lab-2`), and so on.  This file refuses to decide about names.
+(`lab-2`), and so on.  `link` decides about names.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """What the config says about a host and its services, with the rules that DNS-SD has for their values.
 
-A table of a service is read the same way wherever it stands, in the config or in a file of `services_dir`.  This file
-refuses to read files and to know links.
+A table of a service is read the same way wherever it stands, in the config or in a file of `services_dir`.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Fifteen conflicts within ten seconds make each further attempt wait five seconds
 that denies every name go on for ever at nearly that pace, so here a conflict is forgotten in `FORGOTTEN` seconds and no
 sooner, and while there are too many of them, each one more doubles the wait.
 
-Time comes from outside, in seconds.  This file refuses to know names.
+Time comes from outside, in seconds.
 """
 
 from __future__ import annotations

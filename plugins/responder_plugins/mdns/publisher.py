@@ -1,4 +1,4 @@
-"""Tells when what an `Mdns` offers is established, link by link.  This file refuses to print."""
+"""Tells when what an `Mdns` offers is established, link by link."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Asks what is on the links (RFC 6762 section 5, RFC 6763): for the commands, without a daemon.
 
 `Querier` is a plugin of its own: it asks on every interface and knows by which one each record came.  A question is
-asked after 1 s, 2 s, 4 s again (section 5.2), with the answers that are known (section 7.1), and by multicast only:
-on a shared port an answer by unicast may reach another program (section 15.1).  This file refuses to answer, and to
-keep anything beyond its run.
+asked after 1 s, 2 s, 4 s again (section 5.2), with the answers that are known (section 7.1), and by multicast only: on
+a shared port an answer by unicast may reach another program (section 15.1).  It answers nothing, and keeps nothing
+beyond its run.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A *claim* is a name that this host wants for itself on the link: its own, a service instance's, that of a host that a
 service is on.  An *entry* is a record; it can be seen once one of the claims that it hangs on is established, and is
 unique where no other host may have a record of its name and type (RFC 6762 section 2).  `Zone` finds what answers a
-question.  This file refuses to know time, messages and other hosts.
+question.
 """
 
 from __future__ import annotations

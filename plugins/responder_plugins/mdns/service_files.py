@@ -1,7 +1,7 @@
 """The folder of service files: tables as the config has them (`*.toml`), and Avahi's (`*.service`).
 
 A file that is wrong is named and left out; the others stay.  The folder is read whole whenever something in it has
-changed, which `Folder.changed` sees by names and stamps.  This file refuses to know links.
+changed, which `Folder.changed` sees by names and stamps.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """DNS queries and their answers as bytes (RFC 1035, RFC 6891): pure, on the reader and writer that DNS plugins share.
 
-What it answers is given to it as values.  It refuses to know sockets, peers and interfaces.
+What is answered is given as values.
 """
 
 from __future__ import annotations

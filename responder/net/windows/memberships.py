@@ -4,7 +4,7 @@ They name the interface by its index, except that an IPv4 one falls back to an a
 refuses MCAST_JOIN_GROUP (Wine does).  Two links may have that address, and it may be gone when it is time to leave, so
 it is not the first choice.
 
-This file refuses to choose groups and to try again: `responder.net.memberships` does.
+`responder.net.memberships` chooses the groups, and tries again.
 """
 
 from __future__ import annotations

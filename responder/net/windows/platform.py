@@ -14,8 +14,7 @@
 - ICMP errors of earlier datagrams are kept out of the socket's calls by SIO_UDP_CONNRESET and SIO_UDP_NETRESET, the
   second of which a system may not know.
 
-The socket itself is in `udp`, interfaces in `interfaces`, the foreign functions in `winsock`.  This file refuses to
-send and receive.
+The socket itself is in `udp`, interfaces in `interfaces`, the foreign functions in `winsock`.
 """
 
 from __future__ import annotations

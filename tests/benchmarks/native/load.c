@@ -11,7 +11,7 @@
    then shows as "lost". A request without an answer for PATIENCE is lost.
 
    It never waits in the kernel: it is meant to have a core of its own, and to be faster than any server.
-   It refuses to start a server, to choose cores, or to know what the numbers mean. */
+   Servers are started, and cores chosen, by tests/benchmarks/running.py. */
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
