@@ -20,10 +20,11 @@ def wall_clock(start: datetime | float) -> Iterator[None]:
     """
     if isinstance(start, datetime):
         start = (start if start.tzinfo else start.replace(tzinfo=UTC)).timestamp()
-    offset = start - trio.current_time()
+    clock = trio.lowlevel.current_clock()  # which `prepare` can ask in its thread too
+    offset = start - clock.current_time()
 
     def wall_clock() -> float:
-        return offset + trio.current_time()
+        return offset + clock.current_time()
 
     with mock.patch.object(plugin, "_wall_clock", wall_clock):
         yield

@@ -6,12 +6,12 @@ It also puts a new catalog in place where zone files change.  TCP is in `tcp`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 import trio
 
-from responder import PASS, Answer, Connection, Datagram, Exchange, Handler, Network, Pass, get_logger
+from responder import PASS, Answer, Connection, Datagram, Exchange, Handler, Network, Pass, get_logger, wall_time
 from responder_plugins.shared.dns_text import describe
 
 from .answer.compiled import CompiledAnswers
@@ -20,10 +20,15 @@ from .answer.rate_limit import RateLimit, Verdict
 from .cache import BoundedCache, Doorkeeper
 from .message import wire
 from .tcp import TcpServer
+from .zone import signatures
+from .zone.builder import name_text
 from .zone.catalog import Catalog
 
 WATCH: Final = 2.0
 """Seconds between two looks at the zone files."""
+
+SIGNATURES: Final = 600.0
+"""Seconds between two looks at when the zones' signatures end."""
 
 PACKETS: Final = 16384, 2**23
 """Answers remembered whole: entries and bytes, each counting twice (see `BoundedCache`)."""
@@ -198,13 +203,31 @@ class DnsHandler(Handler):
                 self.swap(catalog)
 
     async def run(self, network: Network) -> None:
-        """Look at the zone files, where that is wanted; say at the end what was answered."""
+        """Look at the zone files, where that is wanted, and at signatures; say at the end what was answered."""
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch_signatures, network.instance)
             if self._reload is not None:
                 nursery.start_soon(self._watch)
             await network.stopping.wait()
             nursery.cancel_scope.cancel()
         _log.info("queries were counted", plugin=network.instance, counts=dict(self.counts()))
+
+    async def _watch_signatures(self, instance: str) -> None:
+        """Tell once that a zone's first signature ends soon, and once that it has; of loading, `ZoneFiles` tells."""
+        told = dict(self._remarks())
+        while True:
+            await trio.sleep(SIGNATURES)
+            remarks = dict(self._remarks())
+            for origin, remark in remarks.items():
+                if told.get(origin) != remark:
+                    _log.warning("signatures end", plugin=instance, zone=name_text(origin), reason=remark)
+            told = remarks
+
+    def _remarks(self) -> Iterator[tuple[bytes, str]]:
+        for origin, zone in self.processor.catalog.zones.items():
+            remark = signatures.remark(zone.first_end, wall_time()) if zone is not None else None
+            if remark is not None:
+                yield origin, remark
 
     async def _watch(self) -> None:
         while True:

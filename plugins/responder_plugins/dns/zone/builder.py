@@ -8,7 +8,7 @@ NSEC3 records stand apart, since their owners are hashes and no names of the zon
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Final
 
@@ -16,11 +16,12 @@ import attrs
 import dns.name
 import dns.rdatatype
 
-from responder import ConfigError, ConfigErrors, Stamp, get_logger
+from responder import ConfigError, ConfigErrors, Stamp, get_logger, wall_time
 
 from ..message import wire
 from .denial import Chain, chain_of
 from .rdata import folded
+from .signatures import FirstEnd, unsigned
 from .tables import BLOCK, LEADING_ON, Zone, blocks, pack_record, ttl_of, way_to_answer
 
 MAX_MISTAKES: Final = 20
@@ -36,6 +37,9 @@ LONGEST: Final = wire.STREAM - 512
 
 _BESIDE_CNAME: Final = frozenset({wire.CNAME, wire.RRSIG, wire.NSEC, wire.KEY, wire.SIG, wire.NXT})
 """RFC 4034 sections 2.5 and 4, RFC 2535 section 2.3.5: what signs a name may stand beside its CNAME."""
+
+SOME: Final = 3
+"""Names that a warning tells of many."""
 
 _SINGLE: Final = frozenset({wire.SOA, wire.CNAME, wire.DNAME})
 _log = get_logger(__name__)
@@ -58,7 +62,7 @@ class ZoneBuilder:
         self.spelled: dict[bytes, bytes] = {}
         self.records = 0
         self._hashed: dict[bytes, bytes] = {}
-        self._signed = False
+        self._first_end = FirstEnd(wall_time())
         self._cuts: set[bytes] = set()
         self._dnames: dict[bytes, Line] = {}
         # The rdata of RRsets with several records, to find duplicates.
@@ -80,7 +84,8 @@ class ZoneBuilder:
             )
             return
         covered = int.from_bytes(rdata[:2]) if rdtype == wire.RRSIG else 0
-        self._signed = self._signed or bool(covered)
+        if rdtype == wire.RRSIG:
+            self._first_end.see(rdata)
         hashed = wire.NSEC3 in (rdtype, covered)
         table = self._hashed if hashed else self.nodes
         node = table.get(name, b"")
@@ -188,8 +193,7 @@ class ZoneBuilder:
                 if above in self.nodes:
                     break
                 self.nodes[above] = b""
-        if self._cuts:
-            self._mark_below_cuts()
+        below = self._mark_below_cuts() if self._cuts else set()
         return Zone(
             self.origin,
             self.nodes,
@@ -199,18 +203,29 @@ class ZoneBuilder:
             frozenset(self._dnames),
             files,
             self._warnings,
-            self._chain(path),
+            self._chain(path, below),
+            self._first_end.time,
         )
 
-    def _chain(self, path: Path) -> Chain | None:
-        """What the zone denies names with, where it is signed; a warning where it is signed only in part."""
-        if not self._signed:
+    def _chain(self, path: Path, below: Set[bytes]) -> Chain | None:
+        """What the zone denies names with, where it is signed; a warning where it is signed only in part.
+
+        `below` are the names below its delegations.
+        """
+        if self._first_end.time is None:
             return None
         chain = chain_of(self.origin, self.nodes, self._hashed)
+        zone = f"zone {name_text(self.origin)}"
         if chain is None:
             needed = "SOA and DNSKEY records must be there and signed, with a chain of NSEC or NSEC3"
-            message = f"zone {name_text(self.origin)}: its signatures are not served: {needed}"
-            self._warnings.append(ConfigError(message, file=path))
+            self._warnings.append(ConfigError(f"{zone}: its signatures are not served: {needed}", file=path))
+            return None
+        everywhere = {wire.NSEC} if chain.rdtype == wire.NSEC else set()
+        missing = list(unsigned(self.nodes, self._hashed, self._cuts, below, everywhere))
+        if missing:
+            some = ", ".join(f"{name_text(name)} {type_text(rdtype)}" for name, rdtype in missing[:SOME])
+            more = f" and {len(missing) - SOME} more" if len(missing) > SOME else ""
+            self._warnings.append(ConfigError(f"{zone}: signed in part, without a signature: {some}{more}", file=path))
         return chain
 
     def _check(self, path: Path) -> None:
@@ -233,16 +248,20 @@ class ZoneBuilder:
                 if suffix == self.origin:
                     return
 
-    def _mark_below_cuts(self) -> None:
-        """What stands at and below a delegation is another's: no RRset there is an answer."""
+    def _mark_below_cuts(self) -> set[bytes]:
+        """What stands at and below a delegation is another's: no RRset there is an answer.  The names below."""
         below: dict[bytes, bool] = {}
+        found = set()
         for name, node in self.nodes.items():
             parent = wire.parent(name) if name != self.origin else name
             known = below.get(parent)
             if known is None:
                 known = below[parent] = any(above in self._cuts for above in self._up_from(parent))
+            if known:
+                found.add(name)
             if known or name in self._cuts:
                 self.nodes[name] = bytes((LEADING_ON,)) + node[1:]
+        return found
 
 
 def type_text(rdtype: int) -> str:

@@ -57,13 +57,14 @@ _NEGATIVE = struct.Struct("!IIIII")
 class Zone:
     """All data of a zone.
 
-    hashed   the nodes of NSEC3 records, whose owners are hashes and no names of the zone (RFC 5155 section 7.2.8)
-    spelled  the names that the zone file spells otherwise than in lower case
-    cuts     the names where other zones begin: those with NS records, but for the origin
-    dnames   the names with a DNAME record
-    files    what the zone was read from
-    warnings what is served as it stands, but hardly meant
-    chain    what proves that something isn't there, where the zone is signed
+    hashed     the nodes of NSEC3 records, whose owners are hashes and no names of the zone (RFC 5155 section 7.2.8)
+    spelled    the names that the zone file spells otherwise than in lower case
+    cuts       the names where other zones begin: those with NS records, but for the origin
+    dnames     the names with a DNAME record
+    files      what the zone was read from
+    warnings   what is served as it stands, but hardly meant
+    chain      what proves that something isn't there, where the zone is signed
+    first_end  when its first signature ends, in seconds of the real-time clock
     """
 
     origin: bytes
@@ -75,6 +76,7 @@ class Zone:
     files: Mapping[Path, Stamp] = attrs.field(factory=dict)
     warnings: Sequence[ConfigError] = ()
     chain: Chain | None = None
+    first_end: float | None = None
 
     def rrset(self, name: bytes, rdtype: int, owner: bytes | None = None, covered: int = 0) -> RRset | None:
         """The RRset of a name in lower case; `owner` is how the name is to be written in it."""

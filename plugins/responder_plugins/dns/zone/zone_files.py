@@ -14,9 +14,9 @@ from typing import Final
 
 import dns.name
 
-from responder import ConfigError, ConfigErrors, Context, get_logger, stamp_of
+from responder import ConfigError, ConfigErrors, Context, get_logger, stamp_of, wall_time
 
-from . import master_file
+from . import master_file, signatures
 from .builder import name_text
 from .catalog import Catalog
 from .tables import Zone
@@ -52,6 +52,10 @@ class ZoneFiles:
             raise ConfigErrors(mistakes)
         for mistake in mistakes:
             context.complain(mistake)
+        for zone in filter(None, zones.values()):
+            remark = signatures.remark(zone.first_end, wall_time())
+            if remark is not None:
+                context.warn(ConfigError(f"zone {name_text(zone.origin)}: {remark}"))
         catalog = Catalog.of(zones)
         for zone, origin, names in catalog.hidden():
             some = ", ".join(map(name_text, names[:SOME])) + (" ..." if len(names) > SOME else "")

@@ -1,0 +1,75 @@
+"""Of a signed zone: what has no signature (RFC 4035 section 2.2), and when the first signature ends.
+
+Who validates takes an answer without its signature, or with one that has ended, for a forged one.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping, Set
+from typing import Final
+
+import attrs
+
+from ..message import wire
+from .tables import blocks
+
+SOON: Final = 86400.0
+"""Seconds before the first signature ends in which that is told."""
+
+_AT_A_CUT: Final = {wire.NSEC, wire.DS}
+"""What is signed of the names where other zones begin: their NS records are those zones' own."""
+
+
+def unsigned(
+    nodes: Mapping[bytes, bytes],
+    hashed: Mapping[bytes, bytes],
+    cuts: Set[bytes],
+    below: Set[bytes],
+    everywhere: Set[int],
+) -> Iterator[tuple[bytes, int]]:
+    """The RRsets without a signature, by name and type; also NSEC records that aren't there.
+
+    `below` has the names below the `cuts`, which belong to other zones; `everywhere` the types that all names have.
+    """
+    for table, needed in ((nodes, everywhere), (hashed, frozenset[int]())):
+        for name, node in table.items():
+            if len(node) <= 1 or name in below:
+                continue
+            present, signed = set(needed), set()
+            for rdtype, covered, _, _ in blocks(node):
+                if rdtype == wire.RRSIG:
+                    signed.add(covered)
+                else:
+                    present.add(rdtype)
+            if name in cuts:
+                present &= _AT_A_CUT
+            for rdtype in present - signed:
+                yield name, rdtype
+
+
+@attrs.define(eq=False)
+class FirstEnd:
+    """When the first of some signatures ends.  `now`: seconds of the real-time clock."""
+
+    now: float
+    _distance: int | None = attrs.field(default=None, init=False)
+
+    def see(self, rrsig: bytes) -> None:
+        """An RRSIG record's rdata.  Its times are serial numbers: the nearest is meant (RFC 4034 section 3.1.5)."""
+        distance = (int.from_bytes(rrsig[8:12]) - int(self.now) + 2**31) % 2**32 - 2**31
+        if self._distance is None or distance < self._distance:
+            self._distance = distance
+
+    @property
+    def time(self) -> float | None:
+        """Seconds of the real-time clock; None where there is no signature."""
+        return None if self._distance is None else int(self.now) + self._distance
+
+
+def remark(ends: float | None, now: float) -> str | None:
+    """What is to be told of a zone whose first signature ends then; None: nothing yet."""
+    if ends is None or ends > now + SOON:
+        return None
+    when = datetime.datetime.fromtimestamp(ends, datetime.UTC)
+    return f"its first signature {'ended' if ends <= now else 'ends'} at {when:%Y-%m-%d %H:%M:%S} UTC"
