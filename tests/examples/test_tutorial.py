@@ -15,30 +15,7 @@ import pytest
 
 from responder.config.instance import INSTANCE_KEYS
 from responder.testing import options
-
-TUTORIAL = Path(__file__).parents[2] / "docs" / "writing-a-plugin.md"
-SECTIONS = TUTORIAL.read_text(encoding="utf-8").split("\n## ")[1:]
-
-
-def blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-
-
-def is_test(node: ast.stmt) -> bool:
-    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
-
-
-def step(number: int) -> str:
-    """A module: the code up to a section (counted from 0), and that section's tests."""
-    earlier = [
-        node
-        for section in SECTIONS[:number]
-        for block in blocks(section, "python")
-        for node in ast.parse(block).body
-        if not is_test(node)
-    ]
-    return "\n".join([*map(ast.unparse, earlier), *blocks(SECTIONS[number], "python")])
-
+from tests.tutorial import SECTIONS, TUTORIAL, blocks, is_test, step
 
 WITH_CODE = [number for number, section in enumerate(SECTIONS) if blocks(section, "python")]
 

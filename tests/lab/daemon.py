@@ -72,16 +72,16 @@ class Child:
                 self._incoming.put(event)
         self._incoming.put(None)
 
-    def wait_for(self, name: str) -> dict[str, Any]:
-        """The next event of that name.  Raises RuntimeError where the child ends, or the bound passes, before it."""
+    def wait_for(self, *names: str) -> dict[str, Any]:
+        """The next event of those names.  Raises RuntimeError where the child ends, or the bound passes, before it."""
         while True:
             try:
                 event = self._incoming.get(timeout=self._bound)
             except queue.Empty:
                 event = None
             if event is None:
-                raise RuntimeError(f"no event {name!r}; it said:\n" + "\n".join(self.said))
-            if event.get("event") == name:
+                raise RuntimeError(f"no event {' or '.join(names)}; it said:\n" + "\n".join(self.said))
+            if event.get("event") in names:
                 return event
 
     @property

@@ -10,8 +10,7 @@ installed into the environment.  `misbehaving` says what the plugins do wrong.
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 MODULE = "misbehaving"
@@ -36,12 +35,18 @@ PLUGINS = {
 
 def install(folder: Path) -> Path:
     """Make the distribution in a new folder below `folder`, and return that."""
+    source = Path(__file__).with_name(f"{MODULE}.py").read_text(encoding="utf-8")
+    return install_module(folder, MODULE, source, PLUGINS)
+
+
+def install_module(folder: Path, module: str, source: str, plugins: Mapping[str, str]) -> Path:
+    """The same of a module with that source; `plugins`: entry point -> class."""
     site = folder / "site"
-    info = site / f"{MODULE}-1.0.dist-info"
+    info = site / f"{module}-1.0.dist-info"
     info.mkdir(parents=True)
-    shutil.copy(Path(__file__).with_name(f"{MODULE}.py"), site)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {MODULE}\nVersion: 1.0\n", encoding="utf-8")
-    lines = [f"{name} = {MODULE}:{cls}" for name, cls in PLUGINS.items()]
+    (site / f"{module}.py").write_text(source, encoding="utf-8")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n", encoding="utf-8")
+    lines = [f"{name} = {module}:{cls}" for name, cls in plugins.items()]
     (info / "entry_points.txt").write_text("\n".join(["[responder.plugins]", *lines, ""]), encoding="utf-8")
     return site
 
