@@ -13,6 +13,9 @@ from ..dispatch.observers import Observation
 from ..log import Logger, get_logger
 from .words import Words
 
+_ANSWERED = frozenset({outcomes.ANSWERED, outcomes.CONNECTED})
+"""A datagram's answer, and what a connection was answered."""
+
 
 class QueryLog:
     """Add it to a server's `observers`; `words` gives the plugin's words for what is seen."""
@@ -22,7 +25,7 @@ class QueryLog:
         self._log = logger or get_logger("responder.queries")
 
     def __call__(self, seen: Observation) -> None:
-        if seen.outcome != outcomes.ANSWERED:
+        if seen.outcome not in _ANSWERED or not seen.answers:
             return
         words = self._words(seen)
         self._log.info(
@@ -30,6 +33,7 @@ class QueryLog:
             peer=str(seen.peer),
             destination=None if seen.destination is None else str(seen.destination),
             port=seen.port,
+            transport=seen.transport,
             interface=seen.interface,
             plugin=seen.instance,
             received=len(seen.request or b""),

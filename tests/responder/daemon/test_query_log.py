@@ -35,14 +35,26 @@ def test_an_answer_is_a_line_without_its_payload(caplog: pytest.LogCaptureFixtur
         QueryLog(lambda _: WORDS)(SEEN)
         QueryLog(lambda _: {})(attrs.evolve(SEEN, destination=None))
     assert caplog.messages == [
-        "answered peer=10.71.0.9:40000 destination=10.71.0.2 port=53 interface=lan plugin=dns received=6 sent=4"
-        f" words={WORDS}",
-        "answered peer=10.71.0.9:40000 destination=None port=53 interface=lan plugin=dns received=6 sent=4",
+        "answered peer=10.71.0.9:40000 destination=10.71.0.2 port=53 transport=udp interface=lan plugin=dns"
+        f" received=6 sent=4 words={WORDS}",
+        "answered peer=10.71.0.9:40000 destination=None port=53 transport=udp interface=lan plugin=dns"
+        " received=6 sent=4",
     ]
 
 
 def never(_seen: Observation) -> dict[str, str]:
     raise AssertionError("nobody is told of it")
+
+
+def test_what_a_connection_is_answered_is_a_line_too_and_its_end_is_none(caplog: pytest.LogCaptureFixture) -> None:
+    by_tcp = attrs.evolve(SEEN, transport="tcp", outcome=outcomes.CONNECTED)
+    with caplog.at_level(logging.INFO, "responder.queries"):
+        QueryLog(lambda _: {})(by_tcp)
+        QueryLog(never)(attrs.evolve(by_tcp, request=b"", answers=()))
+    assert caplog.messages == [
+        "answered peer=10.71.0.9:40000 destination=10.71.0.2 port=53 transport=tcp interface=lan plugin=dns"
+        " received=6 sent=4"
+    ]
 
 
 @pytest.mark.parametrize("outcome", [outcomes.DENIED, outcomes.SILENT, outcomes.CRASHED])
