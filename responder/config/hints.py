@@ -48,4 +48,6 @@ def _covering(prefix: IPNetwork, others: Iterable[IPNetwork]) -> IPNetwork | Non
 
 
 def _is_within(prefix: IPNetwork, other: IPNetwork) -> bool:
-    return prefix.version == other.version and prefix.subnet_of(other)  # type: ignore[arg-type] # of one family
+    if prefix.version != other.version or prefix.prefixlen < other.prefixlen:
+        return False
+    return prefix.network_address in other

@@ -252,7 +252,7 @@ async def load_prepared(
     `may_fail` is as in `prepare_all`, and for plugins that can't be loaded too.  Raises ConfigErrors with the mistakes
     that either finds, and with the failures where no plugin is left that could serve.
     """
-    import trio  # noqa: PLC0415 - as in `responder.config.instance`
+    import trio  # noqa: PLC0415 - the commands that only look at plugins need none
 
     return await prepare_reading(await trio.to_thread.run_sync(read, file, abandon_on_cancel=True), present, may_fail)
 
@@ -290,7 +290,7 @@ def embedded_default() -> Config:
 def _read_daemon(table: Any, folder: Path) -> DaemonOptions:
     if table == {}:
         return DaemonOptions()
-    from .structuring import structure  # noqa: PLC0415 - as in `responder.instance`
+    from .structuring import structure  # noqa: PLC0415 - cattrs is slow to import
 
     return structure(table, DaemonOptions, path="daemon", folder=folder)
 
@@ -302,7 +302,7 @@ def _read_instance(
 
     Raises ConfigErrors, and _CannotLoadError.
     """
-    from .structuring import structure  # noqa: PLC0415 - as in `responder.instance`
+    from .structuring import structure  # noqa: PLC0415 - cattrs is slow to import
 
     path = join("plugins", name)
     if not INSTANCE_NAME.fullmatch(name):

@@ -67,7 +67,8 @@ def _plural(noun: str) -> str:
         return noun
     parts = []
     for part in noun.split(" or "):
-        head, rest = re.fullmatch(r"(.*?)((?: of | \().*)?", part, re.DOTALL).groups(default="")  # type: ignore[union-attr]  # matches everything
+        end = min((at for at in (part.find(" of "), part.find(" (")) if at >= 0), default=len(part))
+        head, rest = part[:end], part[end:]
         parts.append(f"{head}{'es' if head.endswith(('s', 'x')) else 's'}{rest}")
     return " or ".join(parts)
 

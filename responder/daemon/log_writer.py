@@ -40,7 +40,7 @@ class LogWriter(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             line = self._encoded(record)
-        except Exception:
+        except Exception:  # a formatter may raise anything: `logging` has it told, as of each of its handlers
             self.handleError(record)
             return
         with self._changed:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from functools import partial
 from ipaddress import ip_address
 from typing import Final
 
@@ -106,7 +107,7 @@ class _Exporter:
         try:
             with self._connections.place(accepted.stream, accepted.flow, MAX_CONNECTIONS) as place:
                 await self._converse(place.stream)
-        except Exception as error:
+        except Exception as error:  # of one connection, which must not end the others
             held_back = None if only_the_peer(error) else self._repeated.due(type(error).__name__)
             if held_back is not None:
                 _log.error("a metrics request failed", exc_info=error, held_back=held_back)
@@ -230,7 +231,7 @@ _SUMMED = frozenset({"process_cpu_seconds", "process_virtual_memory_bytes", "pro
 def processes(others: Sequence[int]) -> Iterator[Metric]:
     """This process's metrics; time and memory are those of `others`, process ids, as well."""
     own = list(ProcessCollector(registry=None).collect())
-    theirs = [each for pid in others for each in ProcessCollector(pid=lambda pid=pid: pid, registry=None).collect()]  # type: ignore[misc] # a lambda's default has no type
+    theirs = [each for pid in others for each in ProcessCollector(pid=partial(int, pid), registry=None).collect()]
     for metric in own:
         if metric.name in _SUMMED:
             (sample,) = metric.samples

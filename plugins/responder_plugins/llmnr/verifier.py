@@ -231,7 +231,7 @@ class Verifier:
         if any(each.has(peer) for each in links.network.interfaces):
             return
         own = [address for place, address in links.places.items() if place[0] == interface]
-        lower = any(peer < address for address in own if peer.version == address.version)  # type: ignore[operator] # of one family
+        lower = any(int(peer) < int(address) for address in own if peer.version == address.version)
         if lower or not (check.defends or response.tentative):
             check.lost_to = peer
             check.retry = min(max([TTL, *(record.ttl for record in response.answers)]), MAX_RETRY)

@@ -5,7 +5,8 @@ As text, names are as `shared.dns_text` has them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 from responder import IPAddress
@@ -31,12 +32,12 @@ def from_text(text: str) -> bytes:
     return to_name(bytes(label) for label in found)
 
 
-def _escaped(first: str, rest: object) -> bytes:
+def _escaped(first: str, rest: Iterator[str]) -> bytes:
     if not first:
         raise ValueError("a backslash at the end of a name")
     if first not in "0123456789":
         return first.encode()
-    digits = first + "".join(next(rest, "") for _ in range(2))  # type: ignore[call-overload]  # an iterator of text
+    digits = first + "".join(islice(rest, 2))
     if len(digits) != 3 or not digits.isdecimal() or int(digits) > 255:
         raise ValueError(f"\\{digits} in a name: expected a byte as three digits")
     return bytes([int(digits)])

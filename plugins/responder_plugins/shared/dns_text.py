@@ -56,8 +56,7 @@ def describe(exchange: Exchange) -> dict[str, str | int]:
 
 def about_words(message: Message) -> dict[str, str | int]:
     """What the first question is about, or, where there is none, the first record."""
-    # Imported by those who watch alone: whoami is to answer at once after its start.
-    from dns import rdatatype  # noqa: PLC0415
+    from dns import rdatatype  # noqa: PLC0415 - for those who watch alone: whoami is to answer at once after its start
 
     entries: list[Question | Record] = [*message.questions[:1], *message.answers[:1], *message.authorities[:1]]
     if not entries:

@@ -44,11 +44,12 @@ class Element:
 
     def find(self, *path: str) -> Element | None:
         """The first element by that path of tags."""
-        element: Element | None = self
+        element = self
         for tag in path:
-            element = next((child for child in element.children if child.tag == tag), None)  # type: ignore[union-attr] # looked at below
-            if element is None:
+            found = next((child for child in element.children if child.tag == tag), None)
+            if found is None:
                 return None
+            element = found
         return element
 
     def find_text(self, *path: str) -> str:

@@ -22,8 +22,6 @@ DACL_SECURITY_INFORMATION = 0x00000004
 
 FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_REPARSE_POINT = 0x10, 0x400
 
-MAX_DESCRIPTOR = 1024  # bytes; one with an owner and three rights has about 120, and a SID 68 at most
-
 
 def access_list(user: str, *, inherited: bool = False) -> str:
     """The SDDL for a user's SID; `inherited`: of a folder, for what is made in it too."""
@@ -42,7 +40,6 @@ if sys.platform == "win32":
     class _SecurityAttributes(ctypes.Structure):
         _fields_ = (("nLength", _DWORD), ("lpSecurityDescriptor", _PTR), ("bInheritHandle", wintypes.BOOL))
 
-    _advapi32.GetFileSecurityW.argtypes = (wintypes.LPCWSTR, _DWORD, _PTR, _DWORD, ctypes.POINTER(_DWORD))
     _advapi32.GetTokenInformation.argtypes = (_PTR, ctypes.c_int, _PTR, _DWORD, ctypes.POINTER(_DWORD))
     _advapi32.ConvertSidToStringSidW.argtypes = (_PTR, ctypes.POINTER(_PTR))
     _to_text = _advapi32.ConvertSecurityDescriptorToStringSecurityDescriptorW
@@ -152,14 +149,6 @@ if sys.platform == "win32":
             _kernel32.CloseHandle(token)
         text = _PTR()
         _check(_advapi32.ConvertSidToStringSidW(_PTR.from_buffer(buffer), ctypes.byref(text)))
-        return _taken(text)
-
-    def security_of(path: Path, information: int) -> str:
-        """The parts of a file's security descriptor that `information` names, as SDDL.  Raises OSError."""
-        descriptor, needed, text = ctypes.create_string_buffer(MAX_DESCRIPTOR), _DWORD(), _PTR()
-        size = len(descriptor)
-        _check(_advapi32.GetFileSecurityW(str(path), information, descriptor, size, ctypes.byref(needed)))
-        _check(_to_text(descriptor, SDDL_REVISION_1, information, ctypes.byref(text), None))
         return _taken(text)
 
     class _Attributes:

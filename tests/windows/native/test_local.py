@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import os
 import re
@@ -23,14 +24,25 @@ from responder.net.windows.private_file import (
     DACL_SECURITY_INFORMATION,
     FILE_ATTRIBUTE_DIRECTORY,
     FILE_ATTRIBUTE_REPARSE_POINT,
+    SDDL_REVISION_1,
     create_private,
     current_user,
     make_private_folder,
-    security_of,
 )
 from tests.responder.daemon.test_control import FakeDaemon
 
 from .support import ON_WINE
+
+
+def security_of(path: Path, information: int) -> str:
+    """The parts of a file's security descriptor that `information` names, as SDDL."""
+    descriptor, needed, text = ctypes.create_string_buffer(1024), ctypes.c_uint32(), ctypes.c_void_p()
+    names = (ctypes.c_wchar_p(str(path)), ctypes.c_uint32(information))
+    advapi32 = ctypes.WinDLL("advapi32")
+    assert advapi32.GetFileSecurityW(*names, descriptor, len(descriptor), ctypes.byref(needed))
+    to_text = advapi32.ConvertSecurityDescriptorToStringSecurityDescriptorW
+    assert to_text(descriptor, SDDL_REVISION_1, names[1], ctypes.byref(text), None)
+    return ctypes.wstring_at(text.value)  # freed with the process
 
 
 def who_may(path: Path) -> set[str]:

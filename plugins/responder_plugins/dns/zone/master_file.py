@@ -212,7 +212,7 @@ class _Reader:
             return value
         try:
             return rdata.by_dnspython(rdtype, entry.text(at), origin)
-        except Exception:
+        except Exception:  # dnspython raises what its parsers meet
             if isinstance(ours, Malformed):  # which says what is wrong
                 raise ours from None
             raise
