@@ -30,7 +30,7 @@ myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_class_signature = "separated"
+autodoc_class_signature = "mixed"
 toc_object_entries = False
 smartquotes = False  # an option begins with two hyphens
 # What is written is Python and TOML; other blocks are shown as they are.

@@ -81,8 +81,8 @@ def inner_links(text: str, folder: Path) -> str:
             return match[0]
         path = (folder / target.partition("#")[0]).resolve()
         if path.is_relative_to(Path(__file__).parent):
-            return f"[{words}](/{path.relative_to(Path(__file__).parent)})"
-        name = str(path.relative_to(ROOT))
+            return f"[{words}](/{path.relative_to(Path(__file__).parent).as_posix()})"
+        name = path.relative_to(ROOT).as_posix()
         return f"`{name}`" if words.strip("`") in name else f"{words} (`{name}`)"
 
     return re.sub(r"\[([^\]]+)\]\(([^)\s]+)\)", named, text)

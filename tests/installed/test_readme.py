@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import subprocess
@@ -22,10 +23,22 @@ pytestmark = pytest.mark.index
 PLACES = {"README": (README, "Serve a zone"), "quick start": (QUICK_START, "A zone with two views")}
 
 
-def free_port() -> str:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
+def free_ports() -> Iterator[str]:
+    """Ports below those that the system gives away, so that none is taken before it is used; others in each process."""
+    for port in range(20_000 + os.getpid() * 10 % 10_000, 32_000):
+        try:
+            with (
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
+                socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream,
+            ):
+                datagrams.bind(("0.0.0.0", port))
+                stream.bind(("0.0.0.0", port))
+        except OSError:
+            continue
+        yield str(port)
+
+
+PORTS = free_ports()
 
 
 @contextmanager
@@ -57,7 +70,7 @@ def served(venv: Venv, config: str, folder: Path) -> Iterator[None]:
 def test_the_zone_with_two_views(venv: Venv, tmp_path: Path, place: str) -> None:
     text = section(*PLACES[place])
     for written in ("5354", "9153"):
-        text = text.replace(written, free_port())
+        text = text.replace(written, next(PORTS))
     (config,) = blocks(text, "toml")
     (tmp_path / "site.toml").write_text(config, encoding="utf-8")
     for zone in blocks(text, "zone"):
