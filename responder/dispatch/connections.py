@@ -24,11 +24,33 @@ def network_of(address: IPAddress) -> tuple[int, int]:
     return address.version, int(address) if address.version == 4 else int(address) >> 64
 
 
-class Active(trio.abc.HalfCloseableStream):
+class Wrapped(trio.abc.HalfCloseableStream):
+    """A stream around another one, which does what that one does."""
+
+    def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
+        self._stream = stream
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._stream.receive_some(max_bytes)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class Active(Wrapped):
     """A stream that notes when something last came or went (seconds of trio's clock), and counts the bytes."""
 
     def __init__(self, stream: trio.abc.HalfCloseableStream, traffic: Traffic) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._traffic = traffic
         self.last = trio.current_time()
         self.unread = b""
@@ -43,24 +65,15 @@ class Active(trio.abc.HalfCloseableStream):
             part = self.unread[:max_bytes]
             self.unread = self.unread[len(part) :]
             return part
-        data = await self._stream.receive_some(max_bytes)
+        data = await super().receive_some(max_bytes)
         self._traffic["received"] += len(data)
         self.last = trio.current_time()
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(data)
+        await super().send_all(data)
         self._traffic["sent"] += len(data)
         self.last = trio.current_time()
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def send_eof(self) -> None:
-        await self._stream.send_eof()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
 
 
 @attrs.define(eq=False)

@@ -17,7 +17,7 @@ from ..net.types import Accepted, Route, StreamListener
 from ..plugin import PASS, Connection
 from . import outcomes
 from .binding import Binding
-from .connections import Active
+from .connections import Active, Wrapped
 from .failures import only_the_peer, plugin_failure
 from .flow import Decision, Environment, arrive, decide
 from .observers import Sent
@@ -138,17 +138,19 @@ class StreamPort:
         return outcomes.CONNECTED
 
 
-@attrs.define(eq=False)
-class _WatchedStream(trio.abc.HalfCloseableStream):
+class _WatchedStream(Wrapped):
     """Tells of each write, with what was read since the one before: for most protocols an answer and its request."""
 
-    stream: trio.abc.HalfCloseableStream
-    tell: Callable[[bytes | None, float | None, bytes], None]
-    _read: bytearray = attrs.field(factory=bytearray, init=False)
-    _read_at: float | None = attrs.field(default=None, init=False)
+    def __init__(
+        self, stream: trio.abc.HalfCloseableStream, tell: Callable[[bytes | None, float | None, bytes], None]
+    ) -> None:
+        super().__init__(stream)
+        self._tell = tell
+        self._read = bytearray()
+        self._read_at: float | None = None
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        data = await self.stream.receive_some(max_bytes)
+        data = await super().receive_some(max_bytes)
         if data and self._read_at is None:
             self._read_at = time.time()
         if len(self._read) < MAX_WATCHED:
@@ -162,14 +164,5 @@ class _WatchedStream(trio.abc.HalfCloseableStream):
         return read, read_at
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self.stream.send_all(data)
-        self.tell(*self.take(), bytes(data))
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self.stream.wait_send_all_might_not_block()
-
-    async def send_eof(self) -> None:
-        await self.stream.send_eof()
-
-    async def aclose(self) -> None:
-        await self.stream.aclose()
+        await super().send_all(data)
+        self._tell(*self.take(), bytes(data))

@@ -11,8 +11,8 @@ How to add a platform (`linux` is the one to read first):
      - `open_udp`: a `DatagramSocket`.  Write down in a table, as `bsd/abi.py` does, how a datagram's destination and
        interface are told, how a source is given, and how a group is joined; options are set before bind.  Encode and
        decode control messages with `cmsg`, which has the layout of each ABI; keep what is decoded in a table
-       (`bounded.Memory`), so that each flow stays one `Flow`.  For a POSIX system, `posix/udp.py` knows what the error
-       numbers mean.
+       (`bounded.Memory`), so that each flow stays one `Flow`.  For a POSIX system, `posix/udp.py` receives, and knows
+       what the error numbers mean.
      - `open_tcp`: a `listeners.Listener` on your listening sockets.
      - `interfaces` and `watch_interfaces`: an enumeration, and something that says when it is old.
 3. Open with `place.Place` what is to be bound: its errors tell an operator what to do.
