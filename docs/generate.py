@@ -85,7 +85,7 @@ def inner_links(text: str, folder: Path) -> str:
         name = path.relative_to(ROOT).as_posix()
         return f"`{name}`" if words.strip("`") in name else f"{words} (`{name}`)"
 
-    return re.sub(r"\[([^\]]+)\]\(([^)\s]+)\)", named, text)
+    return re.sub(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)", named, text)
 
 
 def _metrics() -> Iterator[str]:
