@@ -58,8 +58,8 @@ from .plugin import (
     Service,
     Stopping,
     StopReason,
-    wall_time,
 )
+from .time_of_day import wall_time
 
 if TYPE_CHECKING:
     from .config.instance import Instance, InstanceKeys

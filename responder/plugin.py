@@ -36,7 +36,6 @@ datagram and nothing else: it is counted and logged once a kind.  See `responder
 from __future__ import annotations
 
 import enum
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
 from pathlib import Path
@@ -188,20 +187,6 @@ class Context:
     def read_text(self, name: str | Path, *, key: str = "") -> str:
         """The same in UTF-8.  Raises ConfigError, with the line, where it is not UTF-8."""
         return decoded(self.read_bytes(name, key=key), file=self.path(name), key=key)
-
-
-_wall_clock: Callable[[], float] = time.time
-
-
-def wall_time(moment: float | None = None) -> float:
-    """Seconds since 1970, in UTC, at a moment of trio's clock such as `Datagram.arrival`; now by default.
-
-    It is the system's real-time clock, which may be set forth and back; a test sets it by
-    `responder.testing.wall_clock`.
-    """
-    import trio  # noqa: PLC0415 - slow to import, for those who only read the contract
-
-    return _wall_clock() if moment is None else _wall_clock() - (trio.current_time() - moment)
 
 
 Transport: TypeAlias = Literal["udp", "tcp"]

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 FRAMEWORK = ROOT / "responder"
 PLUGINS = ROOT / "plugins" / "responder_plugins"
 
-MODULES = frozenset({"errors", "datagram", "files", "plugin", "validators", "log", "bounded"})
+MODULES = frozenset({"errors", "datagram", "files", "plugin", "time_of_day", "validators", "log", "bounded"})
 """The modules that stand outside of the packages: what everything else is written in."""
 
 LAYERS: tuple[frozenset[str], ...] = (
