@@ -33,9 +33,10 @@ zones = {{ "example.test" = "guests.zone" }}
 here = ["router.lan"]
 
 [plugins.dns]
-zones = {{ "example.test" = "office.zone", "big.test" = "big.zone" }}
+zones = {{ "example.test" = "office.zone", "big.test" = "big.zone", "told.test" = "told.zone" }}
 here = ["router.lan"]
 allow_transfer = ["10.71.0.9/32", "fd71::9/128"]
+notify = {{ "told.test" = ["10.71.0.9:5301", "[fd71::9]:5302"] }}
 transfer_keys = {{ "key.test" = {{ secret = "{SECRET}" }} }}
 """
 
@@ -53,10 +54,25 @@ MID = " ".join(f'"{number:0200}"' for number in range(5))
 """An answer of over 1,000 bytes that goes by UDP."""
 
 
+TOLD = """$TTL 300
+@ SOA ns host {serial} 3600 600 86400 60
+@ NS ns
+ns A 10.71.0.2
+ns AAAA fd71::2
+text TXT "serial {serial}"
+"""
+"""Both addresses of the server are such that the system would send from another one."""
+
+
+def write_told(folder: Path, serial: int) -> None:
+    (folder / "told.zone").write_text(TOLD.format(serial=serial))
+
+
 def write_zones(folder: Path) -> None:
     for view in ("guests", "office"):
         (folder / f"{view}.zone").write_text(ZONE.format(view=view))
     hosts = "".join(f'host{number} A 192.0.2.{number % 250}\nlong TXT "{number:0200}"\n' for number in range(250))
+    write_told(folder, 7)
     (folder / "big.zone").write_text(ZONE.format(view="big") + f"mid TXT {MID}\n" + hosts)
 
 
@@ -246,6 +262,54 @@ def test_a_secondary_takes_the_zone_over(network: Multihomed, tmp_path: Path, na
             next(line for line in secondary.said if "updated to 7" in line)
         lines = client.run("dig", "@127.0.0.1", "-p", "5301", "host17.big.test", "A", "+short").splitlines()
         assert lines == ["192.0.2.17"]
+
+
+NSD_TOLD = """
+zone:
+    name: told.test
+    zonefile: "{folder}/told.zone"
+    request-xfr: fd71::2 NOKEY
+    allow-notify: fd71::2 NOKEY
+"""
+
+KNOT_TOLD = """
+remote:
+  - id: primary
+    address: 10.71.0.2@53
+acl:
+  - id: primary
+    address: 10.71.0.2
+    action: notify
+zone:
+  - domain: told.test
+    file: {folder}/told.zone
+    master: primary
+    acl: primary
+"""
+
+
+def test_secondaries_are_told_of_a_change_and_take_it_over(
+    network: Multihomed, folder: Path, server: Child, tmp_path: Path
+) -> None:
+    """Each takes a NOTIFY from the one address that it knows, and from no other."""
+    client = network.clients[1]
+    (tmp_path / "nsd").mkdir()
+    zones = NSD_TOLD.format(folder=tmp_path / "nsd")
+    nsd = peers.nsd(tmp_path / "nsd", 5302, zones, listen="fd71::9")
+    knot = peers.knot(tmp_path, 5301, KNOT_TOLD.format(folder=tmp_path), listen="10.71.0.9")
+    with (
+        peers.running(client, nsd, ["nsd started", "received update to serial 7"]) as first,
+        peers.running(client, knot, ["server started", "AXFR, incoming", "finished"]) as second,
+    ):
+        write_told(folder, 8)
+        server.signal(signal.SIGHUP)
+        server.wait_for("reloaded")
+        next(line for line in first.said if "updated to 8" in line)
+        next(line for line in second.said if "serial 7 -> 8" in line)
+        for where, port in (("fd71::9", "5302"), ("10.71.0.9", "5301")):
+            said = client.run("dig", f"@{where}", "-p", port, "text.told.test", "TXT", "+short").strip()
+            assert said == '"serial 8"'
+    write_told(folder, 7)
 
 
 # Reloads

@@ -83,6 +83,7 @@ class Dns(Plugin):
     here_ttl              how long those may be remembered, in whole seconds
     allow_transfer        prefixes of those who may take zones over (AXFR, IXFR)
     transfer_keys         TSIG keys by name, whose owners may as well
+    notify                the zones of whose changes other servers are told (NOTIFY), and the addresses of some of them
     edns_size             the largest UDP answer
     cookies               answer DNS cookies
     cookie_secrets        for servers that share a name: 32 hexadecimal digits each, the first for new cookies
@@ -103,6 +104,7 @@ class Dns(Plugin):
     here_ttl: Duration = attrs.field(default=10, validator=_in_range(0, 86400))
     allow_transfer: tuple[IPNetwork, ...] = ()
     transfer_keys: dict[str, TransferKey] = attrs.field(factory=dict)
+    notify: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
     edns_size: Size = attrs.field(default=1232, validator=_in_range(512, 65507))
     cookies: bool = True
     cookie_secrets: tuple[Secret, ...] = attrs.field(default=(), converter=_secrets, validator=_are_secrets)

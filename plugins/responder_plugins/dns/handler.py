@@ -20,6 +20,7 @@ from .answer.rate_limit import RateLimit, Verdict
 from .cache import BoundedCache, Doorkeeper
 from .message import wire
 from .tcp import TcpServer
+from .transfer.notify import Notifier
 from .zone import signatures
 from .zone.builder import name_text
 from .zone.catalog import Catalog
@@ -50,11 +51,13 @@ class DnsHandler(Handler):
         *,
         limit: RateLimit | None = None,
         tcp: TcpServer | None = None,
+        notifier: Notifier | None = None,
         reload: Callable[[], Catalog | None] | None = None,
     ) -> None:
         self.processor = processor
         self._limit = limit
         self._tcp = tcp or TcpServer(processor)
+        self._notifier = notifier
         self._reload = reload
         self._by_rcode = [0] * 16
         self.swap(processor.catalog)
@@ -176,7 +179,7 @@ class DnsHandler(Handler):
     def counts(self) -> Mapping[str, int]:
         """Queries by what they got: an rcode, silence, a limit; and transfers."""
         remembered = Counter({RCODES[rcode]: count for rcode, count in enumerate(self._by_rcode) if count})
-        return remembered + self.processor.counts
+        return remembered + self.processor.counts + (self._notifier.counts if self._notifier is not None else Counter())
 
     def describe(self, exchange: Exchange) -> Mapping[str, str | int]:
         """The first question's name and type, and the answer's rcode."""
@@ -194,6 +197,13 @@ class DnsHandler(Handler):
         self._packets: BoundedCache[bytes, bytes] = BoundedCache(*PACKETS)
         self._known = self._packets.fresh
         self._asked: Doorkeeper = Doorkeeper()
+        if self._notifier is not None:
+            self._notifier.see(catalog)
+
+    def succeed(self, predecessor: Handler) -> None:
+        """What other servers were told need not be told again."""
+        if self._notifier is not None and isinstance(predecessor, DnsHandler) and predecessor._notifier is not None:
+            self._notifier.told.update(predecessor._notifier.told)
 
     async def look(self) -> None:
         """Look at the zone files once, and serve what they say now."""
@@ -208,6 +218,8 @@ class DnsHandler(Handler):
             nursery.start_soon(self._watch_signatures, network.instance)
             if self._reload is not None:
                 nursery.start_soon(self._watch)
+            if self._notifier is not None:
+                nursery.start_soon(self._notifier.run, network)
             await network.stopping.wait()
             nursery.cancel_scope.cancel()
         _log.info("queries were counted", plugin=network.instance, counts=dict(self.counts()))

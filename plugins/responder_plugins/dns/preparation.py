@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import time
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import dns.exception
 import dns.name
 import dns.tsig
 
-from responder import ConfigError, ConfigErrors, Context
+from responder import ConfigError, ConfigErrors, Context, Peer
 
 from .answer.cookies import Cookies
 from .answer.host_names import HostNames
@@ -18,6 +19,8 @@ from .answer.processor import QueryProcessor, Settings
 from .answer.rate_limit import RateLimit
 from .handler import DnsHandler
 from .tcp import TcpServer
+from .transfer.notify import Notifier
+from .transfer.servers import server_of
 from .zone.zone_files import ZoneFiles
 
 if TYPE_CHECKING:
@@ -37,6 +40,13 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
     files = {_name(text, f"zones.{text}", errors): (text, file) for text, file in options.zones.items()}
     if not options.zones and not options.here:
         errors.append(ConfigError("missing: it has neither zones nor here names to serve", path="zones"))
+    notified = {}
+    for text, given in options.notify.items():
+        path = f"notify.{text}"
+        name = _name(text, path, errors)
+        if name not in files:
+            errors.append(ConfigError("there is no such zone in zones", path=path))
+        notified[name.to_digestable()] = tuple(_servers(given, path, errors))
     if errors:
         raise ConfigErrors(errors)
     here_names = tuple(name.to_digestable() for name in here)
@@ -57,8 +67,17 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
         processor,
         limit=RateLimit(options.rate_limit, options.slip, total) if options.rate_limit else None,
         tcp=TcpServer(processor, options.idle_timeout, options.connection_time),
+        notifier=Notifier(notified) if notified else None,
         reload=zone_files.reload_in(context) if options.watch else None,
     )
+
+
+def _servers(texts: Iterable[str], path: str, errors: list[ConfigError]) -> Iterator[Peer]:
+    for number, text in enumerate(texts):
+        try:
+            yield server_of(text)
+        except ValueError as error:
+            errors.append(ConfigError(str(error), path=f"{path}[{number}]"))
 
 
 def _name(text: str, path: str, errors: list[ConfigError]) -> dns.name.Name:
