@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ import click
 from ..log import printable
 from .daemon_address import ask_once, config_option, control_option
 from .output import CONFIG_MISTAKE
+from .status import STATUS_TIMEOUT
 
 
 @click.command()
@@ -16,6 +18,7 @@ from .output import CONFIG_MISTAKE
 @config_option
 def reload(control: Path | None, config: Path | None) -> None:
     """Have a running daemon read its configuration again."""
+    began = time.time()
     answer = ask_once(control, config, "reload", timeout=None)
     for mistake in answer["reload"]:
         click.echo(f"error: {printable(mistake)}", err=True)
@@ -24,3 +27,8 @@ def reload(control: Path | None, config: Path | None) -> None:
     click.echo("reloaded")
     for key in answer.get("restart", ()):  # an older daemon says nothing of them
         click.echo(f"warning: {printable(key)} is changed by a restart only", err=True)
+    # What an instance is served without, or but: it stands in the daemon's log, and who reloads looks here.
+    status = ask_once(control, config, "status", timeout=STATUS_TIMEOUT).get("status", {})
+    for error in status.get("errors", ()):
+        if error["plugin"] is not None and error["time"] >= began:
+            click.echo(f"{error['level']}: {printable(' '.join(error['message'].split()))}", err=True)

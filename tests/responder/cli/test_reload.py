@@ -17,6 +17,23 @@ class TestReload:
         assert (result.exit_code, result.stdout) == (0, "reloaded\n")
         assert result.stderr == "warning: daemon.settle is changed by a restart only\n"
 
+    def test_what_an_instance_is_served_without_is_told(self, daemon: FakeDaemon) -> None:
+        errors = [
+            {"time": 1.0, "level": "error", "plugin": "dns", "message": "before the reload"},
+            {
+                "time": 9e9,
+                "level": "error",
+                "plugin": "dns",
+                "message": "served without\nreason=\x1b[2J office.zone:5: A",
+            },
+            {"time": 9e9, "level": "warning", "plugin": None, "message": "of the daemon itself"},
+        ]
+        daemon.answers = [{"reload": [], "status": {"errors": errors}}]
+        result = call("reload")
+        assert (result.exit_code, result.stdout) == (0, "reloaded\n")
+        assert result.stderr == "error: served without reason=\\x1b[2J office.zone:5: A\n"
+        assert [request["request"] for _, request in daemon.asked] == ["reload", "status"]
+
     def test_refused(self, daemon: FakeDaemon) -> None:
         daemon.answers = [{"reload": ["plugins.dns.prot: unknown key", "UDP port 53 is taken"]}]
         result = call("reload")
