@@ -27,7 +27,7 @@ from .avahi import NAMES, avahi
 from .changing import memory
 from .daemon import BOUND, Child, daemon
 from .multihomed import CLIENT_LINK_LOCAL, LINK_LOCAL, Multihomed, own
-from .operating import CONTROL, instance, status
+from .operating import CONTROL, descriptors, instance, status
 from .test_hostile import ip_packet, udp
 
 pytestmark = [pytest.mark.lab, pytest.mark.clients(*NAMES, "mdns-scan", "nmap")]
@@ -402,7 +402,3 @@ def test_a_storm_on_one_link_costs_neither_memory_nor_the_other_link_s_answers(
         thread.join()
     assert memory(mdns) < before + 8 * 1024
     assert descriptors(mdns) == files
-
-
-def descriptors(child: Child) -> int:
-    return len(list(Path(f"/proc/{child.pid}/fd").iterdir()))

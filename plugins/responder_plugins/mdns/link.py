@@ -51,22 +51,6 @@ def versions_of(interface: Interface) -> set[int]:
     return {version for version, group in GROUPS.items() if interface.source_for(group) is not None}
 
 
-def _first(_claim: str) -> int:
-    return 1
-
-
-def _nobodys(_address: IPAddress) -> bool:
-    return False
-
-
-def _untold(_link: Link, _claim: Claim) -> None:
-    pass
-
-
-def _unnoticed(_link: Link) -> None:
-    pass
-
-
 @attrs.define(eq=False)
 class Link:
     """The state of one link.
@@ -80,10 +64,10 @@ class Link:
     interface: Interface
     uniform: Uniform
     counts: Counter[str]
-    number_of: Callable[[str], int] = _first
-    is_own: Callable[[IPAddress], bool] = _nobodys
-    renamed: Renamed = _untold
-    noticed: Callable[[Link], None] = _unnoticed
+    number_of: Callable[[str], int] = lambda _claim: 1
+    is_own: Callable[[IPAddress], bool] = lambda _address: False
+    renamed: Renamed = lambda _link, _claim: None
+    noticed: Callable[[Link], None] = lambda _link: None
     claims: dict[str, Claim] = attrs.field(factory=dict, init=False)
     zone: Zone = attrs.field(factory=lambda: Zone(()), init=False)
     channels: dict[int, Channel] = attrs.field(factory=dict, init=False)
