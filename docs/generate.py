@@ -83,6 +83,8 @@ def inner_links(text: str, folder: Path) -> str:
         if path.is_relative_to(Path(__file__).parent):
             return f"[{words}](/{path.relative_to(Path(__file__).parent).as_posix()})"
         name = path.relative_to(ROOT).as_posix()
+        if plugin := re.fullmatch(r"plugins/(?:responder_plugins/(\w+)/)?README\.md", name):
+            return f"[{words}](/{f'generated/plugins/{plugin[1]}' if plugin[1] else 'plugins'}.md)"
         return f"`{name}`" if words.strip("`") in name else f"{words} (`{name}`)"
 
     return re.sub(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)", named, text)

@@ -21,12 +21,14 @@ from .progress import progress_shown
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     envvar="RESPONDERD_LOG_LEVEL",
+    show_envvar=True,
     help="From which level on messages are logged, whatever CONFIG says.",
 )
 @click.option(
     "--log-format",
     type=click.Choice(["text", "json", "journal"]),
     envvar="RESPONDERD_LOG_FORMAT",
+    show_envvar=True,
     help="journal: for people, with priorities.  [default: text on a terminal, json otherwise]",
 )
 def run(config: Path | None, log_level: str | None, log_format: str | None) -> None:
