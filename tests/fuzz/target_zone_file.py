@@ -20,6 +20,8 @@ SEEDS = (
     HEAD + b"_s._tcp SRV 1 2 53 ns\nsvc SVCB 1 . alpn=h2,h3 port=853 ipv4hint=192.0.2.3\nu TYPE731 \\# 3 abcdef\n",
     HEAD + b"d DNAME other.test.\nsub NS ns.sub\nns.sub A 192.0.2.9\nsub DS 1 8 2 " + b"ab" * 32 + b"\n",
     HEAD + b'@ DNSKEY 257 3 8 AwEAAQ==\n@ NSEC a A NS SOA\na CAA 0 issue "ca.test"\nb LOC 51 30 0 N 0 7 0 W 10m\n',
+    HEAD + b'$GENERATE 1-2 a$ MX "0 ."\n$GENERATE 1-2 b$ 60 IN TXT "\\"a $\\" b"\na NXT b A NS\nc MB \\# 3 016100\n',
+    HEAD + b"a HTTPS 1 . mandatory=ech ech=AA==\nb SVCB 00 ns key5= alpn=h2\nc DSYNC CDS 1 53 ns\n",
     b"$INCLUDE other.zone sub.example.test.\n",
 )
 _FOLDER = tempfile.TemporaryDirectory()
