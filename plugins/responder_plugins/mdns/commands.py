@@ -8,6 +8,7 @@ What they show is others' words, so nothing of it reaches the terminal raw.
 from __future__ import annotations
 
 import json
+import math
 import signal
 import sys
 from collections.abc import Iterable, Sequence
@@ -35,9 +36,20 @@ from .names import SERVICE_TYPES, local, type_labels
 from .options import TYPE
 from .querier import Cache, Instance, Querier, question_for
 
+
+class Seconds(click.FloatRange):
+    """A range that "nan" is not in: click compares, and no comparison holds for it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        seconds = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return seconds
+
+
 seconds_option = click.option(
     "--seconds",
-    type=click.FloatRange(0.1, 3600),
+    type=Seconds(0.1, 3600),
     default=3.0,
     show_default=True,
     help="Seconds to ask and to listen.",

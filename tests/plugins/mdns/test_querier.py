@@ -251,6 +251,8 @@ class TestCommands:
         "arguments",
         [
             ["browse", "http"],
+            ["browse", "--seconds", "nan"],
+            ["browse", "--seconds", "inf"],
             ["resolve", "a..b"],
             ["publish", "x", "http", "1"],
             ["publish", "x", "_http._tcp", "65536"],
