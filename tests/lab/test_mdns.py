@@ -347,14 +347,9 @@ def test_a_name_that_is_taken_is_told_by_status_and_kept_for_that_link(tmp_path:
         assert json.loads((tmp_path / "state" / "mdns" / "names.json").read_text()) == {"link1": {"host": 2}}
 
 
-STORM = 10_000
-"""Queries a second."""
-
-LONG = 30_000
-"""Queries of a storm, at least."""
-
-ANSWERS = 20
-"""That the other link gets meanwhile."""
+STORM = 10_000  # queries a second
+LONG = 30_000  # queries of a storm, at least
+ANSWERS = 20  # that the other link gets meanwhile
 
 
 def storm(network: Multihomed, sent: list[int], over: threading.Event) -> None:
