@@ -29,8 +29,8 @@
 
 Words.  A *flow* is all datagrams of one peer address, destination and interface.  A *decision* holds for a flow.  A
 *candidate* is a binding that may take a flow's datagrams.  A *binding* is one service of one *instance*, which is a
-plugin with options.  A *route* says how to send; a *message* is a payload with its route and port.  An *outcome* is what
-became of a datagram; *counts* are numbers by outcome.
+plugin with options.  A *route* says how to send; a *message* is a payload with its route and port.  An *outcome* is
+what became of a datagram; *counts* are numbers by outcome.
 
 The rules, each in one place:
 
