@@ -32,6 +32,9 @@ FORGED_EACH = 40
 
 FULL = "the send queue stays full"
 
+RETRANSMIT = "net.ipv4.neigh.link1.retrans_time_ms"
+"""Of three questions for a neighbour, milliseconds between two."""
+
 
 def forged_v4(rng: random.Random) -> Iterator[str]:
     while True:
@@ -119,6 +122,8 @@ def test_a_send_buffer_that_neighbours_fill_is_told_with_its_cause(network: Mult
     config = tmp_path / "echo.toml"
     config.write_text(ECHO_CONFIG)
     forger = on_link(network)
+    # However slow this machine is: what waits for a neighbour is kept for a minute, not for three seconds.
+    network.host.sysctl(RETRANSMIT, "20000")
 
     def told(child: Child) -> list[str]:
         return [event["likely"] for event in child.events if event.get("event") == FULL]
@@ -130,6 +135,8 @@ def test_a_send_buffer_that_neighbours_fill_is_told_with_its_cause(network: Mult
             assert time.monotonic() < give_up, "it is never full"
         assert child.stop() == 0, "\n".join(child.said)
     forger.close()
+    network.host.sysctl(RETRANSMIT, "1000")
+    network.host.ip("neigh flush dev link1")
     assert "neighbours that can't be found" in told(child)[0]
     assert child.totals("echo")["no-room"] > 0
 
