@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.plugins_for_tests import install, with_plugins
+from tests.plugins_for_tests import with_plugins
 
 from .daemon import daemon
-from .namespaces import Lab, Namespace
+from .namespaces import Namespace
 from .operating import (
     BOUND,
     CONTROL,
@@ -77,18 +77,6 @@ port = 7204
 max_answer = 1400
 """
 )
-
-
-@pytest.fixture
-def host() -> Iterator[Namespace]:
-    with Lab() as lab:
-        yield lab.namespace("host")
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Path:
-    """Where the misbehaving plugins are installed."""
-    return install(tmp_path)
 
 
 class TestMisbehaving:

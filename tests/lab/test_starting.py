@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.plugins_for_tests import install, with_plugins
+from tests.plugins_for_tests import with_plugins
 
 from .daemon import daemon
-from .namespaces import Lab, Namespace
+from .namespaces import Namespace
 from .operating import CONTROL, HEAD, asked_once, command, exchange, get, instance, metrics, outcomes, rewrite, status
 
 pytestmark = pytest.mark.lab
 
 ECHO = HEAD + "[plugins.echo]\nport = 7007\n"
-
-
-@pytest.fixture
-def host() -> Iterator[Namespace]:
-    with Lab() as lab:
-        yield lab.namespace("host")
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Path:
-    """Where the misbehaving plugins are installed."""
-    return install(tmp_path)
 
 
 class TestSignalsDuringTheStart:

@@ -7,26 +7,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from responder.errors import ResponderError
 
-from .namespaces import Lab, Namespace
+from .namespaces import Namespace
 from .operating import BOUND, HEAD, Load, outcomes, status
 
 pytestmark = pytest.mark.lab
 
 REQUESTS = 5000
 """Each is a line of the query log: more than a pipe and the queue hold."""
-
-
-@pytest.fixture
-def host() -> Iterator[Namespace]:
-    with Lab() as lab:
-        yield lab.namespace("host")
 
 
 @pytest.mark.parametrize("workers", [1, 2])

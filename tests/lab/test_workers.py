@@ -19,7 +19,7 @@ from responder.daemon.control_client import ask
 from tests.plugins_for_tests import install, with_plugins
 
 from .daemon import Child, daemon
-from .namespaces import Lab, Namespace
+from .namespaces import Namespace
 from .operating import (
     BOUND,
     CONTROL,
@@ -48,12 +48,6 @@ ENDED = "a worker has ended and is started again"
 WORKERS = HEAD + "workers = 2\n"
 TELLING = WORKERS + "[plugins.telling]\n"
 """Each answer is the id of the process that gives it."""
-
-
-@pytest.fixture
-def host() -> Iterator[Namespace]:
-    with Lab() as lab:
-        yield lab.namespace("host")
 
 
 @pytest.fixture

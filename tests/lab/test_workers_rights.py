@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ import pytest
 import responder
 
 from .daemon import Child
-from .namespaces import Lab, Namespace
+from .namespaces import Namespace
 from .operating import BOUND, asked_once, command, fields, instance, rewrite, status
 from .test_operation import open_folder
 from .test_workers import CLIENTS, ENDED, WORKERS
@@ -24,12 +23,6 @@ from .test_workers import CLIENTS, ENDED, WORKERS
 __all__ = ["open_folder"]  # a fixture
 
 pytestmark = pytest.mark.lab
-
-
-@pytest.fixture
-def host() -> Iterator[Namespace]:
-    with Lab() as lab:
-        yield lab.namespace("host")
 
 
 @pytest.fixture
