@@ -332,7 +332,7 @@ class TestRefused:
         config = tmp_path / "config.toml"
         config.write_text(WORKERS + table)
         child = daemon(host, config, folder=tmp_path, under=under)
-        with pytest.raises(RuntimeError, match="no event 'ready'"):
+        with pytest.raises(RuntimeError, match="no event ready"):
             child.wait_for("ready")
         assert child.stop() == 2
         assert [line for line in child.said if line.startswith("error: ") and reason in line]
