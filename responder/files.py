@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import sys
 from difflib import get_close_matches
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
@@ -31,8 +32,11 @@ def stamp_of(path: Path) -> Stamp:
 def read_file(path: Path, *, key: str = "") -> bytes:
     """The file's content.  Raises ConfigError, naming the file and `key`, the option that names it."""
     try:
-        with path.open("rb") as file:
-            return read_stream(file, path, key=key)
+        with open(path, "rb", opener=_open_at_once) as file:
+            data = read_stream(file, path, key=key)
+            if not data and stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+                raise ConfigError("can't be read: nobody writes into this pipe", path=key, file=path)
+            return data
     except ValueError as error:
         raise ConfigError("can't be read: a file's name has no null character", path=key, file=path) from error
     except OSError as error:
@@ -40,6 +44,15 @@ def read_file(path: Path, *, key: str = "") -> bytes:
         if isinstance(error, FileNotFoundError):
             message += _nearest_file(path)
         raise ConfigError(message, path=key, file=path) from error
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """As `os.open`, but it does not wait until somebody opens a FIFO for writing."""
+    if sys.platform == "win32":
+        return os.open(path, flags)
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    os.set_blocking(descriptor, True)  # for reading: who writes may take a while
+    return descriptor
 
 
 def read_stream(stream: BinaryIO, path: Path, *, key: str = "") -> bytes:

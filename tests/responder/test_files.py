@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import sys
 import threading
 from pathlib import Path
 from typing import BinaryIO
@@ -65,6 +66,13 @@ def test_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
     os.close(writing)
     with open(reading, "rb") as stream:
         assert read_stream(stream, tmp_path / "pipe") == b"text"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no FIFOs")
+def test_a_pipe_into_which_nobody_writes_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="nobody writes into this pipe"):
+        read_file(tmp_path / "pipe", key="file")
 
 
 class Huge(io.BytesIO):
