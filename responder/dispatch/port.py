@@ -275,7 +275,10 @@ class Port:
         if answer is PASS:
             return self._ask(decision, received, candidates[1:])
         try:
-            if type(answer) is CoroutineType or inspect.isawaitable(answer) or isinstance(answer, AsyncIterator):
+            # Bytes first, which most answers are: the other questions take long.
+            if type(answer) is not bytes and (
+                type(answer) is CoroutineType or inspect.isawaitable(answer) or isinstance(answer, AsyncIterator)
+            ):
                 self.tasks.start(decision, received, candidates, answer)
                 return []
             return self.answers.settle(decision, received, candidates[0], answer)

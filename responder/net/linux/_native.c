@@ -166,8 +166,7 @@ static void memory_dealloc(Memory *self)
     PyMem_Free(self->known);
     if (self->payloads != NULL)
         munmap(self->payloads, (size_t)BURST * PAYLOAD_STRIDE);
-    Py_XDECREF(self->classes);
-    Py_XDECREF(self->decode);
+    Py_XDECREF(self->classes), Py_XDECREF(self->decode);
     PyObject_Free(self);
 }
 
@@ -458,10 +457,7 @@ static int ask(Memory *self, Burst *burst, const Arrived *one, PyObject *flow, P
             result = answer != NULL ? hand_over(self, burst, "other", decision, one, flow, answer)
                                     : hand_over(self, burst, "failed", decision, one, flow, error);
     }
-    Py_XDECREF(error);
-    Py_XDECREF(answer);
-    Py_XDECREF(respond);
-    Py_XDECREF(binding);
+    Py_XDECREF(error), Py_XDECREF(answer), Py_XDECREF(respond), Py_XDECREF(binding);
     return result;
 }
 
@@ -528,8 +524,7 @@ static int send_queued(Memory *self, Burst *burst, int descriptor)
             return -1; /* a KeyboardInterrupt comes once */
         PyErr_Clear();
     }
-    for (int i = 0; i < sent; i++)
-        burst->bytes_out += (long long)self->iov_out[i].iov_len;
+    for (int i = 0; i < sent; i++) burst->bytes_out += (long long)self->iov_out[i].iov_len;
     for (int i = sent < 0 ? 0 : sent; i < burst->queued; i++)
         if (done(PyObject_CallMethod(burst->port, "unsent", "OOi", burst->answers[i], burst->candidates[i],
                                      burst->ports[i])) != 0)
@@ -557,8 +552,7 @@ static PyObject *memory_answer(Memory *self, PyObject *arguments)
     if (enter(self) != 0)
         return NULL;
     int taken = take(self, descriptor, limit < 0 || limit > BURST ? BURST : (unsigned int)limit, arrived);
-    for (int i = 0; i < taken; i++)
-        burst.bytes_in += self->in[i].msg_len;
+    for (int i = 0; i < taken; i++) burst.bytes_in += self->in[i].msg_len;
     self->busy = 0;
     burst.began = seconds();
     for (int i = 0; i < taken; i++) {
