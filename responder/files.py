@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import stat
-import sys
 from difflib import get_close_matches
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
@@ -48,10 +47,10 @@ def read_file(path: Path, *, key: str = "") -> bytes:
 
 def _open_at_once(path: str, flags: int) -> int:
     """As `os.open`, but it does not wait until somebody opens a FIFO for writing."""
-    if sys.platform == "win32":
+    if not hasattr(os, "O_NONBLOCK"):  # nor FIFOs with a name in a folder
         return os.open(path, flags)
     descriptor = os.open(path, flags | os.O_NONBLOCK)
-    os.set_blocking(descriptor, True)  # for reading: who writes may take a while
+    getattr(os, "set_blocking")(descriptor, True)  # noqa: B009 - Windows, which does not come here, lacks it; who writes may take a while
     return descriptor
 
 
