@@ -78,6 +78,14 @@ def _show_status(found: Mapping[str, Any]) -> None:
         numbers=("receive buffer", "kernel drops"),
     )
     _section(
+        ("port", "address", "its socket counts"),
+        (
+            (str(port["number"]), port["address"] or "*", counts(port["events"]))
+            for port in found["ports"]
+            if port.get("events")
+        ),
+    )
+    _section(
         ("interface", "port", "groups joined", "missing"),
         (
             (each["interface"], str(each["port"]), "\n".join(each["joined"]), "\n".join(each["missing"]))

@@ -332,9 +332,15 @@ def _of_ports(status: Status) -> Iterator[Metric]:
     drops = CounterMetricFamily(
         "responderd_kernel_drops", "Datagrams that the kernel had no room for.", labels=["port", "address"]
     )
+    events = CounterMetricFamily(
+        "responderd_port_events", "What a port's socket itself counts.", labels=["port", "address", "kind"]
+    )
     for port in status.ports:
-        drops.add_metric([str(port.number), port.address or "*"], port.kernel_drops)
-    yield drops
+        labels = [str(port.number), port.address or "*"]
+        drops.add_metric(labels, port.kernel_drops)
+        for kind, total in port.events.items():
+            events.add_metric([*labels, kind], total)
+    yield from (drops, events)
     counts: dict[tuple[str, str], int] = {}
     for group in status.groups:
         # Both states of each interface: a series that comes and goes can't be watched.

@@ -28,7 +28,7 @@ from ..dispatch.failures import described, plugin_failure
 from ..errors import PluginError
 from ..log import Repeated, fields_of, get_logger
 from ..net.memberships import claimed
-from ..net.types import Membership
+from ..net.types import CountingSocket, Membership
 from ..plugin import Transport
 from ..server.live_ports import LivePort
 from ..server.server import ServerCore
@@ -89,7 +89,10 @@ class LatencyStatus:
 
 @attrs.frozen
 class PortStatus:
-    """One socket; `address` None is the wildcard, `receive_buffer` (bytes) None where the platform does not tell."""
+    """One socket; `address` None is the wildcard, `receive_buffer` (bytes) None where the platform does not tell.
+
+    `events` is what the socket counts itself, by kind (`responder.net.types.CountingSocket`).
+    """
 
     number: int
     address: str | None
@@ -97,6 +100,7 @@ class PortStatus:
     plugins: tuple[str, ...]
     receive_buffer: int | None
     kernel_drops: int
+    events: dict[str, int] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -355,6 +359,7 @@ def _port(live: LivePort) -> PortStatus:
         plugins=tuple(dict.fromkeys(str(binding) for binding in live.port.bindings)),
         receive_buffer=socket.receive_buffer,
         kernel_drops=socket.kernel_drops,
+        events=dict(socket.counts) if isinstance(socket, CountingSocket) else {},
     )
 
 

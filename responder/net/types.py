@@ -10,7 +10,7 @@ Nothing is decided here: `responder.dispatch.addressing` chooses source addresse
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -183,6 +183,15 @@ class ErrorTellingSocket(Protocol):
         """Those that came since the last call."""
 
 
+@runtime_checkable
+class CountingSocket(Protocol):
+    """A `DatagramSocket` that counts what the system makes it do.  Optional: Windows has it."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Totals since it was opened, by kind: of a-z and "-"."""
+
+
 @attrs.frozen
 class Accepted:
     """A TCP connection with what the platform tells of its way in; `interface` is 0 where it does not tell."""
@@ -255,6 +264,7 @@ __all__ = [
     "Accepted",
     "AnswerUsual",
     "Changes",
+    "CountingSocket",
     "DatagramSocket",
     "ErrorTellingSocket",
     "Flow",

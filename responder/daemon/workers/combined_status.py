@@ -137,7 +137,7 @@ def _instance(several: Sequence[InstanceStatus]) -> InstanceStatus:
         connections=sum(each.connections for each in several),
         slowest=max(each.slowest for each in several),
         last_error=max(errors, key=lambda error: error.time, default=None),
-        events=dict(sum((Counter(each.events) for each in several), Counter())),
+        events=_events(several),
     )
 
 
@@ -147,6 +147,7 @@ def _port(several: Sequence[PortStatus]) -> PortStatus:
         several[0],
         receive_buffer=sum(buffers) if buffers else None,
         kernel_drops=sum(each.kernel_drops for each in several),
+        events=_events(several),
     )
 
 
@@ -154,6 +155,10 @@ def _traffic(several: Sequence[TrafficStatus]) -> TrafficStatus:
     return attrs.evolve(
         several[0], received=sum(each.received for each in several), sent=sum(each.sent for each in several)
     )
+
+
+def _events(several: Sequence[InstanceStatus | PortStatus]) -> dict[str, int]:
+    return dict(sum((Counter(each.events) for each in several), Counter()))
 
 
 def _latency(several: Sequence[LatencyStatus]) -> LatencyStatus:

@@ -9,8 +9,10 @@ This file keeps no table and re-scans nothing: `responder.server.interfaces` doe
 from __future__ import annotations
 
 import ctypes
+import math
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
 from ipaddress import IPv4Address, ip_network
@@ -27,6 +29,9 @@ from .winsock import Winsock
 from .winsock_errors import call_error
 
 _log = get_logger(__name__)
+
+MAX_AGE = 1.0
+"""Seconds for which `RecentInterfaces` does not enumerate again."""
 
 _ADAPTER_NO_MULTICAST = 0x10  # IP_ADAPTER_NO_MULTICAST
 _ADDRESS_TRANSIENT = 0x02  # IP_ADAPTER_ADDRESS_TRANSIENT
@@ -110,6 +115,26 @@ def interfaces() -> list[Interface]:
             raise call_error(code, "GetAdaptersAddresses")
         found = parse_adapters(ctypes.addressof(buffer) if code == 0 else 0)
     return found
+
+
+class RecentInterfaces:
+    """The interfaces as they were a second ago at most: for what each new peer may ask for."""
+
+    def __init__(
+        self, enumerate_interfaces: Callable[[], Sequence[Interface]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._enumerate = enumerate_interfaces
+        self._clock = clock
+        self._until = -math.inf
+        self._found: Sequence[Interface] = ()
+
+    def __call__(self) -> Sequence[Interface]:
+        now = self._clock()
+        if now >= self._until:
+            self._until = now + MAX_AGE
+            with suppress(OSError):  # short of memory: what is known will do
+                self._found = self._enumerate()
+        return self._found
 
 
 class SignalledWatch:

@@ -37,7 +37,7 @@ from ..listeners import AddressHolders, Listener
 from ..place import Place, SocketName
 from ..types import Platform
 from . import winsock_types as ws
-from .interfaces import SignalledWatch, interfaces, watch_interfaces
+from .interfaces import RecentInterfaces, SignalledWatch, interfaces, watch_interfaces
 from .udp import SocketLike, WindowsSocket
 from .winsock import Winsock
 from .winsock_errors import call_error
@@ -76,6 +76,7 @@ class WindowsPlatform:
         self._open_socket = open_socket
         self._open_winsock = open_winsock
         self._enumerate = enumerate_interfaces
+        self._recent = RecentInterfaces(enumerate_interfaces)
 
     def open_udp(
         self, port: int, address: IPAddress | None = None, *, interface: int = 0, shared: bool = False
@@ -86,7 +87,7 @@ class WindowsPlatform:
                 _log.warning("port is shared: any of its sockets may get a unicast datagram", port=port)
             winsock = self._set_up(sock, family, shared)
             sock.bind(place.name(family))
-            return WindowsSocket(sock, winsock, family, address, self._enumerate)
+            return WindowsSocket(sock, winsock, family, address, self._recent)
 
     def open_tcp(self, port: int, address: IPAddress | None = None, *, interface: int = 0) -> Listener:
         place = Place("TCP", port, address, interface, denied=_denied)

@@ -125,8 +125,8 @@ def _via(destination: IPAddress) -> Via | None:
 class WindowsSocket:
     """One bound UDP socket: a `responder.net.types.DatagramSocket`.
 
-    It takes a socket that is non-blocking, set up and bound.  `family` is Windows' ws.AF_INET6 (dual-stack) or AF_INET;
-    `source_on` gives an interface's own address to speak to another from.
+    It takes a socket that is non-blocking, set up and bound.  `family` is Windows' ws.AF_INET6 (dual-stack) or AF_INET.
+    `interfaces` is called when peers will, so it must not enumerate each time (`interfaces.RecentInterfaces`).
     """
 
     answer = None
@@ -146,7 +146,7 @@ class WindowsSocket:
         self.address = address
         self.port: int = sock.getsockname()[1]
         self.kernel_drops = 0  # Windows doesn't tell
-        self.failed_receives = self.named_sources = 0
+        self.counts = {"failed-receives": 0, "named-sources": 0}
         self.receive_buffer = None  # what SO_RCVBUF tells there is what was asked for, not what there is
         self._handle = sock.fileno()
         self._received = ReceiveMemory(family)
@@ -208,11 +208,11 @@ class WindowsSocket:
         return found
 
     def _receive_failed(self, code: int) -> None:
-        self.failed_receives += 1
+        self.counts["failed-receives"] += 1
         self._pause = min(LAST_PAUSE, self._pause * 2 or FIRST_PAUSE)
         held_back = self._repeated.due(("receive", code))
         if held_back is not None:
-            what, failed = "a receive failed, and is tried again", self.failed_receives
+            what, failed = "a receive failed, and is tried again", self.counts["failed-receives"]
             _log.warning(what, port=self.port, error=code, failed=failed, held_back=held_back)
 
     # Sending
@@ -246,23 +246,23 @@ class WindowsSocket:
                 code = self._sent.send(send_message, encoded, payload, port)
                 if code not in STALE:
                     break
-        if code == WSAEINVAL and route.source is not None and not route.interface and not encoded.interface_tried:
+        if code == WSAEINVAL and route.source is not None and not route.interface:
             return self._name_interface(encoded, message)
         return code
 
     def _name_interface(self, refused: RouteMessage, message: Message) -> int:
         """Try once more with the interface of the route's source, and stay with it where that helps."""
         payload, route, port = message
-        refused.interface_tried = True
         source = route.source
         assert source is not None  # noqa: S101 - the caller's condition
         owner = next((entry.index for entry in self._interfaces() if entry.has(source)), 0)
-        if not owner:
+        if owner == refused.interface_tried:  # 0: nobody has that address
             return WSAEINVAL
+        refused.interface_tried = owner
         encoded = self._encode(route, owner)
         code = self._sent.send(self._winsock.send_message, encoded, payload, port)
         if code == 0:
-            self.named_sources += 1
+            self.counts["named-sources"] += 1
             refused.become(encoded)
             held_back = self._repeated.due("interface")
             if held_back is not None:

@@ -171,7 +171,8 @@ class SendMemory:
 class RouteMessage:
     """A WSAMSG that sends by one route: the packed socket address `name`, whatever its port, and `control` messages.
 
-    Its payload is what stands in `memory` when it is sent.  `interface_tried` is its user's note.
+    Its payload is what stands in `memory` when it is sent.  `interface_tried` is its user's note: the index of the
+    interface that it was tried with though the route has none, or 0.
     """
 
     __slots__ = ("_port", "address", "interface_tried", "port")
@@ -185,7 +186,7 @@ class RouteMessage:
         self.address = own.address
         self._port = own.view[place + 2 : place + 4]
         self.port = int.from_bytes(name[2:4], "big")
-        self.interface_tried = False
+        self.interface_tried = 0
         message = NATIVE.WSAMSG.from_address(self.address)
         message.name, message.namelen = own.address + place, len(name)
         message.lpBuffers, message.dwBufferCount = memory.buffer, 1

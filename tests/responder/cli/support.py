@@ -77,7 +77,7 @@ STATUS: dict[str, Any] = {
     "ports": [
         {
             **{"number": 53, "address": None, "transports": ["udp", "tcp"], "plugins": ["dns", "[red]echo"]},
-            **{"receive_buffer": 4194304, "kernel_drops": 9},
+            **{"receive_buffer": 4194304, "kernel_drops": 9, "events": {"failed-receives": 4}},
         }
     ],
     "groups": [

@@ -21,6 +21,7 @@ class TestStatus:
         assert "[red]echo Echo restarting 5 0 0" in lines
         assert "dns formerr 20, noerror 9" in lines
         assert "53/udp+tcp * dns, [red]echo 4096 KiB 9" in lines
+        assert "53 * failed-receives 4" in lines
         assert "lan 53 224.0.0.251 232.1.1.1 from 10.0.0.1" in lines
         assert "dns lan 100 off-link 30, denied 2" in lines
         assert "\x1b" not in result.stdout

@@ -57,7 +57,10 @@ STATUS = Status(
     failed=False,
     lingering=(),
     instances=(attrs.evolve(instance("dns"), events={"formerr": 2**64 - 1}), instance("echo", restarts=3)),
-    ports=(PortStatus(53, None, ("udp",), ("dns",), None, 5), PortStatus(53, "::1", ("udp",), ("dns",), None, 6)),
+    ports=(
+        PortStatus(53, None, ("udp",), ("dns",), None, 5, {"failed-receives": 2}),
+        PortStatus(53, "::1", ("udp",), ("dns",), None, 6),
+    ),
     groups=(
         GroupStatus(53, "lan", joined=("224.0.0.251",), missing=()),
         GroupStatus(54, "lan", joined=("ff02::fb",), missing=()),
@@ -100,6 +103,7 @@ def test_what_a_scrape_says() -> None:
     assert found["responderd_plugin_events_total", "formerr", "dns"] == float(2**64 - 1)
     assert found["responderd_kernel_drops_total", "*", "53"] == 5
     assert found["responderd_kernel_drops_total", "::1", "53"] == 6
+    assert found["responderd_port_events_total", "*", "failed-receives", "53"] == 2
     assert found["responderd_memberships", "lan", "joined"] == 2
     assert found["responderd_memberships", "guest0", "joined"] == 0
     assert found["responderd_memberships", "guest0", "missing"] == 1

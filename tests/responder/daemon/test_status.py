@@ -71,6 +71,7 @@ async def test_what_it_says(autojump_clock: MockClock) -> None:
     async with opened(platform, Instance.of(Answering(), "a", interfaces=["lan"])) as server:
         first, second = platform.sockets
         first.kernel_drops = 7
+        first.counts = {"failed-receives": 3}
         first.deliver(FakeReceived(b"", flow()), FakeReceived(b"", flow(interface=3)))
         second.deliver(FakeReceived(b"", flow()))
         await wait_all_tasks_blocked()
@@ -83,6 +84,7 @@ async def test_what_it_says(autojump_clock: MockClock) -> None:
         (7007, None, ("udp", "tcp"), ("a",), 7),
         (7008, None, ("udp",), ("a",), 0),
     ]
+    assert [port.events for port in status.ports] == [{"failed-receives": 3}, {}]
     assert status.groups == (GroupStatus(7007, "lan", joined=("239.255.70.7",), missing=()),)
     assert status.counters == {"a": {"lan": {"answered": 1}, "guest0": {"interface": 1}}}
     assert status.latencies == ()

@@ -41,7 +41,10 @@ def status(answered: int = 10, **changes: Any) -> Status:
         failed=False,
         lingering=(),
         instances=(instance(),),
-        ports=(PortStatus(53, None, ("udp", "tcp"), ("dns",), 4096, 5), PortStatus(53, "::1", ("udp",), (), None, 1)),
+        ports=(
+            PortStatus(53, None, ("udp", "tcp"), ("dns",), 4096, 5, {"failed-receives": 2}),
+            PortStatus(53, "::1", ("udp",), (), None, 1),
+        ),
         groups=(),
         group_failures=0,
         counters={"dns": {"lan": {"answered": answered}}},
@@ -60,6 +63,7 @@ def test_what_is_counted_is_summed() -> None:
     (dns,) = sum_.instances
     assert (dns.restarts, dns.pending, dns.connections, dns.slowest) == (2, 4, 6, 0.25)
     assert [(port.receive_buffer, port.kernel_drops) for port in sum_.ports] == [(8192, 10), (None, 2)]
+    assert [port.events for port in sum_.ports] == [{"failed-receives": 4}, {}]
 
 
 def test_one_that_has_the_compiled_module_makes_a_daemon_that_has_it() -> None:

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, ip_address, ip_interface
 import pytest
 import trio
 
-from responder.datagram import InterfaceAddress
+from responder.datagram import Interface, InterfaceAddress
 from responder.net.windows import interfaces as windows_interfaces
 from responder.net.windows.winsock_types import AF_INET, AF_INET6, NATIVE, SIO_ADDRESS_LIST_CHANGE
 
@@ -135,3 +135,16 @@ async def test_without_the_signal_the_table_can_still_be_read(
 
 def test_a_missing_answer_is_no_table() -> None:
     assert windows_interfaces.parse_adapters(0) == []
+
+
+def test_a_failed_enumeration_leaves_what_is_known() -> None:
+    answers: Iterator[list[Interface] | None] = iter([None, [LINK], None])
+
+    def enumerate_interfaces() -> list[Interface]:
+        answer = next(answers)
+        if answer is None:
+            raise OSError(8, "not enough memory")
+        return answer
+
+    recent = windows_interfaces.RecentInterfaces(enumerate_interfaces, iter([0.0, 1.0, 2.0]).__next__)
+    assert [list(recent()) for _ in range(3)] == [[], [LINK], [LINK]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from ipaddress import ip_address
 
 import pytest
@@ -111,8 +112,55 @@ def test_a_routed_source_that_is_refused_goes_with_its_interface(caplog: pytest.
         [pktinfo4("10.71.0.1", 3)],  # and the route stays with what works
     ]
     assert [sent.payload for sent in fake.sent] == [b"\0", b"\0", b"\1"]
-    assert sock.named_sources == 1
+    assert sock.counts["named-sources"] == 1
     assert "interface=3" in caplog.text
+
+
+def test_peers_do_not_have_the_interfaces_enumerated_each_time() -> None:
+    """That takes milliseconds, and each forged sender is a new route."""
+    host = Host()
+    sock, fake = host.open()
+
+    def flood(sender: int) -> None:
+        for number in range(sender, sender + 500):
+            fake.answers.extend([10022, 0])
+            assert sock.send([(b"x", Route(ip_address(number << 16), source=ip_address("10.71.0.1")), 53)]) == 1
+
+    flood(1000)
+    assert host.enumerations == 1
+    host.now = 0.9
+    flood(2000)
+    assert host.enumerations == 1
+    host.now = 1.0
+    flood(3000)
+    assert host.enumerations == 2
+    assert sock.counts["named-sources"] == 1500
+
+
+def test_a_source_that_comes_or_moves_is_named_anew() -> None:
+    host = Host()
+    sock, fake = host.open()
+
+    def send_refused_once() -> int:
+        """The interface that it was tried with then, or 0."""
+        before = len(fake.sent)
+        fake.answers.extend([10022, 0])
+        with suppress(SourceUnavailable):
+            sock.send([(b"x", TO, 53)])
+        fake.answers.clear()
+        later = fake.sent[before + 1 :]
+        if not later:
+            return 0
+        ((_, _, pktinfo),) = ABI.parse(later[0].control)
+        return cmsg.unpack_in_pktinfo_windows(pktinfo)[0]
+
+    moved = [Interface(index, "Ethernet", addresses=(InterfaceAddress("10.71.0.1", 24),)) for index in (5, 6)]
+    host.table = []
+    assert send_refused_once() == 0
+    host.table, host.now = [moved[0]], 1.0
+    assert send_refused_once() == 5
+    host.table, host.now = [moved[1]], 2.0
+    assert send_refused_once() == 6
 
 
 def test_the_interface_in_pktinfo_is_not_the_names_scope() -> None:
@@ -141,7 +189,7 @@ def test_what_the_interface_does_not_help_is_refused(route: Route, answers: list
         with pytest.raises(SourceUnavailable):
             sock.send([(b"x", route, 53)])
     assert len(fake.sent) == tried
-    assert sock.named_sources == 0
+    assert sock.counts["named-sources"] == 0
 
 
 def test_the_longest_datagram_is_named() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from responder.datagram import Interface, InterfaceAddress
 from responder.net import cmsg
+from responder.net.windows.interfaces import RecentInterfaces
 from responder.net.windows.platform import WindowsPlatform
 from responder.net.windows.udp import WindowsSocket
 from responder.net.windows.winsock_types import AF_INET, AF_INET6, IP_PKTINFO, IPPROTO_IP, IPPROTO_IPV6, IPV6_PKTINFO
@@ -18,10 +19,16 @@ PEER4, PEER6 = ip_address("::ffff:10.71.0.9"), ip_address("fe80::9")
 
 
 class Host(WindowsPlatform):
-    """A Windows host of fakes.  `families` are those that it has; the last socket opened is `socket`."""
+    """A Windows host of fakes.  `families` are those that it has; `now` is its clock, in seconds.
+
+    `enumerations` counts how often its interfaces were asked for on behalf of peers.
+    """
 
     def __init__(self, families: tuple[int, ...] = (AF_INET6, AF_INET), **socket: Any) -> None:
         super().__init__(self._open, lambda _handle: self.winsock, lambda: self.table)
+        self._recent = RecentInterfaces(self._enumerated, lambda: self.now)
+        self.now = 0.0
+        self.enumerations = 0
         self.table = [LINK]
         self.winsock = FakeWinsock()
         self.families = families
@@ -33,6 +40,10 @@ class Host(WindowsPlatform):
             raise winsock_error(10047)
         self.sockets.append(FakeSocket(family=family, **self.template))
         return self.sockets[-1]
+
+    def _enumerated(self) -> list[Interface]:
+        self.enumerations += 1
+        return self.table
 
     def open(self) -> tuple[WindowsSocket, FakeWinsock]:
         return self.open_udp(7007), self.winsock
