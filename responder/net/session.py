@@ -12,8 +12,10 @@ def session_end(stop: Callable[[str], None]) -> Iterator[None]:
     """Have `stop` called with what ends the session.  It runs in another thread; the process has some seconds left."""
     if sys.platform == "win32":
         from .windows.console import EndHandler, handling  # noqa: PLC0415 - exists on Windows only
+        from .windows.session_window import window_told  # noqa: PLC0415 - the same
 
-        with handling(EndHandler(stop)):
+        handler = EndHandler(stop)
+        with handling(handler), window_told(handler.end):
             yield
     else:
         yield

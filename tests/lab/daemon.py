@@ -96,6 +96,11 @@ class Child:
         if self.status is None:
             self._process.send_signal(signal.SIGCONT)
             self._process.send_signal(self._stop_by)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for the end, which something else has ordered; the exit status."""
+        if self.status is None:
             try:
                 self.status = self._process.wait(self._bound)
             except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""The command `responderd` on Windows: run, check, plugins, interfaces; Ctrl-C and Ctrl-Break."""
+"""The command `responderd` on Windows: run, check, plugins, interfaces; Ctrl-C, Ctrl-Break, the end of a session."""
 
 from __future__ import annotations
 
@@ -99,6 +99,24 @@ def test_the_end_of_a_console_or_a_session_leaves_time_for_goodbyes(
     assert [event["event"] for event in events] == ["ready", "stopping", "stopped"], done.stderr
     assert events[1]["signal"] == name
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [(("wineboot", "--end-session"), "WM_ENDSESSION"), (("taskkill", "/im", "python.exe"), "WM_CLOSE")],
+)
+def test_logging_off_and_taskkill_leave_time_for_goodbyes(
+    windows: WindowsPython, config: Path, command: tuple[str, ...], name: str
+) -> None:
+    """Wine, as Windows, sends the end of a session to windows; and it ends each process whose window has answered."""
+    with Lab() as lab:
+        host, client = lab.namespace("host"), lab.namespace("client")
+        lab.link(host, "link1", client, "link1")
+        with windows.machine(host) as machine, machine.daemon(config) as child:
+            machine.program(*command)
+            child.wait()  # Wine may still kill it (-9) while it ends by itself
+    assert [event["event"] for event in child.events] == ["ready", "stopping", "stopped"], child.said
+    assert child.events[1]["signal"] == name
 
 
 def test_a_taken_port_is_named(alone: Machine, config: Path) -> None:

@@ -151,8 +151,12 @@ class Machine:
         # A server that stays, for it is what has the sockets; and the system's services, started with no stream of
         # ours: they would hold a pipe open that one of our programs gave them, and its reader would wait for them.
         subprocess.run(self._argv(WINESERVER, "-p"), env=self.environment, check=True, timeout=60)
+        self.program("cmd", "/c", "exit")
+
+    def program(self, *argv: str) -> None:
+        """Run one of Wine's own programs, without streams.  Raises CalledProcessError."""
         subprocess.run(
-            self._argv("wine", "cmd", "/c", "exit"),
+            self._argv("wine", *argv),
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -4,7 +4,8 @@ Windows ends the process as soon as its handler for one of these returns, or aft
 The handler that CPython brings returns at once.  So ours orders the stop and does not return: the process ends before,
 by itself, with its goodbyes said and an exit status of its own.  Ctrl-C and Ctrl-Break stay with Python's signals.
 
-HandlerRoutine's page has the rules.  Windows calls the handler in a thread of its own.
+HandlerRoutine's page has the rules.  Windows calls the handler in a thread of its own.  Of the end of a session
+`responder.net.windows.session_window` hears where the handler does not.
 """
 
 from __future__ import annotations
@@ -31,15 +32,24 @@ class EndHandler:
     def __init__(self, stop: Callable[[str], None], limit: float = LIMIT) -> None:
         self._stop = stop
         self._limit = limit
+        self._first = threading.Lock()
         self.ended = threading.Event()
 
     def __call__(self, event: int) -> bool:
         """True: nobody else is asked, Windows' own handler neither."""
         if event not in ENDS:
             return False
-        self._stop(ENDS[event])
-        self.ended.wait(self._limit)
+        self.end(ENDS[event])
         return True
+
+    def end(self, reason: str) -> None:
+        """Order the stop, and don't return before the end.
+
+        One end may be told several times, and a second order to stop would cut the goodbyes short.
+        """
+        if self._first.acquire(blocking=False):
+            self._stop(reason)
+        self.ended.wait(self._limit)
 
 
 def ignore_ends(event: int) -> bool:

@@ -39,6 +39,15 @@ def test_the_handler_does_not_return_before_the_end(event: int) -> None:
     assert results == [True]
 
 
+def test_an_end_that_is_told_twice_is_ordered_once() -> None:
+    """A second order to stop would cut the goodbyes short."""
+    ordered: list[str] = []
+    handler = EndHandler(ordered.append, limit=0)
+    assert handler(CTRL_CLOSE)
+    handler.end("WM_ENDSESSION")
+    assert ordered == ["CTRL_CLOSE_EVENT"]
+
+
 def test_it_does_not_wait_for_ever() -> None:
     assert EndHandler(lambda _name: None, limit=0)(CTRL_CLOSE) is True
 
