@@ -32,6 +32,7 @@ import attrs
 
 from responder import Plugin, Service
 
+from .names import composed
 from .options import ServiceOptions, are_services, is_host_label
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Mdns(Plugin):
     services_dir  a folder of more: such tables (*.toml), and Avahi's service files (*.service)
     """
 
-    host: str | None = attrs.field(default=None, validator=is_host_label)
+    host: str | None = attrs.field(default=None, converter=attrs.converters.optional(composed), validator=is_host_label)
     offered: tuple[ServiceOptions, ...] = attrs.field(default=(), alias="services", validator=are_services)
     services_dir: Path | None = None
 

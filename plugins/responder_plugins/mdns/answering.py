@@ -26,7 +26,7 @@ from responder_plugins.shared import dns_message as dns
 from responder_plugins.shared.dns_message import Message, Record
 
 from . import message as messages
-from .message import CLASS, QU, packed
+from .message import CLASS, QU, each_once, packed
 from .records import Entry, Zone, comparable
 
 SOON: Final = (0.020, 0.120)
@@ -138,8 +138,8 @@ class Channel:
     def reply(self, query: Message, payload: bytes) -> bytes | None:
         """Answer a query of plain DNS (section 6.7) at once: nobody else gets it."""
         asked: dict[Entry, None] = {}
-        for name, rdtype, rdclass in query.questions:
-            asked.update(dict.fromkeys(self.zone.find(name.lower(), rdtype, rdclass & CLASS)))
+        for name, rdtype, rdclass in each_once(query.questions):
+            asked.update(dict.fromkeys(self.zone.find(name, rdtype, rdclass & CLASS)))
         suppressed = self._suppressed(query.answers)
         entries = tuple(entry for entry in asked if entry not in suppressed)
         if not entries:
@@ -160,8 +160,8 @@ class Channel:
         multicast: dict[Entry, None] = {}
         unicast: dict[Entry, None] = {}
         find = self.zone.find
-        for name, rdtype, rdclass in query.questions:
-            found = find(name.lower(), rdtype, rdclass & CLASS)
+        for name, rdtype, rdclass in each_once(query.questions):
+            found = find(name, rdtype, rdclass & CLASS)
             if found:
                 for entry in found:
                     if direct or (rdclass & QU and self._is_fresh(entry, now)):
@@ -214,7 +214,15 @@ class Channel:
             entry = entries.get((name.lower(), rdtype, comparable(rdtype, rdata)))
             if entry is not None and ttl * 2 >= entry.ttl:
                 found.add(entry)
-        return found
+        # Of a unique set all goes or nothing (section 10.2).
+        return {entry for entry in found if found.issuperset(self._set_of(entry))}
+
+    def _set_of(self, entry: Entry) -> tuple[Entry, ...]:
+        """What goes together: the flush bit says that there is no other record of that name and type (section 10.2)."""
+        return (self.zone.of(entry.key, entry.rdtype) if entry.unique else ()) or (entry,)
+
+    def _whole(self, entries: Iterable[Entry]) -> tuple[Entry, ...]:
+        return tuple(dict.fromkeys(each for entry in entries for each in self._set_of(entry)))
 
     # Further known answers
 
@@ -272,16 +280,18 @@ class Channel:
     def announce(self, entries: Iterable[Entry], now: float) -> None:
         """Multicast them as soon as may be, whoever else says the same."""
         for entry in entries:
-            self._put_off(entry, Pending(now, now, now, is_announcement=True), APART)
+            # None of a set goes sooner than the others may.
+            moment = max(now, *(each.sent[self.version] + APART for each in self._set_of(entry)))
+            self._put_off(entry, Pending(moment, moment, moment, is_announcement=True), APART)
 
     def correct(self, entry: Entry, now: float) -> None:
         """Somebody told less than half of the entry's TTL: say what it is (section 6.6)."""
-        self._schedule((entry,), now)
+        self._schedule(self._set_of(entry), now)
 
     def heard(self, entry: Entry, ttl: int) -> None:
         """Somebody else multicast it: our own answer would say it again (section 7.4)."""
         when = self.pending.get(entry)
-        if when is not None and not when.is_announcement and ttl >= entry.ttl:
+        if when is not None and not when.is_announcement and ttl >= entry.ttl and len(self._set_of(entry)) == 1:
             del self.pending[entry]
             self.counts["suppressed"] += 1
 
@@ -324,8 +334,8 @@ class Channel:
         asked = [entry for entry in batch if not self.pending[entry].is_announcement]
         for entry in batch:
             del self.pending[entry]
-        batch.sort(key=_order)
-        return self._multicast(tuple(batch), self._additionals(asked, ()), now)
+        whole = sorted(self._whole(batch), key=_order)
+        return self._multicast(tuple(whole), self._additionals(asked, ()), now)
 
     # Messages
 
@@ -350,7 +360,7 @@ class Channel:
         if not entries:
             return []
         version = self.version
-        allowed = tuple(entry for entry in entries if now - entry.sent[version] >= apart)
+        allowed = self._whole(entry for entry in entries if now - entry.sent[version] >= apart)
         if len(allowed) < len(entries):
             for entry in entries:
                 if entry not in allowed:
@@ -359,7 +369,9 @@ class Channel:
 
     def _multicast(self, entries: tuple[Entry, ...], additionals: tuple[Entry, ...], now: float) -> list[Send]:
         version = self.version
-        additionals = tuple(entry for entry in additionals if now - entry.sent[version] >= APART)
+        additionals = tuple(
+            entry for entry in additionals if all(now - each.sent[version] >= APART for each in self._set_of(entry))
+        )
         for entry in entries:
             entry.sent[version] = now
             self.pending.pop(entry, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from typing import Final
 
+from .names import composed
 from .options import check_label
 
 FALLBACK: Final = "responder"
@@ -13,7 +14,7 @@ FALLBACK: Final = "responder"
 
 def host_label() -> str:
     """The first label of this host's name."""
-    label = platform.node().partition(".")[0]
+    label = composed(platform.node().partition(".")[0])
     try:
         check_label(label)
     except ValueError:

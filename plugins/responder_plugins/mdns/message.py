@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 
 from responder_plugins.shared import dns_message as dns
-from responder_plugins.shared.dns_message import Message, RRset, Writer
+from responder_plugins.shared.dns_message import Message, Question, RRset, Writer
 
 from .records import Claim, Entry
 
@@ -36,9 +36,28 @@ HEADERS: Final = {4: 28, 6: 48}
 """Bytes of the IP and UDP headers."""
 
 
+MOST_SENT: Final = LARGEST - HEADERS[6]
+"""Bytes of a message at most, by either family."""
+
+
 def room(mtu: int, version: int) -> int:
     """Bytes of a message that goes out whole on a link."""
     return min(mtu or 1500, LARGEST) - HEADERS[version]
+
+
+def each_once(questions: Iterable[Question]) -> Iterable[tuple[bytes, int, int]]:
+    """Questions with their names in lower case, the same ones once: else one message could ask for all, 1,800 times."""
+    return dict.fromkeys((name.lower(), rdtype, rdclass) for name, rdtype, rdclass in questions)
+
+
+def _sets(rrsets: Iterable[RRset]) -> Iterable[RRset]:
+    """The records of each unique set as one, which is added whole or not at all (section 10.2)."""
+    sets: dict[object, RRset] = {}
+    for number, each in enumerate(rrsets):
+        key: object = (each.name, each.rdtype) if each.rdclass & ~CLASS else number
+        before = sets.get(key)
+        sets[key] = each if before is None else attrs.evolve(before, rdatas=(*before.rdatas, *each.rdatas))
+    return sets.values()
 
 
 def packed(records: Iterable[RRset], additionals: Iterable[RRset], limit: int) -> list[bytes]:
@@ -54,13 +73,13 @@ def packed(records: Iterable[RRset], additionals: Iterable[RRset], limit: int) -
                 done.append(writer.finish(0, RESPONSE))
             writer, count = Writer(b"", limit, dns.COMPRESSED_BY_MDNS), 0
             if not writer.add(0, rrset):
-                large = Writer(b"", LARGEST, dns.COMPRESSED_BY_MDNS)
+                large = Writer(b"", MOST_SENT, dns.COMPRESSED_BY_MDNS)
                 large.add(0, rrset)
                 done.append(large.finish(0, RESPONSE))
                 continue
         count += 1
     if count:
-        for rrset in additionals:
+        for rrset in _sets(additionals):
             writer.add(2, rrset)
         done.append(writer.finish(0, RESPONSE))
     return done
@@ -72,17 +91,32 @@ def goodbyes(entries: Iterable[Entry], limit: int) -> list[bytes]:
 
 
 def legacy(query: Message, entries: Iterable[Entry], additionals: Iterable[Entry], limit: int) -> bytes:
-    """The answer to one who asks as DNS has it: with the ID and the questions, without what only mDNS knows (6.7)."""
+    """The answer to one who asks as DNS has it: with the ID and the questions, without what only mDNS knows (6.7).
+
+    As DNS has it, too, it has 512 bytes at most, or what the asker's EDNS says (RFC 6891 section 6.2.3): else it would
+    be many times what it answers.  TC says that there is more (section 18.5).
+    """
+    sizes = [each.rdclass for each in query.additionals if each.rdtype == dns.OPT]
+    opt = dns.opt_record(limit, dns.NOERROR, dnssec_ok=False) if sizes else b""
     flags = RESPONSE
-    writer = Writer(b"", limit)
+    writer = Writer(b"", min(max([dns.PLAIN_UDP, *sizes]), limit) - len(opt))
     for question in query.questions:
-        writer.ask(question.name + dns.QUESTION.pack(question.rdtype, question.rdclass))
-    for section, chosen in ((0, entries), (2, additionals)):
-        for entry in chosen:
-            rrset = attrs.evolve(entry.rrset, ttl=min(entry.ttl, LEGACY_TTL), rdclass=dns.IN)
-            if not writer.add(section, rrset) and section == 0:
-                flags |= dns.TC
+        if not writer.ask(question.name + dns.QUESTION.pack(question.rdtype, question.rdclass)):
+            flags |= dns.TC
+            break
+    for rrset in (entry.rrset for entry in entries):
+        if not writer.add(0, _as_dns_has_it(rrset)):
+            flags |= dns.TC
+            break
+    for rrset in _sets(entry.rrset for entry in additionals):
+        writer.add(2, _as_dns_has_it(rrset))
+    if opt:
+        writer.add_raw(2, opt)
     return writer.finish(query.ident, flags)
+
+
+def _as_dns_has_it(rrset: RRset) -> RRset:
+    return attrs.evolve(rrset, ttl=min(rrset.ttl, LEGACY_TTL), rdclass=dns.IN)
 
 
 def query(name: bytes, rdtype: int) -> bytes:
@@ -118,7 +152,7 @@ def proposed_in(probe: Message) -> dict[bytes, list[tuple[int, int, bytes]]]:
 
 
 def _probe(claims: Sequence[tuple[Claim, Sequence[Entry]]]) -> bytes:
-    writer = Writer(b"", LARGEST, dns.COMPRESSED_BY_MDNS)
+    writer = Writer(b"", MOST_SENT, dns.COMPRESSED_BY_MDNS)
     for claim, _ in claims:
         writer.ask(claim.name + dns.QUESTION.pack(dns.ANY, dns.IN | QU))
     for _, proposed in claims:

@@ -5,6 +5,7 @@ As text, names are as `shared.dns_text` has them.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Final
@@ -16,6 +17,11 @@ LOCAL: Final = b"local"
 
 SERVICE_TYPES: Final = to_name([b"_services", b"_dns-sd", b"_udp", LOCAL])
 """What lists the types that there are on a link (RFC 6763 section 9)."""
+
+
+def composed(text: str) -> str:
+    """The text in the one form that mDNS has for it, NFC (RFC 6762 section 16, RFC 5198)."""
+    return unicodedata.normalize("NFC", text)
 
 
 def from_text(text: str) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -16,7 +16,7 @@ import attrs
 from responder import ConfigError, ConfigErrors, IPAddress
 from responder_plugins.shared.dns_message import MAX_LABEL
 
-from .names import from_text, local, type_labels
+from .names import composed, from_text, local, type_labels
 
 TYPE: Final = re.compile(r"_[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?\._(?:tcp|udp)", re.IGNORECASE)
 """A service's name and its transport (RFC 6763 section 7).  Its limit of 15 characters is not held: longer types are in
@@ -122,6 +122,10 @@ def _is_txt(_instance: object, attribute: attrs.Attribute[Any], value: Mapping[s
         raise ValueError(f"{attribute.name}: {size} bytes in all, {MAX_TXT} are the most")
 
 
+def _all_composed(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(map(composed, values))
+
+
 def _are_subtypes(_instance: object, attribute: attrs.Attribute[Any], value: Sequence[str]) -> None:
     for each in value:
         try:
@@ -157,12 +161,12 @@ class ServiceOptions:
     addresses  of that host, which then is answered for here; without them the host answers for itself
     """
 
-    name: str = attrs.field(validator=_is_label)
+    name: str = attrs.field(converter=composed, validator=_is_label)
     type: str = attrs.field(validator=_is_type)
     port: int = attrs.field(validator=_is_port)
     txt: dict[str, TxtValue] = attrs.field(factory=dict, validator=_is_txt)
-    subtypes: tuple[str, ...] = attrs.field(default=(), converter=tuple, validator=_are_subtypes)
-    host: str = attrs.field(default="", validator=_is_host_name)
+    subtypes: tuple[str, ...] = attrs.field(default=(), converter=_all_composed, validator=_are_subtypes)
+    host: str = attrs.field(default="", converter=composed, validator=_is_host_name)
     addresses: tuple[IPAddress, ...] = attrs.field(default=(), converter=tuple, validator=_are_addresses)
 
     def __attrs_post_init__(self) -> None:

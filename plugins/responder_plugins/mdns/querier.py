@@ -11,19 +11,21 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
+from random import Random
 from typing import ClassVar, Final, TypeAlias
 
 import attrs
 import trio
 
-from responder import PASS, Answer, Datagram, Interface, IPAddress, Network, Plugin, SendError, Service
+from responder import PASS, Answer, Datagram, Interface, IPAddress, Network, Plugin, SendError, Service, Via
 from responder_plugins.shared import dns_message as dns
 from responder_plugins.shared.dns_message import Record, RRset, Writer, labels, read
 from responder_plugins.shared.dns_text import label_to_text, to_text
 
+from .answering import SOON, Uniform
 from .link import GROUPS, versions_of
 from .message import CLASS, PORT, room
-from .names import SERVICE_TYPES, from_text, reverse
+from .names import SERVICE_TYPES, composed, from_text, reverse
 from .records import comparable
 
 FIRST_AGAIN: Final = 1.0
@@ -31,6 +33,9 @@ FIRST_AGAIN: Final = 1.0
 
 GATHERING: Final = 0.05
 """Seconds that new questions are gathered, so that they go in one message."""
+
+RESCUE: Final = 1.0
+"""Seconds in which a record that somebody ended may be said again (sections 10.1 and 10.2)."""
 
 OTHER_LINKS: Final = 0.25
 """Seconds that other links, and other families, have once one has answered."""
@@ -81,24 +86,32 @@ class Cache:
     count: int = 0
 
     def hear(self, record: Record, now: float) -> None:
-        """Keep a record; its flush bit ends what is older than a second (section 10.2), TTL 0 the record itself."""
+        """Keep a record.  TTL 0 ends it, and its flush bit what was heard over a second ago, both in a second (10)."""
         key = record.name.lower(), record.rdtype
         same = comparable(record.rdtype, record.rdata)
         found = self.records.setdefault(key, {}) if record.ttl else self.records.get(key, {})
         if not record.ttl:
-            if found.pop(same, None):
-                self.count -= 1
+            if same in found:
+                old, ends = found[same]
+                found[same] = old, min(ends, now + RESCUE)
             return
         if record.rdclass & ~CLASS:
-            for other, (old, ends) in list(found.items()):
+            for other, (old, ends) in found.items():
                 if other != same and ends - old.ttl < now - 1.0:
-                    del found[other]
-                    self.count -= 1
+                    found[other] = old, min(ends, now + RESCUE)
         if same not in found:
             if self.count >= MAX_RECORDS:
                 return
             self.count += 1
         found[same] = record, now + record.ttl
+
+    def end(self, now: float) -> None:
+        """Forget what has ended."""
+        for key, found in list(self.records.items()):
+            self.records[key] = {same: each for same, each in found.items() if each[1] > now}
+            self.count -= len(found) - len(self.records[key])
+            if not self.records[key]:
+                del self.records[key]
 
     def get(self, name: bytes, rdtype: int) -> list[Record]:
         return [record for record, _ in self.records.get((name.lower(), rdtype), {}).values()]
@@ -211,6 +224,7 @@ class Querier(Plugin):
     patient: bool = True
     caches: dict[int, Cache] = attrs.field(factory=dict, init=False)
     done: trio.Event = attrs.field(factory=trio.Event, init=False)
+    uniform: Uniform = attrs.field(factory=lambda: Random().uniform)  # noqa: S311 - spreads load, keeps no secret
     _news: _News = attrs.field(factory=_News, init=False)
 
     services: ClassVar[tuple[Service, ...]] = (
@@ -220,8 +234,8 @@ class Querier(Plugin):
     def respond(self, request: Datagram) -> Answer:
         """Learn from a response.  Raises PeerError for what is no DNS message."""
         cache = self.caches.get(request.interface.index)
-        if cache is None or request.peer.port != PORT:
-            return PASS
+        if cache is None or request.peer.port != PORT or request.via is Via.UNICAST:
+            return PASS  # nobody was asked for an answer by unicast (section 6)
         message = read(request.payload)
         if message.flags & (dns.OPCODE | dns.RCODE) or not message.flags & dns.QR:
             return PASS
@@ -241,9 +255,11 @@ class Querier(Plugin):
             self.done.set()
             return
         with trio.move_on_after(self.seconds):
+            await trio.sleep(self.uniform(*SOON))  # section 5.2
             while self.patient or not self.is_answered():
                 now = trio.current_time()
                 for cache in self.caches.values():
+                    cache.end(now)
                     await self._ask(network, cache, now)
                 with trio.move_on_at(
                     min(each.again for cache in self.caches.values() for each in cache.asked.values())
@@ -252,6 +268,8 @@ class Querier(Plugin):
                     await trio.sleep(GATHERING)
                 self._news.event = trio.Event()
             await trio.sleep(OTHER_LINKS)
+        for cache in self.caches.values():
+            cache.end(trio.current_time())
         self.done.set()
 
     def is_answered(self) -> bool:
@@ -311,7 +329,7 @@ def question_for(text: str) -> tuple[Key, ...]:
     try:
         return ((reverse(ip_address(text.partition("%")[0])), dns.PTR),)
     except ValueError:
-        name = from_text(text).lower()
+        name = from_text(composed(text)).lower()
     if _is_type(name):
         return (name, dns.SRV), (name, dns.TXT)
     return (name, dns.A), (name, dns.AAAA)

@@ -74,6 +74,32 @@ async def test_each_link_is_asked_by_each_family_and_again_with_what_is_known(
             assert all(each.questions[0].rdclass == dns.IN for each in messages)  # by multicast (section 15.1)
 
 
+async def test_the_first_question_waits_for_a_moment(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """Section 5.2: 20 to 120 ms, so that hosts that wake together don't ask together."""
+    waits = []
+    async with serving(state=tmp_path) as world:
+        for _ in range(20):
+            began, before = trio.current_time(), len(asked(world))
+            await find(world, Querier(((HTTP, dns.PTR),), 0.5))
+            assert len(asked(world)) > before
+            times = [each.time for each in world.links[1].carried if str(each.packet.source) == "10.71.0.9"]
+            waits.append(min(each for each in times if each >= began) - began)
+    assert all(0.02 <= wait <= 0.13 for wait in waits)
+    assert max(waits) - min(waits) > 0.04
+
+
+async def test_a_name_is_the_same_however_its_letters_are_composed(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """Section 16: NFC."""
+    page = {"name": "Cafe\N{COMBINING ACUTE ACCENT}", "type": "_http._tcp", "port": 80}
+    plugin = mdns(host="mu\N{COMBINING DIAERESIS}nchen", services=[page])
+    async with serving(plugin, state=tmp_path) as world:
+        (found,) = await find(world, Querier(((HTTP, dns.PTR),), 1.0))
+        assert (found.name, found.host) == ("Caf\N{LATIN SMALL LETTER E WITH ACUTE}", "m\u00fcnchen.local")
+        querier = Querier(question_for("mu\N{COMBINING DIAERESIS}nchen.local"), 1.0, patient=False)
+        await find(world, querier)
+        assert querier.is_answered()
+
+
 async def test_all_types_are_browsed(autojump_clock: MockClock, tmp_path: Path) -> None:
     services = [PAGE, {"name": "Printer", "type": "_ipp._tcp", "port": 631}]
     async with serving(mdns(services=services), state=tmp_path) as world:
@@ -121,21 +147,38 @@ class TestCache:
     def cache(self) -> Cache:
         return Cache(LAN)
 
-    def test_what_is_taken_back_is_gone(self) -> None:
+    def test_what_is_taken_back_is_gone_a_second_later_unless_it_is_said_again(self) -> None:
+        """Section 10.1."""
         cache = self.cache()
         pointer = record("_http._tcp.local", dns.PTR, PAGE_NAME, 4500)
-        cache.hear(pointer, 0.0)
+        for again in (True, False):
+            cache.hear(pointer, 0.0)
+            cache.hear(pointer._replace(ttl=0), 1.0)
+            if again:
+                cache.hear(pointer, 1.5)
+            cache.end(1.9)
+            assert cache.count == 1
+            cache.end(2.1)
+            assert cache.count == again
+        assert cache.get(HTTP, dns.PTR) == []
         cache.hear(pointer._replace(ttl=0), 1.0)
-        assert (cache.get(HTTP, dns.PTR), cache.count) == ([], 0)
-        cache.hear(pointer._replace(ttl=0), 1.0)
-        assert cache.records.get((HTTP, dns.PTR), {}) == {}
+        assert cache.records == {}
 
     def test_a_flush_bit_ends_what_is_older_than_a_second(self) -> None:
         cache = self.cache()
         for second, address in ((0.0, "10.71.0.1"), (5.0, "10.71.0.2"), (5.0, "10.71.0.3")):
             cache.hear(record("lab.local", dns.A, address, flush=True), second)
+        cache.end(6.1)
         assert list(map(str, cache.addresses(from_text("lab.local")))) == ["10.71.0.2", "10.71.0.3"]
         assert cache.count == 2
+
+    def test_what_is_not_said_again_ends_with_its_ttl(self) -> None:
+        cache = self.cache()
+        cache.hear(record("lab.local", dns.A, "10.71.0.1"), 0.0)
+        cache.end(119.0)
+        assert cache.addresses(from_text("lab.local"))
+        cache.end(121.0)
+        assert (cache.records, cache.count) == ({}, 0)
 
     def test_anybody_can_send_records_and_only_so_many_are_kept(self) -> None:
         cache = self.cache()
@@ -171,6 +214,8 @@ async def test_what_is_no_response_teaches_nothing(autojump_clock: MockClock, tm
             evil = response(record("evil.local", dns.A, "10.71.0.66"))
             host = world.host.client()
             await host.send(evil, "10.71.0.9", 5353)  # not from port 5353
+            # Not to the group, though nobody was asked for that (section 6).
+            world.links[1].inject(evil, source="10.71.0.1", source_port=5353, to="10.71.0.9", port=5353)
             await querier.done.wait()
         (cache,) = querier.caches.values()
         assert cache.addresses(from_text("evil.local")) == []
