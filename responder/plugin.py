@@ -358,10 +358,10 @@ class Handler:
     def describe(self, exchange: Exchange) -> Mapping[str, str | int]:
         """What was said, in the protocol's own words: `{"name": "www.example.", "type": "A", "rcode": "NOERROR"}`.
 
-        For people who watch, in the query log, `trace` and the web page; called only where somebody does, from trio's
-        thread, and of what was refused too.  A word's name is 1 to 32 of a-z and "_"; up to 8 words.  What is not
-        printable is escaped, what is long is cut.  PeerError: there is nothing to say of such bytes.  Where it raises
-        anything else, or returns something else, nothing is shown, and the log says why.
+        For people who watch, in the query log and `trace`; called only where somebody does, from trio's thread, and of
+        what was refused too.  A word's name is 1 to 32 of a-z and "_"; up to 8 words.  What is not printable is
+        escaped, what is long is cut.  PeerError: there is nothing to say of such bytes.  Where it raises anything else,
+        or returns something else, nothing is shown, and the log says why.
         """
         return {}
 

@@ -11,8 +11,10 @@ from inspect import isroutine
 from pathlib import Path
 
 import attrs
+import click
 import pytest
 
+from responder.cli import main
 from responder.config import reference, registry
 from responder.config.instance import INSTANCE_KEYS
 from responder.config.reading import DaemonOptions
@@ -96,3 +98,13 @@ def test_every_command_is_on_its_page(manual: Path) -> None:
     names = re.findall(r"^  ([a-z]+)  ", done.stdout.partition("Commands:")[2], re.MULTILINE)
     assert len(names) > 10
     assert [name for name in names if f"responderd {name}" not in page] == []
+
+
+def test_every_command_that_is_shown_is_there() -> None:
+    context = click.Context(main)
+    line = re.compile(r"^(?: {4}\$? ?|\$ )\S*\bresponderd ([a-z]+)\b", re.MULTILINE)
+    shown = set()
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "plugins").rglob("README.md")):
+        shown |= {(page.name, word) for word in line.findall(page.read_text(encoding="utf-8"))}
+    assert ("README.md", "status") in shown
+    assert {(page, word) for page, word in shown if main.get_command(context, word) is None} == set()
