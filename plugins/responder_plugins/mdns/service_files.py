@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import os
-import stat
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +17,7 @@ import attrs
 
 from responder import ConfigError, ConfigErrors, Stamp, stamp_of, structure
 
+from ..shared.regular_file import open_regular
 from .options import Offer, ServiceOptions
 
 if TYPE_CHECKING:
@@ -99,12 +98,7 @@ def _named(error: ConfigError, file: Path) -> ConfigError:
 def _read(file: Path, host: str) -> list[ServiceOptions]:
     """Raises ConfigError or ConfigErrors."""
     try:
-        # Non-blocking: what is no file (a FIFO, a device) would be waited for, or never end.
-        with open(
-            os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb"
-        ) as opened:
-            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-                raise ConfigError("is no file")
+        with open_regular(file) as opened:
             data = opened.read(MAX_SIZE + 1)
     except OSError as error:
         raise ConfigError(f"can't be read: {error.strerror}") from error
