@@ -98,6 +98,8 @@ class WindowsPython:
         groups = {"console_scripts": project["scripts"], **project["entry-points"]}
         lines = [f"[{group}]\n{_lines(entries)}" for group, entries in groups.items()]
         folder = self.folder / "metadata" / f"{project['name']}-{project['version']}.dist-info"
+        for before in set(folder.parent.glob("*.dist-info")) - {folder}:  # of another version, which may be found first
+            shutil.rmtree(before)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "entry_points.txt").write_text("\n".join(lines))
         (folder / "METADATA").write_text(
