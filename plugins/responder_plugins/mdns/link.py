@@ -284,13 +284,14 @@ class Link:
     def _of_others(self, message: Message) -> Message:
         """The message without what a program on this host may say of names that each of them has.
 
-        It says the same by IPv4, which may come later: to defend our names meanwhile is to take its own from it.
+        It says the same by IPv4, which may come later: to defend our names meanwhile is to take its own from it.  Its
+        goodbyes stay: what they take back is to be said again by this family.
         """
         if message.flags & dns.QR:
-            sections = message[3:]
-            return Message(
-                *message[:3], *([each for each in records if not self._is_hosts(each.name)] for records in sections)
+            sections = (
+                [each for each in records if not (each.ttl and self._is_hosts(each.name))] for records in message[3:]
             )
+            return Message(*message[:3], *sections)
         if message.authorities:
             return message._replace(questions=[each for each in message.questions if not self._is_hosts(each.name)])
         return message
