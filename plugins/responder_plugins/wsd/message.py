@@ -6,6 +6,7 @@ The two differ in their namespaces and little else, so what is answered has the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
@@ -18,6 +19,9 @@ from .soap import SOAP, Element, Refused, read
 PORT: Final = 3702
 MAX_ID: Final = 256
 """Characters of a MessageID."""
+
+MAX_SCOPES: Final = 64
+"""Scopes that a Probe may ask for: each is compared with all of the endpoint's."""
 
 
 @attrs.frozen
@@ -132,11 +136,14 @@ def _of_kind(kind: str, version: Version, header: Element, body: Element) -> Pro
     if kind == "Probe":
         types, scopes = content.find(f"{wsd}Types"), content.find(f"{wsd}Scopes")
         rule = "" if scopes is None else scopes.attributes.get("MatchBy", "")
+        asked = () if scopes is None else tuple(scopes.text.split())
+        if len(asked) > MAX_SCOPES:
+            raise Refused(f"{len(asked)} scopes, more than {MAX_SCOPES}")
         return Probe(
             version,
             message_id,
             frozenset() if types is None else frozenset(types.qnames()),
-            () if scopes is None else tuple(scopes.text.split()),
+            asked,
             rule.removeprefix(f"{version.discovery}/"),
         )
     if kind == "Resolve":
@@ -165,24 +172,40 @@ def scopes_match(probe: Probe, scopes: Sequence[str]) -> bool:
     if probe.rule == "none":
         return not scopes
     if probe.rule in ("", "rfc3986", "rfc2396"):
-        return all(any(_is_prefix(asked, own) for own in scopes) for asked in probe.scopes)
+        parsed = [_read_scope(own) for own in scopes]
+        return all(any(asked.is_prefix_of(own) for own in parsed) for asked in map(_read_scope, probe.scopes))
     if probe.rule == "uuid":
-        return all(asked.lower() in {own.lower() for own in scopes} for asked in probe.scopes)
-    return probe.rule == "strcmp0" and all(asked in scopes for asked in probe.scopes)
+        return {asked.lower() for asked in probe.scopes} <= {own.lower() for own in scopes}
+    return probe.rule == "strcmp0" and set(probe.scopes) <= set(scopes)
 
 
-def _is_prefix(asked: str, own: str) -> bool:
-    """Scheme and authority without case, then path segments, decoded one by one; a query or fragment has no part."""
+@attrs.frozen
+class _Scope:
+    """A scope as RFC 3986's rule compares it: scheme and authority in lower case, the path's segments decoded.
+
+    A query or fragment has no part.  `is_comparable`: a path with "." or ".." matches none, nor does what is no URI.
+    """
+
+    place: tuple[str, str]
+    segments: tuple[str, ...]
+    is_comparable: bool
+
+    def is_prefix_of(self, own: _Scope) -> bool:
+        if not (self.is_comparable and own.is_comparable) or self.place != own.place:
+            return False
+        return own.segments[: len(self.segments)] == self.segments
+
+
+@lru_cache(256)
+def _read_scope(text: str) -> _Scope:
     try:
-        one, other = urlsplit(asked), urlsplit(own)
+        parts = urlsplit(text)
     except ValueError:
-        return False
-    if (one.scheme.lower(), one.netloc.lower()) != (other.scheme.lower(), other.netloc.lower()):
-        return False
-    if not one.path.strip("/"):
-        return one.scheme != ""
-    wanted, had = ([unquote(part) for part in each.path.rstrip("/").split("/")] for each in (one, other))
-    return not {".", ".."} & {*wanted, *had} and had[: len(wanted)] == wanted
+        return _Scope(("", ""), (), is_comparable=False)
+    path = parts.path.rstrip("/")
+    segments = tuple(map(unquote, path.split("/"))) if path else ()
+    is_comparable = parts.scheme != "" and not {".", ".."} & {*segments}
+    return _Scope((parts.scheme.lower(), parts.netloc.lower()), segments, is_comparable)
 
 
 # Writing

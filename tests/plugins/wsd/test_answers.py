@@ -164,6 +164,14 @@ class TestScopes:
     def test_rules(self, asked: str, rule: str, found: bool) -> None:
         assert scopes_match(Probe(V2005, "x", frozenset(), tuple(asked.split()), rule), self.OWN) is found
 
+    @pytest.mark.parametrize(("number", "found"), [(64, True), (65, False)])
+    async def test_more_scopes_than_anyone_asks_for_are_malformed(
+        self, autojump_clock: MockClock, tmp_path: Path, number: int, found: bool
+    ) -> None:
+        asked = f"<wsd:Scopes>{'http://example.test ' * number}</wsd:Scopes>"
+        plugin = Wsd("lab", uuid=UUID, scopes=("http://example.test/a",))
+        assert bool(await ask(probe(scopes=asked), tmp_path, plugin=plugin)) is found
+
     def test_none_asks_for_who_has_no_scope(self) -> None:
         assert scopes_match(Probe(V2009, "x", frozenset(), (), "none"), ())
 
