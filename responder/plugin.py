@@ -148,10 +148,14 @@ class Context:
     """What `prepare` may use: who it is, and files relative to the configuration's folder.
 
     Each file read through it is named in `files` with its stamp, so that a reload knows whether it changed.
+
+    state_dir  the folder that `Network.state_dir` will make, to read what an earlier run left there: it may be missing,
+               and `prepare` writes nothing, since `check` prepares too; None: nobody knows it
     """
 
     instance: str
     folder: Path = attrs.field(factory=Path.cwd)
+    state_dir: Path | None = None
     files: dict[Path, Stamp] = attrs.field(factory=dict, init=False)
     complaints: list[ConfigError] = attrs.field(factory=list, init=False)
     warnings: list[ConfigError] = attrs.field(factory=list, init=False)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -23,6 +24,7 @@ def check(config: Path) -> None:
     from ..config.divisible import WORKERS_KEY
     from ..config.hints import unmatched_patterns, unreachable
     from ..config.reading import load_prepared
+    from ..daemon.state import known_state_root
     from ..net import platform, privileges
     from ..net.firewall import opening_commands
     from ..net.handover import why_not_shared
@@ -30,7 +32,7 @@ def check(config: Path) -> None:
     errors: list[ResponderError] = []
     try:
         with progress_shown():
-            loaded, prepared = trio.run(load_prepared, config)
+            loaded, prepared = trio.run(partial(load_prepared, state_root=known_state_root), config)
         errors += [complaint for each in prepared for complaint in each.complaints]
         if loaded.daemon.workers > 1 and (reason := why_not_shared()):
             errors.append(ConfigError(reason, path=WORKERS_KEY))

@@ -265,12 +265,13 @@ class Prepared:
         )
 
 
-def prepare(instance: Instance) -> Prepared:
+def prepare(instance: Instance, state: Path | None = None) -> Prepared:
     """Let the plugin prepare its handler, in this thread: it may read files, so call it in one of its own.
 
-    Raises ConfigErrors with paths under the instance's, PluginError for whatever else the plugin raises.
+    `state` is the folder below which each instance has one for its state.  Raises ConfigErrors with paths under the
+    instance's, PluginError for whatever else the plugin raises.
     """
-    context = Context(instance.name, instance.folder)
+    context = Context(instance.name, instance.folder, None if state is None else state / instance.name)
     path = join("plugins", instance.name)
     try:
         handler = instance.plugin.prepare(context)
@@ -303,10 +304,15 @@ def no_one(_name: str) -> bool:
 
 
 async def prepare_all(
-    instances: Iterable[Instance], present: Iterable[Prepared] = (), *, may_fail: Callable[[str], bool] = no_one
+    instances: Iterable[Instance],
+    present: Iterable[Prepared] = (),
+    *,
+    may_fail: Callable[[str], bool] = no_one,
+    state: Path | None = None,
 ) -> list[Prepared]:
     """Each instance, prepared in a thread; one of `present` where it is still what it would be.
 
+    `state` is as in `prepare`.
     A plugin that fails, through no mistake of the configuration, is logged and kept as failed where `may_fail` says so
     of the instance's name, so that the others serve.  A cancelled call leaves a `prepare` that hangs to itself: it must
     not hold up the end.
@@ -324,7 +330,7 @@ async def prepare_all(
             if old is not None and await trio.to_thread.run_sync(old.is_current, instance, abandon_on_cancel=True):
                 prepared.append(old)
             else:
-                prepared.append(await trio.to_thread.run_sync(prepare, instance, abandon_on_cancel=True))
+                prepared.append(await trio.to_thread.run_sync(prepare, instance, state, abandon_on_cancel=True))
         except ConfigErrors as several:
             errors.extend(several.errors)
         except PluginError as error:

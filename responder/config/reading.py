@@ -92,6 +92,13 @@ class DaemonOptions:
         return [f"daemon.{key}" for key in self.RESTART_ONLY if getattr(new, key) != getattr(self, key)]
 
 
+StateRoot: TypeAlias = Callable[[DaemonOptions], Path | None]
+
+
+def no_state(_options: DaemonOptions) -> Path | None:
+    return None
+
+
 @attrs.frozen
 class Config:
     """A whole configuration, checked; the instances in the order of the file, which is the order they are asked in."""
@@ -245,20 +252,29 @@ def parse(text: str, *, file: Path | None, folder: Path) -> Config:
 
 
 async def load_prepared(
-    file: Path, present: Iterable[Prepared] = (), *, may_fail: Callable[[str], bool] = no_one
+    file: Path,
+    present: Iterable[Prepared] = (),
+    *,
+    may_fail: Callable[[str], bool] = no_one,
+    state_root: StateRoot = no_state,
 ) -> tuple[Config, list[Prepared]]:
     """Load a file and let its plugins prepare, which are `present` where they are what they were.
 
-    `may_fail` is as in `prepare_all`, and for plugins that can't be loaded too.  Raises ConfigErrors with the mistakes
+    `may_fail` is as in `prepare_all`, and for plugins that can't be loaded too; `state_root` gives the folder below
+    which each instance has one for its state.  Raises ConfigErrors with the mistakes
     that either finds, and with the failures where no plugin is left that could serve.
     """
     import trio  # noqa: PLC0415 - the commands that only look at plugins need none
 
-    return await prepare_reading(await trio.to_thread.run_sync(read, file, abandon_on_cancel=True), present, may_fail)
+    reading = await trio.to_thread.run_sync(read, file, abandon_on_cancel=True)
+    return await prepare_reading(reading, present, may_fail, state_root)
 
 
 async def prepare_reading(
-    reading: Reading, present: Iterable[Prepared] = (), may_fail: Callable[[str], bool] = no_one
+    reading: Reading,
+    present: Iterable[Prepared] = (),
+    may_fail: Callable[[str], bool] = no_one,
+    state_root: StateRoot = no_state,
 ) -> tuple[Config, list[Prepared]]:
     """The same for what is read already."""
     errors = list(reading.errors)
@@ -267,7 +283,9 @@ async def prepare_reading(
     errors += [each.error for each in reading.broken if not spared(each.name)]
     prepared: list[Prepared] = []
     with _Collected(errors):
-        prepared = await prepare_all((*reading.instances, *reading.doubtful), present, may_fail=spared)
+        prepared = await prepare_all(
+            (*reading.instances, *reading.doubtful), present, may_fail=spared, state=state_root(reading.daemon)
+        )
     errors += undividable_work(prepared, reading.daemon.workers)
     if errors:
         raise ConfigErrors(map(reading.located, _bounded(errors, reading.file)))

@@ -39,7 +39,7 @@ from .orders import RELOAD_SIGNALS, STOP_SIGNALS, Orders, note_signals
 from .progress import progress_told
 from .reload import Member, Reloader
 from .service_manager import ManagerLine, Notifier
-from .state import instance_folder, prepare_state
+from .state import instance_folder, known_state_root, prepare_state
 from .status import About, take
 from .words import Words
 
@@ -96,7 +96,7 @@ async def _serve(file: Path | None, orders: Orders, notifier: ManagerLine) -> in
             from .workers.serve import serve_with_workers  # noqa: PLC0415 - only who wants workers pays for them
 
             return await serve_with_workers(reading, orders, about, notifier)
-        config, prepared = await prepare_reading(reading, may_fail=lambda _name: True)
+        config, prepared = await prepare_reading(reading, may_fail=lambda _name: True, state_root=known_state_root)
     options = config.daemon
     set_level(options.log)
     inherited = inherited_sockets()

@@ -12,6 +12,7 @@ from ..server.server import Replacement, ServerCore
 from .logs import set_level
 from .query_log import QueryLog
 from .reload import messages_of
+from .state import known_state_root
 from .status import About, take
 from .words import Vocabulary, Words
 
@@ -52,7 +53,7 @@ class LocalMember:
             present = [each.prepared for each in self.server.instances]
             # An instance that failed before holds up no change of the others; one that works is not lost by a reload.
             failed = {each.instance.name for each in present if each.failure is not None}
-            config, prepared = await prepare_reading(reading, present, failed.__contains__)
+            config, prepared = await prepare_reading(reading, present, failed.__contains__, known_state_root)
             self._coming = config, self.server.prepare(prepared)
         except* Exception as group:
             messages = messages_of(group)

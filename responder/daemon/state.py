@@ -17,6 +17,14 @@ def state_root(options: DaemonOptions) -> Path:
     return options.state or state_folder(options.user)
 
 
+def known_state_root(options: DaemonOptions) -> Path | None:
+    """The same; None where it is below the home of a user who does not exist, which is told elsewhere."""
+    try:
+        return state_root(options)
+    except RuntimeError:
+        return None
+
+
 def instance_folder(options: DaemonOptions, instance: str) -> Path:
     """The folder of an instance, which is made where it is missing.  Raises ConfigError."""
     return folder_below(state_root(options), STATE_KEY, instance)

@@ -31,6 +31,7 @@ class Server:
     """Plugins that serve.  `serve` yields it; its methods are for the task that is in the context, and its children."""
 
     _core: ServerCore
+    _state: Path
 
     @property
     def ready(self) -> trio.Event:
@@ -63,7 +64,7 @@ class Server:
         nothing has changed.
         """
         present = [runtime.prepared for runtime in self._core.instances]
-        await self._core.replace(await prepare_all(to_instances(plugins, keys), present))
+        await self._core.replace(await prepare_all(to_instances(plugins, keys), present, state=self._state))
 
     def stop(self) -> None:
         """Let the plugins say goodbye within the grace period, and end; called again, end at once.
@@ -93,7 +94,7 @@ async def serve(
     no time for that.  Raises ConfigErrors for what the plugins find wrong, and an ExceptionGroup of BindError for ports
     that can't be had.
     """
-    prepared = await prepare_all(to_instances(plugins, keys))
+    prepared = await prepare_all(to_instances(plugins, keys), state=state or Path.cwd())
     host = platform or net.platform()
     async with serving(prepared, platform=host, grace=grace, settle=settle, state=state) as server:
         yield server
@@ -112,14 +113,15 @@ async def serving(
     prepared: Sequence[Prepared], *, platform: Platform, grace: float, settle: float, state: Path | None
 ) -> AsyncIterator[Server]:
     """The second half of `serve`, for instances that are prepared."""
-    folders = partial(folder_below, state or Path.cwd(), "state")
+    root = state or Path.cwd()
+    folders = partial(folder_below, root, "state")
     async with open_server(prepared, platform=platform, grace=grace, settle=settle, state_folder=folders) as core:
         raised: Exception | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(core.run)
             await core.ready.wait()
             try:
-                yield Server(core)
+                yield Server(core, root)
             except Exception as error:
                 # Kept out of the nursery, which would cancel the goodbyes and wrap it in a group.
                 raised = error

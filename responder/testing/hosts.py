@@ -148,7 +148,7 @@ class FakeHost:
         **keys: Any,
     ) -> AsyncIterator[Server]:
         """The same, with what takes the failures: see `responder.testing.failures`."""
-        prepared = [prepare(instance) for instance in to_instances(plugins, keys)]
+        prepared = [prepare(instance, state or Path.cwd()) for instance in to_instances(plugins, keys)]
         async with watched(prepared, failures, platform=self, grace=grace, settle=settle, state=state) as server:
             yield server
 

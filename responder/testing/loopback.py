@@ -78,7 +78,7 @@ async def loopback(
         free: dict[str, Any] = {service.name: 0 for service in services}
         keys = {"ports": free, "groups": {service.name: () for service in services}, **keys}
     instance = Instance.of(plugin, name, listen=[address], **keys)
-    (prepared,) = await prepare_all([instance])
+    (prepared,) = await prepare_all([instance], state=state or Path.cwd())
     told = Failures(failures)
     async with watched([prepared], told, platform=net.platform(), grace=2.0, settle=0.3, state=state) as server:
         yield Loopback(server, at, told)

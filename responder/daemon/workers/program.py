@@ -40,7 +40,7 @@ from ..daemon import end_if_stuck
 from ..logs import configure_logging
 from ..member import LocalMember
 from ..reload import messages_of
-from ..state import instance_folder
+from ..state import instance_folder, known_state_root
 from ..status import About
 from ..words import Words
 
@@ -189,7 +189,7 @@ class Program:
                 messages = await self.member.prepare(reading)
             else:
                 # As in a daemon without workers: at the start an instance that fails stops no other.
-                self._first = await prepare_reading(reading, may_fail=lambda _name: True)
+                self._first = await prepare_reading(reading, may_fail=lambda _name: True, state_root=known_state_root)
         except* Exception as group:
             messages = messages_of(group)
         return messages

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
 import pytest
 
-from responder import ConfigError
-from responder.config.reading import DaemonOptions
+from responder import ConfigError, Context, Handler, Plugin
+from responder.config.instance import Instance
+from responder.config.reading import DaemonOptions, Reading, prepare_reading
+from responder.config.source import Source
 from responder.daemon import state
-from responder.daemon.state import instance_folder, prepare_state, state_root
+from responder.daemon.state import instance_folder, known_state_root, prepare_state, state_root
 
 
 def test_where_state_goes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,3 +53,23 @@ def test_a_folder_that_cannot_be_made_names_its_key(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"^daemon\.state: the folder .*/file/x can't be made: Not a directory"):
         prepare_state(DaemonOptions(state=tmp_path / "file" / "x"))
+
+
+async def test_a_plugin_that_prepares_is_told_the_folder_that_it_will_get(tmp_path: Path) -> None:
+    """Before it is made, and as `Network.state_dir` is."""
+
+    @attrs.frozen
+    class Asks(Plugin):
+        def prepare(self, context: Context) -> Handler:
+            seen.append(context.state_dir)
+            return self
+
+    seen: list[Path | None] = []
+    options = DaemonOptions(state=tmp_path / "state")
+    reading = Reading(
+        options, (Instance.of(Asks(), "one"),), (), (), (), (Source.parse("", file=None, folder=tmp_path),)
+    )
+    await prepare_reading(reading, state_root=known_state_root)
+    assert seen == [tmp_path / "state" / "one"]
+    assert not (tmp_path / "state").exists()
+    assert instance_folder(options, "one") == seen[0]

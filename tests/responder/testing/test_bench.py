@@ -11,7 +11,7 @@ import trio
 import trio.testing
 from responder_plugins.echo import Echo as TcpEcho
 
-from responder import Answer, ConfigErrors, Datagram, Network, Plugin, Service
+from responder import Answer, ConfigErrors, Context, Datagram, Handler, Network, Plugin, Service
 from responder.testing import NoAnswer, bench, exchange, payloads
 from tests.responder.testing.plugins import Converses, Drip, Echo, Late, Silent, Strict
 
@@ -81,6 +81,26 @@ async def test_state_is_kept_in_the_folder_that_was_given(tmp_path: Path) -> Non
     for boots in ("1", "2"):
         async with bench(Boots(), state=tmp_path):
             assert (tmp_path / "boots" / "boots").read_text() == boots
+
+
+async def test_what_an_earlier_run_left_is_there_when_a_plugin_prepares(tmp_path: Path) -> None:
+    @attrs.frozen
+    class Remembers(Plugin):
+        services: ClassVar = (Service(port=7007),)
+
+        def prepare(self, context: Context) -> Handler:
+            assert context.state_dir is not None
+            seen.append([file.name for file in context.state_dir.glob("*")])
+            return self
+
+        async def run(self, network: Network) -> None:
+            (network.state_dir / "file").touch()
+
+    seen: list[list[str]] = []
+    for _ in range(2):
+        async with bench(Remembers(), state=tmp_path):
+            pass
+    assert seen == [[], ["file"]]
 
 
 async def test_threads_are_waited_for() -> None:
