@@ -20,8 +20,7 @@ the config makes it; there may be several instances of one plugin, and several o
 1. `prepare(context)` runs in a thread, at `check`, start and reload, and returns the handler that answers: the plugin
    itself, or, where there is state, an object of its own (see `Handler`).
 2. The framework opens the ports, and calls the handler's `respond` for each datagram that the instance may answer,
-   `converse` for each TCP connection, and `run` once, beside them, where there is background work; and `counts`
-   whenever somebody looks at the status.
+   `converse` for each TCP connection, `run` once, for background work, and `counts` when somebody looks at the status.
 3. At a reload that changes the instance, and at the end, `Network.stopping` fires; `run` has a grace period for its
    goodbyes and is then cancelled.
 
@@ -56,7 +55,7 @@ from .datagram import (
 )
 from .errors import ConfigError
 from .files import Stamp, decoded, read_file, stamp_of
-from .validators import is_bound, is_count, is_duration, is_hop_limit, is_port
+from .validators import has_transport, is_bound, is_count, is_duration, is_hop_limit, is_port
 
 if TYPE_CHECKING:
     import trio
@@ -95,7 +94,7 @@ class Service:
     groups             multicast groups to join, of either family, on every interface that the instance may use; with
                        "232.1.2.3@10.0.0.9" (`SourceGroup`) only for what that source sends (RFC 4607)
     hop_limit          of what is sent (IPv4's TTL, IPv6's hop limit); None: the system's
-    tcp                bind the TCP port of the same number too, and hand each connection to `Handler.converse`
+    udp, tcp           what is bound: with `tcp` each connection to that port is handed to `Handler.converse`
     tcp_hop_limit      of TCP, the answer to a connection's first segment included; None: the system's
     shared             others may bind this port as well (SO_REUSEADDR), as mDNS and SSDP need it
     blocking           `respond` may block: it is called in a bounded number of threads
@@ -112,16 +111,15 @@ class Service:
     max_answer         bytes of one answer; a longer one is dropped and counted
     max_pending        awaited answers in flight; a datagram beyond it is dropped and counted
     answer_timeout     seconds that an awaited answer may take
-    max_connections    TCP connections at a time; beyond it the one that is idle for longest gives way, of those who
-                       hold the most
-    connections_per_peer
-                       those of an IPv4 address or an IPv6 /64; beyond it one of its own gives way; None or 0: no bound
+    max_connections    TCP connections at a time; beyond it the longest idle one gives way, of those who hold the most
+    connections_per_peer  those of an IPv4 address or IPv6 /64; beyond it one of its own gives way; None or 0: no bound
     """
 
     port: int = attrs.field(validator=is_port)
     name: str = "default"
     groups: tuple[Group, ...] = attrs.field(default=(), converter=to_groups, validator=are_groups)
     hop_limit: int | None = attrs.field(default=None, validator=is_hop_limit)
+    udp: bool = attrs.field(default=True, validator=has_transport)
     tcp: bool = False
     tcp_hop_limit: int | None = attrs.field(default=None, validator=is_hop_limit)
     shared: bool = False
@@ -390,6 +388,10 @@ class Plugin(Handler):
     in_each_worker: ClassVar[bool] = False
     """`run` may run in each of several processes that serve the same ports (`daemon.workers`) at once: it looks after
     its own process, and neither announces anything nor keeps state.  A plugin without `run` need not say so."""
+
+    def chosen_services(self) -> tuple[Service, ...]:
+        """Those of `services` that an instance with these options has: by default all."""
+        return self.services
 
     def prepare(self, context: Context) -> Handler:
         """Check what options alone can't say, read files, and return the handler.

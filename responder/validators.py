@@ -13,6 +13,13 @@ def is_port(_instance: object, attribute: attrs.Attribute[int], value: int) -> N
         raise ValueError(f"{attribute.name}: expected a port (0..65535), got {value}")
 
 
+def has_transport(instance: Any, attribute: attrs.Attribute[bool], value: bool) -> None:
+    """Of a service: it has UDP or TCP, and UDP where it has groups."""
+    if not value and (not instance.tcp or instance.groups):
+        why = "with groups" if instance.groups else "without TCP"
+        raise ValueError(f"{attribute.name}: a service {why} needs it")
+
+
 def is_bound(_instance: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
     """None or 0, no bound, or a positive number."""
     if value is not None and not 0 <= value < float("inf"):

@@ -55,7 +55,7 @@ def check(config: Path) -> None:
     click.echo(f"{name_of(config)}: ok: {count} plugin{'s' if count != 1 else ''} ({instances})")
     services = [service for instance in loaded.instances for service in instance.services]
     commands = opening_commands(
-        (service.port for service in services), (service.port for service in services if service.tcp)
+        (service.port for service in services if service.udp), (service.port for service in services if service.tcp)
     )
     if commands:
         click.echo("hint: an administrator's PowerShell opens these ports in the firewall:", err=True)

@@ -74,6 +74,7 @@ def _description(entry: Entry) -> dict[str, Any]:
             "port": service.port,
             "groups": [str(group) for group in service.groups],
             "hop_limit": service.hop_limit,
+            "udp": service.udp,
             "tcp": service.tcp,
             "shared": service.shared,
         }
@@ -104,7 +105,8 @@ def _print_plugins(rows: Iterable[dict[str, Any]]) -> None:
 
 def _service_line(service: dict[str, Any]) -> str:
     parts = [] if service["name"] == "default" else [service["name"]]
-    parts.append(f"{service['port']}/udp+tcp" if service["tcp"] else f"{service['port']}/udp")
+    transports = "+".join(name for name in ("udp", "tcp") if service[name])
+    parts.append(f"{service['port']}/{transports}")
     return " ".join([*parts, *service["groups"]])
 
 

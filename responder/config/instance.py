@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import attrs
 
@@ -88,7 +88,7 @@ class InstanceKeys:
     """The keys of every `[plugins.NAME]` table, beside the plugin's own options.
 
     use              the plugin, where the table's name is not the plugin's
-    port, ports      the port of a plugin with one service; `ports.NAME` of one with several
+    port, ports      the port of a plugin's one service, or of its service "default"; `ports.NAME` of others
     groups           the multicast groups to join, in place of the service's own; `groups.NAME` with several services;
                      "GROUP@SOURCE" hears that source only (RFC 4607)
     hop_limit        IPv4's TTL and IPv6's hop limit of what is sent; `hop_limit.NAME` with several services
@@ -128,6 +128,9 @@ class InstanceKeys:
 
 
 INSTANCE_KEYS = frozenset(field.name for field in attrs.fields(InstanceKeys))
+
+DEFAULT: Final = "default"
+"""The name of a service that was given none; `port` is its port."""
 
 # Of one service, by its name where there are several.
 _ONE_SERVICES_KEYS = {"use", "port", "ports", "groups", "hop_limit"}
@@ -177,7 +180,8 @@ class Instance:
         if "use" in keys:
             raise ConfigErrors([ConfigError("the plugin is given already", path=join(path, "use"))])
         read = read_keys(keys, path=path, folder=folder)
-        return cls.with_keys(name, plugin, overlaid(plugin.services, read, path=path), read, folder=folder)
+        services = overlaid(plugin.chosen_services(), read, path=path)
+        return cls.with_keys(name, plugin, services, read, folder=folder)
 
     @classmethod
     def with_keys(
@@ -211,13 +215,17 @@ def overlaid(services: tuple[Service, ...], keys: InstanceKeys, *, path: str) ->
             errors.append(ConfigError("the plugin has no service that this could be for", path=here))
         elif isinstance(value, dict) and len(names) > 1:
             for name, own in value.items():
-                if name in changes:
+                if name in changes and field in changes[name]:
+                    errors.append(ConfigError(f"given twice: {field} is this one's too", path=join(here, name)))
+                elif name in changes:
                     changes[name][field] = own
                 else:
                     hint = did_you_mean(name, names) or f"there are: {', '.join(names)}"
                     errors.append(ConfigError(f"no such service; {hint}", path=join(here, name)))
         elif isinstance(value, dict):
             errors.append(ConfigError(f"the plugin has one service: write {field} = ...", path=here))
+        elif len(names) > 1 and field == "port" and DEFAULT in names:
+            changes[DEFAULT][field] = value
         elif len(names) > 1:
             wanted = ", ".join(f"{by_name}.{name}" for name in names)
             errors.append(ConfigError(f"the plugin has several services: write {wanted}", path=here))

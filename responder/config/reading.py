@@ -345,10 +345,10 @@ def _read_instance(
                 with _Collected([]):  # its mistakes are told already
                     plugin = structure(_without_strangers(options, cls), cls, path=path, folder=folder)
             if keys is not None:
-                services = overlaid(cls.services, keys, path=path)
+                services = overlaid(cls.services if plugin is None else plugin.chosen_services(), keys, path=path)
     if errors or keys is None or plugin is None or services is None:
         if plugin is not None:
-            doubtful.append(Instance(name, plugin, plugin.services, folder=folder))
+            doubtful.append(Instance(name, plugin, plugin.chosen_services(), folder=folder))
         if broken is not None and len(errors) == len(broken.errors):
             raise broken
         places = {key: place for place, key in enumerate(table)}  # what is missing comes last

@@ -24,7 +24,7 @@ from typing import Any
 import attrs
 
 from ..plugin import Plugin, Service
-from .instance import InstanceKeys, is_of_all_services
+from .instance import DEFAULT, InstanceKeys, is_of_all_services
 from .key_paths import BARE_KEY, join
 from .type_names import classes_in, example_of, type_name
 
@@ -79,7 +79,8 @@ def tables_of(
 def keys_of(plugin: type[Plugin]) -> list[Option]:
     """The keys that each instance of the plugin may have beside its options, with the defaults of its services."""
     services = plugin.services
-    absent = {0: {"port", "ports", "groups", "hop_limit"}, 1: {"ports"}}.get(len(services), {"port"})
+    several = set() if any(service.name == DEFAULT for service in services) else {"port"}
+    absent = {0: {"port", "ports", "groups", "hop_limit"}, 1: {"ports"}}.get(len(services), several)
     keys = [key for key in options_of(InstanceKeys) if key.name not in absent]
     return [attrs.evolve(key, default=_default_of(key, services)) for key in keys]
 
@@ -192,11 +193,15 @@ def _default_of(key: Option, services: Sequence[Service]) -> Any:
     field = "port" if key.name == "ports" else key.name
     if not services or field not in _SERVICE_FIELDS:
         return key.default
+    if field == "port" and len(services) > 1:  # the service "default" has a key of its own
+        services = [service for service in services if (service.name == DEFAULT) is (key.name == "port")]
     unbounded = 0 if field in {"rate", "amplification", "connections_per_peer"} else None
     values = {service.name: as_written(getattr(service, field)) for service in services}
     values = {name: unbounded if value is None else value for name, value in values.items()}
     first, *others = values.values()
-    if len(services) == 1 or (is_of_all_services(key.name) and all(other == first for other in others)):
+    if key.name != "ports" and (
+        len(services) == 1 or (is_of_all_services(key.name) and all(other == first for other in others))
+    ):
         return first
     return {name: value for name, value in values.items() if value is not None} or None
 

@@ -355,7 +355,7 @@ def _port(live: LivePort) -> PortStatus:
     return PortStatus(
         number=socket.port,
         address=None if socket.address is None else str(socket.address),
-        transports=("udp",) if listener is None else ("udp", "tcp"),
+        transports=("udp",) * live.opened.udp + ("tcp",) * (listener is not None),
         plugins=tuple(dict.fromkeys(str(binding) for binding in live.port.bindings)),
         receive_buffer=socket.receive_buffer,
         kernel_drops=socket.kernel_drops,

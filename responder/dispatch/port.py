@@ -237,7 +237,7 @@ class Port:
         key = flow.interface, None if to is None else int(to), flow.peer.version, None if local is None else int(local)
         arrival = self._arrivals.get(key)
         if arrival is None:
-            arrival = arrive(flow, self.number, self.bindings, self.environment)
+            arrival = arrive(flow, self.number, [each for each in self.bindings if each.service.udp], self.environment)
             if self.environment.table.get(flow.interface) is not None:  # else the next one shows again that it is old
                 self._arrivals[key] = arrival
         return decide(flow, arrival, self.environment)

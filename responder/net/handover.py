@@ -37,7 +37,7 @@ _ROOM = socket.CMSG_SPACE(16 * 4) if hasattr(socket, "CMSG_SPACE") else 0
 
 @attrs.frozen(eq=False)
 class Shares:
-    """A port that several processes serve: a UDP socket for each, and one TCP listener at which all accept."""
+    """A port that several processes serve: a UDP socket for each or none, and one TCP listener at which all accept."""
 
     port: int
     sockets: tuple[socket.socket, ...]
@@ -45,6 +45,13 @@ class Shares:
 
     def all(self) -> list[socket.socket]:
         return [*self.sockets, *([] if self.listener is None else [self.listener])]
+
+    def with_(self, more: Shares) -> Shares:
+        """These, and what they lack."""
+        return Shares(self.port, self.sockets or more.sockets, self.listener or more.listener)
+
+    def only(self, *, udp: bool, tcp: bool) -> Shares:
+        return Shares(self.port, self.sockets if udp else (), self.listener if tcp else None)
 
     def close(self) -> None:
         """Those handed over live on."""
@@ -146,11 +153,12 @@ class Giver:
         self._turn = trio.Lock()  # trio allows one waiter a direction
 
     async def give(self, shares: Shares, number: int) -> None:
-        """Hand over the socket with that number, and the port's listener.
+        """Hand over the socket with that number, and the port's listener, as far as there are any.
 
         Raises trio.BrokenResourceError where the other process has ended.
         """
-        await self._send(_PORT, shares.sockets[number])
+        if shares.sockets:
+            await self._send(_PORT, shares.sockets[number])
         if shares.listener is not None:
             await self._send(_PORT, shares.listener)
 

@@ -18,7 +18,7 @@ from ..dispatch.access import Access
 from ..dispatch.binding import Binding
 from ..dispatch.flow import Environment
 from ..dispatch.observers import Observers
-from ..dispatch.outcomes import Counters, Histogram
+from ..dispatch.outcomes import Counters, Histogram, new_traffic
 from ..dispatch.own import OwnDatagrams
 from ..dispatch.port import Port
 from ..dispatch.sender import Sender
@@ -142,14 +142,18 @@ class LivePorts:
     def prepare(self, old: Iterable[Supervised], new: Iterable[Supervised]) -> PortChange:
         """Open the sockets that the `new` instances need; one change at a time.
 
-        A port that goes from the wildcard to addresses, or back, has to close the old sockets before the new ones can
-        be bound; nobody answers there until the commit.  Raises an ExceptionGroup of BindError, one for each port that
-        can't be had; then the `old` instances are served as before.
+        A port that goes from the wildcard to addresses, or from TCP alone to both, or back, has to close the old
+        sockets before the new ones can be bound; nobody answers there until the commit.  Raises an ExceptionGroup of
+        BindError, one for each port that can't be had; then the `old` instances are served as before.
         """
         planned = plan(runtime.instance for runtime in new)
         kept = {**{key: live.opened for key, live in self._leaving.items()}, **self._opened}
         new_numbers = {key[0] for key in planned if key not in kept}
-        in_the_way = [key for key in kept if key not in planned and key[0] in new_numbers]
+        in_the_way = [
+            key
+            for key, each in kept.items()
+            if (planned[key].udp is not each.udp if key in planned else key[0] in new_numbers)
+        ]
         for key in in_the_way:
             live = self._leaving.pop(key, None) or self.serving.pop(key)
             live.stop_receiving()
@@ -251,7 +255,7 @@ class LivePorts:
         self._claim_groups()
 
     def _start(self, opened: Opened, delay: float = FIRST_DELAY) -> LivePort:
-        traffic = self.counters.traffic(opened.socket.port, "udp")
+        traffic = self.counters.traffic(opened.socket.port, "udp") if opened.udp else new_traffic()
         sender = Sender(opened.socket, self.work, self.following.stale, self._environment.own, traffic)
         port = Port(opened.socket, (), self._environment, sender)
         live = LivePort(opened, port, Memberships(opened.socket), delay=delay)

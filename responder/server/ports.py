@@ -21,6 +21,7 @@ from ..datagram import IPAddress, unscoped
 from ..errors import BindError
 from ..net.handover import Shares, SharingPlatform
 from ..net.interface_table import InterfaceTable
+from ..net.no_datagrams import NoDatagrams
 from ..net.privileges import HasDescriptor
 from ..net.types import DatagramSocket, Platform, StreamListener
 from ..plugin import Service
@@ -51,6 +52,10 @@ class PlannedPort:
     @property
     def shared(self) -> bool:
         return any(service.shared for _, service in self.users)
+
+    @property
+    def udp(self) -> bool:
+        return any(service.udp for _, service in self.users)
 
     @property
     def tcp(self) -> bool:
@@ -96,6 +101,10 @@ class Opened:
 
     socket: DatagramSocket
     listener: StreamListener | None
+
+    @property
+    def udp(self) -> bool:
+        return not isinstance(self.socket, NoDatagrams)
 
     def close(self) -> None:
         self.socket.close()
@@ -166,18 +175,21 @@ def share_ports(
     for key, port in planned.items():
         own = kept.get(key)
         try:
-            if own is None or (port.tcp and own.listener is None):
+            sockets = count if port.udp and (own is None or not own.sockets) else 0
+            tcp = port.tcp and (own is None or own.listener is None)
+            if sockets or tcp:
                 opened = platform.open_shares(
-                    count if own is None else 0,
+                    sockets,
                     port.number,
                     _plain(port.address),
                     interface=_scope(table, port.address, port.number),
-                    tcp=port.tcp,
+                    tcp=tcp,
                     beside_own=port.number in held,
                 )
                 new.append(opened)
-                own = opened if own is None else attrs.evolve(own, listener=opened.listener)
-            result[key] = own if port.tcp else attrs.evolve(own, listener=None)
+                own = opened if own is None else own.with_(opened)
+            assert own is not None  # noqa: S101 - a planned port has one or the other
+            result[key] = own.only(udp=port.udp, tcp=port.tcp)
         except BindError as error:
             errors.append(error)
     if errors:
@@ -203,8 +215,8 @@ class SharedPorts:
         """Hold what the instances need: sockets that are held already, and new ones.  Raises as `share_ports`."""
         kept: dict[Key, Shares] = {}
         for shares in self._held:
-            # The newest, but one with a TCP listener before one without: it can't be bound twice.
-            kept.update({key: each for key, each in shares.items() if key not in kept or each.listener is not None})
+            # What is in any set: a TCP listener can't be bound twice.
+            kept.update({key: each.with_(kept[key]) if key in kept else each for key, each in shares.items()})
         opened = share_ports(plan(instances), kept, self.count, self.platform, table)
         self.hold(opened)
         return opened
@@ -248,8 +260,11 @@ def open_udp(platform: Platform, table: InterfaceTable, planned: PlannedPort, nu
 
 
 def _open(platform: Platform, table: InterfaceTable, planned: PlannedPort, number: int) -> Opened:
-    """The UDP socket, and the TCP listener on the same number where there is one."""
+    """The UDP socket, and the TCP listener on the same number, as the plan has them."""
     address = planned.address
+    if not planned.udp:
+        listener = _open_tcp(platform, table, number, address)
+        return Opened(NoDatagrams(listener.port, listener.address), listener)
     for attempt in range(PORT_ATTEMPTS):
         socket = open_udp(platform, table, planned, number)
         if not planned.tcp:

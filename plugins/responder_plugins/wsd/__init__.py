@@ -83,7 +83,7 @@ class Wsd(Plugin):
             shared=True,  # a client of this host listens there too
             on_link=True,
         ),
-        Service(name="metadata", port=5357, tcp=True, on_link=True),
+        Service(name="metadata", port=5357, udp=False, tcp=True, on_link=True),
     )
 
     def __attrs_post_init__(self) -> None:

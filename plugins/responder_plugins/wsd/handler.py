@@ -51,8 +51,6 @@ class WsdHandler(AnnouncingHandler):
 
     def respond(self, request: Datagram) -> Answer:
         """Answer a Probe or Resolve.  Raises PeerError for what is no readable message."""
-        if request.service == "metadata":
-            return PASS
         try:
             return self._respond(request)
         except Refused as error:

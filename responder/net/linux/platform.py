@@ -177,6 +177,7 @@ class LinuxPlatform:
                 with _opened(socket.SOCK_STREAM, place, Inherited()) as listener:
                     _bind_for_sharing(listener, place, beside_own=beside_own)
                     _listen(listener, place)
+                place.port = listener.getsockname()[1]
             on_failure.pop_all()
             return Shares(place.port, tuple(sockets), listener)
 

@@ -144,11 +144,6 @@ async def test_a_body_that_never_ends_is_hung_up_on(autojump_clock: MockClock, t
         assert trio.current_time() - began == pytest.approx(10)
 
 
-async def test_the_udp_half_says_nothing(autojump_clock: MockClock, tmp_path: Path) -> None:
-    async with serving(tmp_path) as at:
-        assert await at.exchange(get(), service="metadata", within=1) == []
-
-
 async def test_with_addresses_of_its_own_nothing_is_served(autojump_clock: MockClock, tmp_path: Path) -> None:
     async with serving(tmp_path, Wsd("lab", uuid=UUID, xaddrs=("http://{address}/x",))) as at:
         stream = await at.connect(service="metadata")

@@ -30,6 +30,7 @@ def test_plugins_lists_those_that_can_not_be_loaded_too(install: Install) -> Non
                 "port": 7007,
                 "groups": ["ff02::7007"],
                 "hop_limit": None,
+                "udp": True,
                 "tcp": True,
                 "shared": False,
             }

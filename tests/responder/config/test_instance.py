@@ -27,6 +27,17 @@ class Two(Plugin):
 
 
 @attrs.frozen
+class More(Plugin):
+    """Has its second service only where that is wanted."""
+
+    secure: bool = False
+    services: ClassVar = (Service(port=53, tcp=True), Service(name="tls", port=853, udp=False, tcp=True))
+
+    def chosen_services(self) -> tuple[Service, ...]:
+        return self.services if self.secure else self.services[:1]
+
+
+@attrs.frozen
 class Timer(Plugin):
     async def run(self, network: object) -> None: ...
 
@@ -84,9 +95,28 @@ def test_several_services_are_told_apart_by_name() -> None:
     assert instance.services == (Service(name="search", port=1900, hop_limit=4), Service(name="events", port=5000))
 
 
+def test_options_choose_among_the_services() -> None:
+    assert Instance.of(More(), port=5353, hop_limit=3).services == (Service(port=5353, tcp=True, hop_limit=3),)
+    for keys in ({"port": 5353, "ports": {"tls": 8853}}, {"ports": {"default": 5353, "tls": 8853}}):
+        services = Instance.of(More(secure=True), **keys).services
+        assert [(service.name, service.port) for service in services] == [("default", 5353), ("tls", 8853)]
+
+
+@pytest.mark.parametrize("wrong", [{"udp": False}, {"udp": False, "tcp": True, "groups": ["ff02::1"]}])
+def test_a_service_without_udp_has_tcp_and_no_groups(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="udp: a service with"):
+        Service(port=1, **wrong)
+
+
 @pytest.mark.parametrize(
     ("plugin", "keys", "mistake"),
     [
+        (
+            More(secure=True),
+            {"port": 7, "ports": {"default": 8}},
+            "plugins.x.ports.default: given twice: port is this one's too",
+        ),
+        (More(), {"ports": {"tls": 8}}, "plugins.x.ports: the plugin has one service: write port = ..."),
         (One(), {"port": 70000}, "plugins.x.port: expected a port (0..65535), got 70000"),
         (One(), {"port": 7.9}, "plugins.x.port: expected a port (0..65535), got 7.9 (a float)"),
         (One(), {"prot": 7}, "plugins.x.prot: unknown key; did you mean 'port'?"),

@@ -106,6 +106,15 @@ def test_defaults_of_keys_are_those_of_the_services() -> None:
     assert several["amplification"] == 0
 
 
+def test_the_service_that_was_given_no_name_has_a_key_of_its_own() -> None:
+    @attrs.frozen
+    class Both(Plugin):
+        services: ClassVar = (Service(port=53), Service(name="tls", port=853))
+
+    found = {key.name: key.default for key in keys_of(Both)}
+    assert (found["port"], found["ports"]) == (53, {"tls": 853})
+
+
 @pytest.mark.parametrize("name", [option.name for option in options_of(Whole)])
 def test_an_example_is_of_the_options_type(name: str) -> None:
     (option,) = (option for option in options_of(Whole) if option.name == name)

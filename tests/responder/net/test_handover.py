@@ -73,6 +73,15 @@ class TestShares:
             assert wildcard.listener is not None
             assert len({sock.getsockname()[1] for sock in wildcard.all()}) == 1
 
+    def test_a_port_may_have_tcp_alone(self) -> None:
+        with closing(sharing_platform().open_shares(0, 0, ip_address("127.0.0.1"), tcp=True)) as alone:
+            assert alone.sockets == ()
+            assert alone.listener is not None
+            assert alone.listener.getsockname()[1] == alone.port
+            with closing(sharing_platform().open_shares(2, alone.port, ip_address("127.0.0.1"))) as datagrams:
+                assert datagrams.with_(alone).all() == [*datagrams.sockets, alone.listener]
+                assert datagrams.with_(alone).only(udp=False, tcp=True).all() == [alone.listener]
+
     def test_also_those_of_a_tcp_port(self) -> None:
         platform = sharing_platform()
         with (

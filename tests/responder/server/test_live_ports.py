@@ -13,8 +13,10 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from responder import Answer, Datagram, NetworkError, Plugin, Service
+from responder import Answer, Connection, Datagram, NetworkError, Pass, Plugin, SendError, Service
 from responder.config.instance import Instance, Prepared
+from responder.daemon.status import About, RecentErrors, take
+from responder.net.types import Route
 from responder.server.server import ServerCore, open_server
 from responder.server.supervisor import FIRST_DELAY, LAST_DELAY
 from tests.fakes import FakePlatform, FakeReceived, FakeSocket, flow
@@ -172,3 +174,64 @@ async def test_a_socket_joins_the_groups_of_its_own_family(listen: list[str], gr
     async with serving(platform, attrs.evolve(instance, instance=attrs.evolve(instance.instance, listen=addresses))):
         joined = [{str(membership.group) for membership in socket.joined} for socket in platform.sockets]
         assert joined == list(map(set, groups))
+
+
+@attrs.frozen
+class TcpAlone(Plugin):
+    services: ClassVar[tuple[Service, ...]] = (Service(port=7007, udp=False, tcp=True),)
+
+    async def converse(self, connection: Connection) -> Pass | None:
+        await connection.stream.send_all(b"tcp")
+        return None
+
+
+class TestWithoutUdp:
+    async def test_only_tcp_is_bound(self, autojump_clock: MockClock) -> None:
+        platform = FakePlatform()
+        alone = TcpAlone()
+        async with serving(platform, Prepared(Instance.of(alone, "a"), alone)) as server:
+            assert [listener.port for listener in platform.listeners] == [7007]
+            assert platform.sockets == []
+            assert server.port("a") == 7007
+            (port,) = take(server, About("", RecentErrors())).ports
+            assert (port.number, port.transports, port.plugins) == (7007, ("tcp",), ("a",))
+            assert not server.failed
+        assert platform.listeners[0].closed
+
+    async def test_the_system_may_choose_its_number(self, autojump_clock: MockClock) -> None:
+        platform = FakePlatform()
+        alone = TcpAlone()
+        async with serving(platform, Prepared(Instance.of(alone, "a", port=0), alone)) as server:
+            assert server.port("a") == platform.listeners[0].port > 0
+
+    async def test_datagrams_to_the_same_number_are_others(self, autojump_clock: MockClock) -> None:
+        platform = FakePlatform()
+        alone = TcpAlone()
+        async with serving(platform, Prepared(Instance.of(alone, "a"), alone), prepared("b")) as server:
+            (socket,) = platform.sockets
+            assert await ask(socket) == [b"hello"]
+            assert not any(server.counters.counts("a", "lan").values())
+
+    async def test_udp_comes_and_goes(self, autojump_clock: MockClock) -> None:
+        platform = FakePlatform()
+        alone = TcpAlone()
+        first = Prepared(Instance.of(alone, "a"), alone)
+        async with serving(platform, first) as server:
+            await server.replace([first, prepared("b")])
+            (socket,) = platform.sockets
+            assert [listener.closed for listener in platform.listeners] == [True, False]
+            assert await ask(socket) == [b"hello"]
+            await server.replace([first])
+            assert socket.closed
+            assert [listener.closed for listener in platform.listeners] == [True, True, False]
+            server.abandon(server.prepare([first, prepared("b")]))
+            assert [listener.closed for listener in platform.listeners] == [True, True, True, True, False]
+            assert platform.sockets[-1].closed
+
+    async def test_it_sends_no_datagram(self, autojump_clock: MockClock) -> None:
+        platform = FakePlatform()
+        alone = TcpAlone()
+        async with serving(platform, Prepared(Instance.of(alone, "a"), alone)) as server:
+            (port,) = server.instances[0].ports["default"]
+            with pytest.raises(SendError, match="port 7007 has no UDP"):
+                port.socket.send([(b"x", Route(ip_address("192.0.2.1")), 7)])
