@@ -2,7 +2,7 @@
 
 run.py check.py plugins.py interfaces.py new.py      work alone
 unit.py service.py completion.py                     have systemd, Windows and a shell know the program
-status.py trace.py reload.py                         ask a running daemon (daemon_address.py finds it)
+status.py trace.py top.py top_view.py reload.py      ask a running daemon (daemon_address.py finds it)
 plugin_commands.py                                   commands that plugins bring
 config_argument.py  output.py  progress.py           which configuration; tables, JSON, errors and the exit status;
                                                      a bar while configurations are read
@@ -24,7 +24,7 @@ from typing import Any
 import click
 
 from ..errors import NetworkError, ResponderError
-from . import check, completion, interfaces, new, plugins, reload, run, service, status, trace, unit
+from . import check, completion, interfaces, new, plugins, reload, run, service, status, top, trace, unit
 from .output import SYSTEM_REFUSES, exit_with
 from .plugin_commands import PluginCommand, plugin_commands
 
@@ -92,6 +92,7 @@ for command in (
     interfaces.interfaces,
     status.status,
     trace.trace,
+    top.top,
     reload.reload,
     new.new,
     unit.unit,

@@ -57,13 +57,17 @@ def _control_of(config: Path) -> Path:
 
 def ask_once(control: Path | None, config: Path | None, request: str, *, timeout: float | None) -> Any:
     """The daemon's one answer; `timeout` in seconds.  Exits, saying why, where there is none."""
-    from ..daemon.control_client import ask
-
     try:
-        path = control_path(control, config)
-        answer = next(ask(path, {"request": request}, timeout=timeout), None)
+        return answer_of(control_path(control, config), request, timeout=timeout)
     except ResponderError as error:
         exit_with([error])
+
+
+def answer_of(path: Path, request: str, *, timeout: float | None) -> Any:
+    """The one answer of the daemon at `path`.  Raises ResponderError."""
+    from ..daemon.control_client import ask
+
+    answer = next(ask(path, {"request": request}, timeout=timeout), None)
     if answer is None:
-        exit_with([NetworkError(errno.ECONNRESET, f"the daemon at {path} ended before it answered")])
+        raise NetworkError(errno.ECONNRESET, f"the daemon at {path} ended before it answered")
     return answer

@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
+from ..daemon.figures import clock, counts, duration
 from ..log import printable
 from .daemon_address import ask_once, config_option, control_option
-from .output import clock, counts, duration, json_option, print_json, print_table
+from .output import json_option, print_json, print_table
 
 STATUS_TIMEOUT = 10.0
 """Seconds after which a daemon that says nothing is taken for hung."""

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from ..daemon.figures import clock, counts, duration
 from ..errors import ResponderError
 from ..log import printable
 from .daemon_address import config_option, control_option, control_path
-from .output import SYSTEM_REFUSES, clock, counts, duration, exit_with, json_option
+from .output import SYSTEM_REFUSES, exit_with, json_option
 
 if TYPE_CHECKING:
     from ..daemon.capture import Place

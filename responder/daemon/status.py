@@ -117,6 +117,15 @@ class GroupStatus:
 
 
 @attrs.frozen
+class InterfaceStatus:
+    """An interface of the host; `working`: it is up and has its link."""
+
+    name: str
+    working: bool
+    addresses: tuple[str, ...]
+
+
+@attrs.frozen
 class WorkerStatus:
     """One of several processes that serve together; `state` "starting", "ready", "restarting" or "stopped"."""
 
@@ -185,12 +194,16 @@ class Status:
     traffic: tuple[TrafficStatus, ...]
     reload: ReloadStatus
     workers: tuple[WorkerStatus, ...] = ()
+    interfaces: tuple[InterfaceStatus, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        plain = attrs.asdict(self, filter=attrs.filters.exclude("groups"))
+        plain = attrs.asdict(self, filter=attrs.filters.exclude("groups", "interfaces"))
         # Hosts with many interfaces have many of these, and attrs is slow where it looks for nested classes.
-        groups = [attrs.asdict(each, recurse=False) for each in self.groups]
-        return {**plain, "version": self.build.version, "groups": groups, "not_ready": self.not_ready()}
+        many: dict[str, Any] = {
+            "groups": [attrs.asdict(each, recurse=False) for each in self.groups],
+            "interfaces": [attrs.asdict(each, recurse=False) for each in self.interfaces],
+        }
+        return {**plain, "version": self.build.version, **many, "not_ready": self.not_ready()}
 
     def not_ready(self) -> list[str]:
         """Why requests may go unanswered, a line each; empty: it is ready."""
@@ -293,6 +306,10 @@ def take(server: ServerCore, about: About) -> Status:
             TrafficStatus(port, transport, each["received"], each["sent"]) for port, transport, each in traffics
         ),
         reload=about.reloads.last,
+        interfaces=tuple(
+            InterfaceStatus(each.name, each.is_working, tuple(str(own.address) for own in each.addresses))
+            for each in server.table
+        ),
     )
 
 

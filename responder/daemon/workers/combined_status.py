@@ -52,6 +52,8 @@ def combined(statuses: Sequence[Status]) -> Status:
         traffic=tuple(
             map(_traffic, _alike([each.traffic for each in statuses], lambda one: (one.port, one.transport)))
         ),
+        # Each process sees the host's.
+        interfaces=next((each.interfaces for each in statuses if each.interfaces), ()),
     )
 
 
@@ -71,6 +73,7 @@ def departed(status: Status) -> Status:
         ports=(),
         groups=(),
         errors=(),
+        interfaces=(),
     )
 
 
