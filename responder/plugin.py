@@ -250,16 +250,17 @@ class Network(Protocol):
         self,
         payload: bytes,
         *,
-        to: Peer | IPAddress | str,
+        to: Peer | IPAddress | str | Datagram,
         interface: Interface | int | str | None = None,
         service: str = "default",
         hop_limit: int | None = None,
     ) -> None:
         """Send unasked, from a service's port.
 
-        `to` without a port means the service's own.  A group or a broadcast address needs `interface`, the
-        one to send from; the source is that interface's own address of the right family and scope.  For a unicast
-        address the routing table chooses, unless `interface` is given.
+        `to` without a port means the service's own.  A group or a broadcast address needs `interface`, the one to send
+        from; the source is that interface's own address of the right family and scope.  For a unicast address the
+        routing table chooses, unless `interface` is given.  A datagram that was heard stands for the way of its answer:
+        to its peer, from the address and the service that it asked.
 
         Raises `responder.errors.SendError` for what no plugin can exclude, and has to survive: the system refuses (a
         firewall, no route), or the interface is gone, was renamed, or has no address of that family (then

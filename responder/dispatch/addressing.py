@@ -24,7 +24,7 @@ from __future__ import annotations
 import errno
 from ipaddress import IPv4Address, IPv4Network
 
-from ..datagram import Interface, IPAddress, Peer, Via, is_link_local, is_link_scope_group
+from ..datagram import Datagram, Interface, IPAddress, Peer, Via, is_link_local, is_link_scope_group
 from ..errors import SourceUnavailable
 from ..net.types import Flow, Route
 
@@ -73,6 +73,13 @@ def reply_route(flow: Flow, interface: Interface, via: Via, hop_limit: int | Non
     # The scope in the name must agree with the interface given beside it (EINVAL otherwise).
     scope_id = interface.index if pinned and _is_scoped(flow.peer) else 0
     return Route(flow.peer, scope_id, source, interface.index if pinned else 0, hop_limit)
+
+
+def later_route(request: Datagram, interface: Interface, hop_limit: int | None = None) -> Route:
+    """The way of an answer that a plugin sends later by itself; `interface` is the arrival interface as it is now."""
+    asked = None if request.destination.is_unspecified else request.destination
+    flow = Flow(request.peer.address, request.peer.scope_id, asked, interface.index, via=request.via)
+    return reply_route(flow, interface, request.via, hop_limit)
 
 
 def own_address(interface: Interface, peer: IPAddress, local: IPAddress | None) -> IPAddress | None:

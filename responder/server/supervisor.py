@@ -21,10 +21,10 @@ import attrs
 import trio
 
 from ..config.instance import Instance, Prepared
-from ..datagram import Interface, IPAddress, Peer, Via, to_endpoint
+from ..datagram import Datagram, Interface, IPAddress, Peer, Via, to_endpoint
 from ..dispatch import outcomes
 from ..dispatch.access import find_usable, interface_matches
-from ..dispatch.addressing import needs_interface, route_to
+from ..dispatch.addressing import later_route, needs_interface, route_to
 from ..dispatch.failures import described, plugin_failure
 from ..dispatch.observers import Observation, Observers
 from ..dispatch.outcomes import Counters
@@ -108,12 +108,17 @@ class Supervised:
         names = ", ".join(service.name for service in self.instance.services)
         raise ValueError(f"{self.name} has no service {name!r} (it has: {names})")
 
-    def sender_of(self, service: str, to: IPAddress) -> Sender | None:
-        """What sends from that service to that address; None where the service has no port for it."""
-        for port in self.ports.get(service, ()):
-            if port.socket.address is None or port.socket.address.version == to.version:
-                return port.sender
-        return None
+    def sender_of(self, service: str, to: IPAddress, asked: IPAddress | None = None) -> Sender | None:
+        """What sends from that service to that address; None where the service has no port for it.
+
+        `asked` is the address that a peer had asked: where `listen` names it, it has a socket of its own.
+        """
+        fitting = [
+            port.sender
+            for port in self.ports.get(service, ())
+            if port.socket.address is None or port.socket.address.version == to.version
+        ]
+        return next((each for each in fitting if each.socket.address == asked), fitting[0] if fitting else None)
 
     def succeed(self, predecessor: Supervised) -> None:
         """Let the handler take over from the one that it replaces; where that fails, it begins anew."""
@@ -216,35 +221,45 @@ class PluginNetwork:
     def state_dir(self) -> Path:
         return self._state_folder(self.instance)
 
+    def _sender(self, service: str, to: IPAddress, asked: IPAddress | None = None) -> Sender:
+        """Raises SourceUnavailable where nothing of that service can send there."""
+        sender = self._runtime.sender_of(service, to, asked)
+        if sender is None:
+            message = f"{self.instance}: no address of `listen` is an IPv{to.version} one"
+            raise SourceUnavailable(errno.EAFNOSUPPORT, message)
+        return sender
+
     async def send(
         self,
         payload: bytes,
         *,
-        to: Peer | IPAddress | str,
+        to: Peer | IPAddress | str | Datagram,
         interface: Interface | int | str | None = None,
         service: str = "default",
         hop_limit: int | None = None,
     ) -> None:
-        where = to_endpoint(to)
-        address, number = (where.address, where.port) if isinstance(where, Peer) else (where, self.port(service))
-        if not 0 < number <= 0xFFFF:
-            raise ValueError(f"port {number} can't be sent to")
         if hop_limit is not None and not 1 <= hop_limit <= 0xFF:
             raise ValueError(f"hop_limit: expected 1..255, got {hop_limit}")
         found = None if interface is None else find_usable(self._table, interface, self._may_use)
-        if (
-            found is None
-            and (needs_interface(address) or self._table.is_broadcast(address))
-            and not (isinstance(where, Peer) and where.scope_id)
-        ):
-            raise ValueError(f"{address} needs the interface to send out of: interface=")
-        sender = self._runtime.sender_of(service, address)
-        if sender is None:
-            message = f"{self.instance}: no address of `listen` is an IPv{address.version} one"
-            raise SourceUnavailable(errno.EAFNOSUPPORT, message)
-        if hop_limit is None:
-            hop_limit = self._runtime.service(service).hop_limit
-        route = route_to(where, found, source=sender.socket.address, hop_limit=hop_limit)
+        if isinstance(to, Datagram):
+            found = find_usable(self._table, to.interface.index, self._may_use)
+            sender = self._sender(to.service, to.peer.address, asked=to.destination)
+            route = later_route(to, found, hop_limit or self._runtime.service(to.service).hop_limit)
+            number = to.peer.port
+        else:
+            where = to_endpoint(to)
+            address, number = (where.address, where.port) if isinstance(where, Peer) else (where, self.port(service))
+            if not 0 < number <= 0xFFFF:
+                raise ValueError(f"port {number} can't be sent to")
+            if (
+                found is None
+                and (needs_interface(address) or self._table.is_broadcast(address))
+                and not (isinstance(where, Peer) and where.scope_id)
+            ):
+                raise ValueError(f"{address} needs the interface to send out of: interface=")
+            sender = self._sender(service, address)
+            hop_limit = hop_limit or self._runtime.service(service).hop_limit
+            route = route_to(where, found, source=sender.socket.address, hop_limit=hop_limit)
         name = found.name if found is not None else outcomes.NO_INTERFACE
         counts = self._counters.counts(self.instance, name)
         sent = (payload, route, number)
