@@ -3,7 +3,7 @@
     python -m tests.benchmarks echo --force --repeat 3 --seconds 1      (a quick look while working on the hot path)
 
 Ours runs by the public contract with pktinfo, an allow and a deny list, the metrics endpoint and the control socket;
-the Python peers choose no source, the C loops do.
+of the Python peers `pktinfo` alone chooses the source, the C loops do.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 from .comparing import Goal, Result, alternate
 from .running import Bench, Server, echo_run, latency_run
 
-PYTHON_PEERS = ("blocking", "uvloop", "asyncio", "trio")
+PYTHON_PEERS = ("blocking", "pktinfo", "uvloop", "asyncio", "trio")
 
 ECHO = (
     Goal("payload only against the C batch loop", "payload", "C batch", at_least=0.88),
@@ -25,6 +25,8 @@ ECHO = (
     Goal("user CPU: all fields against payload only", "all fields", "payload", field="user_us", at_most=3),
     Goal("bundled echo against uvloop", "echo", "uvloop", at_least=1.35),
     Goal("payload only, without a compiler, against uvloop", "not compiled", "uvloop", at_least=0.65),
+    Goal("payload only, without a compiler, against recvmsg and sendmsg alone", "not compiled", "pktinfo"),
+    Goal("recvmsg and sendmsg alone, by Python, against uvloop", "pktinfo", "uvloop"),
     Goal("async with a checkpoint against trio.socket", "async, waits", "trio", at_least=1.2),
     Goal("async that never waits against trio.socket", "async", "trio", at_least=1.5),
     Goal("payload only against asyncio", "payload", "asyncio"),

@@ -1,9 +1,9 @@
 """Echo servers as people write them in Python, each as short as its library allows: the peers of the echo rows.
 
-    python -m tests.benchmarks.python_loops blocking|trio|asyncio|uvloop PORT
+    python -m tests.benchmarks.python_loops blocking|pktinfo|trio|asyncio|uvloop PORT
 
-Each serves IPv4 on the wildcard address without pktinfo, says {"event": "ready"} on stderr, and goes on until it is
-ended.  They choose no source, answer everyone, and count nothing.
+Each serves IPv4 on the wildcard address, says {"event": "ready"} on stderr, and goes on until it is ended.  They answer
+everyone and count nothing; all but `pktinfo` choose no source.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import trio
 
 SIZE = 65536
+IP_PKTINFO = 8  # Linux's; `socket` has it since Python 3.14
 
 
 def bound(port: int) -> socket.socket:
@@ -34,6 +35,19 @@ def blocking(port: int) -> None:
     while True:
         payload, peer = receive(SIZE)
         send(payload, peer)
+
+
+def pktinfo(port: int) -> None:
+    """The least that gives the right source: one recvmsg and one sendmsg, and what came is sent back as it is."""
+    sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+    sock.bind(("::", port))
+    receive, send = sock.recvmsg, sock.sendmsg
+    ready()
+    while True:
+        payload, control, _flags, peer = receive(SIZE, 64)
+        send((payload,), control, 0, peer)
 
 
 async def in_trio(port: int) -> None:
@@ -69,6 +83,8 @@ def nonblocking(port: int) -> socket.socket:
 def main(kind: str, port: int) -> None:
     if kind == "blocking":
         blocking(port)
+    elif kind == "pktinfo":
+        pktinfo(port)
     elif kind == "trio":
         trio.run(in_trio, port)
     elif kind == "asyncio":
