@@ -24,6 +24,7 @@ from .transfer.notify import Notifier
 from .zone import signatures
 from .zone.builder import name_text
 from .zone.catalog import Catalog
+from .zone.tables import Zone
 
 WATCH: Final = 2.0
 """Seconds between two looks at the zone files."""
@@ -192,13 +193,28 @@ class DnsHandler(Handler):
         self.processor.catalog = catalog
         self.compiled = CompiledAnswers(catalog, self.processor.settings.here.existing)
         self._compiled_answer = self.compiled.answer
+        self._forget_packets()
+        if self._notifier is not None:
+            self._notifier.see(catalog)
+
+    def replace(self, origin: bytes, zone: Zone | None) -> None:
+        """Serve another zone at an origin that the catalog has, or none for now (SERVFAIL)."""
+        self.processor.catalog.zones[origin] = zone
+        self.changed(origin)
+
+    def changed(self, origin: bytes) -> None:
+        """A zone has taken a change: forget what was made of it, and tell others."""
+        self.compiled.renew(origin)
+        self._forget_packets()
+        if self._notifier is not None:
+            self._notifier.see(self.processor.catalog, {origin})
+
+    def _forget_packets(self) -> None:
         # The answer behind its ID by the query behind its ID, on which with the catalog it depends alone.  With a limit
         # nothing is kept here: then each answer is looked at.
         self._packets: BoundedCache[bytes, bytes] = BoundedCache(*PACKETS)
         self._known = self._packets.fresh
         self._asked: Doorkeeper = Doorkeeper()
-        if self._notifier is not None:
-            self._notifier.see(catalog)
 
     def succeed(self, predecessor: Handler) -> None:
         """What other servers were told need not be told again."""

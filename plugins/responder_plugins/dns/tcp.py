@@ -98,7 +98,7 @@ class _Session:
                     await self._send(granted.data, whole)
                 else:
                     zone, signer = granted
-                    for message in outgoing.messages(zone, query):
+                    for message in outgoing.messages(zone.snapshot(), query):
                         await self._send(message if signer is None else signer.sign(message, multi=True), whole)
             else:
                 reply = processor.answer(query, data, self._connection)

@@ -70,17 +70,42 @@ class CompiledAnswers:
         self._catalog = catalog
         self._reserved = frozenset(reserved)
         self._zones = {origin: None if zone is None else Denials(zone) for origin, zone in catalog.zones.items()}
-        # Where there is one zone and nothing else, no name needs to be looked at to find its zone.
-        self._only = next(iter(self._zones.values()), None) if len(self._zones) == 1 and not reserved else None
-        self._nodes = None if self._only is None else self._only.zone.nodes
-        self._signed = any(zone is not None and zone.chain is not None for zone in catalog.zones.values())
+        self._signed_zones = {
+            origin for origin, zone in catalog.zones.items() if zone is not None and zone.chain is not None
+        }
+        # The zone of the names right below one, but for those where another zone begins.
+        self._nearest: BoundedCache[bytes, Denials] = BoundedCache(REMEMBERED[0])
         self._shapes: dict[bytes, Shape] = {}
+        self._signed = bool(self._signed_zones)
+        self._forget()
+
+    def _forget(self) -> None:
+        """What was worked out from any zone, whose answers may have gone through others."""
+        # Where there is one zone and nothing else, no name needs to be looked at to find its zone.
+        self._only = next(iter(self._zones.values()), None) if len(self._zones) == 1 and not self._reserved else None
+        self._nodes = None if self._only is None else self._only.zone.nodes
         # Counts and records.
         self._remembered: BoundedCache[bytes, bytes] = BoundedCache(*REMEMBERED)
         self._patterns: BoundedCache[tuple[bytes, bytes, int], bytes] = BoundedCache(*REMEMBERED)
         self._parents: BoundedCache[bytes, _Parent] = BoundedCache(REMEMBERED[0])
-        # The zone of the names right below one, but for those where another zone begins.
-        self._nearest: BoundedCache[bytes, Denials] = BoundedCache(REMEMBERED[0])
+
+    def renew(self, origin: bytes) -> None:
+        """The zone there has changed, or another one stands in its place; others cost nothing."""
+        zone = self._catalog.zones[origin]
+        known = self._zones[origin]
+        if zone is not None and known is not None:
+            known.renew(zone)
+        else:
+            self._zones[origin] = None if zone is None else Denials(zone)
+            self._nearest = BoundedCache(REMEMBERED[0])
+        if zone is not None and zone.chain is not None:
+            self._signed_zones.add(origin)
+        else:
+            self._signed_zones.discard(origin)
+        if self._signed != bool(self._signed_zones):
+            self._signed = not self._signed
+            self._shapes = {}
+        self._forget()
 
     def answer(self, data: bytes) -> _Answer | None:
         """The reply to a query, and its `Response.kind`; None: the processor has to answer."""

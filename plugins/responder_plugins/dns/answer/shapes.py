@@ -83,6 +83,11 @@ class Denials:
         self.zone = zone
         self._made: dict[int, bytes] = {}
 
+    def renew(self, zone: Zone) -> None:
+        """The zone has changed, or another one stands in its place."""
+        self.zone = zone
+        self._made = {}
+
     def record(self, name: bytes) -> bytes:
         """For a name of the zone that is the question's."""
         place = wire.HEADER.size + len(name) - len(self.zone.origin)

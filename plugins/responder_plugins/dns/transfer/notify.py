@@ -8,7 +8,7 @@ config that is still known.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
 from typing import Final, TypeAlias
 
 import attrs
@@ -80,22 +80,25 @@ class Notifier:
     ask: Ask = ask
     told: Told = attrs.field(factory=dict, init=False)
     _catalog: Catalog | None = attrs.field(default=None, init=False)
-    _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _changed: set[bytes] = attrs.field(factory=set, init=False)
+    _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
     _telling: dict[tuple[bytes, Peer], trio.CancelScope] = attrs.field(factory=dict, init=False)
 
-    def see(self, catalog: Catalog) -> None:
-        """From here on these are the zones."""
+    def see(self, catalog: Catalog, changed: Set[bytes] | None = None) -> None:
+        """From here on these are the zones; the origins of those that can have changed, None being all."""
         self._catalog = catalog
-        self._changed.set()
+        self._changed |= self.servers.keys() if changed is None else self.servers.keys() & changed
+        self._wake.set()
 
     async def run(self, network: Network) -> None:
         async with trio.open_nursery() as nursery:
             while True:
-                await self._changed.wait()
-                self._changed = trio.Event()
+                await self._wake.wait()
+                self._wake = trio.Event()
                 catalog = self._catalog
                 assert catalog is not None  # noqa: S101 - who sets the event has one
-                for origin in self.servers:
+                changed, self._changed = self._changed, set()
+                for origin in changed:
                     zone = catalog.zones.get(origin)
                     if zone is not None:
                         await self._tell_all(zone, catalog, network, nursery)

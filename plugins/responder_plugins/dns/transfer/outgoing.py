@@ -1,6 +1,6 @@
 """A whole zone as messages: AXFR (RFC 5936), and IXFR (RFC 1995) answered by the whole or by "you have it already".
 
-A zone in memory doesn't change, so a transfer is consistent however long it takes.
+Give it a snapshot of the zone, so that the transfer is consistent however long it takes.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from responder import ConfigError, ConfigErrors, Stamp, get_logger, wall_time
 from ..message import wire
 from .denial import Chain, chain_of
 from .rdata import folded
+from .rules import LONGEST, NEEDED, SINGLE, covered_by, is_of_hashes, may_stand_together
 from .signatures import FirstEnd, unsigned
 from .tables import BLOCK, LEADING_ON, Zone, blocks, pack_record, ttl_of, way_to_answer
 
@@ -32,16 +33,9 @@ PROGRESS: Final = 100_000
 MAX_ITERATIONS: Final = 150
 """Of NSEC3: with more, resolvers take the zone for an unsigned one, or don't answer (RFC 9276 section 3.2)."""
 
-LONGEST: Final = wire.STREAM - 512
-"""Bytes of an RRset that fit into a message, beside header, question, OPT and TSIG."""
-
-_BESIDE_CNAME: Final = frozenset({wire.CNAME, wire.RRSIG, wire.NSEC, wire.KEY, wire.SIG, wire.NXT})
-"""RFC 4034 sections 2.5 and 4, RFC 2535 section 2.3.5: what signs a name may stand beside its CNAME."""
-
 SOME: Final = 3
 """Names that a warning tells of many."""
 
-_SINGLE: Final = frozenset({wire.SOA, wire.CNAME, wire.DNAME})
 _log = get_logger(__name__)
 
 
@@ -62,7 +56,7 @@ class ZoneBuilder:
         self.spelled: dict[bytes, bytes] = {}
         self.records = 0
         self._hashed: dict[bytes, bytes] = {}
-        self._first_end = FirstEnd(wall_time())
+        self._ends = FirstEnd(wall_time())
         self._cuts: set[bytes] = set()
         self._dnames: dict[bytes, Line] = {}
         # The rdata of RRsets with several records, to find duplicates.
@@ -83,17 +77,15 @@ class ZoneBuilder:
                 f"{name_text(written)}: {len(rdata)} bytes of {type_text(rdtype)} data: no message holds so many", line
             )
             return
-        covered = int.from_bytes(rdata[:2]) if rdtype == wire.RRSIG else 0
-        if rdtype == wire.RRSIG:
-            self._first_end.see(rdata)
-        hashed = wire.NSEC3 in (rdtype, covered)
+        covered = covered_by(rdtype, rdata)
+        hashed = is_of_hashes(rdtype, covered)
         table = self._hashed if hashed else self.nodes
         node = table.get(name, b"")
         for each, of, count, records in blocks(node):
             if (each, of) == (rdtype, covered):
                 self._add_to(table, name, written, covered, count, records, rdtype, rdata, line)
                 return
-        if node and not hashed and not self._may_stand_together(node, rdtype):
+        if node and not hashed and not may_stand_together({each for each, _, _, _ in blocks(node)}, rdtype):
             self.mistake(f"{name_text(written)} has a CNAME record beside others", line)
             return
         if rdtype == wire.NSEC3PARAM and int.from_bytes(rdata[2:4]) > MAX_ITERATIONS:
@@ -101,17 +93,13 @@ class ZoneBuilder:
         record = pack_record(rdtype, ttl, rdata)
         node = (node or b"\0") + BLOCK.pack(rdtype, covered, 1, len(record)) + record
         table[name] = bytes((way_to_answer(node),)) + node[1:]
+        if rdtype == wire.RRSIG:
+            self._ends.see(rdata)
         if written != name:
             self.spelled.setdefault(name, written)
         if rdtype in (wire.NS, wire.DNAME, wire.SOA):
             self._note(name, rdtype, line)
         self.count(1)
-
-    def _may_stand_together(self, node: bytes, rdtype: int) -> bool:
-        present = {each for each, _, _, _ in blocks(node)}
-        if rdtype == wire.CNAME:
-            return _BESIDE_CNAME.issuperset(present)
-        return wire.CNAME not in present or rdtype in _BESIDE_CNAME
 
     def _add_to(
         self,
@@ -134,7 +122,7 @@ class ZoneBuilder:
         rdata_folded = folded(rdtype, rdata)
         if rdata_folded in seen:  # RFC 2181 section 5: a duplicate is no record more
             return
-        if rdtype in _SINGLE:
+        if rdtype in SINGLE:
             self.mistake(f"{name_text(written)} has two {type_text(rdtype)} records", line)
             return
         seen.add(rdata_folded)
@@ -150,6 +138,8 @@ class ZoneBuilder:
             for each, of, number, old in blocks(table[name])
         )
         table[name] = bytes((way_to_answer(node),)) + node[1:]
+        if rdtype == wire.RRSIG:
+            self._ends.see(rdata)
         self.count(1)
 
     def _note(self, name: bytes, rdtype: int, line: Line) -> None:
@@ -199,12 +189,12 @@ class ZoneBuilder:
             self.nodes,
             self._hashed,
             self.spelled,
-            frozenset(self._cuts),
-            frozenset(self._dnames),
+            self._cuts,
+            set(self._dnames),
             files,
             self._warnings,
             self._chain(path, below),
-            self._first_end.time,
+            self._ends,
         )
 
     def _chain(self, path: Path, below: Set[bytes]) -> Chain | None:
@@ -212,7 +202,7 @@ class ZoneBuilder:
 
         `below` are the names below its delegations.
         """
-        if self._first_end.time is None:
+        if self._ends.time is None:
             return None
         chain = chain_of(self.origin, self.nodes, self._hashed)
         zone = f"zone {name_text(self.origin)}"
@@ -230,7 +220,7 @@ class ZoneBuilder:
 
     def _check(self, path: Path) -> None:
         apex = {rdtype for rdtype, _, _, _ in blocks(self.nodes.get(self.origin, b""))}
-        for rdtype in (wire.SOA, wire.NS):
+        for rdtype in NEEDED:
             if rdtype not in apex:
                 message = f"the zone {name_text(self.origin)} has no {type_text(rdtype)} record"
                 self.mistakes.append(ConfigError(message, file=path))

@@ -18,11 +18,13 @@ _AT_CUTS: Final = frozenset({wire.NS, wire.DS, wire.RRSIG, wire.NSEC})
 class Catalog:
     """All zones of an instance by their origin; None is one that could not be read.
 
+    A zone may take the place of another one, or of None, at any time; other origins make another catalog.
+
     within  the origins of zones that are in another one here, and the names between the two: they exist in the outer
             zone, whether it delegates or not
     """
 
-    zones: Mapping[bytes, Zone | None]
+    zones: dict[bytes, Zone | None]
     within: frozenset[bytes]
 
     @classmethod
@@ -34,7 +36,7 @@ class Catalog:
                 if suffix in zones:
                     within.update([origin, *above[:number]])
                     break
-        return cls(zones, frozenset(within))
+        return cls(dict(zones), frozenset(within))
 
     def covers(self, name: bytes) -> bytes | None:
         """The origin of the nearest zone above a name in lower case, or at it."""

@@ -50,21 +50,40 @@ def unsigned(
 
 @attrs.define(eq=False)
 class FirstEnd:
-    """When the first of some signatures ends.  `now`: seconds of the real-time clock."""
+    """When the first of some signatures ends.  `now`: seconds of the real-time clock.
+
+    They are counted by the hour, so that a zone with a million of them can exchange them one by one: of the hour in
+    which the first ones end it is told when the first of them ended that there was.
+    """
 
     now: float
-    _distance: int | None = attrs.field(default=None, init=False)
+    _hours: dict[int, list[int]] = attrs.field(factory=dict, init=False)  # how many, and the first end
 
     def see(self, rrsig: bytes) -> None:
-        """An RRSIG record's rdata.  Its times are serial numbers: the nearest is meant (RFC 4034 section 3.1.5)."""
+        """An RRSIG record's rdata."""
+        end = self._end(rrsig)
+        hour = self._hours.setdefault(end // 3600, [0, end])
+        hour[0] += 1
+        hour[1] = min(hour[1], end)
+
+    def forget(self, rrsig: bytes) -> None:
+        """One that was seen is no longer there."""
+        number = self._end(rrsig) // 3600
+        hour = self._hours.get(number)
+        if hour is not None:
+            hour[0] -= 1
+            if hour[0] <= 0:
+                del self._hours[number]
+
+    def _end(self, rrsig: bytes) -> int:
+        """Its times are serial numbers: the nearest is meant (RFC 4034 section 3.1.5)."""
         distance = (int.from_bytes(rrsig[8:12]) - int(self.now) + 2**31) % 2**32 - 2**31
-        if self._distance is None or distance < self._distance:
-            self._distance = distance
+        return int(self.now) + distance
 
     @property
     def time(self) -> float | None:
         """Seconds of the real-time clock; None where there is no signature."""
-        return None if self._distance is None else int(self.now) + self._distance
+        return self._hours[min(self._hours)][1] if self._hours else None
 
 
 def remark(ends: float | None, now: float) -> str | None:
