@@ -16,10 +16,12 @@ import attrs
 
 from responder import Duration, IPNetwork, Plugin, Secret, Service, Size
 
+from .options import HTTPS, TLS, Tls
+
 if TYPE_CHECKING:
     from responder import Context, Handler
 
-__all__ = ["Dns", "TransferKey"]
+__all__ = ["Dns", "Tls", "TransferKey"]
 
 
 def _in_range(low: float, high: float) -> Callable[[object, Any, float], None]:
@@ -94,6 +96,7 @@ class Dns(Plugin):
     identity              what `hostname.bind` and `id.server` say, and NSID
     idle_timeout          the time within which a TCP client must ask again and take its answer
     connection_time       the time in which a TCP connection may ask
+    tls                   what DNS over TLS and HTTPS are served with; without it they are not
     """
 
     zones: dict[str, Path] = attrs.field(factory=dict)
@@ -115,9 +118,19 @@ class Dns(Plugin):
     identity: str | None = attrs.field(default=None, validator=_is_text)
     idle_timeout: Duration = attrs.field(default=10.0, validator=_in_range(0.1, 3600))
     connection_time: Duration = attrs.field(default=300.0, validator=_in_range(0.1, 86400))
+    tls: Tls | None = None
 
-    services: ClassVar[tuple[Service, ...]] = (Service(port=53, tcp=True, connections_per_peer=10),)
+    services: ClassVar[tuple[Service, ...]] = (
+        Service(port=53, tcp=True, connections_per_peer=10),
+        Service(name=TLS, port=853, udp=False, tcp=True, connections_per_peer=10),
+        Service(name=HTTPS, port=443, udp=False, tcp=True, connections_per_peer=10),
+    )
     in_each_worker: ClassVar[bool] = True  # its `run` looks at files and logs, each process for itself
+
+    def chosen_services(self) -> tuple[Service, ...]:
+        """Those within TLS only where `tls` asks for them."""
+        served = () if self.tls is None else self.tls.serve
+        return tuple(service for service in self.services if service.name in ("default", *served))
 
     def prepare(self, context: Context) -> Handler:
         """The handler with its zones read; a zone that can't be read is told, and answered with SERVFAIL."""

@@ -11,13 +11,26 @@ from typing import Final
 
 import trio
 
-from responder import PASS, Answer, Connection, Datagram, Exchange, Handler, Network, Pass, get_logger, wall_time
+from responder import (
+    PASS,
+    Answer,
+    Connection,
+    Datagram,
+    Exchange,
+    Handler,
+    Network,
+    Pass,
+    PeerError,
+    get_logger,
+    wall_time,
+)
 from responder_plugins.shared.dns_text import describe
 
 from .answer.compiled import CompiledAnswers
-from .answer.processor import RCODES, QueryProcessor, Response, truncated
+from .answer.processor import PLAIN, RCODES, QueryProcessor, Response, truncated
 from .answer.rate_limit import RateLimit, Verdict
 from .cache import BoundedCache, Doorkeeper
+from .encrypted.tls import TlsServer
 from .message import wire
 from .tcp import TcpServer
 from .transfer.notify import Notifier
@@ -52,15 +65,18 @@ class DnsHandler(Handler):
         *,
         limit: RateLimit | None = None,
         tcp: TcpServer | None = None,
+        tls: TlsServer | None = None,
         notifier: Notifier | None = None,
         reload: Callable[[], Catalog | None] | None = None,
     ) -> None:
         self.processor = processor
         self._limit = limit
         self._tcp = tcp or TcpServer(processor)
+        self._tls = tls
         self._notifier = notifier
         self._reload = reload
         self._by_rcode = [0] * 16
+        self._encrypted_ports: frozenset[int] = frozenset()
         self.swap(processor.catalog)
 
     def respond(self, request: Datagram) -> Answer:
@@ -175,15 +191,23 @@ class DnsHandler(Handler):
         return truncated(wire.parse(request.payload), size) if verdict is Verdict.SLIP else None
 
     async def converse(self, connection: Connection) -> Pass | None:
+        if self._tls is not None and connection.service != PLAIN:
+            await self._tls.converse(connection)
+            return None
         return await self._tcp.converse(connection)
 
     def counts(self) -> Mapping[str, int]:
         """Queries by what they got: an rcode, silence, a limit; and transfers."""
         remembered = Counter({RCODES[rcode]: count for rcode, count in enumerate(self._by_rcode) if count})
-        return remembered + self.processor.counts + (self._notifier.counts if self._notifier is not None else Counter())
+        for part in (self._notifier, self._tls):
+            if part is not None:
+                remembered += part.counts
+        return remembered + self.processor.counts
 
     def describe(self, exchange: Exchange) -> Mapping[str, str | int]:
-        """The first question's name and type, and the answer's rcode."""
+        """The first question's name and type, and the answer's rcode; nothing of what is encrypted."""
+        if exchange.port in self._encrypted_ports:
+            raise PeerError("it is encrypted")
         return describe(exchange)
 
     # Zones that change
@@ -231,6 +255,9 @@ class DnsHandler(Handler):
     async def run(self, network: Network) -> None:
         """Look at the zone files, where that is wanted, and at signatures; say at the end what was answered."""
         async with trio.open_nursery() as nursery:
+            if self._tls is not None:
+                self._encrypted_ports = frozenset(map(network.port, self._tls.services))
+                nursery.start_soon(self._tls.watch, WATCH)
             nursery.start_soon(self._watch_signatures, network.instance)
             if self._reload is not None:
                 nursery.start_soon(self._watch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
 import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -17,7 +18,10 @@ from .answer.cookies import Cookies
 from .answer.host_names import HostNames
 from .answer.processor import QueryProcessor, Settings
 from .answer.rate_limit import RateLimit
+from .encrypted.certificate import Certificate
+from .encrypted.tls import TlsServer
 from .handler import DnsHandler
+from .options import HTTPS, TLS, Tls
 from .tcp import TcpServer
 from .transfer.notify import Notifier
 from .transfer.servers import server_of
@@ -47,6 +51,7 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
         if name not in files:
             errors.append(ConfigError("there is no such zone in zones", path=path))
         notified[name.to_digestable()] = tuple(_servers(given, path, errors))
+    certificate = None if options.tls is None else _certificate(options.tls, context, errors)
     if errors:
         raise ConfigErrors(errors)
     here_names = tuple(name.to_digestable() for name in here)
@@ -63,13 +68,29 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
     )
     processor = QueryProcessor(settings, zone_files.load(context))
     total = 10 * options.rate_limit if options.rate_limit_all is None else options.rate_limit_all
+    tcp = TcpServer(processor, options.idle_timeout, options.connection_time)
     return DnsHandler(
         processor,
         limit=RateLimit(options.rate_limit, options.slip, total) if options.rate_limit else None,
-        tcp=TcpServer(processor, options.idle_timeout, options.connection_time),
+        tcp=tcp,
+        tls=None if certificate is None else TlsServer(tcp, certificate),
         notifier=Notifier(notified) if notified else None,
         reload=zone_files.reload_in(context) if options.watch else None,
     )
+
+
+def _certificate(options: Tls, context: Context, errors: list[ConfigError]) -> Certificate:
+    versions = ["h2", "http/1.1"] if importlib.util.find_spec("h2") is not None else ["http/1.1"]
+    if HTTPS in options.serve and len(versions) == 1:
+        context.warn(
+            ConfigError("by HTTP/1.1 alone: HTTP/2 needs pip install 'responderd[dns-https]'", path="tls.serve")
+        )
+    certificate = Certificate(options, {TLS: ["dot"], HTTPS: versions})
+    try:
+        certificate.load(context)
+    except ConfigErrors as several:
+        errors += several.errors
+    return certificate
 
 
 def _servers(texts: Iterable[str], path: str, errors: list[ConfigError]) -> Iterator[Peer]:

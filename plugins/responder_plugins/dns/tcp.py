@@ -30,23 +30,33 @@ class TcpServer:
     idle: float = 10.0
     total: float = 300.0
 
-    async def converse(self, connection: Connection) -> Pass | None:
-        """PASS where the first query is about a name that is in no zone of this instance, and others are asked too."""
-        return await _Session(self, connection).serve()
+    async def converse(
+        self, connection: Connection, within: trio.abc.Stream | None = None, *, may_transfer: bool = True
+    ) -> Pass | None:
+        """PASS where the first query is about a name that is in no zone of this instance, and others are asked too.
+
+        `within`: what is encrypted on the connection; nobody else can read that.
+        """
+        return await _Session(self, connection, within, may_transfer).serve()
 
 
 class _Session:
     """One connection."""
 
-    def __init__(self, bounds: TcpServer, connection: Connection) -> None:
+    def __init__(
+        self, bounds: TcpServer, connection: Connection, within: trio.abc.Stream | None, may_transfer: bool
+    ) -> None:
         self._bounds = bounds
         self._connection = connection
+        self._stream = within or connection.stream
+        self._may_pass = within is None and not connection.last
+        self._may_transfer = may_transfer
         self._held = bytearray()
         self._sending = trio.Lock()
         self._in_flight = trio.Semaphore(IN_FLIGHT)
 
     async def serve(self) -> Pass | None:
-        may_pass = not self._connection.last
+        may_pass = self._may_pass
         async with trio.open_nursery() as nursery:
             with trio.move_on_after(self._bounds.total):
                 while True:
@@ -79,7 +89,7 @@ class _Session:
                 del self._held[:size]
                 return data
             with trio.move_on_after(self._bounds.idle) as scope:
-                more = await self._connection.stream.receive_some(wire.STREAM)
+                more = await self._stream.receive_some(wire.STREAM)
             if scope.cancelled_caught:
                 if self._in_flight.value == IN_FLIGHT:
                     return None
@@ -92,7 +102,7 @@ class _Session:
         try:
             processor = self._bounds.processor
             if query.rdtype in (wire.AXFR, wire.IXFR) and not query.problem:
-                granted = processor.transfer(query, data, self._connection)
+                granted = processor.transfer(query, data, self._connection, allowed=self._may_transfer)
                 if isinstance(granted, Response):
                     processor.count(granted.rcode)
                     await self._send(granted.data, whole)
@@ -111,7 +121,7 @@ class _Session:
         # One after the other, in the order of the lock: a transfer's messages let other answers in between.
         async with self._sending:
             with trio.move_on_after(self._bounds.idle) as scope:
-                await self._connection.stream.send_all(len(message).to_bytes(2) + message)
+                await self._stream.send_all(len(message).to_bytes(2) + message)
         if scope.cancelled_caught:
             # It takes nothing; and what it got of this message can't be continued.
             whole.cancel()

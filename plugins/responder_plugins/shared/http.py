@@ -36,20 +36,22 @@ CHUNK: Final = 4096
 
 @attrs.frozen
 class Request:
-    """A request: its method, its path without a query, its media type in small letters, and its body."""
+    """A request: its method, its path without the query, its media type in small letters, its body, and its query."""
 
     method: str
     path: str
     media_type: str
     body: bytes
+    query: str = ""
 
 
 @attrs.frozen
 class Document:
-    """A body with its Content-Type."""
+    """A body with its Content-Type, and other fields of the header."""
 
     body: bytes
     content_type: str
+    fields: tuple[tuple[str, str], ...] = ()
 
 
 Respond = Callable[[Request], Document | HTTPStatus]
@@ -61,17 +63,26 @@ def url_host(address: IPAddress) -> str:
     return f"[{address}]" if isinstance(address, IPv6Address) else str(address)
 
 
-async def serve(stream: trio.abc.Stream, respond: Respond, *, server: str, methods: Collection[str]) -> None:
+async def serve(
+    stream: trio.abc.Stream,
+    respond: Respond,
+    *,
+    server: str,
+    methods: Collection[str],
+    idle: float = IDLE,
+    requests: int = MAX_REQUESTS,
+) -> None:
     """Answer requests until the client ends, idles, or sends what is no HTTP.
 
     `server` is the Server field's value.  Where "POST" is among `methods`, bodies are read; others end the connection.
+    `idle` has the seconds for a request to come and its answer to be taken.
     """
     session = _Session(stream, respond, server, methods)
-    for number in range(MAX_REQUESTS):
-        with trio.move_on_after(IDLE) as idle:
-            if not await session.once(last=number == MAX_REQUESTS - 1):
+    for number in range(requests):
+        with trio.move_on_after(idle) as scope:
+            if not await session.once(last=number == requests - 1):
                 return
-        if idle.cancelled_caught:
+        if scope.cancelled_caught:
             return
 
 
@@ -138,7 +149,8 @@ class _Session:
         if method not in self._methods:
             await self._send(connection, HTTPStatus.METHOD_NOT_ALLOWED, close=close)
             return
-        answer = self._respond(Request(method, _path(head), _media_type(head), body))
+        path, query = _target(head)
+        answer = self._respond(Request(method, path, _content_type(head), body, query))
         if isinstance(answer, HTTPStatus):
             await self._send(connection, answer, close=close)
         else:
@@ -172,36 +184,45 @@ class _Session:
         head: bool = False,
         close: bool,
     ) -> None:
-        fields = self._fields(status, document, close=close)
-        response = h11.Response(status_code=status, reason=status.phrase, headers=list(fields))
+        header = [*fields(status, document, server=self._server, methods=self._methods)]
+        if close:
+            header.append(("Connection", "close"))
+        response = h11.Response(status_code=status, reason=status.phrase, headers=header)
         body = [h11.Data(data=document.body)] if document is not None and document.body and not head else []
         pieces = [response, *body, h11.EndOfMessage()]
         await self._stream.send_all(b"".join(connection.send(piece) or b"" for piece in pieces))
 
-    def _fields(self, status: HTTPStatus, document: Document | None, *, close: bool) -> Iterator[tuple[str, str]]:
-        yield "Content-Length", str(0 if document is None else len(document.body))
-        yield "Date", formatdate(usegmt=True)
-        yield "Server", self._server
-        if document is not None:
-            yield "Content-Type", document.content_type
-        if status is HTTPStatus.METHOD_NOT_ALLOWED:
-            yield "Allow", ", ".join(self._methods)
-        if close:
-            yield "Connection", "close"
+
+def fields(
+    status: HTTPStatus, document: Document | None, *, server: str, methods: Collection[str]
+) -> Iterator[tuple[str, str]]:
+    """The header of a response."""
+    yield "Content-Length", str(0 if document is None else len(document.body))
+    yield "Date", formatdate(usegmt=True)
+    yield "Server", server
+    if document is not None:
+        yield "Content-Type", document.content_type
+        yield from document.fields
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        yield "Allow", ", ".join(methods)
 
 
-def _path(request: h11.Request) -> str:
-    """The path that is asked for; the target may be a whole URL (RFC 9112 section 3.2.2).  "" for what is none."""
+def _target(request: h11.Request) -> tuple[str, str]:
+    """The path and the query that are asked for; the target may be a whole URL (RFC 9112 section 3.2.2).
+
+    A path of "" is none.
+    """
     try:
-        path = urlsplit(request.target.decode("ascii")).path
+        target = urlsplit(request.target.decode("ascii"))
     except ValueError:
-        return ""
-    return path if path.startswith("/") else ""
+        return "", ""
+    return (target.path, target.query) if target.path.startswith("/") else ("", "")
 
 
-def _media_type(request: h11.Request) -> str:
-    """The Content-Type without its parameters (RFC 9110 section 8.3.1)."""
-    for name, value in request.headers:
-        if name == b"content-type":
-            return value.decode("latin-1").partition(";")[0].strip().lower()
-    return ""
+def _content_type(request: h11.Request) -> str:
+    return next((media_type(value) for name, value in request.headers if name == b"content-type"), "")
+
+
+def media_type(value: bytes) -> str:
+    """A Content-Type without its parameters (RFC 9110 section 8.3.1), in small letters."""
+    return value.decode("latin-1").partition(";")[0].strip().lower()

@@ -31,6 +31,12 @@ PROHIBITED, NOT_SUPPORTED, OTHER = 18, 21, 0  # extended errors, RFC 8914 sectio
 _VERSION: Final = frozenset({b"\7version\4bind\0", b"\7version\6server\0"})
 _IDENTITY: Final = frozenset({b"\x08hostname\4bind\0", b"\2id\6server\0"})  # RFC 4892
 
+PLAIN: Final = "default"
+"""The service whose connections everyone can read."""
+
+PADDED: Final = 468
+"""Bytes that the length of a padded answer is a multiple of (RFC 8467 section 4.1)."""
+
 RCODES: Final = {
     wire.NOERROR: "noerror",
     wire.FORMERR: "formerr",
@@ -198,16 +204,21 @@ class QueryProcessor:
 
     # Transfers
 
-    def transfer(self, query: Query, data: bytes, request: Connection) -> tuple[Zone, tsig.Signer | None] | Response:
-        """The zone that an AXFR or IXFR query may have, and who signs it; or the reply that refuses it."""
+    def transfer(
+        self, query: Query, data: bytes, request: Connection, *, allowed: bool = True
+    ) -> tuple[Zone, tsig.Signer | None] | Response:
+        """The zone that an AXFR or IXFR query may have, and who signs it; or the reply that refuses it.
+
+        allowed  a zone may be handed over on this connection
+        """
         extras = _Extras()
         found = self._before_lookup(query, data, request, extras)
         if found is None:
             zone = self.catalog.zones.get(query.name)
-            signed = extras.signer is not None
+            listed = any(request.peer.address in prefix for prefix in self.settings.allow_transfer)
             if query.rdclass != wire.IN or (query.rdtype == wire.IXFR and query.serial is None):
                 found = Found(wire.FORMERR, aa=False)
-            elif not signed and not any(request.peer.address in prefix for prefix in self.settings.allow_transfer):
+            elif not allowed or (extras.signer is None and not listed):
                 found = Found(wire.REFUSED, aa=False, error=PROHIBITED)
             elif query.name not in self.catalog.zones:
                 found = Found(wire.NOTAUTH, aa=False)  # RFC 5936 section 2.2.1
@@ -248,6 +259,12 @@ class QueryProcessor:
             failed = Found(wire.SERVFAIL, aa=False, error=OTHER, kind=found.kind)
             return self._write(query, failed, request, extras)
         if opt:
+            if edns is not None and edns.padding and isinstance(request, Connection) and request.service != PLAIN:
+                # RFC 7830 section 4: padding hides lengths where the rest is hidden too.
+                padding = min(-(len(writer) + len(opt) + 4) % PADDED, room - len(writer) - 4)
+                if padding >= 0:
+                    options += wire.option(wire.PADDING, bytes(padding))
+                    opt = wire.opt_record(self.settings.edns_size, found.rcode, edns.dnssec_ok, options)
             writer.add_raw(2, opt)
         flags = wire.QR | query.flags & wire.ECHOED | found.rcode & 0xF
         flags |= (wire.AA if found.aa else 0) | (0 if whole else wire.TC)

@@ -28,7 +28,7 @@ ECHOED: Final = OPCODE | RD
 
 SIG, KEY, NXT = 24, 25, 30
 RRSIG, DNSKEY, NSEC3, NSEC3PARAM, CDS, CDNSKEY, ZONEMD = 46, 48, 50, 51, 59, 60, 63
-NSID, COOKIE, EDE = 3, 10, 15
+NSID, COOKIE, PADDING, EDE = 3, 10, 12, 15
 
 MAX_RECORDS: Final = 16
 """Records beside the question that a query is read with.  An honest one has three: SOA (IXFR), OPT and TSIG."""
@@ -49,6 +49,7 @@ class Edns:
     dnssec_ok: bool
     nsid: bool = False
     cookie: bytes | None = None
+    padding: bool = False
 
 
 @attrs.define(eq=False)
@@ -190,6 +191,8 @@ def _read_options(rdata: bytes, edns: Edns) -> None:
         at += 4 + length
         if code == NSID:
             edns.nsid = True
+        elif code == PADDING:
+            edns.padding = True
         elif code == COOKIE and edns.cookie is None:
             # RFC 7873 section 4: 8 bytes of the client's, and maybe 8 to 32 of the server's.
             if length != 8 and not 16 <= length <= 40:

@@ -1,0 +1,158 @@
+"""DNS over TLS: pipelining, transfers, padding, and what a peer may do to hold a connection."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import dns.edns
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdatatype
+import dns.zone
+import pytest
+import trio
+import trio.testing
+from responder_plugins.dns.handler import DnsHandler
+
+from responder import Exchange, PeerError
+from tests.plugins.dns.encrypted.support import connection, raw, secured, tls_handler
+from tests.plugins.dns.support import SMALL, ZONE
+from tests.plugins.dns.test_tcp import Client
+
+
+async def test_queries_side_by_side(tmp_path: Path) -> None:
+    queries = [dns.message.make_query(f"n{number}.wild.example.test", "A", id=number) for number in range(100)]
+    async with secured(tls_handler(tmp_path), "tls", tmp_path) as stream:
+        assert stream.selected_alpn_protocol() == "dot"
+        client = Client(stream)  # type: ignore[arg-type]  # it needs no send_eof
+        await client.send(*queries)
+        replies = {(reply := dns.message.from_wire(await client.receive())).id: reply for _ in queries}
+    assert all(query.is_response(replies[query.id]) for query in queries)
+
+
+async def test_a_name_of_no_zone_is_refused_since_no_other_instance_can_read_it(tmp_path: Path) -> None:
+    async with secured(tls_handler(tmp_path), "tls", tmp_path) as stream:
+        client = Client(stream)  # type: ignore[arg-type]  # as above
+        await client.send(dns.message.make_query("elsewhere.test", "A"))
+        assert dns.message.from_wire(await client.receive()).rcode() == dns.rcode.REFUSED
+
+
+@pytest.mark.parametrize(
+    ("newest", "rcode"), [(ssl.TLSVersion.TLSv1_3, dns.rcode.NOERROR), (ssl.TLSVersion.TLSv1_2, dns.rcode.REFUSED)]
+)
+async def test_zones_are_handed_over_by_tls_13(tmp_path: Path, newest: ssl.TLSVersion, rcode: dns.rcode.Rcode) -> None:
+    handler = tls_handler(tmp_path, allow_transfer=["10.71.0.9/32"])
+    async with secured(handler, "tls", tmp_path, newest=newest) as stream:
+        client = Client(stream)  # type: ignore[arg-type]  # as above
+        await client.send(dns.message.make_query("example.test", "AXFR"))
+        reply = dns.message.from_wire(await client.receive(), xfr=True, one_rr_per_rrset=True)
+        assert reply.rcode() == rcode
+        if rcode == dns.rcode.NOERROR:
+            expected = dns.zone.from_file(str(ZONE), "example.test", relativize=False)
+            soa = expected.get_soa()
+            assert reply.answer[0][0] == soa
+
+
+async def test_padded_where_it_is_asked_for(tmp_path: Path) -> None:
+    handler = tls_handler(tmp_path)
+    padding = dns.edns.GenericOption(dns.edns.OptionType.PADDING, bytes(20))
+    for name in ("www.example.test", "nothing.example.test", "n1.wild.example.test"):
+        asked = dns.message.make_query(name, "A", use_edns=0, options=[padding])
+        plain = dns.message.make_query(name, "A", use_edns=0)
+        async with secured(handler, "tls", tmp_path) as stream:
+            client = Client(stream)  # type: ignore[arg-type]  # as above
+            await client.send(asked)
+            answer = await client.receive()
+            assert len(answer) % 468 == 0
+            assert dns.message.from_wire(answer).rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN)
+            await client.send(plain)
+            assert len(await client.receive()) % 468
+        # Not where everyone can read the rest.
+        async with raw(handler, "default") as stream:
+            client = Client(stream)
+            await client.send(asked)
+            assert len(await client.receive()) % 468
+
+
+async def test_an_answer_without_room_for_padding_is_not_padded(tmp_path: Path) -> None:
+    """One RRset of as many bytes as a zone may have it: the message ends before the next multiple of 468."""
+    long = "".join(f'long TXT "{number:03}{"x" * 240}"\n' for number in range(253))
+    (tmp_path / "a.zone").write_text(SMALL + long)
+    handler = tls_handler(tmp_path, zones={"example.test": Path("a.zone")})
+    padding = dns.edns.GenericOption(dns.edns.OptionType.PADDING, b"")
+    async with secured(handler, "tls", tmp_path) as stream:
+        client = Client(stream)  # type: ignore[arg-type]  # as above
+        await client.send(dns.message.make_query("long.example.test", "TXT", use_edns=0, options=[padding]))
+        answer = await client.receive()
+    assert len(answer) <= 65535
+    assert len(dns.message.from_wire(answer).answer[0]) == 253
+
+
+class TestWhatHoldsAConnection:
+    """Each ends within the idle time, is counted, and nobody else notices."""
+
+    async def ends_after(self, handler: DnsHandler, sent: bytes, seconds: float) -> None:
+        async with raw(handler, "tls") as stream:
+            began = trio.current_time()
+            if sent:
+                await stream.send_all(sent)
+            while await stream.receive_some():
+                pass
+            assert trio.current_time() - began == pytest.approx(seconds, abs=0.001)
+
+    async def test_a_handshake_that_never_begins(self, tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+        handler = tls_handler(tmp_path, idle_timeout=7.0)
+        await self.ends_after(handler, b"", 7)
+        assert handler.counts()["tls-unfinished"] == 1
+
+    async def test_a_handshake_that_never_ends(self, tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+        handler = tls_handler(tmp_path)
+        await self.ends_after(handler, b"\x16\x03\x01\x02\x00\x01\x00", 10)
+        assert handler.counts()["tls-unfinished"] == 1
+
+    @pytest.mark.parametrize("sent", [b"GET / HTTP/1.0\r\n\r\n", bytes(100), b"\x00\x1d" + bytes(29)])
+    async def test_garbage(self, tmp_path: Path, autojump_clock: trio.testing.MockClock, sent: bytes) -> None:
+        handler = tls_handler(tmp_path)
+        await self.ends_after(handler, sent, 0)
+        assert handler.counts()["tls-failed"] == 1
+
+    async def test_a_client_that_says_nothing_more_gets_a_goodbye(
+        self, tmp_path: Path, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with secured(tls_handler(tmp_path), "tls", tmp_path) as stream:
+            began = trio.current_time()
+            assert await stream.receive_some() == b""  # a close_notify: without one it is an error
+            assert trio.current_time() - began == pytest.approx(10, abs=0.001)
+
+    async def test_a_client_that_takes_nothing(self, tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+        handler = tls_handler(tmp_path)
+        ours, theirs = trio.testing.lockstep_stream_pair()
+        ended = trio.Event()
+        context = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+        with trio.fail_after(100):
+            async with trio.open_nursery() as nursery:
+
+                async def serve() -> None:
+                    await handler.converse(connection(theirs, "tls"))
+                    ended.set()
+
+                nursery.start_soon(serve)
+                stream = trio.SSLStream(ours, context, server_hostname="ns.example.test")
+                await stream.do_handshake()
+                query = dns.message.make_query("www.example.test", "A").to_wire()
+                await stream.send_all(len(query).to_bytes(2) + query)
+                began = trio.current_time()
+                # Of what it has sent nothing is read: the server gives up, twice the idle time later at most.
+                await ended.wait()
+                assert trio.current_time() - began <= 21
+
+
+def test_what_is_encrypted_is_not_described(tmp_path: Path) -> None:
+    handler = tls_handler(tmp_path)
+    handler._encrypted_ports = frozenset({853})
+    query = dns.message.make_query("www.example.test", "A").to_wire()
+    assert handler.describe(Exchange("tcp", 53, len(query).to_bytes(2) + query))["name"] == "www.example.test."
+    with pytest.raises(PeerError):
+        handler.describe(Exchange("tcp", 853, len(query).to_bytes(2) + query))
