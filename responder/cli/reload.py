@@ -25,10 +25,12 @@ def reload(control: Path | None, config: Path | None) -> None:
     if answer["reload"]:
         raise SystemExit(CONFIG_MISTAKE)
     click.echo("reloaded")
-    for key in answer.get("restart", ()):  # an older daemon says nothing of them
+    waiting = answer.get("restart", ())  # an older daemon says nothing of them
+    for key in waiting:
         click.echo(f"warning: {printable(key)} is changed by a restart only", err=True)
     # What an instance is served without, or but: it stands in the daemon's log, and who reloads looks here.
     status = ask_once(control, config, "status", timeout=STATUS_TIMEOUT).get("status", {})
+    told = {f"key={key}" for key in waiting}
     for error in status.get("errors", ()):
-        if error["plugin"] is not None and error["time"] >= began:
+        if error["time"] >= began and told.isdisjoint(error["message"].split()):
             click.echo(f"{error['level']}: {printable(' '.join(error['message'].split()))}", err=True)

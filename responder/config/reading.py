@@ -65,13 +65,23 @@ class DaemonOptions:
     control  the socket of `responderd status`, `trace` and `reload`; none: they can't ask
     metrics  "HOST:PORT" of the Prometheus endpoint, also /health and /ready; none: there is none
     metrics_names  host names that it may be asked by, beside addresses and localhost
+    metrics_page  a web page at its /, with the last datagrams too; none: where `metrics` is at a loopback address
     queries  log a line for each answer, with what was asked in the words of the plugin
     user     become this user once the ports are open
     state    where plugins keep state; none: the service manager's folder, or the user's
     workers  processes that share each port (`responder.daemon.workers`); 1: this one serves
     """
 
-    RESTART_ONLY: ClassVar = ("control", "metrics", "metrics_names", "user", "settle", "state", "workers")
+    RESTART_ONLY: ClassVar = (
+        "control",
+        "metrics",
+        "metrics_names",
+        "metrics_page",
+        "user",
+        "settle",
+        "state",
+        "workers",
+    )
     """The keys that a reload can't change."""
 
     log: Literal["debug", "info", "warning", "error"] = "info"
@@ -80,12 +90,20 @@ class DaemonOptions:
     control: Path | None = attrs.field(default=None, metadata={"such_as": "/run/responderd/control.sock"})
     metrics: MetricsEndpoint | None = None
     metrics_names: tuple[str, ...] = attrs.field(default=(), metadata={"such_as": ["server.example.test"]})
+    metrics_page: bool | None = attrs.field(default=None, metadata={"such_as": True})
     queries: bool = False
     user: str | None = attrs.field(default=None, metadata={"such_as": "responderd"})
     state: Path | None = attrs.field(default=None, metadata={"such_as": "/var/lib/responderd"})
     workers: Annotated[int, integer("number of processes", 1, MAX_WORKERS)] = attrs.field(
         default=1, metadata={"such_as": 4}
     )
+
+    @property
+    def shows_page(self) -> bool:
+        """Is there a page?  Who asked what is not for everyone who may read counters."""
+        address = None if self.metrics is None else self.metrics.address
+        local = address is not None and address.is_loopback
+        return local if self.metrics_page is None else self.metrics_page
 
     def needs_restart(self, new: DaemonOptions) -> list[str]:
         """The keys that differ in `new`, but which only a restart changes."""

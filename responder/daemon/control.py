@@ -5,6 +5,8 @@ One request a connection, JSON, a line each way, at a path that only the owner m
     {"request": "status"}   -> {"status": {...}}
     {"request": "reload"}   -> {"reload": [messages], "restart": [keys]}: what is wrong, or nothing, and the keys that
                                differ from what is in force, which only a restart changes
+    {"request": "recent"}   -> {"recent": [...]}: some of the last datagrams, the newest first, each as a trace has it
+                               (`responder.daemon.recent_datagrams`)
     {"request": "trace", "peers": [prefixes], "plugins": [names], "payloads": true}
                             -> {"tracing": true}, then {"datagram": {...}} and {"lost": count} as they come
     anything else           -> {"error": message}
@@ -34,6 +36,7 @@ from ..dispatch.outcomes import NOBODY
 from ..log import Repeated, get_logger
 from ..net import owner_socket
 from .paced import Paced
+from .recent_datagrams import observation_as_json
 from .words import Words
 
 MAX_CLIENTS = 16
@@ -72,6 +75,9 @@ class Commands(Protocol):
 
     def status(self) -> dict[str, Any]:
         """As JSON has it; at least with `instances` (each with `name`) and `ports` (`number`, `plugins`)."""
+
+    def recent(self) -> list[dict[str, Any]]:
+        """Some of the last datagrams, as `responder.daemon.recent_datagrams` keeps them."""
 
     async def reload(self) -> list[str]:
         """Read the configuration again; what is wrong with it, a message each.  Empty: it is in force."""
@@ -215,13 +221,15 @@ class ServerControl(Control):
         match request:
             case {"request": "status"}:
                 await write(stream, [{"status": {**await self._status(), "control": self.counts()}}])
+            case {"request": "recent"}:
+                await write(stream, [{"recent": self._commands.recent()}])
             case {"request": "reload"}:
                 messages = await self._commands.reload()
                 await write(stream, [{"reload": messages, "restart": self._commands.waiting_for_restart()}])
             case {"request": "trace"}:
                 await self._trace(stream, trace_of(request, await self._status(), self._commands.words))
             case _:
-                raise BadRequest("expected one of the requests: status, reload, trace")
+                raise BadRequest("expected one of the requests: status, recent, reload, trace")
 
     async def _trace(self, stream: trio.SocketStream, trace: Trace) -> None:
         self._commands.observers.add(trace)
@@ -344,38 +352,3 @@ class Trace:
         if not self._waiting:
             self._arrived = trio.Event()
         return lines
-
-
-def observation_as_json(seen: Observation, further: bool, payloads: bool, words: Words) -> dict[str, Any]:
-    """An observation as JSON has it; `further`: one more answer to the request of the line before."""
-    shown: dict[str, Any] = {
-        "time": seen.time,
-        "transport": seen.transport,
-        "port": seen.port,
-        "peer": str(seen.peer.address),
-        "peer_port": seen.peer.port,
-        "scope_id": seen.peer.scope_id,
-        "destination": None if seen.destination is None else str(seen.destination),
-        "interface": seen.interface,
-        "via": str(seen.via),
-        "plugin": seen.instance,
-        "outcome": seen.outcome,
-        "reason": seen.reason,
-        "bytes": None if seen.request is None else len(seen.request),
-        "further": further,
-        "words": words,
-        "answers": [
-            {
-                "source": None if route.source is None else str(route.source),
-                "to": str(route.to),
-                "to_port": port,
-                "time": time,
-                "bytes": len(payload),
-                **({"payload": payload} if payloads else {}),
-            }
-            for time, (payload, route, port) in seen.answers
-        ],
-    }
-    if payloads and seen.request is not None:
-        shown["payload"] = seen.request
-    return shown

@@ -117,7 +117,7 @@ async def _serve(file: Path | None, orders: Orders, notifier: ManagerLine) -> in
         orders.stop = daemon.stop
         exporter: StreamListener | None = None
         if options.metrics is not None:
-            from .prometheus import open_exporter  # noqa: PLC0415 - only who wants metrics pays for prometheus-client
+            from .exporter import open_exporter  # noqa: PLC0415 - only who wants metrics pays for prometheus-client
 
             exporter = open_exporter(platform, options.metrics)
             stack.callback(exporter.close)
@@ -132,9 +132,11 @@ async def _serve(file: Path | None, orders: Orders, notifier: ManagerLine) -> in
             if options.user is not None:
                 become(options.user)
             if exporter is not None:
-                from .prometheus import serve_exporter  # noqa: PLC0415 - as above
+                from .exporter import serve_exporter  # noqa: PLC0415 - as above
+                from .page import Page  # noqa: PLC0415 - as above
 
-                nursery.start_soon(serve_exporter, exporter, lambda: take(server, about), options.metrics_names)
+                page = Page(daemon.recent) if options.shows_page else None
+                nursery.start_soon(serve_exporter, exporter, lambda: take(server, about), options.metrics_names, page)
             nursery.start_soon(end_if_stuck, server, nursery.cancel_scope)
             nursery.start_soon(daemon.announce, orders)
             nursery.start_soon(daemon.notifier.watchdog)
@@ -201,6 +203,9 @@ class Daemon:
 
     def status(self) -> dict[str, Any]:
         return self.member.status()
+
+    def recent(self) -> list[dict[str, Any]]:
+        return self.member.recent()
 
     async def reload(self) -> list[str]:
         await self.server.ready.wait()

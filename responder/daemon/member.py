@@ -11,6 +11,7 @@ from ..dispatch.observers import Observation, Observers
 from ..server.server import Replacement, ServerCore
 from .logs import set_level
 from .query_log import QueryLog
+from .recent_datagrams import RecentDatagrams
 from .reload import messages_of
 from .state import known_state_root
 from .status import About, take
@@ -29,10 +30,12 @@ class LocalMember:
     """What is prepared and neither committed nor abandoned."""
     _vocabulary: Vocabulary = attrs.field(init=False)
     _query_log: QueryLog = attrs.field(init=False)
+    _recent: RecentDatagrams = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._vocabulary = Vocabulary(self.server)
         self._query_log = QueryLog(self.words)
+        self._recent = RecentDatagrams(self.observers, self.words)
         self._apply()
 
     @property
@@ -45,6 +48,10 @@ class LocalMember:
 
     def status(self) -> dict[str, Any]:
         return take(self.server, self.about).as_json()
+
+    def recent(self) -> list[dict[str, Any]]:
+        """Some of the last datagrams, the newest first."""
+        return self._recent.look()
 
     async def prepare(self, reading: Reading) -> list[str]:
         await self.abandon()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import shutil
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from responder.daemon.control_client import ask
+from responder.daemon.recent_datagrams import KEPT
 from tests.plugins_for_tests import install, with_plugins
 
 from .daemon import Child, daemon
@@ -154,6 +156,18 @@ class TestServing:
         assert child.totals("echo") == {"answered": CLIENTS}
         assert not [event for event in child.events if event["level"] == "error"]
 
+    def test_the_page_shows_what_all_do(self, host: Namespace, tmp_path: Path) -> None:
+        with running(host, tmp_path, WORKERS + "[plugins.echo]\nport = 7007\n"):
+            code, page = get(host, "/")
+            assert code == 200
+            assert all(f">{each['pid']}</td>" in page for each in workers(tmp_path))
+            for _ in range(CLIENTS):
+                assert asked_once(host, 7007)
+            found = json.loads(get(host, "/live.json")[1])["sections"]
+            # As many as are kept, of all workers together.
+            assert found["datagrams"].count("answered") == KEPT
+            assert f">{CLIENTS}</td>" in found["outcomes"]
+
     def test_a_connection_is_served_whoever_accepts_it(self, host: Namespace, tmp_path: Path) -> None:
         with running(host, tmp_path, WORKERS + "[plugins.echo]\nport = 7007\n"):
             for number in range(CLIENTS):
@@ -226,6 +240,17 @@ class TestReload:
             assert {client.ask() for client in asking} == before
             with host.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
                 sock.bind(("::1", 7115))  # it was given back
+
+    def test_what_only_a_restart_changes_is_named(self, host: Namespace, tmp_path: Path) -> None:
+        text = HEAD + "workers = 2\n[plugins.echo]\nport = 7007\n"
+        with running(host, tmp_path, text):
+            rewrite(tmp_path / "config.toml", text.replace("workers = 2", "workers = 3\nsettle = '1s'"))
+            done = command(tmp_path, "reload")
+            assert (done.returncode, len(workers(tmp_path))) == (0, 2)
+            assert [line for line in done.stderr.splitlines() if "restart only" in line] == [
+                "warning: daemon.settle is changed by a restart only",
+                "warning: daemon.workers is changed by a restart only",
+            ]
 
     def test_ports_come_and_go_for_all(self, host: Namespace, under: Sequence[str], tmp_path: Path) -> None:
         config = tmp_path / "config.toml"

@@ -31,15 +31,18 @@ class ParentControl(Control):
         match request:
             case {"request": "status"}:
                 await write(stream, [{"status": {**(await self._status()).as_json(), "control": self.counts()}}])
+            case {"request": "recent"}:
+                await write(stream, [{"recent": await self._parent.recent()}])
             case {"request": "reload"}:
-                await write(stream, [{"reload": await self._parent.reload()}])
+                messages = await self._parent.reload()
+                await write(stream, [{"reload": messages, "restart": self._parent.waiting_for_restart()}])
             case {"request": "trace"}:
                 trace_of(
                     request, (await self._status()).as_json(), lambda _seen: {}
                 )  # what is wrong with it is told here
                 await self._trace(stream, request)
             case _:
-                raise BadRequest("expected one of the requests: status, reload, trace")
+                raise BadRequest("expected one of the requests: status, recent, reload, trace")
 
     async def _trace(self, stream: trio.SocketStream, request: Mapping[str, Any]) -> None:
         await write(stream, [{"tracing": True}])

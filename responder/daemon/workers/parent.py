@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import attrs
 import trio
@@ -22,11 +23,12 @@ from ...net.interface_table import InterfaceTable
 from ...server.ports import SharedPorts, numbers, without
 from ...server.server import LINGER
 from ..orders import Orders
+from ..recent_datagrams import newest_first
 from ..reload import Member, Reloader
 from ..service_manager import ManagerLine
 from ..status import About, Status
 from .combined_status import together
-from .process import Process, WorkerProcess
+from .process import Process, WorkerError, WorkerProcess
 from .worker import Offer, TrialMember, Worker, WorkerMember
 
 DOUBTFUL = 3.0
@@ -219,11 +221,26 @@ class Parent:
             with trio.move_on_after(STATUS_TIMEOUT):
                 await self._guarded("asking a worker", worker.look)
 
+        await self._each_ready(look)
+        return self.last_status()
+
+    async def recent(self) -> list[dict[str, Any]]:
+        """Some of the last datagrams of all workers, the newest first."""
+        found: list[dict[str, Any]] = []
+
+        async def look(worker: Worker) -> None:
+            with trio.move_on_after(STATUS_TIMEOUT), suppress(WorkerError):
+                if worker.process is not None:
+                    found.extend(await worker.process.ask("recent"))
+
+        await self._each_ready(look)
+        return newest_first(found)
+
+    async def _each_ready(self, look: Callable[[Worker], Awaitable[None]]) -> None:
         async with trio.open_nursery() as nursery:
             for worker in self.workers:
                 if worker.state == "ready":
                     nursery.start_soon(look, worker)
-        return self.last_status()
 
     def last_status(self) -> Status:
         """The same by what they said last."""

@@ -171,6 +171,9 @@ class Program:
     def status(self) -> dict[str, Any]:
         return self.serving().status()
 
+    def recent(self) -> list[dict[str, Any]]:
+        return self.serving().recent()
+
     async def reload(self) -> list[str]:
         raise BadRequest("it is the parent that reloads")
 

@@ -42,7 +42,7 @@ async def serve_with_workers(reading: Reading, orders: Orders, about: About, not
         await parent.open_ports()
         exporter = None
         if options.metrics is not None:
-            from ..prometheus import open_exporter, serve_exporter  # noqa: PLC0415 - only who wants metrics pays for them
+            from ..exporter import open_exporter, serve_exporter  # noqa: PLC0415 - only who wants metrics pays for them
 
             exporter = open_exporter(platform, options.metrics)
             stack.callback(exporter.close)
@@ -55,7 +55,10 @@ async def serve_with_workers(reading: Reading, orders: Orders, about: About, not
                 become(options.user)
             orders.stop = parent.stop
             if exporter is not None:
-                nursery.start_soon(serve_exporter, exporter, parent.status, options.metrics_names)
+                from ..page import Page  # noqa: PLC0415 - as above
+
+                page = Page(parent.recent) if options.shows_page else None
+                nursery.start_soon(serve_exporter, exporter, parent.status, options.metrics_names, page)
             await parent.run(orders)
             nursery.cancel_scope.cancel()
     if parent.failure is not None:

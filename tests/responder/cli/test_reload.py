@@ -26,12 +26,17 @@ class TestReload:
                 "plugin": "dns",
                 "message": "served without\nreason=\x1b[2J office.zone:5: A",
             },
-            {"time": 9e9, "level": "warning", "plugin": None, "message": "of the daemon itself"},
+            {"time": 9e9, "level": "warning", "plugin": "", "message": "nobody can ask key=plugins.dns.allow"},
+            {"time": 9e9, "level": "warning", "plugin": "", "message": "told already key=daemon.settle"},
         ]
-        daemon.answers = [{"reload": [], "status": {"errors": errors}}]
+        daemon.answers = [{"reload": [], "restart": ["daemon.settle"], "status": {"errors": errors}}]
         result = call("reload")
         assert (result.exit_code, result.stdout) == (0, "reloaded\n")
-        assert result.stderr == "error: served without reason=\\x1b[2J office.zone:5: A\n"
+        assert result.stderr.splitlines() == [
+            "warning: daemon.settle is changed by a restart only",
+            "error: served without reason=\\x1b[2J office.zone:5: A",
+            "warning: nobody can ask key=plugins.dns.allow",
+        ]
         assert [request["request"] for _, request in daemon.asked] == ["reload", "status"]
 
     def test_refused(self, daemon: FakeDaemon) -> None:

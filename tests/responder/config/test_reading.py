@@ -85,6 +85,22 @@ def test_tables_become_instances_in_the_order_of_the_file() -> None:
     assert sign.folder == Path("/etc")
 
 
+@pytest.mark.parametrize(
+    ("keys", "shown"),
+    [
+        ("", False),
+        ('metrics = "127.0.0.1:9153"', True),
+        ('metrics = "[::1]:9153"', True),
+        ('metrics = ":9153"', False),
+        ('metrics = "192.0.2.1:9153"', False),
+        ('metrics = ":9153"\nmetrics_page = true', True),
+        ('metrics = "localhost:9153"\nmetrics_page = false', False),
+    ],
+)
+def test_the_page_is_for_this_host_alone_unless_it_is_asked_for(keys: str, shown: bool) -> None:
+    assert parse(f"[daemon]\n{keys}\n[plugins.sign]").daemon.shows_page is shown
+
+
 def test_equal_configs_are_equal() -> None:
     text = "[plugins.sign]\ntext = 'a'\ngroups = ['ff02::7007']\n"
     assert parse(text) == parse(text)

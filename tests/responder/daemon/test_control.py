@@ -84,6 +84,9 @@ class FakeDaemon:
             raise RuntimeError("broken")
         return STATUS
 
+    def recent(self) -> list[dict[str, Any]]:
+        return [{"plugin": "dns"}]
+
     async def reload(self) -> list[str]:
         await trio.lowlevel.checkpoint()
         return self.mistakes
@@ -151,6 +154,12 @@ async def channel(tmp_path: Path) -> AsyncIterator[Channel]:
 async def test_status(channel: Channel) -> None:
     async with channel.client({"request": "status"}) as client:
         assert await client.line() == {"status": {**STATUS, "control": {"clients": 1, "refused": 0, "cut": 0}}}
+        assert await client.line() is None
+
+
+async def test_recent(channel: Channel) -> None:
+    async with channel.client({"request": "recent"}) as client:
+        assert await client.line() == {"recent": [{"plugin": "dns"}]}
         assert await client.line() is None
 
 

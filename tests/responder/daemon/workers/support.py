@@ -162,6 +162,8 @@ class FakeProcess:
                 if self.serving is None:
                     raise WorkerError("it does not serve yet", answered=True)
                 return None
+            case "recent":
+                return [{"time": float(self.number), "pid": self.pid}]
         raise AssertionError(request)
 
     @asynccontextmanager

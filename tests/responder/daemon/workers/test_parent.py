@@ -184,6 +184,21 @@ def refuse(*_: object) -> FakeProcess:
     raise OSError(24, "Too many open files")
 
 
+class TestRecent:
+    async def test_it_is_that_of_all_who_answer(self, tmp_path: Path, autojump_clock: MockClock) -> None:
+        async with family(tmp_path) as it:
+            await it.ready()
+            zero, one, two = sorted(it.processes, key=lambda each: each.number)
+            assert await it.parent.recent() == [
+                {"time": float(each.number), "pid": each.pid} for each in (two, one, zero)
+            ]
+            one.stop()
+            assert [each["pid"] for each in await it.parent.recent()] == [two.pid, zero.pid]
+            two.die(-11)
+            assert [each["pid"] for each in await it.parent.recent()] == [zero.pid]
+            it.parent.stop()
+
+
 class TestLife:
     async def test_one_that_is_silent_is_killed(self, tmp_path: Path, autojump_clock: MockClock) -> None:
         async with family(tmp_path) as it:
