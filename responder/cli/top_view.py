@@ -36,7 +36,7 @@ CHART = 24
 
 
 @attrs.frozen
-class Column:
+class Heading:
     """`may_miss`: left out on a narrow terminal.  `wide`: takes what room the others leave."""
 
     name: str
@@ -47,7 +47,7 @@ class Column:
 
 @attrs.frozen
 class Section:
-    columns: Sequence[Column]
+    columns: Sequence[Heading]
     rows: Sequence[Sequence[str]]
 
 
@@ -83,32 +83,42 @@ def _head(status: Status, seen: Rates, note: str) -> Iterable[Text]:
 
 def _sections(status: Status, seen: Rates) -> Iterable[Section]:
     yield Section(
-        [Column("worker"), Column("process", number=True), Column("state"), Column("restarts", number=True)],
+        [Heading("worker"), Heading("process", number=True), Heading("state"), Heading("restarts", number=True)],
         [(str(each.number), str(each.pid), each.state, str(each.restarts)) for each in status.workers],
     )
     yield Section(
         [
-            *(Column("plugin"), Column("state"), Column("answered/s", number=True), Column("otherwise/s", wide=True)),
-            *(Column("pending", number=True, may_miss=True), Column("slowest", number=True, may_miss=True)),
-            Column("two minutes", may_miss=True),
+            *(
+                Heading("plugin"),
+                Heading("state"),
+                Heading("answered/s", number=True),
+                Heading("otherwise/s", wide=True),
+            ),
+            *(Heading("pending", number=True, may_miss=True), Heading("slowest", number=True, may_miss=True)),
+            Heading("two minutes", may_miss=True),
         ],
         list(_plugins(status, seen)),
     )
     yield Section(
         [
-            *(Column("interface"), Column("link"), Column("answered/s", number=True), Column("otherwise/s", wide=True)),
-            *(Column("groups", number=True), Column("missing")),
+            *(
+                Heading("interface"),
+                Heading("link"),
+                Heading("answered/s", number=True),
+                Heading("otherwise/s", wide=True),
+            ),
+            *(Heading("groups", number=True), Heading("missing")),
         ],
         list(_interfaces(status, seen)),
     )
     yield Section(
-        [Column("outcome"), Column("/s", number=True), Column("in all", number=True)],
+        [Heading("outcome"), Heading("/s", number=True), Heading("in all", number=True)],
         list(_outcomes(status, seen)),
     )
     yield Section(
         [
-            *(Column("service"), Column("calls/s", number=True), Column("mean time", number=True)),
-            Column("99 of 100 within", number=True),
+            *(Heading("service"), Heading("calls/s", number=True), Heading("mean time", number=True)),
+            Heading("99 of 100 within", number=True),
         ],
         [
             (
@@ -120,7 +130,7 @@ def _sections(status: Status, seen: Rates) -> Iterable[Section]:
         ],
     )
     yield Section(
-        [Column("at"), Column("level", may_miss=True), Column("last warnings and errors", wide=True)],
+        [Heading("at"), Heading("level", may_miss=True), Heading("last warnings and errors", wide=True)],
         [(clock(each.time), each.level, " ".join(each.message.split())) for each in reversed(status.errors)],
     )
 
