@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from .config.instance import Instance, InstanceKeys
     from .config.structuring import structure
     from .net.clock import KernelClock, kernel_clock
+    from .net.shared_files import FileLock, private_opener
     from .server.embedding import Server, serve
 
     __version__: str
@@ -83,6 +84,7 @@ __all__ = [
     "Datagram",
     "Duration",
     "Exchange",
+    "FileLock",
     "Group",
     "Handler",
     "IPAddress",
@@ -123,6 +125,7 @@ __all__ = [
     "get_logger",
     "is_link_scope_group",
     "kernel_clock",
+    "private_opener",
     "serve",
     "stamp_of",
     "structure",
@@ -137,6 +140,8 @@ _WHEN_ASKED = {
     "structure": "config.structuring",
     "KernelClock": "net.clock",
     "kernel_clock": "net.clock",
+    "FileLock": "net.shared_files",
+    "private_opener": "net.shared_files",
 }
 """Names that are imported when they are first asked for, with their modules."""
 
