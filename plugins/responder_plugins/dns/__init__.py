@@ -8,28 +8,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
 from responder import Duration, IPNetwork, Plugin, Secret, Service, Size
 
-from .options import HTTPS, TLS, Tls
+from .options import HTTPS, TLS, Sign, Tls, in_range
 
 if TYPE_CHECKING:
     from responder import Context, Handler
 
-__all__ = ["Dns", "Tls", "TransferKey"]
-
-
-def _in_range(low: float, high: float) -> Callable[[object, Any, float], None]:
-    def check(_instance: object, attribute: Any, value: float) -> None:
-        if not low <= value <= high:
-            raise ValueError(f"{attribute.name}: expected {low} to {high}, got {value}")
-
-    return check
+__all__ = ["Dns", "Sign", "Tls", "TransferKey"]
 
 
 def _is_text(_instance: object, attribute: attrs.Attribute[str | None], value: str | None) -> None:
@@ -86,6 +78,7 @@ class Dns(Plugin):
     allow_transfer        prefixes of those who may take zones over (AXFR, IXFR)
     transfer_keys         TSIG keys by name, whose owners may as well
     notify                the zones of whose changes other servers are told (NOTIFY), and the addresses of some of them
+    sign                  the zones that are signed here, each with how
     edns_size             the largest UDP answer
     cookies               answer DNS cookies
     cookie_secrets        for servers that share a name: 32 hexadecimal digits each, the first for new cookies
@@ -104,20 +97,21 @@ class Dns(Plugin):
     include_anywhere: bool = False
     here: tuple[str, ...] = attrs.field(default=(), metadata={"example": ["server.example.test"]})
     here_addresses: Literal["asked", "interface"] = "asked"
-    here_ttl: Duration = attrs.field(default=10, validator=_in_range(0, 86400))
+    here_ttl: Duration = attrs.field(default=10, validator=in_range(0, 86400))
     allow_transfer: tuple[IPNetwork, ...] = ()
     transfer_keys: dict[str, TransferKey] = attrs.field(factory=dict)
     notify: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
-    edns_size: Size = attrs.field(default=1232, validator=_in_range(512, 65507))
+    sign: dict[str, Sign] = attrs.field(factory=dict)
+    edns_size: Size = attrs.field(default=1232, validator=in_range(512, 65507))
     cookies: bool = True
     cookie_secrets: tuple[Secret, ...] = attrs.field(default=(), converter=_secrets, validator=_are_secrets)
-    rate_limit: float = attrs.field(default=0.0, validator=_in_range(0, 1e9))
-    rate_limit_all: float | None = attrs.field(default=None, validator=attrs.validators.optional(_in_range(0, 1e9)))
-    slip: int = attrs.field(default=2, validator=_in_range(0, 100))
+    rate_limit: float = attrs.field(default=0.0, validator=in_range(0, 1e9))
+    rate_limit_all: float | None = attrs.field(default=None, validator=attrs.validators.optional(in_range(0, 1e9)))
+    slip: int = attrs.field(default=2, validator=in_range(0, 100))
     version: str | None = attrs.field(default=None, validator=_is_text)
     identity: str | None = attrs.field(default=None, validator=_is_text)
-    idle_timeout: Duration = attrs.field(default=10.0, validator=_in_range(0.1, 3600))
-    connection_time: Duration = attrs.field(default=300.0, validator=_in_range(0.1, 86400))
+    idle_timeout: Duration = attrs.field(default=10.0, validator=in_range(0.1, 3600))
+    connection_time: Duration = attrs.field(default=300.0, validator=in_range(0.1, 86400))
     tls: Tls | None = None
 
     services: ClassVar[tuple[Service, ...]] = (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -39,6 +39,9 @@ from .zone.builder import name_text
 from .zone.catalog import Catalog
 from .zone.tables import Zone
 
+if TYPE_CHECKING:
+    from .keys.maintenance import Signing
+
 WATCH: Final = 2.0
 """Seconds between two looks at the zone files."""
 
@@ -68,6 +71,7 @@ class DnsHandler(Handler):
         tls: TlsServer | None = None,
         notifier: Notifier | None = None,
         reload: Callable[[], Catalog | None] | None = None,
+        signing: Signing | None = None,
     ) -> None:
         self.processor = processor
         self._limit = limit
@@ -75,6 +79,7 @@ class DnsHandler(Handler):
         self._tls = tls
         self._notifier = notifier
         self._reload = reload
+        self._signing = signing
         self._by_rcode = [0] * 16
         self._encrypted_ports: frozenset[int] = frozenset()
         self.swap(processor.catalog)
@@ -221,6 +226,10 @@ class DnsHandler(Handler):
         if self._notifier is not None:
             self._notifier.see(catalog)
 
+    def zone(self, origin: bytes) -> Zone | None:
+        """The zone of an origin that is served now."""
+        return self.processor.catalog.zones.get(origin)
+
     def replace(self, origin: bytes, zone: Zone | None) -> None:
         """Serve another zone at an origin that the catalog has, or none for now (SERVFAIL)."""
         self.processor.catalog.zones[origin] = zone
@@ -263,6 +272,8 @@ class DnsHandler(Handler):
                 nursery.start_soon(self._watch)
             if self._notifier is not None:
                 nursery.start_soon(self._notifier.run, network)
+            if self._signing is not None:
+                nursery.start_soon(self._signing.run, network, self.zone, self.replace)
             await network.stopping.wait()
             nursery.cancel_scope.cancel()
         _log.info("queries were counted", plugin=network.instance, counts=dict(self.counts()))

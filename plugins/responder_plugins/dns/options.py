@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import attrs
 
+from responder import Duration
+
 TLS: Final = "tls"
 HTTPS: Final = "https"
 """The services that `Tls` switches on, by name."""
+
+_DAY: Final = 86400.0
+
+
+def in_range(low: float, high: float) -> Callable[[object, Any, float], None]:
+    def check(_instance: object, attribute: Any, value: float) -> None:
+        if not low <= value <= high:
+            raise ValueError(f"{attribute.name}: expected {low} to {high}, got {value}")
+
+    return check
 
 
 def _are_there(_instance: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
@@ -29,3 +42,57 @@ class Tls:
     certificate: Path
     key: Path
     serve: tuple[Literal["tls", "https"], ...] = attrs.field(default=(TLS, HTTPS), validator=_are_there)
+
+
+def _fits_nsec3(sign: Sign, _attribute: object, value: bool) -> None:
+    if value and sign.denial != "nsec3":
+        raise ValueError('opt_out: only NSEC3 records can leave out delegations (denial = "nsec3")')
+
+
+def _fits_rollover(sign: Sign, attribute: attrs.Attribute[float], value: float) -> None:
+    if 0 < value <= sign.dnskey_ttl + sign.propagation:
+        raise ValueError(f"{attribute.name}: expected 0, or more than dnskey_ttl and propagation together")
+
+
+def _fits_lifetime(sign: Sign, _attribute: object, value: float) -> None:
+    if value + sign.signature_jitter >= sign.signature_lifetime:
+        raise ValueError("signature_refresh: with signature_jitter it leaves nothing of signature_lifetime")
+
+
+@attrs.frozen(kw_only=True)
+class Sign:
+    """How a zone is signed here (DNSSEC), which needs `responderd[dnssec]`.
+
+    keys                a folder: the zone's keys, which are made there where there are none
+    denial              how names are denied: "nsec" or "nsec3"
+    opt_out             NSEC3 records leave out delegations without DS records
+    algorithm           of the keys
+    csk                 one key for all; false: a KSK and a ZSK
+    key_lifetime        after which a CSK or ZSK gives way to a new one; 0: never by itself
+    ksk_lifetime        the same for a KSK
+    dnskey_ttl          the TTL of DNSKEY, CDS and CDNSKEY records
+    propagation         the time in which all servers of the zone have a new version
+    parent_ds_ttl       the TTL of the DS record at the parent
+    parent_delay        the time in which all servers of the parent have its new DS record
+    cds                 what the parent is asked for by CDS and CDNSKEY records: "always" the DS record of the key that
+                        is ready, "delete" none, so that the zone can be unsigned, "none": nothing
+    signature_lifetime  after which a signature ends
+    signature_refresh   how long before its end a signature is replaced
+    signature_jitter    up to so much earlier a signature ends, so that not all end at once
+    """
+
+    keys: Path
+    denial: Literal["nsec", "nsec3"] = "nsec"
+    opt_out: bool = attrs.field(default=False, validator=_fits_nsec3)
+    algorithm: Literal["ECDSAP256SHA256", "ECDSAP384SHA384", "ED25519", "RSASHA256"] = "ECDSAP256SHA256"
+    csk: bool = True
+    key_lifetime: Duration = attrs.field(default=0.0, validator=_fits_rollover)
+    ksk_lifetime: Duration = attrs.field(default=0.0, validator=_fits_rollover)
+    dnskey_ttl: Duration = attrs.field(default=3600.0, validator=in_range(1, 7 * _DAY))
+    propagation: Duration = 3600.0
+    parent_ds_ttl: Duration = _DAY
+    parent_delay: Duration = 3600.0
+    cds: Literal["always", "delete", "none"] = "always"
+    signature_lifetime: Duration = attrs.field(default=14 * _DAY, validator=in_range(1, 365 * _DAY))
+    signature_refresh: Duration = attrs.field(default=5 * _DAY, validator=_fits_lifetime)
+    signature_jitter: Duration = _DAY / 2

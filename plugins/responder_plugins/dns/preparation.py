@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import importlib.util
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import dns.exception
@@ -29,6 +29,7 @@ from .zone.zone_files import ZoneFiles
 
 if TYPE_CHECKING:
     from . import Dns
+    from .keys.maintenance import Signing
 
 
 def prepare(options: Dns, context: Context) -> DnsHandler:
@@ -52,10 +53,11 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
             errors.append(ConfigError("there is no such zone in zones", path=path))
         notified[name.to_digestable()] = tuple(_servers(given, path, errors))
     certificate = None if options.tls is None else _certificate(options.tls, context, errors)
+    signing = _signing(options, files, context, errors)
     if errors:
         raise ConfigErrors(errors)
     here_names = tuple(name.to_digestable() for name in here)
-    zone_files = ZoneFiles(files, include_anywhere=options.include_anywhere)
+    zone_files = ZoneFiles(files, include_anywhere=options.include_anywhere, signing=signing)
     secrets = tuple(map(bytes.fromhex, options.cookie_secrets))
     settings = Settings(
         edns_size=options.edns_size,
@@ -76,6 +78,7 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
         tls=None if certificate is None else TlsServer(tcp, certificate),
         notifier=Notifier(notified) if notified else None,
         reload=zone_files.reload_in(context) if options.watch else None,
+        signing=signing,
     )
 
 
@@ -91,6 +94,35 @@ def _certificate(options: Tls, context: Context, errors: list[ConfigError]) -> C
     except ConfigErrors as several:
         errors += several.errors
     return certificate
+
+
+def _signing(
+    options: Dns, files: Container[dns.name.Name], context: Context, errors: list[ConfigError]
+) -> Signing | None:
+    if not options.sign:
+        return None
+    try:
+        from .keys.key_files import KeyFolder  # noqa: PLC0415 - cryptography is an extra
+        from .keys.maintenance import Signing  # noqa: PLC0415 - as above
+        from .keys.zone_signer import ZoneSigner  # noqa: PLC0415 - as above
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith("cryptography"):
+            raise
+        errors.append(ConfigError("needs the package cryptography: pip install 'responderd[dnssec]'", path="sign"))
+        return None
+    signers = {}
+    for text, policy in options.sign.items():
+        path = f"sign.{text}"
+        name = _name(text, path, errors)
+        if name not in files:
+            errors.append(ConfigError("there is no such zone in zones", path=path))
+        origin = name.to_digestable()
+        signers[origin] = ZoneSigner(origin, policy, KeyFolder(context.folder / policy.keys, origin), path)
+        try:
+            signers[origin].keys()
+        except ConfigErrors as mistakes:
+            errors += mistakes.errors
+    return Signing(signers, context.state_dir)
 
 
 def _servers(texts: Iterable[str], path: str, errors: list[ConfigError]) -> Iterator[Peer]:

@@ -13,7 +13,7 @@ import calendar
 import functools
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import dns.exception
@@ -187,10 +187,13 @@ def _hash(word: bytes) -> bytes:
 
 @functools.lru_cache(1024)
 def _bitmap(words: bytes) -> bytes:
+    return bitmap(type_of(word.decode()) for word in words.split())
+
+
+def bitmap(rdtypes: Iterable[int]) -> bytes:
     """Types as a bitmap (RFC 4034 section 4.1.2)."""
     windows: dict[int, bytearray] = {}
-    for word in words.split():
-        rdtype = type_of(word.decode())
+    for rdtype in rdtypes:
         bits = windows.setdefault(rdtype >> 8, bytearray(32))
         bits[(rdtype & 0xFF) >> 3] |= 0x80 >> (rdtype & 7)
     trimmed = {window: bytes(bits).rstrip(b"\0") for window, bits in sorted(windows.items())}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import dns.name
 
@@ -21,6 +21,9 @@ from .builder import name_text
 from .catalog import Catalog
 from .tables import Zone
 
+if TYPE_CHECKING:
+    from ..keys.maintenance import Signing
+
 SOME: Final = 3
 """Names that a warning tells of many."""
 
@@ -30,8 +33,15 @@ _log = get_logger(__name__)
 class ZoneFiles:
     """The zones of an instance by name, each with its option's name and its file."""
 
-    def __init__(self, files: Mapping[dns.name.Name, tuple[str, Path]], *, include_anywhere: bool = False) -> None:
+    def __init__(
+        self,
+        files: Mapping[dns.name.Name, tuple[str, Path]],
+        *,
+        include_anywhere: bool = False,
+        signing: Signing | None = None,
+    ) -> None:
         self._files = files
+        self._signing = signing
         self._include_anywhere = include_anywhere
 
     def load(self, context: Context) -> Catalog:
@@ -42,7 +52,7 @@ class ZoneFiles:
             try:
                 zones[key] = self._read(name, file, context, partial(self._tell, context, number))
             except ConfigErrors as broken:
-                zones[key] = master_file.last_good(name, context.path(file), include_anywhere=self._include_anywhere)
+                zones[key] = self._last_good(name, context.path(file))
                 serving = "not served" if zones[key] is None else "still served as it was"
                 for error in broken.errors:
                     message = f"zone {name} is {serving}: {error.message}"
@@ -67,10 +77,22 @@ class ZoneFiles:
         """So many zones are read, and a share of the next."""
         context.progress((done + share) / len(self._files))
 
+    def _last_good(self, name: dns.name.Name, path: Path) -> Zone | None:
+        if self._signing is not None and name.to_digestable() in self._signing.signers:
+            return self._signing.last(name.to_digestable())
+        return master_file.last_good(name, path, include_anywhere=self._include_anywhere)
+
     def _read(self, name: dns.name.Name, file: Path, context: Context, progress: Callable[[float], None]) -> Zone:
         """Raises ConfigErrors, whatever happens: one zone never takes the others down."""
+        signing = self._signing
+        if signing is not None and name.to_digestable() not in signing.signers:
+            signing = None
         try:
-            return master_file.load(name, file, context, include_anywhere=self._include_anywhere, progress=progress)
+            zone = None if signing is None else signing.unchanged(name.to_digestable(), context)
+            if zone is not None:
+                return zone
+            zone = master_file.load(name, file, context, include_anywhere=self._include_anywhere, progress=progress)
+            return zone if signing is None else signing.sign(zone, context.path(file), context)
         except ConfigErrors:
             raise
         except Exception as error:

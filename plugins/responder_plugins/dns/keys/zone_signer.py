@@ -1,0 +1,207 @@
+"""Signs one zone by its policy: which keys there are, what is signed with them, and when that is due again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from responder import ConfigError, ConfigErrors, FileLock
+
+from ..message import wire
+from ..zone.builder import type_text
+from ..zone.tables import Zone, blocks, ttl_of, unpack
+from . import algorithms, timeline
+from .key import Key
+from .key_files import KeyFolder
+from .records import LED, MADE_HERE, RecordSigner, at_apex, tag_of
+from .signing import Denial, WholeZone
+
+if TYPE_CHECKING:
+    from .. import Sign
+
+LOCK: Final = ".lock"
+"""The file in the folder of keys that who changes keys has locked."""
+
+AT_ONCE: Final = 3600.0
+"""Seconds: signatures that are due within as many are replaced together."""
+
+
+@attrs.define(eq=False)
+class ZoneSigner:
+    """`path` is the policy's in the configuration.
+
+    longest  the longest TTL of the zone, in seconds
+    used     the tags of the keys that the zone's records are signed with; None: not known yet
+    made     how many signatures were made the last time
+    """
+
+    origin: bytes
+    policy: Sign
+    folder: KeyFolder
+    path: str
+    longest: int = attrs.field(default=0, init=False)
+    used: set[int] | None = attrs.field(default=None, init=False)
+    made: int = attrs.field(default=0, init=False)
+
+    # Preparing: nothing is written
+
+    def keys(self) -> list[Key]:
+        """All keys.  Raises ConfigErrors for what is wrong with them, or with their folder."""
+        keys = self.folder.load()
+        wanted = algorithms.NUMBERS[self.policy.algorithm]
+        others = sorted({algorithms.NAMES[key.algorithm] for key in keys if key.algorithm != wanted})
+        if others:
+            message = (
+                f"{self.folder.path} has keys of {', '.join(others)}, and the policy wants {self.policy.algorithm}: "
+                "one algorithm is not exchanged for another here"
+            )
+            raise ConfigErrors([ConfigError(message, path=f"{self.path}.algorithm")])
+        reason = unwritable(self.folder.path)
+        if reason:
+            raise ConfigErrors(
+                [ConfigError(f"keys can't be kept in {self.folder.path}: {reason}", path=f"{self.path}.keys")]
+            )
+        return keys
+
+    def refuse_signed(self, zone: Zone, file: Path) -> None:
+        """Raises ConfigErrors where the zone's file has records that are made here."""
+        found = {
+            rdtype
+            for table in (zone.nodes, zone.hashed)
+            for node in table.values()
+            for rdtype, _, _, _ in blocks(node)
+            if rdtype in MADE_HERE
+        }
+        if found:
+            types = ", ".join(map(type_text, sorted(found)))
+            message = f"has {types} records, and is to be signed here ({self.path}): take a file without them"
+            raise ConfigErrors([ConfigError(message, file=file)])
+
+    def doubts(self, zone: Zone) -> Iterator[str]:
+        """What the policy leaves to luck, of this zone."""
+        longest = longest_ttl(zone)
+        if self.policy.signature_refresh <= longest + self.policy.propagation:
+            yield (
+                f"signature_refresh is not longer than the longest TTL ({longest} s) and propagation together: "
+                "signatures may end in caches"
+            )
+
+    def sign(self, zone: Zone, keys: list[Key], before: Zone | None, now: float) -> Zone:
+        """The zone signed with keys; as it is where no key is there yet."""
+        self.longest = longest_ttl(zone)
+        active = [key for key in keys if key.active(now)]
+        leading = [key for key in keys if key.leads and key.published(now)]
+        if not active or not leading:
+            return zone
+        policy = self.policy
+        signer = RecordSigner(
+            self.origin,
+            active,
+            [key for key in keys if key.signs and key.published(now)],
+            leading,
+            int(now),
+            int(policy.signature_lifetime),
+            int(policy.signature_refresh + self.window),
+            int(policy.signature_jitter),
+        )
+        whole = WholeZone(zone, signer, Denial(policy.denial == "nsec3", policy.opt_out), before)
+        signed = whole.sign(at_apex(keys, now, policy.cds), int(policy.dnskey_ttl))
+        self.used = whole.used
+        self.made = whole.made
+        return signed
+
+    # Serving: by one process at a time
+
+    def renew(self, zone: Zone, before: Zone | None, now: float) -> Zone:
+        """The zone with keys and signatures as they are to be now; itself where nothing is different.
+
+        `before` is the last signed zone, where this one isn't signed.  Keys are made, and their times written.  Raises
+        OSError, and ConfigErrors.
+        """
+        with FileLock(self.folder.path / LOCK):
+            keys = self.keys()
+            self.longest = longest_ttl(zone)
+            planned = self.plan(keys, zone, now)
+            for key in planned:
+                if key not in keys:
+                    self.folder.save(key)
+        if not self._is_due(zone, planned, now):
+            return zone
+        return self.sign(zone, planned, before if zone.chain is None else zone, now)
+
+    def plan(self, keys: list[Key], zone: Zone | None, now: float) -> list[Key]:
+        """The keys as `timeline` has them; without a zone no key is taken out of it."""
+        if self.used is None and zone is not None:
+            self.used = used_tags(zone)
+        taken = {key.tag for key in keys}
+
+        def make(*, leads: bool, signs: bool, times: timeline.Times) -> Key:
+            key = self.folder.new(
+                algorithms.NUMBERS[self.policy.algorithm], leads=leads, signs=signs, times=times, taken=taken
+            )
+            taken.add(key.tag)
+            return key
+
+        return timeline.plan(keys, self.policy, now, self.longest, None if zone is None else self.used, make)
+
+    def _is_due(self, zone: Zone, keys: list[Key], now: float) -> bool:
+        if zone.chain is None or zone.first_end is None or zone.first_end <= now + self.policy.signature_refresh:
+            return True
+        if (zone.chain.rdtype == wire.NSEC3) != (self.policy.denial == "nsec3"):
+            return True
+        apex = at_apex(keys, now, self.policy.cds)
+        for rdtype in LED:
+            rrset = zone.rrset(self.origin, rdtype)
+            if sorted(() if rrset is None else rrset.rdatas) != sorted(apex.get(rdtype, ())):
+                return True
+        return False
+
+    def next_time(self, zone: Zone, now: float) -> float:
+        """When there is something to do, in seconds of the real-time clock."""
+        times = [now + 86400]
+        event = timeline.next_event(self.folder.load(), self.policy, now)
+        if event is not None:
+            times.append(event)
+        if zone.first_end is not None:
+            # What was replaced a moment ago is not looked at again at once, should it end too early all the same.
+            times.append(max(zone.first_end - self.policy.signature_refresh, now + self.window / 2))
+        return min(times)
+
+    @property
+    def window(self) -> float:
+        """Seconds ahead of `signature_refresh` in which signatures are replaced with those that are due."""
+        room = self.policy.signature_lifetime - self.policy.signature_refresh - self.policy.signature_jitter
+        return min(AT_ONCE, room / 4)
+
+
+def longest_ttl(zone: Zone) -> int:
+    """Seconds."""
+    return max(ttl_of(records) for node in zone.nodes.values() for _, _, _, records in blocks(node))
+
+
+def used_tags(zone: Zone) -> set[int]:
+    """The tags of the keys that a zone's records are signed with."""
+    return {
+        tag_of(rrsig)
+        for table in (zone.nodes, zone.hashed)
+        for node in table.values()
+        for rdtype, covered, _, records in blocks(node)
+        if rdtype == wire.RRSIG and covered not in LED
+        for rrsig in unpack(records)[1]
+    }
+
+
+def unwritable(folder: Path) -> str:
+    """Why nothing can be written into a folder that is there or to be made; empty: it can be."""
+    there = folder
+    while not there.exists():
+        if there == there.parent:
+            return "there is no such drive"
+        there = there.parent
+    if not there.is_dir():
+        return f"{there} is no folder"
+    return "" if os.access(there, os.W_OK | os.X_OK) else f"{there} can't be written to"
