@@ -15,7 +15,9 @@ from responder_plugins.echo import Echo
 from responder_plugins.llmnr import Llmnr
 from responder_plugins.mdns import Mdns
 from responder_plugins.nbns import Nbns
+from responder_plugins.sntp import Sntp
 from responder_plugins.ssdp import Device, Ssdp
+from responder_plugins.tftp import Tftp
 from responder_plugins.whoami import Whoami
 
 from responder import Context, Exchange, Handler, PeerError, Plugin
@@ -25,7 +27,9 @@ from responder.testing import hostile, options
 from .llmnr import support as llmnr
 from .mdns import support as mdns
 from .nbns import support as nbns
+from .sntp import support as sntp
 from .ssdp import support as ssdp
+from .tftp import support as tftp
 from .wsd import support as wsd
 
 
@@ -62,6 +66,8 @@ HANDLERS = {
     "ssdp": of(Ssdp((Device(uuid=ssdp.ROOT_UUID, type=f"{ssdp.BASIC}:1", friendly_name="Lamp"),))),
     "wsd": of(wsd.LAB),
     "echo": of(Echo()),
+    "sntp": of(Sntp(trust="always")),
+    "tftp": of(Tftp(Path())),
 }
 
 WWW = {"name": "www.Example.", "type": "AAAA"}
@@ -101,6 +107,24 @@ WWW = {"name": "www.Example.", "type": "AAAA"}
         ("ssdp", "tcp", GET, [NOT_FOUND], {"method": "GET", "path": "/device.xml", "status": 404}),
         ("wsd", "udp", wsd.probe("wsdp:Device"), [], {"action": "Probe", "types": "wsdp:Device"}),
         ("echo", "udp", b"hi", [b"hi"], {}),
+        ("sntp", "udp", sntp.request(), [], {"version": 4, "mode": 3}),
+        ("sntp", "udp", sntp.request(0x1B), [b"\x1c\x02" + bytes(46)], {"version": 3, "mode": 3, "stratum": 2}),
+        (
+            "sntp",
+            "udp",
+            sntp.request(),
+            [b"\xe4\0" + bytes(10) + b"RATE" + bytes(32)],
+            {"version": 4, "mode": 3, "stratum": 0, "kiss": "RATE"},
+        ),
+        (
+            "tftp",
+            "udp",
+            tftp.request("boot/\xe9"),
+            [b"\0\5\0\1no\0"],
+            {"packet": "RRQ", "file": "boot/\xe9", "mode": "octet", "answer": "ERROR", "error": 1},
+        ),
+        ("tftp", "udp", tftp.ack(7), [b"\0\3\0\x08data"], {"packet": "ACK", "block": 7, "answer": "DATA"}),
+        ("tftp", "udp", None, [b"\0\6blksize\x001024\0"], {"answer": "OACK"}),
     ],
 )
 def test_words(
@@ -117,6 +141,7 @@ def test_dns(tmp_path: Path) -> None:
 
 SAMPLES = (QUERY, ODD_NAME, TWO, PROBE, HEARD, by_tcp(QUERY), nbns.query(), nbns.status(), nbns.registration(), NOTIFY)
 SAMPLES += (ssdp.search(), GET, NOT_FOUND, wsd.probe(), wsd.resolve(), llmnr.query())
+SAMPLES += (sntp.request(), bytes(48), tftp.request(), tftp.ack(1), b"\0\5\0\1no\0")
 
 
 @given(

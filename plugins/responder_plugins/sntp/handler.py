@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Final, Self
 
 import attrs
 
-from responder import Answer, ConfigError, Context, Datagram, Handler, KernelClock, Via, kernel_clock, wall_time
+from responder import (
+    Answer,
+    ConfigError,
+    Context,
+    Datagram,
+    Exchange,
+    Handler,
+    KernelClock,
+    Via,
+    kernel_clock,
+    wall_time,
+)
 
 from .message import (
     HEADER_BYTES,
@@ -22,6 +33,7 @@ from .message import (
     read_mac,
     refusal_of,
     timestamp,
+    words_of,
     write_answer,
 )
 
@@ -150,6 +162,9 @@ class SntpHandler(Handler):
         from .mac import digest  # noqa: PLC0415 - cryptography is an extra
 
         return number.to_bytes(4) + digest(self.keys[number], answer)
+
+    def describe(self, exchange: Exchange) -> Mapping[str, str | int]:
+        return words_of(exchange.request, exchange.answers)
 
     def counts(self) -> Mapping[str, int]:
         """Requests by what became of them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from struct import Struct
 from typing import Final
 
@@ -62,6 +62,19 @@ def refusal_of(payload: bytes) -> Refused:
 def timestamp(seconds: float) -> int:
     """Seconds since 1970 in NTP's format (figure 3)."""
     return int((seconds + UNIX_EPOCH) * FRACTION) & ERA_MASK
+
+
+def words_of(request: bytes | None, answers: Iterable[bytes]) -> dict[str, str | int]:
+    """What was asked, in RFC 5905's words, and what was told: a stratum, and where that is 0 why there is no time."""
+    words: dict[str, str | int] = {}
+    if request:
+        words = {"version": request[0] >> 3 & 7, "mode": request[0] & 7}
+    for answer in answers:
+        if len(answer) >= HEADER_BYTES:
+            words["stratum"] = answer[1]
+            if not answer[1]:
+                words["kiss"] = answer[12:16].decode("ascii", "replace")
+    return words
 
 
 @attrs.frozen

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import attrs
 import trio
 
-from responder import Answer, ConfigError, Context, Datagram, Handler, IPAddress, Peer, Via
+from responder import Answer, ConfigError, Context, Datagram, Exchange, Handler, IPAddress, Peer, Via
 
 from ..shared.file_threads import FileThreads
 from .files import CHUNK, Blocks, Outside, open_file
@@ -25,6 +25,7 @@ from .message import (
     agree,
     is_error,
     read_request,
+    words_of,
     write_error,
     write_option_acknowledgment,
 )
@@ -198,6 +199,9 @@ class TftpHandler(Handler):
         if isinstance(predecessor, TftpHandler):
             mine, self.running = self.running, predecessor.running
             self.running.limit, self.running.limit_per_peer = mine.limit, mine.limit_per_peer
+
+    def describe(self, exchange: Exchange) -> Mapping[str, str | int]:
+        return words_of(exchange.request, exchange.answers)
 
     def counts(self) -> Mapping[str, int]:
         """Requests by what became of them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import attrs
@@ -17,6 +17,11 @@ ACKNOWLEDGMENT: Final = 4
 ERROR: Final = 5
 OPTION_ACKNOWLEDGMENT: Final = 6
 """Opcodes."""
+
+ABBREVIATIONS: Final = {READ: "RRQ", WRITE: "WRQ", DATA: "DATA", ACKNOWLEDGMENT: "ACK", ERROR: "ERROR"} | {
+    OPTION_ACKNOWLEDGMENT: "OACK"
+}
+"""Of the opcodes, as the standards have them."""
 
 MAX_REQUEST: Final = 512
 """Bytes (RFC 2347)."""
@@ -146,3 +151,22 @@ def write_error(code: Code, text: str) -> bytes:
 
 def write_option_acknowledgment(options: Mapping[str, int]) -> bytes:
     return b"\0\6" + b"".join(f"{name}\0{value}\0".encode("ascii") for name, value in options.items())
+
+
+def words_of(request: bytes | None, answers: Iterable[bytes]) -> dict[str, str | int]:
+    """What was said, by the packets' abbreviations.  Raises PeerError for a request that is none."""
+    words: dict[str, str | int] = {}
+    if request:
+        opcode = int.from_bytes(request[:2])
+        words["packet"] = ABBREVIATIONS.get(opcode, opcode)
+        if opcode in (READ, WRITE):
+            asked = read_request(request)
+            words |= {"file": asked.name.decode(errors="replace"), "mode": asked.mode}
+        elif opcode in (DATA, ACKNOWLEDGMENT):
+            words["block"] = int.from_bytes(request[2:4])
+    for answer in answers:
+        opcode = int.from_bytes(answer[:2])
+        words["answer"] = ABBREVIATIONS.get(opcode, opcode)
+        if opcode == ERROR:
+            words["error"] = int.from_bytes(answer[2:4])
+    return words
