@@ -24,8 +24,9 @@ from typing import Any
 import click
 
 from ..errors import NetworkError, ResponderError
+from ..log import printable
 from . import check, completion, interfaces, new, plugins, reload, run, service, status, top, trace, unit
-from .output import SYSTEM_REFUSES, exit_with
+from .output import SYSTEM_REFUSES, escape_tracebacks, exit_with
 from .plugin_commands import PluginCommand, plugin_commands
 
 __all__ = ["main"]
@@ -44,6 +45,7 @@ class _Main(click.Group):
         """Run a command; where its output can't be written, that is one line and no traceback."""
         # Python has none where the descriptor is closed.
         sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - until the process ends
+        escape_tracebacks()
         try:
             return super().main(*args, **extra)
         except OSError as error:
@@ -65,6 +67,9 @@ class _Main(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.ClickException as error:
+            vars(error)["message"] = "\n".join(map(printable, error.message.split("\n")))
+            raise
         except (OSError, BaseExceptionGroup) as error:
             if _no_descriptor_is_free(error):
                 message = "too few files may be open at a time (ulimit -n; systemd: LimitNOFILE=)"

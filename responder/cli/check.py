@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from ..errors import ConfigError, ResponderError, name_of
+from ..log import printable
 from .config_argument import config_argument
 from .output import exit_with
 from .progress import progress_shown
@@ -45,9 +46,9 @@ def check(config: Path) -> None:
         exit_with(errors)
     for each in prepared:
         for warning in each.warnings:
-            click.echo(f"warning: {warning}", err=True)
+            click.echo(f"warning: {printable(str(warning))}", err=True)
     for path, reason in unreachable(loaded):
-        click.echo(f"warning: {path}: {reason}", err=True)
+        click.echo(f"warning: {printable(f'{path}: {reason}')}", err=True)
     for path, pattern in unmatched_patterns(loaded, names):
         click.echo(f"warning: {path}: {pattern!r} matches no interface now", err=True)
     count = len(loaded.instances)

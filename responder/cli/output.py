@@ -9,7 +9,10 @@ raw.
 from __future__ import annotations
 
 import json
+import logging
 import sys
+import threading
+import traceback
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -19,6 +22,8 @@ from ..errors import ConfigErrors, NetworkError, ResponderError
 from ..log import printable
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from rich.console import Console
 
 CONFIG_MISTAKE = 2
@@ -40,6 +45,31 @@ def exit_with(errors: Sequence[ResponderError], status: int = 0) -> NoReturn:
     if errors:
         status = SYSTEM_REFUSES if all(isinstance(error, NetworkError) for error in errors) else CONFIG_MISTAKE
     sys.exit(status)
+
+
+def escape_tracebacks() -> None:
+    """Have nothing raw in what Python itself writes to standard error: tracebacks, and logs that nobody configured.
+
+    An exception's text may be a peer's.  What somebody else has set already, such as a test runner, stays.
+    """
+
+    def write(kind: type[BaseException], error: BaseException | None, where: TracebackType | None) -> None:
+        for line in "".join(traceback.format_exception(kind, error, where)).rstrip("\n").split("\n"):
+            click.echo(printable(line), err=True)
+
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = write
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = lambda args: write(args.exc_type, args.exc_value, args.exc_traceback)
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = lambda args: write(args.exc_type, args.exc_value, args.exc_traceback)
+    if logging.lastResort is not None and logging.lastResort.formatter is None:
+        logging.lastResort.setFormatter(_Printable())
+
+
+class _Printable(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).split("\n")))
 
 
 def print_json(value: Any) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from ..errors import ResponderError
+from ..log import printable
 from .output import exit_with, json_option, print_json
 
 NAME = "responderd"
@@ -114,7 +115,8 @@ def status(name: str, as_json: bool) -> None:
         print_json({"name": name, **attrs.asdict(info)})
         return
     process = f", process {info.process}" if info.process else f", last exit status {info.exit_status}"
-    click.echo(f"service {name}: {info.state}{process}; runs as {info.account or 'LocalSystem'}: {info.command}")
+    runs = f"{info.state}{process}; runs as {info.account or 'LocalSystem'}: {info.command}"
+    click.echo(printable(f"service {name}: {runs}"))
 
 
 @service.command("serve-as", hidden=True)

@@ -118,7 +118,9 @@ def _text_renderer(on_terminal: bool) -> Callable[[_Event], str]:
         at = datetime.fromtimestamp(event["timestamp"], None if on_terminal else UTC)
         event["timestamp"] = at.strftime("%H:%M:%S") if on_terminal else at.isoformat().replace("+00:00", "Z")
         shown = {
-            printable(name): printable(value) if isinstance(value, str) else value for name, value in event.items()
+            # Within a list or a table there may be anything, with a text of its own.
+            printable(name): value if isinstance(value, int | float | None) else printable(str(value))
+            for name, value in event.items()
         }
         return "\n".join([str(renderer(None, "", shown)), *lines])
 

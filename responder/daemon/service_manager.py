@@ -19,7 +19,7 @@ import attrs
 import trio
 
 from ..errors import NetworkError
-from ..log import Repeated, get_logger
+from ..log import Repeated, get_logger, printable
 from ..net import notify
 
 STATE_TIMEOUT = 1.0
@@ -88,7 +88,8 @@ class Notifier:
 
     def status(self, text: str) -> None:
         """One line for people, which `systemctl status` shows."""
-        self._send(f"STATUS={' '.join(text.split())}")  # a newline would begin another assignment
+        # A newline would begin another assignment.
+        self._send(f"STATUS={printable(' '.join(text.split()))}")
 
     async def watchdog(self, healthy: Callable[[], bool] = lambda: True) -> None:
         """Say that the event loop runs, twice in each timeout, for ever; returns at once where nobody watches.

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -75,8 +76,16 @@ def without_colours(text: str) -> str:
 log = get_logger("responder.test_logsetup")
 
 
+class Raw:
+    """Something that shows itself as a peer's words."""
+
+    def __repr__(self) -> str:
+        return HOSTILE
+
+
 def test_a_terminal_acts_on_nothing_that_a_peer_sent(terminal: Stream) -> None:
-    log.error(HOSTILE, exc_info=raised(HOSTILE), plugin="dns", word=HOSTILE, bare="\x1b[2J", several=[HOSTILE])
+    fields: dict[str, Any] = {"word": HOSTILE, "bare": "\x1b[2J", "several": [HOSTILE, Raw()], "table": {"x": Raw()}}
+    log.error(HOSTILE, exc_info=raised(HOSTILE), plugin="dns", it=Raw(), **fields)
     logging.getLogger("another.library").warning("%s", HOSTILE)
     written = without_colours(terminal.written())
     assert not [character for character in written if not character.isprintable() and character != "\n"]

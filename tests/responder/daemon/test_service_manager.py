@@ -84,8 +84,8 @@ def test_a_reload_carries_its_time(manager: Manager) -> None:
 
 
 def test_a_status_stays_one_assignment(manager: Manager) -> None:
-    Notifier.from_environment(manager.environment()).status("9 ports\nREADY=1 für alle")
-    assert manager.heard() == "STATUS=9 ports READY=1 für alle"
+    Notifier.from_environment(manager.environment()).status("9 ports\nREADY=1 für \x1b[31malle")
+    assert manager.heard() == "STATUS=9 ports READY=1 für \\x1b[31malle"
 
 
 def test_the_variables_are_not_for_children(manager: Manager) -> None:
