@@ -294,23 +294,32 @@ class InterfaceChange:
     old_name: str | None = None
 
 
+def _is_source(_instance: object, attribute: attrs.Attribute[IPAddress | None], value: IPAddress | None) -> None:
+    if value is not None and (value.is_multicast or value.is_unspecified):
+        raise ValueError(f"{attribute.name}: expected an address of this host, got {value}")
+
+
 @attrs.frozen
 class Reply:
     """An answer that says more than its bytes.  What is left out follows the request.
 
     to          where it goes: a `Peer`, or a group or an address, which mean the service's own port there, as with
                 `Network.send`; default the peer
+    source      from which address of this host; default the one that was asked, where that can be
     interface   out of which interface, by index or name; needed only where `to` is a group of another link
     service     from which of the plugin's own services (by name) it is sent; default the one that was asked
     hop_limit   IPv4's TTL or IPv6's hop limit, 1..255; default the service's, then the system's
 
-    The framework checks it before it is sent: the interface must be one that the instance may use, and the address
-    neither unspecified nor with port 0.
+    The framework checks it before it is sent: the interface must be one that the instance may use, the address neither
+    unspecified nor with port 0, and the source of the same family.
     """
 
     payload: bytes = attrs.field(validator=attrs.validators.instance_of(bytes))
     to: Peer | IPAddress | None = attrs.field(
         default=None, converter=attrs.converters.optional(to_endpoint), kw_only=True
+    )
+    source: IPAddress | None = attrs.field(
+        default=None, converter=attrs.converters.optional(_to_address), kw_only=True, validator=_is_source
     )
     interface: int | str | None = attrs.field(default=None, kw_only=True)
     service: str | None = attrs.field(default=None, kw_only=True)

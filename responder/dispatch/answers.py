@@ -136,13 +136,14 @@ class Answers:
             raise PluginError(f"{candidate.binding}: an answer holds {type(one).__name__}, expected bytes or Reply")
         to = Peer(decision.flow.peer, received.peer_port, decision.flow.scope_id) if one.to is None else one.to
         address = to.address if isinstance(to, Peer) else to
+        if one.source is not None and one.source.version != address.version:
+            raise PluginError(f"{candidate.binding}: a Reply goes from {one.source} to {address}")
         sender = self.sender
-        if one.service is not None:
-            other = candidate.binding.sender_of(one.service, address)
+        if one.service is not None or one.source is not None:
+            service = one.service or candidate.binding.service.name
+            other = candidate.binding.sender_of(service, address, one.source)
             if other is None:
-                raise PluginError(
-                    f"{candidate.binding}: a Reply names the service {one.service!r}, which it does not have"
-                )
+                raise PluginError(f"{candidate.binding}: a Reply names the service {service!r}, which it does not have")
             sender = other
         # As `Network.send` has it: an address without a port means the service's own.
         port_number = to.port if isinstance(to, Peer) else sender.socket.port
@@ -153,14 +154,14 @@ class Answers:
         if one.interface is not None:
             interface = find_usable(self.environment.table, one.interface, candidate.binding.access.serves)
         if one.to is None and interface is None:
-            route = attrs.evolve(candidate.route, hop_limit=hop_limit)
+            route = attrs.evolve(candidate.route, hop_limit=hop_limit, source=one.source or candidate.route.source)
             return sender, (one.payload, route, port_number)
         if interface is None and needs_interface(address) and not (isinstance(to, Peer) and to.scope_id):
             interface = decision.interface
         # Only the peer is known to reach the address that was asked; on another interface it may be unreachable.
         asked = decision.flow.destination if decision.via is Via.UNICAST else None
         source = asked if interface is None or address == decision.flow.peer else None
-        route = route_to(to, interface, source=source, hop_limit=hop_limit)
+        route = route_to(to, interface, source=one.source or source, hop_limit=hop_limit)
         return sender, (one.payload, route, port_number)
 
     def refuse(self, decision: Decision, received: Received, outcome: str) -> None:

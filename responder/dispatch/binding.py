@@ -30,7 +30,8 @@ class Binding:
     """One service of one instance, with its work in flight and the time that its `respond` takes.
 
     name         the instance's
-    sender_of    of (another service of the instance, an address): what sends from there; None where nothing can
+    sender_of    of (a service of the instance, an address, a source or None): what sends from that service to that
+                 address; None where nothing can
     pending      async answers in flight
     connections  the TCP connections that are open
     slowest      seconds that the slowest call of `respond` took
@@ -44,7 +45,7 @@ class Binding:
 
     name: str
     handler: Handler
-    sender_of: Callable[[str, IPAddress], Sender | None]
+    sender_of: Callable[[str, IPAddress, IPAddress | None], Sender | None]
     service: Service
     access: Access
     pending: int = attrs.field(default=0, init=False)

@@ -108,17 +108,18 @@ class Supervised:
         names = ", ".join(service.name for service in self.instance.services)
         raise ValueError(f"{self.name} has no service {name!r} (it has: {names})")
 
-    def sender_of(self, service: str, to: IPAddress, asked: IPAddress | None = None) -> Sender | None:
+    def sender_of(self, service: str, to: IPAddress, source: IPAddress | None = None) -> Sender | None:
         """What sends from that service to that address; None where the service has no port for it.
 
-        `asked` is the address that a peer had asked: where `listen` names it, it has a socket of its own.
+        `source` is the address to send from, such as the one that a peer had asked: where `listen` names it, it has a
+        socket of its own.
         """
         fitting = [
             port.sender
             for port in self.ports.get(service, ())
             if port.socket.address is None or port.socket.address.version == to.version
         ]
-        return next((each for each in fitting if each.socket.address == asked), fitting[0] if fitting else None)
+        return next((each for each in fitting if each.socket.address == source), fitting[0] if fitting else None)
 
     def succeed(self, predecessor: Supervised) -> None:
         """Let the handler take over from the one that it replaces; where that fails, it begins anew."""

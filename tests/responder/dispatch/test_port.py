@@ -123,6 +123,8 @@ async def test_what_is_no_answer_loses_the_datagram_and_nothing_else(
     [
         lambda: Reply("text"),  # type: ignore[arg-type] # what is tested
         lambda: Reply(b"x", hop_limit=0),
+        lambda: Reply(b"x", source="239.255.70.7"),
+        lambda: Reply(b"x", source="::"),
         lambda: Reply(b"x", hop_limit=256),
         lambda: Reply(b"x", hop_limit="3"),  # type: ignore[arg-type] # what is tested
         lambda: Reply(b"x", to=Peer("10.71.0.9", 70_000)),
@@ -227,6 +229,25 @@ class TestRedirectedReplies:
     async def test_with_a_hop_limit_only(self) -> None:
         assert await self.route(Reply(b"x", hop_limit=5)) == ("10.71.0.9", 4711, "10.71.0.2", 0, 5)
 
+    async def test_from_another_address(self) -> None:
+        assert await self.route(Reply(b"x", source="10.71.0.1")) == ("10.71.0.9", 4711, "10.71.0.1", 0, None)
+        to = Peer("10.71.0.77", 99)
+        assert await self.route(Reply(b"x", to=to, source="10.72.0.1")) == ("10.71.0.77", 99, "10.72.0.1", 0, None)
+        asked = flow("fe80::9", "fe80::1", scope_id=2)
+        assert await self.route(Reply(b"x", source="fd71::1"), asked) == ("fe80::9", 4711, "fd71::1", 2, None)
+
+    async def test_a_socket_that_is_bound_to_the_source_sends(self) -> None:
+        """Of the service that was asked, and of another one."""
+        for service, number in ((None, 0), ("two", 2)):
+            reply = Reply(b"x", source="10.71.0.1", service=service)
+            instance = Instance.of(Twofold(lambda _, reply=reply: reply), listen=["10.71.0.2", "10.71.0.1"])
+            async with bench(instance) as it:
+                await it.deliver(FakeReceived(b"x", flow()))
+                sent = [[str(each.route.source) for each in socket.sent] for socket in it.platform.sockets]
+                bound = [str(socket.address) for socket in it.platform.sockets]
+                assert bound == ["10.71.0.2", "10.71.0.1"] * 2
+                assert sent == [["10.71.0.1"] if at == number + 1 else [] for at in range(4)]
+
     async def test_from_another_service(self) -> None:
         instance = Instance.of(Twofold(lambda _: Reply(b"x", service="two")))
         async with bench(instance) as it:
@@ -253,7 +274,10 @@ class TestRedirectedReplies:
             await it.deliver(FakeReceived(b"x", flow()))
             assert (it.socket.sent, it.count(outcomes.SOURCE_GONE)) == ([], 1)
 
-    @pytest.mark.parametrize("reply", [Reply(b"x", to=Peer("10.71.0.9", 0)), Reply(b"x", to="0.0.0.0")])
+    @pytest.mark.parametrize(
+        "reply",
+        [Reply(b"x", to=Peer("10.71.0.9", 0)), Reply(b"x", to="0.0.0.0"), Reply(b"x", source="fd71::1")],
+    )
     async def test_what_may_not_be_is_a_crash(self, reply: Reply) -> None:
         async with bench(Instance.of(Probe(lambda _: reply), interfaces=["lan"])) as it:
             await it.deliver(FakeReceived(b"x", flow()))
