@@ -63,6 +63,7 @@ from .time_of_day import wall_time
 
 if TYPE_CHECKING:
     from .config.instance import Instance, InstanceKeys
+    from .config.reading import read_instances
     from .config.structuring import structure
     from .net.clock import KernelClock, kernel_clock
     from .net.shared_files import FileLock, private_opener
@@ -126,6 +127,7 @@ __all__ = [
     "is_link_scope_group",
     "kernel_clock",
     "private_opener",
+    "read_instances",
     "serve",
     "stamp_of",
     "structure",
@@ -138,6 +140,7 @@ _WHEN_ASKED = {
     "InstanceKeys": "config.instance",
     "Server": "server.embedding",
     "structure": "config.structuring",
+    "read_instances": "config.reading",
     "KernelClock": "net.clock",
     "kernel_clock": "net.clock",
     "FileLock": "net.shared_files",

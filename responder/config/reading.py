@@ -183,6 +183,14 @@ def read(file: Path) -> Reading:
     return _read_with_included(Source.read(file))
 
 
+def read_instances(file: Path) -> tuple[Instance, ...]:
+    """The instances of a file and of those that it includes, for commands that plugins bring.
+
+    Raises ConfigErrors, all mistakes at once.
+    """
+    return read(file).config().instances
+
+
 def read_text(text: str, *, file: Path | None, folder: Path) -> Reading:
     """Check a configuration's text; `file` is only for messages.  Raises ConfigErrors where it is not TOML."""
     return _read_with_included(Source.parse(text, file=file, folder=folder))

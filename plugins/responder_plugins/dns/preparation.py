@@ -6,6 +6,7 @@ import base64
 import importlib.util
 import time
 from collections.abc import Container, Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dns.exception
@@ -30,6 +31,7 @@ from .zone.zone_files import ZoneFiles
 if TYPE_CHECKING:
     from . import Dns
     from .keys.maintenance import Signing
+    from .keys.zone_signer import ZoneSigner
 
 
 def prepare(options: Dns, context: Context) -> DnsHandler:
@@ -101,28 +103,37 @@ def _signing(
 ) -> Signing | None:
     if not options.sign:
         return None
+    signers = signers_of(options, context.folder, errors)
+    for signer in signers.values():
+        if dns.name.from_wire(signer.origin, 0)[0] not in files:
+            errors.append(ConfigError("there is no such zone in zones", path=signer.path))
+        try:
+            signer.load_keys()
+        except ConfigErrors as mistakes:
+            errors += mistakes.errors
+    if errors:
+        return None
+    from .keys.maintenance import Signing  # noqa: PLC0415 - cryptography is an extra
+
+    return Signing(signers, context.state_dir)
+
+
+def signers_of(options: Dns, folder: Path, errors: list[ConfigError]) -> dict[bytes, ZoneSigner]:
+    """What signs the zones of `sign`, by origin; none where there are errors."""
     try:
         from .keys.key_files import KeyFolder  # noqa: PLC0415 - cryptography is an extra
-        from .keys.maintenance import Signing  # noqa: PLC0415 - as above
         from .keys.zone_signer import ZoneSigner  # noqa: PLC0415 - as above
     except ModuleNotFoundError as error:
         if error.name is None or not error.name.startswith("cryptography"):
             raise
         errors.append(ConfigError("needs the package cryptography: pip install 'responderd[dnssec]'", path="sign"))
-        return None
+        return {}
     signers = {}
     for text, policy in options.sign.items():
         path = f"sign.{text}"
-        name = _name(text, path, errors)
-        if name not in files:
-            errors.append(ConfigError("there is no such zone in zones", path=path))
-        origin = name.to_digestable()
-        signers[origin] = ZoneSigner(origin, policy, KeyFolder(context.folder / policy.keys, origin), path)
-        try:
-            signers[origin].keys()
-        except ConfigErrors as mistakes:
-            errors += mistakes.errors
-    return Signing(signers, context.state_dir)
+        origin = _name(text, path, errors).to_digestable()
+        signers[origin] = ZoneSigner(origin, policy, KeyFolder(folder / policy.keys, origin), path)
+    return signers
 
 
 def _servers(texts: Iterable[str], path: str, errors: list[ConfigError]) -> Iterator[Peer]:

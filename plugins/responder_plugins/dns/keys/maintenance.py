@@ -79,7 +79,7 @@ class Signing:
         before = self.last(zone.origin) or self._copy(signer, self.state)
         if before is not None and zone.origin not in self._saved:
             self._saved[zone.origin] = before
-        keys = signer.keys()
+        keys = signer.load_keys()
         # A rollover that was due meanwhile, as it will be written by `run`; nothing of it is made up here.
         signed = signer.sign(zone, keys, before, wall_time())
         if signed.chain is not None:

@@ -41,12 +41,11 @@ class MakeKey(Protocol):
 
 
 def plan(
-    keys: Sequence[Key], policy: Sign, now: float, longest: int, used: Collection[int] | None, make: MakeKey
+    keys: Sequence[Key], policy: Sign, now: float, longest: int, used: Collection[int], make: MakeKey
 ) -> list[Key]:
     """The keys with what is to happen, those that are new included.
 
-    `longest` is the longest TTL of the zone in seconds; `used` the tags of the keys that the zone's signatures are of,
-    None where that isn't known.
+    `longest` is the longest TTL of the zone in seconds; `used` the tags of the keys that the zone's signatures are of.
     """
     planned = sorted((_asks_parent(key, policy, longest) for key in keys), key=_order)
     for leads, signs in [(True, True)] if policy.csk else [(True, False), (False, True)]:
@@ -81,6 +80,19 @@ def successor(keys: Sequence[Key], policy: Sign, now: float, make: MakeKey, *, l
     if leads:
         times[SYNC_PUBLISH] = ready
     return make(leads=leads, signs=signs, times=times)
+
+
+def may_succeed(keys: Sequence[Key], now: float, *, leads: bool, signs: bool) -> bool:
+    """Is there a key with these roles, and the rollover before over: is the last one used, and its DS record seen?"""
+    for wanted, role in ((leads, _leads), (signs, _signs)):
+        there = [key for key in _there(keys, now) if role(key)]
+        if not wanted:
+            continue
+        if not there or not all(key.at(ACTIVATE, now) for key in there):
+            return False
+        if leads and len(there) > 1 and DS_PUBLISH not in max(there, key=_order).times and role is _leads:
+            return False
+    return True
 
 
 def lifetime_of(key: Key, policy: Sign) -> float:
@@ -177,9 +189,7 @@ def _due(keys: Sequence[Key], role: Callable[[Key], bool], policy: Sign, now: fl
     return due is not None and due <= now
 
 
-def _withdrawn(
-    key: Key, later: Sequence[Key], policy: Sign, now: float, longest: int, used: Collection[int] | None
-) -> Key:
+def _withdrawn(key: Key, later: Sequence[Key], policy: Sign, now: float, longest: int, used: Collection[int]) -> Key:
     """The key with the times at which it gives way to those behind it."""
     signers = [each.times[ACTIVATE] for each in later if each.signs and ACTIVATE in each.times]
     if key.signs and signers and not key.at(INACTIVE, min(signers)):
@@ -193,7 +203,7 @@ def _withdrawn(
             return key
         ends.append(min(seen) + policy.parent_delay + policy.parent_ds_ttl)
     if key.signs:
-        if used is None or key.tag in used or not key.at(INACTIVE, now):
+        if key.tag in used or not key.at(INACTIVE, now):
             return key
         ends.append(now + policy.propagation + longest)
     if not ends:

@@ -15,7 +15,7 @@ from ..message import wire
 from ..zone.builder import type_text
 from ..zone.tables import Zone, blocks, ttl_of, unpack
 from . import algorithms, timeline
-from .key import Key
+from .key import DS_PUBLISH, Key
 from .key_files import KeyFolder
 from .records import LED, MADE_HERE, RecordSigner, at_apex, tag_of
 from .signing import Denial, WholeZone
@@ -49,7 +49,7 @@ class ZoneSigner:
 
     # Preparing: nothing is written
 
-    def keys(self) -> list[Key]:
+    def load_keys(self) -> list[Key]:
         """All keys.  Raises ConfigErrors for what is wrong with them, or with their folder."""
         keys = self.folder.load()
         wanted = algorithms.NUMBERS[self.policy.algorithm]
@@ -123,7 +123,7 @@ class ZoneSigner:
         OSError, and ConfigErrors.
         """
         with FileLock(self.folder.path / LOCK):
-            keys = self.keys()
+            keys = self.load_keys()
             self.longest = longest_ttl(zone)
             planned = self.plan(keys, zone, now)
             for key in planned:
@@ -133,10 +133,13 @@ class ZoneSigner:
             return zone
         return self.sign(zone, planned, before if zone.chain is None else zone, now)
 
-    def plan(self, keys: list[Key], zone: Zone | None, now: float) -> list[Key]:
-        """The keys as `timeline` has them; without a zone no key is taken out of it."""
-        if self.used is None and zone is not None:
+    def plan(self, keys: list[Key], zone: Zone, now: float) -> list[Key]:
+        """The keys as `timeline` has them."""
+        if self.used is None:
             self.used = used_tags(zone)
+        return timeline.plan(keys, self.policy, now, self.longest, self.used, self._maker(keys))
+
+    def _maker(self, keys: list[Key]) -> timeline.MakeKey:
         taken = {key.tag for key in keys}
 
         def make(*, leads: bool, signs: bool, times: timeline.Times) -> Key:
@@ -146,7 +149,28 @@ class ZoneSigner:
             taken.add(key.tag)
             return key
 
-        return timeline.plan(keys, self.policy, now, self.longest, None if zone is None else self.used, make)
+        return make
+
+    # What operators say
+
+    def succeed(self, now: float, *, leads: bool, signs: bool) -> Key | None:
+        """A key that takes the place of the one with these roles; None where it may not be yet.  Raises as `renew`."""
+        with FileLock(self.folder.path / LOCK):
+            keys = self.load_keys()
+            if not timeline.may_succeed(keys, now, leads=leads, signs=signs):
+                return None
+            key = timeline.successor(keys, self.policy, now, self._maker(keys), leads=leads, signs=signs)
+            self.folder.save(key)
+            return key
+
+    def note_ds(self, tag: int, now: float) -> bool:
+        """The parent has the DS record of a key; False: there is none such.  Raises as `renew`."""
+        with FileLock(self.folder.path / LOCK):
+            for key in self.load_keys():
+                if key.tag == tag and key.leads and key.published(now):
+                    self.folder.save(key.with_times(DSPublish=key.times.get(DS_PUBLISH, int(now))))
+                    return True
+        return False
 
     def _is_due(self, zone: Zone, keys: list[Key], now: float) -> bool:
         if zone.chain is None or zone.first_end is None or zone.first_end <= now + self.policy.signature_refresh:

@@ -176,7 +176,7 @@ async def test_a_key_that_comes_into_the_folder_is_noticed(tmp_path: Path, autoj
     async with process.running():
         await process.zones.receive()
         signer = process.signing.signers[KEY]
-        keys = signer.keys()
+        keys = signer.load_keys()
 
         def make(*, leads: bool, signs: bool, times: timeline.Times) -> Key:
             return signer.folder.new(13, leads=leads, signs=signs, times=times, taken=set())
@@ -211,7 +211,7 @@ async def test_one_process_signs_and_others_follow(
         assert (await other.zones.receive()).nodes == one.zone.nodes
         one.scope.cancel()
         signer = other.signing.signers[KEY]
-        (key,) = signer.keys()
+        (key,) = signer.load_keys()
         signer.folder.save(key.with_times(SyncPublish=1))
         assert (await other.zones.receive()).rrset(KEY, wire.CDS) is not None
         other.scope.cancel()

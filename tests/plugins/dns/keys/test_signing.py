@@ -95,7 +95,7 @@ def test_what_has_not_changed_keeps_its_signatures(denial: str, tmp_path: Path) 
     first = signer.renew(zone_of(tmp_path / "zone", text), None, NOW)
     assert (first.serial, signer.made) == (8, 1 + 1 + 1 + (denial != "nsec") + 101 + 102)
     assert signer.renew(first, None, NOW + DAY) is first
-    keys = signer.keys()
+    keys = signer.load_keys()
     again = signer.sign(zone_of(tmp_path / "zone", text), keys, first, NOW + DAY)
     assert (again.serial, signer.made, again.nodes) == (8, 0, first.nodes)
     second = signer.sign(zone_of(tmp_path / "zone", text + "other A 192.0.2.1\n"), keys, again, NOW + DAY)

@@ -1,0 +1,209 @@
+"""The commands `responderd dns keys` and `ds`: what is signed here, by the configuration and the folders of keys.
+
+None needs a daemon; a running one notices within two seconds what they change.
+"""
+
+# ruff: noqa: PLC0415 - within functions: what each command needs, and cryptography is an extra
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from responder import ConfigError, ConfigErrors, ResponderError, read_instances
+from responder_plugins.shared.command import json_option, print_json, print_table
+
+from . import Dns
+
+if TYPE_CHECKING:
+    from .keys.key import Key
+    from .keys.zone_signer import ZoneSigner
+
+
+class MistakenConfig(click.ClickException):
+    """Something is wrong with the configuration, or a file that it names."""
+
+    exit_code = 2
+
+
+config_option = click.option(
+    "--config", type=click.Path(path_type=Path, allow_dash=True), required=True, help="The daemon's configuration."
+)
+
+
+@click.group()
+def dns() -> None:
+    """Look after zones and their keys."""
+
+
+@dns.command()
+@click.argument("zone", required=False)
+@config_option
+@click.option("--roll", type=click.Choice(["csk", "ksk", "zsk"]), help="Begin to exchange the ZONE's key of this role.")
+@click.option("--ds-seen", metavar="TAG", type=int, help="The parent of ZONE has the DS record of this key.")
+@json_option
+def keys(zone: str | None, config: Path, roll: str | None, ds_seen: int | None, as_json: bool) -> None:
+    """Show the keys of ZONE, or of all zones that are signed here: what each is, and what is to happen to it.
+
+    A rollover is begun by --roll, or by itself where the key has a lifetime.  That of a KSK or CSK goes on once the
+    parent's servers all have the DS record of the new key, which --ds-seen tells: only then does the old key go.
+    """
+    if zone is None and (roll is not None or ds_seen is not None):
+        raise click.UsageError("--roll and --ds-seen need a ZONE.")
+    signers = _signers(config, zone)
+    now = time.time()
+    try:
+        if roll is not None:
+            _roll(signers[0], roll, now)
+        if ds_seen is not None:
+            _note_ds(signers[0], ds_seen, now)
+        rows = [row for signer in signers for row in _rows(signer, now)]
+    except (ResponderError, OSError) as error:
+        raise _refused(error) from error
+    if as_json:
+        print_json(rows)
+        return
+    for signer in signers:
+        if not any(row["zone"] == _name(signer) for row in rows):
+            click.echo(f"{_name(signer)} has no keys yet: the daemon makes them when it starts", err=True)
+    print_table(
+        ("zone", "role", "tag", "algorithm", "state", "next"),
+        (
+            (row["zone"], row["role"], str(row["tag"]), row["algorithm"], row["state"], "\n".join(_told(row["next"])))
+            for row in rows
+        ),
+    )
+
+
+@dns.command()
+@click.argument("zone")
+@config_option
+def ds(zone: str, config: Path) -> None:
+    """Print the DS record (digest type 2, SHA-256) that the parent of ZONE is to have, as for its zone file."""
+    from .keys import timeline
+    from .keys.key import SYNC_PUBLISH
+    from .keys.key import ds as ds_of
+
+    (signer,) = _signers(config, zone)
+    now = time.time()
+    try:
+        there = [key for key in signer.load_keys() if key.leads and key.published(now)]
+    except (ResponderError, OSError) as error:
+        raise _refused(error) from error
+    if not there:
+        raise click.ClickException(
+            f"{_name(signer)} has no key for a DS record yet: the daemon makes it when it starts"
+        )
+    key = timeline.requests_ds(there, now)
+    if key is None:
+        key = there[-1]
+        ready = key.times.get(SYNC_PUBLISH)
+        when = "once the daemon has published it" if ready is None else f"not before {_date(ready)}"
+        click.echo(f"warning: caches may still lack what it is for: give it to the parent {when}", err=True)
+    rdata = ds_of(key)
+    tag, algorithm, kind = int.from_bytes(rdata[:2]), rdata[2], rdata[3]
+    click.echo(
+        f"{_name(signer)} {int(signer.policy.parent_ds_ttl)} IN DS {tag} {algorithm} {kind} {rdata[4:].hex().upper()}"
+    )
+
+
+def _signers(config: Path, zone: str | None) -> list[ZoneSigner]:
+    """Those of the zones that are signed, or of one.  Raises ClickException."""
+    try:
+        signers = [
+            signer
+            for instance in read_instances(config)
+            if isinstance(instance.plugin, Dns) and instance.plugin.sign
+            for signer in _of_instance(instance.plugin, instance.folder)
+        ]
+        if zone is not None:
+            from .zone.names import NameReader
+            from .zone.words import Malformed
+
+            try:
+                origin = NameReader(b"\0").read(zone.encode()).lower()
+            except Malformed as error:
+                raise click.BadParameter(str(error), param_hint="ZONE") from error
+            signers = [signer for signer in signers if signer.origin == origin]
+    except (ResponderError, OSError) as error:
+        raise _refused(error) from error
+    if not signers:
+        which = "no zone is signed" if zone is None else f"{zone} is not signed"
+        raise _refused(ConfigError(f"{which} here (plugins.dns.sign)", file=config))
+    if zone is not None and len(signers) > 1:
+        raise _refused(ConfigError(f"{zone} is signed by several instances", file=config))
+    return signers
+
+
+def _of_instance(options: Dns, folder: Path) -> Iterator[ZoneSigner]:
+    from .preparation import signers_of
+
+    mistakes: list[ConfigError] = []
+    signers = signers_of(options, folder, mistakes)
+    if mistakes:
+        raise ConfigErrors(mistakes)
+    yield from signers.values()
+
+
+def _roll(signer: ZoneSigner, role: str, now: float) -> None:
+    wanted = ["csk"] if signer.policy.csk else ["ksk", "zsk"]
+    if role not in wanted:
+        raise click.BadParameter(f"the zone has a {' and a '.join(wanted).upper()}", param_hint="--roll")
+    key = signer.succeed(now, leads=role != "zsk", signs=role != "ksk")
+    if key is None:
+        raise click.ClickException("there is no key to be exchanged, or the rollover before has not ended")
+    click.echo(f"key {key.tag} is made", err=True)
+
+
+def _note_ds(signer: ZoneSigner, tag: int, now: float) -> None:
+    if not signer.note_ds(tag, now):
+        raise click.BadParameter(f"the zone has no published key {tag} for a DS record", param_hint="--ds-seen")
+
+
+def _rows(signer: ZoneSigner, now: float) -> Iterator[dict[str, Any]]:
+    from .keys import algorithms, timeline
+
+    keys = signer.load_keys()
+    for key in keys:
+        yield {
+            "zone": _name(signer),
+            "role": key.role,
+            "tag": key.tag,
+            "algorithm": algorithms.NAMES[key.algorithm],
+            "state": timeline.state(key, now),
+            "times": {name: _date(moment) for name, moment in _in_order(key)},
+            "next": [
+                {"time": None if moment is None else _date(moment), "event": event}
+                for moment, event in timeline.events(key, keys, now)
+            ],
+        }
+
+
+def _in_order(key: Key) -> list[tuple[str, int]]:
+    return sorted(key.times.items(), key=lambda item: item[1])
+
+
+def _told(events: list[dict[str, Any]]) -> Iterator[str]:
+    for each in events:
+        yield each["event"] if each["time"] is None else f"{each['event']} {each['time']}"
+
+
+def _date(seconds: float) -> str:
+    return f"{datetime.datetime.fromtimestamp(seconds, datetime.UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
+def _name(signer: ZoneSigner) -> str:
+    from .zone.builder import name_text
+
+    return name_text(signer.origin)
+
+
+def _refused(error: Exception) -> MistakenConfig:
+    """Of one error or several."""
+    errors = error.errors if isinstance(error, ConfigErrors) else (error,)
+    return MistakenConfig("; ".join(map(str, errors)))
