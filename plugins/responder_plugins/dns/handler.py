@@ -74,6 +74,7 @@ class DnsHandler(Handler):
         signing: Signing | None = None,
     ) -> None:
         self.processor = processor
+        self._versions = processor.versions
         self._limit = limit
         self._tcp = tcp or TcpServer(processor)
         self._tls = tls
@@ -217,6 +218,10 @@ class DnsHandler(Handler):
 
     # Zones that change
 
+    @property
+    def catalog(self) -> Catalog:
+        return self.processor.catalog
+
     def swap(self, catalog: Catalog) -> None:
         """From here on answer from another catalog."""
         self.processor.catalog = catalog
@@ -259,7 +264,11 @@ class DnsHandler(Handler):
         if self._reload is not None:
             catalog = await trio.to_thread.run_sync(self._reload)
             if catalog is not None:
+                if self._versions is not None:
+                    await self._versions.note(catalog)
                 self.swap(catalog)
+                if self._versions is not None:
+                    await self._versions.settle(self)
 
     async def run(self, network: Network) -> None:
         """Look at the zone files, where that is wanted, and at signatures; say at the end what was answered."""
@@ -268,6 +277,11 @@ class DnsHandler(Handler):
                 self._encrypted_ports = frozenset(map(network.port, self._tls.services))
                 nursery.start_soon(self._tls.watch, WATCH)
             nursery.start_soon(self._watch_signatures, network.instance)
+            if self._versions is not None:
+                # Before others are told: they ask what has changed at once.
+                await self._versions.note(self.catalog)
+                await self._versions.settle(self)
+                nursery.start_soon(self._versions.run, self)
             if self._reload is not None:
                 nursery.start_soon(self._watch)
             if self._notifier is not None:

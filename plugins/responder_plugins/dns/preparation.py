@@ -26,6 +26,7 @@ from .options import HTTPS, TLS, Tls
 from .tcp import TcpServer
 from .transfer.notify import Notifier
 from .transfer.servers import server_of
+from .transfer.versions import Versions
 from .zone.zone_files import ZoneFiles
 
 if TYPE_CHECKING:
@@ -60,6 +61,9 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
         raise ConfigErrors(errors)
     here_names = tuple(name.to_digestable() for name in here)
     zone_files = ZoneFiles(files, include_anywhere=options.include_anywhere, signing=signing)
+    versions = None
+    if context.state_dir is not None and (options.allow_transfer or options.transfer_keys):
+        zone_files.updates = versions = Versions(context.state_dir / "journals", (), zone_files.read_again(context))
     secrets = tuple(map(bytes.fromhex, options.cookie_secrets))
     settings = Settings(
         edns_size=options.edns_size,
@@ -70,7 +74,7 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
         cookies=Cookies(secrets, time.time) if options.cookies else None,
         here=HostNames(here_names, int(options.here_ttl), options.here_addresses),
     )
-    processor = QueryProcessor(settings, zone_files.load(context))
+    processor = QueryProcessor(settings, zone_files.load(context), versions)
     total = 10 * options.rate_limit if options.rate_limit_all is None else options.rate_limit_all
     tcp = TcpServer(processor, options.idle_timeout, options.connection_time)
     return DnsHandler(

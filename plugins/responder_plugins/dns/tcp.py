@@ -108,7 +108,8 @@ class _Session:
                     await self._send(granted.data, whole)
                 else:
                     zone, signer = granted
-                    for message in outgoing.messages(zone.snapshot(), query):
+                    changes = processor.changes_for(zone, query) if query.rdtype == wire.IXFR else None
+                    for message in outgoing.messages(zone.snapshot(), query, changes):
                         await self._send(message if signer is None else signer.sign(message, multi=True), whole)
             else:
                 reply = processor.answer(query, data, self._connection)

@@ -33,12 +33,12 @@ www A 192.0.2.80
 """
 
 
-def handler_of(folder: Path = ZONE.parent, **options: Any) -> DnsHandler:
+def handler_of(folder: Path = ZONE.parent, *, state: Path | None = None, **options: Any) -> DnsHandler:
     """A handler; by default of example.test.zone."""
     options.setdefault("zones", {"example.test": ZONE})
     if "allow_transfer" in options:
         options["allow_transfer"] = tuple(map(ip_network, options["allow_transfer"]))
-    handler = Dns(**options).prepare(Context("dns", folder))
+    handler = Dns(**options).prepare(Context("dns", folder, state))
     assert isinstance(handler, DnsHandler)
     return handler
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -18,8 +18,10 @@ from responder import Connection, Datagram, IPNetwork, PeerError
 
 from ..message import wire
 from ..message.wire import Query, RRset, Writer
-from ..transfer import tsig
+from ..transfer import outgoing, tsig
+from ..transfer.versions import Versions
 from ..zone.catalog import Catalog
+from ..zone.changes import Change
 from ..zone.tables import Zone
 from . import lookup
 from .cookies import Cookies
@@ -99,9 +101,10 @@ class QueryProcessor:
     is to be counted: queries, connections and transfers, each once.
     """
 
-    def __init__(self, settings: Settings, catalog: Catalog) -> None:
+    def __init__(self, settings: Settings, catalog: Catalog, versions: Versions | None = None) -> None:
         self.settings = settings
         self.catalog = catalog
+        self.versions = versions
         self.counts: Counter[str] = Counter()
 
     def read(self, data: bytes) -> Query:
@@ -116,7 +119,9 @@ class QueryProcessor:
         """The reply to a parsed query; `data` is what it was parsed from."""
         extras = _Extras()
         found = self._before_lookup(query, data, request, extras)
-        if found is None:
+        if found is None and query.rdtype == wire.IXFR and query.rdclass == wire.IN:
+            found = self._newest(query, request, extras)
+        elif found is None:
             found = self._find(query, request)
         return self._write(query, found, request, extras)
 
@@ -163,10 +168,8 @@ class QueryProcessor:
             return self._chaos(query, written)
         if query.rdclass not in (wire.IN, wire.CLASS_ANY):
             return Found(wire.REFUSED, aa=False, error=NOT_SUPPORTED)
-        if query.rdtype in (wire.AXFR, wire.OPT, wire.TKEY, wire.TSIG):
+        if query.rdtype in (wire.AXFR, wire.IXFR, wire.OPT, wire.TKEY, wire.TSIG):
             return Found(wire.NOTIMP, aa=False)  # AXFR: not by UDP (RFC 5936 section 4.2); the others hold no data
-        if query.rdtype == wire.IXFR:
-            return self._newest(query, request)
         dnssec = query.edns is not None and query.edns.dnssec_ok
         here = self.settings.here
         if not here.names:
@@ -193,14 +196,23 @@ class QueryProcessor:
         packed = text.encode()
         return Found(answer=[RRset(written, wire.TXT, 0, (bytes((len(packed),)) + packed,))], kind=query.name)
 
-    def _newest(self, query: Query, request: Datagram | Connection) -> Found:
-        """IXFR by UDP: the SOA record alone says whether to come by TCP (RFC 1995 section 2)."""
+    def _newest(self, query: Query, request: Datagram | Connection, extras: _Extras) -> Found:
+        """IXFR by UDP: what has changed, where it fits; else the SOA record, for more by TCP (RFC 1995 section 2)."""
         zone = self.catalog.zones.get(query.name)
         if query.serial is None:
             return Found(wire.FORMERR, aa=False)
         if zone is None:
             return Found(wire.NOTAUTH, aa=False)
-        return Found(answer=[zone.soa], kind=query.name)
+        records = [zone.soa]
+        if self._may_transfer(request, extras):
+            extras.varies = True
+            changes = self.changes_for(zone, query, self._room(query, request, extras))
+            if changes is not None:
+                records = [
+                    RRset(name, rdtype, ttl, (rdata,))
+                    for name, rdtype, ttl, rdata in outgoing.increments(zone, changes)
+                ]
+        return Found(answer=records, kind=query.name)
 
     # Transfers
 
@@ -215,10 +227,9 @@ class QueryProcessor:
         found = self._before_lookup(query, data, request, extras)
         if found is None:
             zone = self.catalog.zones.get(query.name)
-            listed = any(request.peer.address in prefix for prefix in self.settings.allow_transfer)
             if query.rdclass != wire.IN or (query.rdtype == wire.IXFR and query.serial is None):
                 found = Found(wire.FORMERR, aa=False)
-            elif not allowed or (extras.signer is None and not listed):
+            elif not allowed or not self._may_transfer(request, extras):
                 found = Found(wire.REFUSED, aa=False, error=PROHIBITED)
             elif query.name not in self.catalog.zones:
                 found = Found(wire.NOTAUTH, aa=False)  # RFC 5936 section 2.2.1
@@ -229,7 +240,26 @@ class QueryProcessor:
                 return zone, extras.signer
         return self._write(query, found, request, extras)
 
+    def _may_transfer(self, request: Datagram | Connection, extras: _Extras) -> bool:
+        return extras.signer is not None or any(
+            request.peer.address in prefix for prefix in self.settings.allow_transfer
+        )
+
+    def changes_for(self, zone: Zone, query: Query, room: int | None = None) -> Iterator[Change] | None:
+        """What an IXFR query gets, of at most `room` bytes; None: the whole zone, or where there is no room the SOA."""
+        if self.versions is None or query.serial is None or outgoing.is_current(query, zone):
+            return None
+        return self.versions.since(zone, query.serial, room)
+
     # Writing
+
+    def _room(self, query: Query, request: Datagram | Connection, extras: _Extras) -> int:
+        """Bytes that the sections of an answer may have beside header and question, whatever its OPT record says."""
+        limit = wire.STREAM
+        if not isinstance(request, Connection):
+            limit = wire.PLAIN_UDP if query.edns is None else min(query.edns.size, self.settings.edns_size)
+        beside = len(extras.options) + wire.HEADER.size + 11 + (0 if extras.signer is None else tsig.ROOM)
+        return limit - len(query.question) - beside
 
     def _write(self, query: Query, found: Found, request: Datagram | Connection, extras: _Extras) -> Response:
         edns = query.edns

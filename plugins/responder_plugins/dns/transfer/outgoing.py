@@ -1,15 +1,16 @@
-"""A whole zone as messages: AXFR (RFC 5936), and IXFR (RFC 1995) answered by the whole or by "you have it already".
+"""A zone as messages: AXFR (RFC 5936), and IXFR (RFC 1995): what has changed, the whole, or "you have it already".
 
 Give it a snapshot of the zone, so that the transfer is consistent however long it takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from ..message import wire
 from ..message.wire import Query
+from ..zone.changes import Change, ZoneRecord, records_of, soa_record
 from ..zone.tables import Zone
 
 FULL: Final = 16384
@@ -21,13 +22,21 @@ def is_current(query: Query, zone: Zone) -> bool:
     return query.serial is not None and (query.serial - zone.serial) % 2**32 < 2**31
 
 
-def messages(zone: Zone, query: Query) -> Iterator[bytes]:
-    """All messages of the answer, in order.  Every name of the zone ends with a pointer to the question's."""
+def messages(zone: Zone, query: Query, changes: Iterable[Change] | None = None) -> Iterator[bytes]:
+    """All messages of the answer, in order.  Every name of the zone ends with a pointer to the question's.
+
+    `changes` lead from the version that the client has to this one; None: the whole zone goes.
+    """
     flags = wire.QR | wire.AA | query.flags & wire.ECHOED
     question = query.question
     parts: list[bytes] = []
     size = count = 0
-    for record in _records(zone, only_soa=query.rdtype == wire.IXFR and is_current(query, zone)):
+    records = whole(zone) if changes is None else increments(zone, changes)
+    if query.rdtype == wire.IXFR and is_current(query, zone):
+        records = iter([soa_record(zone)])
+    for name, rdtype, ttl, rdata in records:
+        owner = name[: len(name) - len(zone.origin)] + wire.FIRST_NAME
+        record = owner + wire.RECORD.pack(rdtype, wire.IN, ttl, len(rdata)) + rdata
         if size + len(record) > FULL and parts:
             yield wire.HEADER.pack(query.ident, flags, 1, count, 0, 0) + question + b"".join(parts)
             parts, size, count = [], 0, 0
@@ -37,11 +46,16 @@ def messages(zone: Zone, query: Query) -> Iterator[bytes]:
     yield wire.HEADER.pack(query.ident, flags, 1, count, 0, 0) + question + b"".join(parts)
 
 
-def _records(zone: Zone, *, only_soa: bool) -> Iterator[bytes]:
+def whole(zone: Zone) -> Iterator[ZoneRecord]:
     """RFC 5936 section 2.2: the SOA record, all others, and the SOA record again."""
-    for rrset in () if only_soa else zone.rrsets():
-        owner = rrset.name[: len(rrset.name) - len(zone.origin)] + wire.FIRST_NAME
-        for rdata in rrset.rdatas:
-            yield owner + wire.RECORD.pack(rrset.rdtype, wire.IN, rrset.ttl, len(rdata)) + rdata
-    soa = zone.soa
-    yield wire.FIRST_NAME + wire.RECORD.pack(wire.SOA, wire.IN, soa.ttl, len(soa.rdatas[0])) + soa.rdatas[0]
+    yield from records_of(zone)
+    yield soa_record(zone)
+
+
+def increments(zone: Zone, changes: Iterable[Change]) -> Iterator[ZoneRecord]:
+    """RFC 1995 section 4: between two SOA records each change, what goes and what comes, each behind its SOA record."""
+    yield soa_record(zone)
+    for change in changes:
+        yield from change.removed
+        yield from change.added
+    yield soa_record(zone)

@@ -61,7 +61,7 @@ class Catalog:
             if zone is None or not origins:
                 continue
             found: dict[bytes, list[bytes]] = {}
-            for name, node in zone.nodes.items():
+            for name, node in list(zone.nodes.items()):  # at once: it may be changing
                 origin = next((above for above in wire.suffixes(name) if above in origins), None)
                 if origin is None or len(node) <= 1:
                     continue

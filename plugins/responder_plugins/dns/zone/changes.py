@@ -187,13 +187,13 @@ def composed(changes: Iterable[Change]) -> Change:
     return Change.of(removed.values(), added.values())
 
 
-def fitting(zone: Zone, change: Change, serial: int) -> Change:
-    """The part of a change that is none yet in a zone that it wasn't made for, to a version of that serial number."""
+def fitting(zone: Zone, change: Change, after: ZoneRecord) -> Change:
+    """The part of a change that is none yet in a zone that it wasn't made for; `after` is the SOA record to get."""
     soa = soa_record(zone)
     removed = [record for record in change.removed[1:] if _stands_in(zone, record)]
     taken = {record.identity for record in removed}
     added = [record for record in change.added[1:] if record.identity in taken or not _stands_in(zone, record)]
-    return Change.of([soa, *removed], [with_serial(soa, serial), *added])
+    return Change.of([soa, *removed], [after, *added])
 
 
 def _stands_in(zone: Zone, record: ZoneRecord) -> bool:

@@ -45,22 +45,32 @@ def load(
     context: Context,
     *,
     include_anywhere: bool = False,
+    shared: bool = True,
     progress: Callable[[float], None] = lambda _share: None,
 ) -> Zone:
     """The zone of a master file, which is named to `context` with all that it includes.
 
-    `progress` is told from time to time how much of the file is read.  Raises ConfigErrors, each with file and line.
+    `shared`: others may get the same object, so that it must not change.  `progress` is told from time to time how much
+    of the file is read.  Raises ConfigErrors, each with file and line.
     """
     path = context.path(file)
-    present = last_good(origin, path, include_anywhere=include_anywhere)
-    if present is not None and all(stamp_of(each) == stamp for each, stamp in present.files.items()):
-        context.files.update(present.files)
-        for warning in present.warnings:
-            context.warn(warning)
+    present = last_good(origin, path, include_anywhere=include_anywhere) if shared else None
+    if present is not None and is_as_read(present, context):
         return present
     zone = _Reader(origin, context, path.parent, include_anywhere, progress).load(path)
-    _loaded[zone.origin, path, include_anywhere] = zone
+    if shared:
+        _loaded[zone.origin, path, include_anywhere] = zone
     return zone
+
+
+def is_as_read(zone: Zone, context: Context) -> bool:
+    """Are a zone's files as they were when it was read?  Then they are named to `context`, as when they are read."""
+    if any(stamp_of(each) != stamp for each, stamp in zone.files.items()):
+        return False
+    context.files.update(zone.files)
+    for warning in zone.warnings:
+        context.warn(warning)
+    return True
 
 
 def last_good(origin: dns.name.Name, path: Path, *, include_anywhere: bool = False) -> Zone | None:

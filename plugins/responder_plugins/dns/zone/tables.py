@@ -34,6 +34,7 @@ from ..message import wire
 from ..message.wire import RRset
 
 if TYPE_CHECKING:
+    from .changes import Change
     from .denial import Chain
     from .signatures import FirstEnd
 
@@ -71,6 +72,7 @@ class Zone:
     warnings   what is served as it stands, but hardly meant
     chain      what proves that something isn't there, where the zone is signed
     ends       when its signatures end
+    came_by    what made it of the version before, where that was served by this process and nobody has taken it yet
     """
 
     origin: bytes
@@ -83,6 +85,7 @@ class Zone:
     warnings: Sequence[ConfigError] = ()
     chain: Chain | None = None
     ends: FirstEnd | None = None
+    came_by: Change | None = None
     _snapshot: weakref.ref[Zone] | None = attrs.field(default=None, init=False)
 
     @property

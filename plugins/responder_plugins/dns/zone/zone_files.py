@@ -7,10 +7,10 @@ instance without any zone at all, the mistakes are the instance's own: `ConfigEr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import dns.name
 
@@ -19,6 +19,7 @@ from responder import ConfigError, ConfigErrors, Context, get_logger, stamp_of, 
 from . import master_file, signatures
 from .builder import name_text
 from .catalog import Catalog
+from .changes import difference, is_newer
 from .tables import Zone
 
 if TYPE_CHECKING:
@@ -27,11 +28,26 @@ if TYPE_CHECKING:
 SOME: Final = 3
 """Names that a warning tells of many."""
 
+SOME_RECORDS: Final = 100
+"""Records by which versions of a zone may differ, beside half as many as it has names, to be told as a difference."""
+
 _log = get_logger(__name__)
 
 
+class Updates(Protocol):
+    """What zones that take updates (`updated`, by origin) are beside their files: see `transfer.versions`."""
+
+    @property
+    def updated(self) -> Collection[bytes]: ...
+    def live(self, origin: bytes) -> Zone | None: ...
+    def merged(self, base: Zone) -> Zone: ...
+
+
 class ZoneFiles:
-    """The zones of an instance by name, each with its option's name and its file."""
+    """The zones of an instance by name, each with its option's name and its file.
+
+    `updates` is where changes are kept: without, nobody wants to know them.
+    """
 
     def __init__(
         self,
@@ -43,6 +59,7 @@ class ZoneFiles:
         self._files = files
         self._signing = signing
         self._include_anywhere = include_anywhere
+        self.updates: Updates | None = None
 
     def load(self, context: Context) -> Catalog:
         zones: dict[bytes, Zone | None] = {}
@@ -77,27 +94,67 @@ class ZoneFiles:
         """So many zones are read, and a share of the next."""
         context.progress((done + share) / len(self._files))
 
-    def _last_good(self, name: dns.name.Name, path: Path) -> Zone | None:
-        if self._signing is not None and name.to_digestable() in self._signing.signers:
-            return self._signing.last(name.to_digestable())
-        return master_file.last_good(name, path, include_anywhere=self._include_anywhere)
-
     def _read(self, name: dns.name.Name, file: Path, context: Context, progress: Callable[[float], None]) -> Zone:
         """Raises ConfigErrors, whatever happens: one zone never takes the others down."""
-        signing = self._signing
-        if signing is not None and name.to_digestable() not in signing.signers:
-            signing = None
+        key = name.to_digestable()
+        signing = self._signing if self._signing is not None and key in self._signing.signers else None
         try:
-            zone = None if signing is None else signing.unchanged(name.to_digestable(), context)
+            if self.updates is not None and key in self.updates.updated:
+                live = self.updates.live(key)
+                if live is not None and master_file.is_as_read(live, context):
+                    return live
+                return self.updates.merged(self._load(name, file, context, progress, shared=False))
+            zone = None if signing is None else signing.unchanged(key, context)
             if zone is not None:
                 return zone
-            zone = master_file.load(name, file, context, include_anywhere=self._include_anywhere, progress=progress)
-            return zone if signing is None else signing.sign(zone, context.path(file), context)
+            before = self._last_good(name, context.path(file))
+            zone = self._load(name, file, context, progress)
+            if signing is not None:
+                zone = signing.sign(zone, context.path(file), context)
         except ConfigErrors:
             raise
         except Exception as error:
             _log.error("a zone can't be read", exc_info=error, plugin=context.instance, zone=str(name))
             raise ConfigErrors([ConfigError(f"{type(error).__name__}: {error}", file=context.path(file))]) from error
+        if self.updates is not None and before is not None and is_newer(zone.serial, before.serial):
+            zone.came_by = difference(before, zone, SOME_RECORDS + len(before.nodes) // 2)
+        return zone
+
+    def _load(
+        self,
+        name: dns.name.Name,
+        file: Path,
+        context: Context,
+        progress: Callable[[float], None],
+        *,
+        shared: bool = True,
+    ) -> Zone:
+        anywhere = self._include_anywhere
+        return master_file.load(name, file, context, include_anywhere=anywhere, shared=shared, progress=progress)
+
+    def _last_good(self, name: dns.name.Name, path: Path) -> Zone | None:
+        """The version in use."""
+        key = name.to_digestable()
+        if self.updates is not None and key in self.updates.updated:
+            return self.updates.live(key)
+        if self._signing is not None and key in self._signing.signers:
+            return self._signing.last(key)
+        return master_file.last_good(name, path, include_anywhere=self._include_anywhere)
+
+    def read_again(self, context: Context) -> Callable[[bytes], Zone | None]:
+        """What reads one zone once more, by its origin; None where that fails, which is logged."""
+
+        def read(origin: bytes) -> Zone | None:
+            name, (_, file) = next(item for item in self._files.items() if item[0].to_digestable() == origin)
+            fresh = Context(context.instance, context.folder)
+            try:
+                return self._read(name, file, fresh, lambda _share: None)
+            except ConfigErrors as broken:
+                for error in broken.errors:
+                    _log.error("a zone file has a mistake", plugin=context.instance, reason=str(error))
+                return None
+
+        return read
 
     def reload_in(self, context: Context) -> Callable[[], Catalog | None]:
         """What looks whether a file has changed since it was last looked at, and reads the zones again if so."""

@@ -20,6 +20,7 @@ from responder_plugins.dns.zone.changes import (
     is_newer,
     next_serial,
     records_of,
+    with_serial,
 )
 from responder_plugins.dns.zone.denial import Nsec3Chain, NsecChain, canonical
 from responder_plugins.dns.zone.edit import DoesNotFitError, Edit, apply
@@ -176,7 +177,11 @@ def test_what_does_not_fit_changes_nothing(tmp_path: Path) -> None:
             )
     assert_same(zone, zone_of(tmp_path, text, "again.zone"))
     # What others than the last version have is looked for first.
-    change = fitting(zone, Change.of([soa, one._replace(rdata=bytes(4))], [later, two, one._replace(rdata=b"abcd")]), 9)
+    change = fitting(
+        zone,
+        Change.of([soa, one._replace(rdata=bytes(4))], [later, two, one._replace(rdata=b"abcd")]),
+        with_serial(soa, 9),
+    )
     assert [record.rdata for record in (*change.removed[1:], *change.added[1:])] == [b"abcd"]
     apply(zone, change)
     assert zone.serial == 9
