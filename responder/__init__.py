@@ -59,13 +59,12 @@ from .plugin import (
     Stopping,
     StopReason,
 )
-from .time_of_day import wall_time
 
 if TYPE_CHECKING:
     from .config.instance import Instance, InstanceKeys
     from .config.reading import read_instances
     from .config.structuring import structure
-    from .net.clock import KernelClock, kernel_clock
+    from .net.clock import KernelClock, kernel_clock, wall_time
     from .net.shared_files import FileLock, private_opener
     from .server.embedding import Server, serve
 
@@ -143,6 +142,7 @@ _WHEN_ASKED = {
     "read_instances": "config.reading",
     "KernelClock": "net.clock",
     "kernel_clock": "net.clock",
+    "wall_time": "net.clock",
     "FileLock": "net.shared_files",
     "private_opener": "net.shared_files",
 }

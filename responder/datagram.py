@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import enum
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Protocol, TypeAlias
 
 import attrs
-
-from .validators import is_hop_limit
+from attrs.validators import and_, in_, instance_of, optional
 
 IPAddress: TypeAlias = IPv4Address | IPv6Address
 """An address of either family."""
@@ -217,6 +216,13 @@ def is_link_scope_group(address: IPAddress) -> bool:
     return isinstance(address, IPv6Address) and address.is_multicast and address.packed[1] & 0x0F <= 2
 
 
+def _to_multicast(value: IPAddress | str) -> IPAddress:
+    address = _to_address(value)
+    if not address.is_multicast:
+        raise ValueError(f"{address} is no multicast address")
+    return address
+
+
 @attrs.frozen
 class SourceGroup:
     """A multicast group, heard from one source only (RFC 4607); as text "232.1.2.3@10.0.0.9", group first.
@@ -224,12 +230,10 @@ class SourceGroup:
     Raises ValueError where `source` can't be the sender of a datagram to `group`.
     """
 
-    group: IPAddress = attrs.field(converter=_to_address)
+    group: IPAddress = attrs.field(converter=_to_multicast)
     source: IPAddress = attrs.field(converter=_to_address)
 
     def __attrs_post_init__(self) -> None:
-        if not self.group.is_multicast:
-            raise ValueError(f"{self.group} is no multicast address")
         if self.source.version != self.group.version or self.source.is_multicast or self.source.is_unspecified:
             raise ValueError(f"{self.source} can't be a source of {self.group}")
 
@@ -247,24 +251,17 @@ def group_and_source(value: Group) -> tuple[IPAddress, IPAddress | None]:
 
 
 def to_group(value: Group | str) -> Group:
-    """Raises ValueError for text that is neither an address nor "group@source"."""
+    """Raises ValueError for what is neither a multicast address nor "group@source"."""
     if isinstance(value, SourceGroup):
         return value
     if isinstance(value, str) and "@" in value:
         group, _, source = value.partition("@")
         return SourceGroup(group, source)
-    return _to_address(value)
+    return _to_multicast(value)
 
 
 def to_groups(values: Iterable[Group | str]) -> tuple[Group, ...]:
     return tuple(to_group(value) for value in values)
-
-
-def are_groups(_instance: object, attribute: attrs.Attribute[tuple[Group, ...]], value: Sequence[Group]) -> None:
-    """An attrs validator: multicast groups."""
-    for group in value:
-        if not isinstance(group, SourceGroup) and not group.is_multicast:
-            raise ValueError(f"{attribute.name}: expected multicast groups, got {group}")
 
 
 class ChangeKind(enum.StrEnum):
@@ -299,6 +296,10 @@ def _is_source(_instance: object, attribute: attrs.Attribute[IPAddress | None], 
         raise ValueError(f"{attribute.name}: expected an address of this host, got {value}")
 
 
+IS_HOP_LIMIT = optional(and_(instance_of(int), in_(range(1, 0x100))))
+"""None, or what a packet that is to leave may have in its header's field: a plugin's mistake shows where it is made."""
+
+
 @attrs.frozen
 class Reply:
     """An answer that says more than its bytes.  What is left out follows the request.
@@ -314,7 +315,7 @@ class Reply:
     unspecified nor with port 0, and the source of the same family.
     """
 
-    payload: bytes = attrs.field(validator=attrs.validators.instance_of(bytes))
+    payload: bytes = attrs.field(validator=instance_of(bytes))
     to: Peer | IPAddress | None = attrs.field(
         default=None, converter=attrs.converters.optional(to_endpoint), kw_only=True
     )
@@ -323,7 +324,7 @@ class Reply:
     )
     interface: int | str | None = attrs.field(default=None, kw_only=True)
     service: str | None = attrs.field(default=None, kw_only=True)
-    hop_limit: int | None = attrs.field(default=None, kw_only=True, validator=is_hop_limit)
+    hop_limit: int | None = attrs.field(default=None, kw_only=True, validator=IS_HOP_LIMIT)
 
 
 class Conversation(Protocol):

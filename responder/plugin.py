@@ -41,21 +41,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, Protocol, TypeAlias
 
 import attrs
+from attrs.validators import and_, ge, gt, instance_of, le, lt, optional
 
-from .datagram import (
-    Datagram,
-    Group,
-    Interface,
-    InterfaceChange,
-    IPAddress,
-    Peer,
-    Reply,
-    are_groups,
-    to_groups,
-)
+from .datagram import IS_HOP_LIMIT, Datagram, Group, Interface, InterfaceChange, IPAddress, Peer, Reply, to_groups
 from .errors import ConfigError
 from .files import Stamp, decoded, read_file, stamp_of
-from .validators import has_transport, is_bound, is_count, is_duration, is_hop_limit, is_port
 
 if TYPE_CHECKING:
     import trio
@@ -83,6 +73,9 @@ Answer: TypeAlias = SyncAnswer | Awaitable[SyncAnswer] | AsyncIterator[OneAnswer
 async iterator of those.  The latter two are awaited in tasks, bounded in number and time by `max_pending` and
 `answer_timeout`; an async iterator can't pass.  One beyond `max_pending` is never awaited: where it has a `close()`, as
 a coroutine has, that is called at once.  (A `blocking` service is then not asked at all.)"""
+
+
+_IS_BOUND = optional(and_(ge(0), lt(float("inf"))))
 
 
 @attrs.frozen(kw_only=True)
@@ -115,24 +108,28 @@ class Service:
     connections_per_peer  those of an IPv4 address or IPv6 /64; beyond it one of its own gives way; None or 0: no bound
     """
 
-    port: int = attrs.field(validator=is_port)
+    port: int = attrs.field(validator=[ge(0), le(0xFFFF)])
     name: str = "default"
-    groups: tuple[Group, ...] = attrs.field(default=(), converter=to_groups, validator=are_groups)
-    hop_limit: int | None = attrs.field(default=None, validator=is_hop_limit)
-    udp: bool = attrs.field(default=True, validator=has_transport)
+    groups: tuple[Group, ...] = attrs.field(default=(), converter=to_groups)
+    hop_limit: int | None = attrs.field(default=None, validator=IS_HOP_LIMIT)
+    udp: bool = True
     tcp: bool = False
-    tcp_hop_limit: int | None = attrs.field(default=None, validator=is_hop_limit)
+    tcp_hop_limit: int | None = attrs.field(default=None, validator=IS_HOP_LIMIT)
     shared: bool = False
     blocking: bool = False
     needs_destination: bool = True
     on_link: bool = False
-    rate: float | None = attrs.field(default=None, validator=is_bound)
-    amplification: float | None = attrs.field(default=None, validator=is_bound)
+    rate: float | None = attrs.field(default=None, validator=_IS_BOUND)
+    amplification: float | None = attrs.field(default=None, validator=_IS_BOUND)
     max_answer: int = 65507
-    max_pending: int = attrs.field(default=256, validator=is_count)
-    answer_timeout: float = attrs.field(default=30.0, validator=is_duration)
-    max_connections: int = attrs.field(default=100, validator=is_count)
-    connections_per_peer: int | None = attrs.field(default=None, validator=is_bound)
+    max_pending: int = attrs.field(default=256, validator=[instance_of(int), ge(1)])
+    answer_timeout: float = attrs.field(default=30.0, validator=[gt(0), lt(float("inf"))])
+    max_connections: int = attrs.field(default=100, validator=[instance_of(int), ge(1)])
+    connections_per_peer: int | None = attrs.field(default=None, validator=_IS_BOUND)
+
+    def __attrs_post_init__(self) -> None:
+        if not self.udp and (not self.tcp or self.groups):
+            raise ValueError(f"udp: a service {'with groups' if self.groups else 'without TCP'} needs it")
 
 
 ProgressWatcher: TypeAlias = Callable[[str, float], None]

@@ -42,10 +42,7 @@ _log = get_logger(__name__)
 def _read_group(value: datagram.Group | str) -> datagram.Group:
     if isinstance(value, SourceGroup) or (isinstance(value, str) and "@" in value):
         return to_group(value)
-    address: IPAddress = _ADDRESS.read(value)
-    if not address.is_multicast:
-        raise ValueError("it is no multicast address")
-    return address
+    return to_group(_ADDRESS.read(value))
 
 
 def _read_listen(value: IPAddress | str) -> IPAddress:

@@ -1,10 +1,24 @@
-"""Whether this host's real-time clock is right, as far as its kernel says so."""
+"""This host's real-time clock: the time of day, and whether it is right, as far as the kernel says so."""
 
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
 
 import attrs
+
+_wall_clock: Callable[[], float] = time.time
+
+
+def wall_time(moment: float | None = None) -> float:
+    """Seconds since 1970, in UTC, at a moment of trio's clock such as `Datagram.arrival`; now by default.
+
+    The clock may be set forth and back; a test sets it by `responder.testing.wall_clock`.
+    """
+    import trio  # noqa: PLC0415 - slow to import, for those who only ask for plugins' options
+
+    return _wall_clock() if moment is None else _wall_clock() - (trio.current_time() - moment)
 
 
 @attrs.frozen

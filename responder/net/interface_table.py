@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address, IPv4Network
 
 from ..datagram import ChangeKind, Interface, InterfaceChange, IPAddress, is_link_local
 
@@ -79,6 +80,13 @@ class InterfaceTable:
             for index in [*by_index, *(self._by_index.keys() - by_index)]
             if self.update(index, by_index.get(index))
         )
+
+
+def directed_broadcast(address: IPAddress, prefix_length: int) -> IPv4Address | None:
+    """The broadcast address of an address' network; None for IPv6, and on a link of two (RFC 3021)."""
+    if isinstance(address, IPv4Address) and prefix_length <= 30:
+        return IPv4Network((int(address), prefix_length), strict=False).broadcast_address
+    return None
 
 
 def _number(address: IPAddress) -> int:

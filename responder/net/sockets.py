@@ -1,11 +1,14 @@
-"""What each platform does with the operating system's sockets in the same way: wait for one of several, and close."""
+"""What each platform does with sockets in the same way: wait for one of several, send one by one, close."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import trio
+
+from ..errors import SendError
+from .types import Message
 
 
 async def wait_readable(socks: Sequence[socket.socket]) -> None:
@@ -30,6 +33,33 @@ async def wait_readable(socks: Sequence[socket.socket]) -> None:
             nursery.start_soon(wait, sock)
     if closed:
         raise trio.ClosedResourceError
+
+
+def send_each(send: Callable[[Message], object], batch: Sequence[Message]) -> int:
+    """See `responder.net.types.DatagramSocket.send`.  `send` gives 0 where there is no room, and raises SendError."""
+    for sent, message in enumerate(batch):
+        try:
+            if not send(message):
+                return sent
+        except SendError:
+            if sent:
+                return sent
+            raise
+    return len(batch)
+
+
+async def send_in_turn(sock: socket.socket, turn: trio.Lock, send: Callable[[], object]) -> None:
+    """Wait until the socket has room, and `send`; again where others took the room.  `send` gives 0 where it has none.
+
+    `turn` is the socket's: trio allows one waiter a direction.  Raises trio.ClosedResourceError, and as `send` does.
+    """
+    while True:
+        async with turn:
+            if sock.fileno() == -1:
+                raise trio.ClosedResourceError
+            await trio.lowlevel.wait_writable(sock)
+        if send():
+            return
 
 
 def close(sock: socket.socket) -> None:

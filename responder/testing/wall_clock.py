@@ -9,7 +9,7 @@ from unittest import mock
 
 import trio
 
-from .. import time_of_day
+from ..net import clock as host_clock
 
 
 @contextmanager
@@ -26,5 +26,5 @@ def wall_clock(start: datetime | float) -> Iterator[None]:
     def wall_clock() -> float:
         return offset + clock.current_time()
 
-    with mock.patch.object(time_of_day, "_wall_clock", wall_clock):
+    with mock.patch.object(host_clock, "_wall_clock", wall_clock):
         yield

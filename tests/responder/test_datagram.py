@@ -135,7 +135,15 @@ class TestGroups:
 
     @pytest.mark.parametrize(
         "text",
-        ["10.1.1.1@10.0.0.9", "232.1.1.1@fe80::9", "232.1.1.1@239.1.1.1", "232.1.1.1@0.0.0.0", "@", "232.1.1.1@"],
+        [
+            "10.1.1.1@10.0.0.9",
+            "232.1.1.1@fe80::9",
+            "232.1.1.1@239.1.1.1",
+            "232.1.1.1@0.0.0.0",
+            "@",
+            "232.1.1.1@",
+            "10.1.1.1",
+        ],
     )
     def test_what_is_none(self, text: str) -> None:
         with pytest.raises(ValueError):  # noqa: PT011 - ipaddress' words are its own

@@ -15,13 +15,14 @@ import struct
 import sys
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 import trio
 
 from ...datagram import Interface, InterfaceAddress, IPAddress
 from ...errors import NetworkError
+from ..interface_table import directed_broadcast
 from ..types import Changes
 from .abi import AF_INET, AF_ROUTE, concerns_interfaces, without_embedded_scope
 
@@ -74,11 +75,8 @@ def completed(
         return InterfaceAddress(address, prefix_length)
     if "point-to-point" in flags and peer is not None and peer != address:
         return InterfaceAddress(address, prefix_length, peer=peer)
-    # RFC 3021: there is no broadcast on a link of two.
-    if "broadcast" not in flags or prefix_length > 30:
-        return InterfaceAddress(address, prefix_length)
-    network = IPv4Network((int(address), prefix_length), strict=False)
-    return InterfaceAddress(address, prefix_length, broadcast=network.broadcast_address)
+    broadcast = directed_broadcast(address, prefix_length) if "broadcast" in flags else None
+    return InterfaceAddress(address, prefix_length, broadcast=broadcast)
 
 
 def enumerate_interfaces() -> list[Interface]:

@@ -27,7 +27,7 @@ from ..types import Flow, Membership, Message, Received, Route
 if sys.platform == "win32":  # mypy leaves out what follows: there is no recvmsg
     raise ImportError("POSIX only")
 
-from ..posix.udp import TABLE_SIZE, receive_each, refusal, send_in_turn
+from ..posix.udp import TABLE_SIZE, receive_each, refusal
 from .abi import (
     IP_MULTICAST_TTL,
     IP_TTL,
@@ -141,15 +141,7 @@ class BsdSocket:
         return received
 
     def send(self, batch: Sequence[Message]) -> int:
-        for sent, message in enumerate(batch):
-            try:
-                if not self._member(message).send(message):
-                    return sent
-            except OSError:
-                if sent:
-                    return sent
-                raise
-        return len(batch)
+        return sockets.send_each(lambda message: self._member(message).send(message), batch)
 
     def _member(self, message: Message) -> FamilySocket:
         """Raises Unreachable."""
@@ -161,7 +153,7 @@ class BsdSocket:
 
     async def send_when_ready(self, message: Message) -> None:
         member = self._member(message)
-        await send_in_turn(member.sock, member.writable_turn, lambda: member.send(message))
+        await sockets.send_in_turn(member.sock, member.writable_turn, lambda: member.send(message))
 
     def join(self, membership: Membership, interface: Interface) -> None:
         try:

@@ -35,7 +35,7 @@ from ..types import AnswerUsual, Flow, Membership, Message, Received, Route, Sen
 if sys.platform != "linux":  # mypy leaves out what follows, whose names the other platforms' `socket` lacks
     raise ImportError("Linux only")
 
-from ..posix.udp import TABLE_SIZE, receive_each, refusal, send_in_turn
+from ..posix.udp import TABLE_SIZE, receive_each, refusal
 from . import icmp
 from .constants import IP_PKTINFO, SO_RXQ_OVFL, SO_TIMESTAMPNS
 from .memberships import LinuxMemberships
@@ -291,7 +291,7 @@ class LinuxSocket:
 
     async def send_when_ready(self, message: Message) -> None:
         batch = (message,)
-        await send_in_turn(self._socket, self._writable_turn, lambda: self.send(batch))
+        await sockets.send_in_turn(self._socket, self._writable_turn, lambda: self.send(batch))
 
     def hear_errors(self) -> None:
         icmp.hear_errors(self._socket)

@@ -1,4 +1,4 @@
-"""What the UDP sockets of Linux and the BSDs share: bounds, receiving, what errno values mean, and waiting for room.
+"""What the UDP sockets of Linux and the BSDs share: bounds, receiving, and what errno values mean.
 
 Options and control messages are not here: they differ from system to system.
 """
@@ -9,10 +9,8 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
-
-import trio
 
 from ...datagram import IPAddress
 from ...errors import MessageTooLong, NetworkError, SendError, SendRefused, SourceUnavailable, Unreachable
@@ -127,17 +125,3 @@ def is_own(source: IPAddress, route: Route) -> bool:
         except OSError:
             return False
     return True
-
-
-async def send_in_turn(sock: socket.socket, turn: trio.Lock, send: Callable[[], object]) -> None:
-    """Wait until the socket has room, and `send`; again where others took the room.  `send` gives 0 where it has none.
-
-    `turn` is the socket's: trio allows one waiter a direction.  Raises trio.ClosedResourceError, and as `send` does.
-    """
-    while True:
-        async with turn:
-            if sock.fileno() == -1:
-                raise trio.ClosedResourceError
-            await trio.lowlevel.wait_writable(sock)
-        if send():
-            return

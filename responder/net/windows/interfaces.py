@@ -1,7 +1,7 @@
 """Windows' interface table, and the signals that it has changed.
 
-`SignalledWatch` waits for SIO_ADDRESS_LIST_CHANGE and for the callbacks of `change_callbacks`.  What neither reports, a
-slow re-scan has to find.
+`SignalledWatch` waits for the callbacks of `change_callbacks`, and for SIO_ADDRESS_LIST_CHANGE, which tells less but is
+older: it is what Wine has.  What neither reports, a slow re-scan has to find.
 
 This file keeps no table and re-scans nothing: `responder.server.interfaces` does both.
 """
@@ -10,22 +10,21 @@ from __future__ import annotations
 
 import ctypes
 import math
-import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
-from ipaddress import IPv4Address, ip_network
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, suppress
+from ipaddress import ip_address
+from typing import Protocol
 
 import trio
 
-from ...datagram import Interface, InterfaceAddress, IPAddress
+from ...datagram import Interface, InterfaceAddress
 from ...log import get_logger
+from ..interface_table import directed_broadcast
 from ..types import Changes
 from . import winsock_types as ws
 from .change_callbacks import change_callbacks
-from .overlapped import Operations
-from .winsock import Winsock
 from .winsock_errors import call_error
 
 _log = get_logger(__name__)
@@ -64,8 +63,9 @@ def _usable_addresses(address: int, *, broadcast: bool) -> Iterator[InterfaceAdd
         usable = entry.DadState in (_DAD_STATE_PREFERRED, _DAD_STATE_DEPRECATED)
         if usable and not entry.Flags & _ADDRESS_TRANSIENT:
             name = ctypes.string_at(entry.Address.lpSockaddr, entry.Address.iSockaddrLength)
-            own, length = ws.unpack_sockaddr(name)[0], entry.OnLinkPrefixLength
-            yield InterfaceAddress(own, length, broadcast=_broadcast(own, length) if broadcast else None)
+            own = ip_address(name[8:24] if len(name) == ws.SOCKADDR_IN6_SIZE else name[4:8])
+            length = entry.OnLinkPrefixLength
+            yield InterfaceAddress(own, length, broadcast=directed_broadcast(own, length) if broadcast else None)
         address = entry.Next
 
 
@@ -92,13 +92,6 @@ def _flags(adapter: ctypes.Structure) -> frozenset[str]:
     else:
         flags.add("broadcast")
     return frozenset(flags)
-
-
-def _broadcast(address: IPAddress, prefix_length: int) -> IPv4Address | None:
-    if address.version == 6 or prefix_length > 30:  # RFC 3021: a /31 has none
-        return None
-    network = ip_network((address, prefix_length), strict=False)
-    return IPv4Address(network.broadcast_address.packed)
 
 
 def interfaces() -> list[Interface]:
@@ -154,40 +147,41 @@ class SignalledWatch:
         self._changed = trio.Event()
         return None
 
-    async def follow(
-        self, operations: Operations, winsock: Winsock, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        """Take one socket's signals, one after another; "started" once the first is armed."""
-        report: Callable[[], None] = task_status.started
-
-        def arm(overlapped: int) -> int:
-            # Armed first, reported after, so that whoever hears of it enumerates under a new signal.
-            nonlocal report
-            code = winsock.ioctl(ws.SIO_ADDRESS_LIST_CHANGE, b"", overlapped)
-            report()
-            report = self.changed_now
-            return code
-
-        code = 0
+    async def follow(self, change: ListChange, code: int) -> None:
+        """Take a signal, and arm it again, for as long as it can be armed; `code` is what it was first armed with."""
         while not code:
-            code, _ = await operations.perform(arm)
+            await change.changed()
+            # Armed first, told after, so that whoever hears of it enumerates under a new signal.
+            code = change.arm()
+            self.changed_now()
         _log.warning("address changes are no longer signalled, only found by re-scanning", error=code)
 
     def changed_now(self) -> None:
         self._changed.set()
 
 
+class ListChange(Protocol):
+    """SIO_ADDRESS_LIST_CHANGE of one address family: signals one change each time that it is armed.
+
+    Made by the family; raises OSError where the host lacks it.
+    """
+
+    def arm(self) -> int:
+        """0, or the code of Winsock's refusal."""
+
+    async def changed(self) -> None:
+        """Return once the list has changed since `arm`."""
+
+    def close(self) -> None: ...
+
+
 @asynccontextmanager
 async def watch_interfaces(
     enumerate_interfaces: Callable[[], Sequence[Interface]],
-    open_winsock: Callable[[int], Winsock],
+    open_list_change: Callable[[int], ListChange],
     callbacks: Callable[[Callable[[], None]], AbstractContextManager[None]] = change_callbacks,
-    families: Iterable[int] = (ws.AF_INET, ws.AF_INET6),
 ) -> AsyncIterator[SignalledWatch]:
-    """Watch by Windows' callbacks, and with a socket of each family that this host has.
-
-    `open_winsock` makes the border of a handle, `callbacks` has a function called in another thread.
-    """
+    """Watch by Windows' callbacks, which come in another thread, and by a signal for each family of this host."""
     watch = SignalledWatch(enumerate_interfaces)
     token = trio.lowlevel.current_trio_token()
 
@@ -195,16 +189,13 @@ async def watch_interfaces(
         with suppress(trio.RunFinishedError):
             token.run_sync_soon(watch.changed_now, idempotent=True)
 
-    async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
-        for family in families:
-            try:
-                sock = socket.socket(family, socket.SOCK_DGRAM)
-            except OSError:
-                continue  # the host lacks this family, so it has no changes either
-            winsock = open_winsock(sock.fileno())
-            operations = Operations(winsock, sock.close)
-            stack.callback(operations.close)
-            await nursery.start(watch.follow, operations, winsock)
-        with callbacks(told):
-            yield watch
-        nursery.cancel_scope.cancel()
+    with ExitStack() as stack:
+        async with trio.open_nursery() as nursery:
+            for family in (ws.AF_INET, ws.AF_INET6):
+                with suppress(OSError):  # the host lacks it, so it has no changes either
+                    change = open_list_change(family)
+                    stack.callback(change.close)
+                    nursery.start_soon(watch.follow, change, change.arm())
+            with callbacks(told):
+                yield watch
+            nursery.cancel_scope.cancel()

@@ -10,8 +10,9 @@ it is not the first choice.
 from __future__ import annotations
 
 import errno
+import socket
 from ipaddress import IPv4Address, IPv6Address
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from ...datagram import Interface
 from ...errors import NetworkError
@@ -23,17 +24,13 @@ _Request: TypeAlias = tuple[int, int, int, bytes]
 """(level, option to join, option to leave, their argument)"""
 
 
-class HasOptions(Protocol):
-    def setsockopt(self, level: int, option: int, value: bytes, /) -> None: ...
-
-
 _UNKNOWN_FORM = frozenset({WSAEINVAL, WSAENOPROTOOPT, WSAEADDRNOTAVAIL})
 
 
 class WindowsMemberships:
     """What one socket has joined."""
 
-    def __init__(self, sock: HasOptions) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self._joined: dict[Membership, _Request] = {}
 
@@ -41,22 +38,17 @@ class WindowsMemberships:
         """See `responder.net.types.DatagramSocket.join`."""
         if membership in self._joined:
             return
-        *better, last = _requests(membership, interface)
-        for request in better:
+        requests = _requests(membership, interface)
+        for request in requests:
+            level, join, _, argument = request
             try:
-                self._join(membership, request)
+                self._socket.setsockopt(level, join, argument)
             except OSError as error:
-                if error_code(error) not in _UNKNOWN_FORM:
+                if request is requests[-1] or error_code(error) not in _UNKNOWN_FORM:
                     raise
             else:
+                self._joined[membership] = request  # it is left by the form in which it was joined
                 return
-        self._join(membership, last)
-
-    def _join(self, membership: Membership, request: _Request) -> None:
-        level, join, _, argument = request
-        self._socket.setsockopt(level, join, argument)
-        # It is left by the form in which it was joined.
-        self._joined[membership] = request
 
     def leave(self, membership: Membership) -> None:
         """See `responder.net.types.DatagramSocket.leave`."""

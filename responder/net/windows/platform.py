@@ -37,8 +37,8 @@ from ..listeners import AddressHolders, Listener
 from ..place import Place, SocketName
 from ..types import Platform
 from . import winsock_types as ws
-from .interfaces import RecentInterfaces, SignalledWatch, interfaces, watch_interfaces
-from .udp import SocketLike, WindowsSocket
+from .interfaces import ListChange, RecentInterfaces, SignalledWatch, interfaces, watch_interfaces
+from .udp import WindowsSocket
 from .winsock import Winsock
 from .winsock_errors import call_error
 
@@ -52,29 +52,23 @@ _TAKEN = (errno.EADDRINUSE, errno.EACCES)
 """What a bind is refused with where another socket has the port, by whether that one is of an exclusive kind."""
 
 
-def native_winsock(handle: int) -> Winsock:
-    """The foreign functions of a socket.  Raises OSError; on other systems there are none."""
-    winsock: Winsock | None = None
-    if sys.platform == "win32":
-        from .winsock_native import NativeWinsock  # noqa: PLC0415 - exists on Windows only
-
-        winsock = NativeWinsock(handle)
-    if winsock is None:
-        raise NotImplementedError("Winsock is Windows' own")
-    return winsock
-
-
 class WindowsPlatform:
-    """A `responder.net.types.Platform`.  The arguments are for tests: what opens sockets, calls Winsock, enumerates."""
+    """A `responder.net.types.Platform`.
+
+    It takes the border to the system: the foreign functions of a socket by its handle, the signal of a family, and, for
+    tests, what opens sockets and enumerates.
+    """
 
     def __init__(
         self,
+        open_winsock: Callable[[int], Winsock],
+        open_list_change: Callable[[int], ListChange],
         open_socket: Callable[[int, int], Any] = socket.socket,
-        open_winsock: Callable[[int], Winsock] = native_winsock,
         enumerate_interfaces: Callable[[], Sequence[Interface]] = interfaces,
     ) -> None:
-        self._open_socket = open_socket
         self._open_winsock = open_winsock
+        self._open_list_change = open_list_change
+        self._open_socket = open_socket
         self._enumerate = enumerate_interfaces
         self._recent = RecentInterfaces(enumerate_interfaces)
 
@@ -103,8 +97,6 @@ class WindowsPlatform:
         with self._opened(socket.SOCK_STREAM, place) as (sock, family):
             if exclusive:
                 sock.setsockopt(ws.SOL_SOCKET, ws.SO_EXCLUSIVEADDRUSE, 1)
-            if family == ws.AF_INET6:
-                sock.setsockopt(ws.IPPROTO_IPV6, ws.IPV6_V6ONLY, 0)
             sock.bind(place.name(family))
             sock.listen(BACKLOG)
             opened: socket.socket = sock
@@ -114,7 +106,7 @@ class WindowsPlatform:
         return await trio.to_thread.run_sync(self._enumerate)
 
     def watch_interfaces(self) -> AbstractAsyncContextManager[SignalledWatch]:
-        return watch_interfaces(self._enumerate, self._open_winsock)
+        return watch_interfaces(self._enumerate, self._open_list_change)
 
     @contextmanager
     def _opened(self, kind: int, place: Place) -> Iterator[tuple[Any, int]]:
@@ -127,19 +119,25 @@ class WindowsPlatform:
 
     def _new_socket(self, kind: int, address: IPAddress | None) -> tuple[Any, int]:
         try:
-            return self._open_socket(ws.AF_INET6, kind), ws.AF_INET6
+            return self._socket_of(ws.AF_INET6, kind), ws.AF_INET6
         except OSError as error:
             if error.errno != errno.EAFNOSUPPORT or (address is not None and address.version == 6):
                 raise
-        return self._open_socket(ws.AF_INET, kind), ws.AF_INET
+        return self._socket_of(ws.AF_INET, kind), ws.AF_INET
 
-    def _set_up(self, sock: SocketLike, family: int, shared: bool) -> Winsock:
+    def _socket_of(self, family: int, kind: int) -> Any:
+        """A new socket; of AF_INET6, it serves both families."""
+        sock = self._open_socket(family, kind)
+        if family == ws.AF_INET6:
+            sock.setsockopt(ws.IPPROTO_IPV6, ws.IPV6_V6ONLY, 0)
+        return sock
+
+    def _set_up(self, sock: socket.socket, family: int, shared: bool) -> Winsock:
         winsock = self._open_winsock(sock.fileno())
         sock.setblocking(False)
         sock.setsockopt(ws.SOL_SOCKET, ws.SO_REUSEADDR if shared else ws.SO_EXCLUSIVEADDRUSE, 1)
         sock.setsockopt(ws.SOL_SOCKET, ws.SO_BROADCAST, 1)
         if family == ws.AF_INET6:
-            sock.setsockopt(ws.IPPROTO_IPV6, ws.IPV6_V6ONLY, 0)
             sock.setsockopt(ws.IPPROTO_IPV6, ws.IPV6_PKTINFO, 1)
             for option, value in ((ws.IPV6_HOPLIMIT, 1), (ws.IPV6_MTU_DISCOVER, ws.IP_PMTUDISC_DONT)):
                 with suppress(OSError):  # a system may lack either, and goes without
@@ -154,12 +152,8 @@ class WindowsPlatform:
                 raise
         for option, wanted in ((ws.SO_RCVBUF, RECEIVE_BUFFER), (ws.SO_SNDBUF, SEND_BUFFER)):
             sock.setsockopt(ws.SOL_SOCKET, option, wanted)
-            got = sock.getsockopt(ws.SOL_SOCKET, option)
-            if got < wanted:
-                name = "receive" if option == ws.SO_RCVBUF else "send"
-                _log.info("a socket buffer is smaller than asked", buffer=name, asked=wanted, got=got)
         for control in (ws.SIO_UDP_CONNRESET, ws.SIO_UDP_NETRESET):
-            code = winsock.ioctl(control, bytes(4), 0)  # a BOOL: FALSE
+            code = winsock.ioctl(control, bytes(4))  # a BOOL: FALSE
             if code and control == ws.SIO_UDP_CONNRESET:
                 raise call_error(code, "WSAIoctl(SIO_UDP_CONNRESET)")
         return winsock
@@ -180,11 +174,9 @@ class WindowsPlatform:
         return any(self._refuses(family, name) for name in names)
 
     def _refuses(self, family: int, name: SocketName) -> bool:
-        probe = self._open_socket(family, socket.SOCK_DGRAM)
+        probe = self._socket_of(family, socket.SOCK_DGRAM)
         try:
             probe.setsockopt(ws.SOL_SOCKET, ws.SO_EXCLUSIVEADDRUSE, 1)
-            if family == ws.AF_INET6:
-                probe.setsockopt(ws.IPPROTO_IPV6, ws.IPV6_V6ONLY, 0)
             probe.bind(name)
         except OSError as error:
             return error.errno in _TAKEN
@@ -195,7 +187,12 @@ class WindowsPlatform:
 
 def open_platform(_inherited: Inherited | None) -> Platform:
     """See `responder.net.PlatformModule`.  Nothing on Windows passes sockets on."""
-    return WindowsPlatform()
+    if sys.platform != "win32":
+        raise NotImplementedError("Winsock is Windows' own")
+    else:  # noqa: RET506 - without it mypy would look for the module elsewhere
+        from .winsock_native import AddressListChange, NativeWinsock  # noqa: PLC0415 - exists on Windows only
+
+        return WindowsPlatform(NativeWinsock, AddressListChange)
 
 
 def _denied(place: Place) -> str:

@@ -14,6 +14,8 @@ import ctypes
 import errno
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 SDDL_REVISION_1 = 1
@@ -69,7 +71,7 @@ if sys.platform == "win32":
 
     def create_private(path: str, _flags: int = 0) -> int:
         """A descriptor that writes a new file, as an `opener` of open().  Raises FileExistsError and other OSErrors."""
-        with _Attributes(access_list(current_user())) as attributes:
+        with _attributes(access_list(current_user())) as attributes:
             handle = _kernel32.CreateFileW(
                 path, _GENERIC_WRITE, _FILE_SHARE_READ, attributes, _CREATE_NEW, _FILE_ATTRIBUTE_NORMAL, None
             )
@@ -83,7 +85,7 @@ if sys.platform == "win32":
         which would have what it leads to taken over.  Raises OSError.
         """
         text = access_list(user, inherited=True)
-        with _Attributes(text) as attributes:
+        with _attributes(text) as attributes:
             if _kernel32.CreateDirectoryW(str(path), attributes):
                 return
         if ctypes.get_last_error() != _ERROR_ALREADY_EXISTS:
@@ -124,17 +126,14 @@ if sys.platform == "win32":
         return _taken(text).removeprefix("O:")
 
     def _set_access_list(folder: int, text: str) -> None:
-        descriptor = _descriptor(text)
         present, defaulted, rights = wintypes.BOOL(), wintypes.BOOL(), _PTR()
-        try:
+        with _descriptor(text) as descriptor:
             got = ctypes.byref(present), ctypes.byref(rights), ctypes.byref(defaulted)
             _check(_advapi32.GetSecurityDescriptorDacl(descriptor, *got))
             what = DACL_SECURITY_INFORMATION | _PROTECTED_DACL_SECURITY_INFORMATION
             # With all that is in it; Wine 8 adds what the folder above has, so the folder itself comes after.
             code = _advapi32.SetSecurityInfo(folder, _SE_FILE_OBJECT, what, None, None, rights, None)
             _check(_advapi32.SetKernelObjectSecurity(folder, DACL_SECURITY_INFORMATION, descriptor))
-        finally:
-            _kernel32.LocalFree(descriptor)
         if code:
             raise ctypes.WinError(code)
 
@@ -151,25 +150,21 @@ if sys.platform == "win32":
         _check(_advapi32.ConvertSidToStringSidW(_PTR.from_buffer(buffer), ctypes.byref(text)))
         return _taken(text)
 
-    class _Attributes:
-        """A pointer to SECURITY_ATTRIBUTES with an access list, inside of the context."""
-
-        def __init__(self, text: str) -> None:
-            self._descriptor = _descriptor(text)
-            size = ctypes.sizeof(_SecurityAttributes)
-            self._attributes = _SecurityAttributes(size, self._descriptor.value, False)
-
-        def __enter__(self) -> object:
-            return ctypes.byref(self._attributes)
-
-        def __exit__(self, *_: object) -> None:
-            _kernel32.LocalFree(self._descriptor)
-
-    def _descriptor(text: str) -> ctypes.c_void_p:
-        """A security descriptor, which is to be freed."""
+    @contextmanager
+    def _descriptor(text: str) -> Iterator[ctypes.c_void_p]:
+        """A security descriptor with an access list."""
         descriptor = _PTR()
         _check(_from_text(text, SDDL_REVISION_1, ctypes.byref(descriptor), None))
-        return descriptor
+        try:
+            yield descriptor
+        finally:
+            _kernel32.LocalFree(descriptor)
+
+    @contextmanager
+    def _attributes(text: str) -> Iterator[object]:
+        """A pointer to SECURITY_ATTRIBUTES with an access list."""
+        with _descriptor(text) as descriptor:
+            yield ctypes.byref(_SecurityAttributes(ctypes.sizeof(_SecurityAttributes), descriptor, False))
 
     def _taken(text: ctypes.c_void_p) -> str:
         """The string that a function has allocated, which is freed."""

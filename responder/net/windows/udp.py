@@ -21,11 +21,11 @@ interface was given.
 
 from __future__ import annotations
 
+import socket
 import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, Protocol
 
 import trio
 
@@ -33,7 +33,7 @@ from ...bounded import Memory
 from ...datagram import Interface, IPAddress, Peer, Via, is_link_scope_group, unscoped
 from ...errors import SendError
 from ...log import Repeated, get_logger
-from .. import cmsg
+from .. import cmsg, sockets
 from ..marks import mark_of_route
 from ..types import Flow, Membership, Message, Received, Route
 from . import winsock_types as ws
@@ -41,12 +41,11 @@ from .memberships import WindowsMemberships
 from .winsock import ReceiveMemory, RouteMessage, SendMemory, Winsock
 from .winsock_errors import (
     STALE,
+    STALE_RECEIVE,
     WSAEADDRNOTAVAIL,
     WSAEAFNOSUPPORT,
-    WSAEHOSTUNREACH,
     WSAEINVAL,
     WSAEMSGSIZE,
-    WSAENETUNREACH,
     WSAENOTSOCK,
     WSAEWOULDBLOCK,
     call_error,
@@ -63,18 +62,6 @@ FIRST_PAUSE, LAST_PAUSE = 0.01, 1.0
 """Seconds to wait after a failed receive; doubled with each in a row."""
 
 _log = get_logger(__name__)
-
-
-class SocketLike(Protocol):
-    """What is used of `socket.socket`; options have Windows' numbers."""
-
-    def fileno(self) -> int: ...
-    def getsockname(self) -> Any: ...
-    def getsockopt(self, level: int, option: int, /) -> int: ...
-    def setsockopt(self, level: int, option: int, value: int | bytes, /) -> None: ...
-    def setblocking(self, flag: bool, /) -> None: ...
-    def bind(self, address: Any, /) -> None: ...
-    def close(self) -> None: ...
 
 
 _HOP_LIMITS = frozenset(
@@ -133,7 +120,7 @@ class WindowsSocket:
 
     def __init__(
         self,
-        sock: SocketLike,
+        sock: socket.socket,
         winsock: Winsock,
         family: int,
         address: IPAddress | None,
@@ -148,7 +135,6 @@ class WindowsSocket:
         self.kernel_drops = 0  # Windows doesn't tell
         self.counts = {"failed-receives": 0, "named-sources": 0}
         self.receive_buffer = None  # what SO_RCVBUF tells there is what was asked for, not what there is
-        self._handle = sock.fileno()
         self._received = ReceiveMemory(family)
         self._sent = SendMemory()
         self._control = Memory(decode_control, _TABLE_LIMIT)
@@ -164,14 +150,12 @@ class WindowsSocket:
     # Receiving
 
     async def wait_readable(self) -> None:
-        if self._closed:
-            raise trio.ClosedResourceError("this socket is closed")
         if self._pause:  # the failure may well leave it readable
             await trio.sleep(self._pause)
-            if self._closed:
-                raise trio.ClosedResourceError("this socket is closed")
+        if self._closed:
+            raise trio.ClosedResourceError
         try:
-            await trio.lowlevel.wait_readable(self._handle)
+            await trio.lowlevel.wait_readable(self._socket)
         except OSError as error:
             if error_code(error) == WSAENOTSOCK:
                 raise call_error(WSAENOTSOCK, "waiting for datagrams") from error
@@ -179,15 +163,14 @@ class WindowsSocket:
             await trio.lowlevel.checkpoint()  # trio raises this without one; the pause is the next call's
 
     def receive(self, limit: int) -> Sequence[Received]:
-        self._check_open("WSARecvMsg")
+        if self._closed:  # a closed handle may be another socket's by now
+            raise call_error(WSAENOTSOCK, "WSARecvMsg of a closed socket")
         take, receive_message = self._received.take, self._winsock.receive_message
         found: list[Received] = []
-        passed_over = 0
-        while len(found) < limit and passed_over < limit:
+        for _ in range(limit):
             taken = take(receive_message)
             if isinstance(taken, int):
-                if taken in STALE or taken in (WSAENETUNREACH, WSAEHOSTUNREACH):
-                    passed_over += 1
+                if taken in STALE_RECEIVE:
                     continue
                 if taken == WSAENOTSOCK and not found:  # else it will be met again by the next call
                     raise call_error(taken, "WSARecvMsg")
@@ -197,7 +180,6 @@ class WindowsSocket:
                 break
             payload, address, port, control, truncated = taken
             if not address:
-                passed_over += 1
                 continue
             pktinfo, hop_limit = self._control.find(control)
             # By pktinfo alone: the control messages have the hop limit and padding too.
@@ -218,37 +200,29 @@ class WindowsSocket:
     # Sending
 
     def send(self, batch: Sequence[Message]) -> int:
-        for sent, message in enumerate(batch):
-            try:
-                code = self._send_now(message)
-            except SendError:
-                if sent:
-                    return sent
-                raise
-            if code and (sent or code == WSAEWOULDBLOCK):
-                return sent
-            if code:
-                raise self._refused(code, message)
-        return len(batch)
+        return sockets.send_each(self._send_now, batch)
 
-    def _send_now(self, message: Message) -> int:
-        """The code of a send that does not wait.  Raises SendError where it can't be tried."""
-        if self._closed:  # a closed handle may be another socket's by now
-            return WSAENOTSOCK
+    async def send_when_ready(self, message: Message) -> None:
+        await sockets.send_in_turn(self._socket, self._writable_turn, lambda: self._send_now(message))
+
+    def _send_now(self, message: Message) -> bool:
+        """False where there is no room.  Raises SendError."""
+        if self._closed:  # as above
+            raise self._refused(WSAENOTSOCK, message)
         payload, route, port = message
         encoded = self._routes.find(route)
         if route.hop_limit is not None or self._hop_limits:
             self._set_hop_limit(route)
         send_message = self._winsock.send_message
-        code = self._sent.send(send_message, encoded, payload, port)
-        if code in STALE:
-            for _ in range(_STALE_TRIES - 1):
-                code = self._sent.send(send_message, encoded, payload, port)
-                if code not in STALE:
-                    break
+        for _ in range(_STALE_TRIES):
+            code = self._sent.send(send_message, encoded, payload, port)
+            if code not in STALE:
+                break
         if code == WSAEINVAL and route.source is not None and not route.interface:
-            return self._name_interface(encoded, message)
-        return code
+            code = self._name_interface(encoded, message)
+        if code and code != WSAEWOULDBLOCK:
+            raise self._refused(code, message)
+        return code == 0
 
     def _name_interface(self, refused: RouteMessage, message: Message) -> int:
         """Try once more with the interface of the route's source, and stay with it where that helps."""
@@ -269,20 +243,6 @@ class WindowsSocket:
                 what = "Windows wants the interface of a source address, and is told it"
                 _log.warning(what, source=str(source), interface=owner, held_back=held_back)
         return code
-
-    async def send_when_ready(self, message: Message) -> None:
-        while True:
-            await trio.lowlevel.checkpoint()
-            code = self._send_now(message)
-            if code == 0:
-                return
-            if code != WSAEWOULDBLOCK:
-                if self._closed:
-                    raise trio.ClosedResourceError("this socket is closed")
-                raise self._refused(code, message)
-            async with self._writable_turn:
-                if not self._closed:
-                    await trio.lowlevel.wait_writable(self._handle)
 
     def _encode(self, route: Route, interface: int = 0) -> RouteMessage:
         """The route's message.  `interface` goes into pktinfo where the route names none.  Raises SendError."""
@@ -332,24 +292,13 @@ class WindowsSocket:
     # Memberships
 
     def join(self, membership: Membership, interface: Interface) -> None:
-        self._check_open("setsockopt")
         self._groups.join(membership, interface)
 
     def leave(self, membership: Membership, interface: Interface | None) -> None:
-        self._check_open("setsockopt")
         self._groups.leave(membership)
 
     # The end
 
     def close(self) -> None:
-        if self._closed:
-            return
         self._closed = True
-        with suppress(RuntimeError):  # outside of trio's run, where nobody waits
-            trio.lowlevel.notify_closing(self._handle)
-        self._socket.close()
-
-    def _check_open(self, function: str) -> None:
-        """Raises what the system itself would: a closed handle may be another socket's by now."""
-        if self._closed:
-            raise call_error(WSAENOTSOCK, f"{function} of a closed socket")
+        sockets.close(self._socket)

@@ -7,8 +7,8 @@ The memory is laid out once.  A socket has one `ReceiveMemory`, filled by one WS
 `SendMemory` for the payload that goes next; a `RouteMessage`, kept with its route, is the WSAMSG with the name (all but
 the port) and the control messages of that route.  So a datagram costs two copies of its payload and a few numbers.
 
-These calls are not overlapped: the system has read or written the memory when they return.  Overlapped operations are
-in `responder.net.windows.overlapped`.  This file chooses no addresses and knows no interfaces.
+These calls are not overlapped: the system has read or written the memory when they return.  This file chooses no
+addresses and knows no interfaces.
 """
 
 from __future__ import annotations
@@ -31,20 +31,8 @@ class Winsock(Protocol):
     def receive_message(self, message: int, received: int) -> int:
         """WSARecvMsg into a WSAMSG, not overlapped; the byte count is written at `received`."""
 
-    def ioctl(self, code: int, data: bytes, overlapped: int) -> int:
+    def ioctl(self, code: int, data: bytes) -> int:
         """WSAIoctl with an input and no output."""
-
-    def overlapped_result(self, overlapped: int) -> tuple[int, int]:
-        """WSAGetOverlappedResult without waiting: (code, bytes transferred)."""
-
-    def cancel_all(self) -> None:
-        """CancelIoEx for every operation of this handle."""
-
-    def register(self) -> None:
-        """Tie the handle to the running trio's completion port: once in its life."""
-
-    async def wait(self, overlapped: int) -> None:
-        """trio's `wait_overlapped`: returns, or raises, when the completion packet has come."""
 
 
 class Block:

@@ -8,7 +8,6 @@ This file calls nothing: it can be read, and tested, on any platform.
 
 from __future__ import annotations
 
-import errno
 from typing import TypeVar
 
 from ...errors import MessageTooLong, NetworkError, SendError, SendRefused, SourceUnavailable, Unreachable
@@ -23,6 +22,9 @@ WSANOTINITIALISED = 10093
 
 STALE = frozenset({WSAENETRESET, WSAECONNRESET, WSAECONNREFUSED})
 """What an earlier datagram's ICMP error says on a UDP socket: news of that one, not of the call that returned it."""
+
+STALE_RECEIVE = STALE | {WSAENETUNREACH, WSAEHOSTUNREACH}
+"""The same of a receive; a send may well mean itself by the others."""
 
 SEND_CODES: dict[int, tuple[type[SendError], str]] = {
     WSA_OPERATION_ABORTED: (SendError, "WSA_OPERATION_ABORTED: the socket was closed before the datagram went"),
@@ -51,15 +53,8 @@ SEND_CODES: dict[int, tuple[type[SendError], str]] = {
 _SOURCE_CODES = frozenset({WSAEINVAL, WSAEADDRNOTAVAIL, WSAENETUNREACH})
 """What was seen where the source is no address of this host, or another interface's; no code is documented for it."""
 
-# The codes that have a C errno of another number; the rest keep theirs (as Python's own table has it).
-_ERRNO = {
-    10004: errno.EINTR,
-    10009: errno.EBADF,
-    10013: errno.EACCES,
-    10014: errno.EFAULT,
-    10022: errno.EINVAL,
-    10024: errno.EMFILE,
-}
+_OF_C = frozenset({WSAEINTR, WSAEACCES, WSAEFAULT, WSAEINVAL})
+"""10,000 more than C's errno, which stands for them; the rest keep their number (as Python's own table has it)."""
 
 _E = TypeVar("_E", bound=NetworkError)
 
@@ -78,7 +73,7 @@ def call_error(code: int, function: str) -> NetworkError:
 
 
 def _make(kind: type[_E], code: int, message: str) -> _E:
-    error = kind(_ERRNO.get(code, code), message)
+    error = kind(code % 10_000 if code in _OF_C else code, message)
     error.winerror = code  # type: ignore[attr-defined, unused-ignore]  # a field of OSError on Windows, an attribute here
     return error
 

@@ -111,18 +111,6 @@ def pack_sockaddr(address: IPAddress, port: int, scope_id: int = 0, *, family: i
     return _SOCKADDR_IN.pack(AF_INET, network_port, address.packed)
 
 
-def unpack_sockaddr(name: bytes) -> tuple[IPAddress, int, int]:
-    """(address, port, scope id); the address as it stands, so it may be IPv4-mapped.  Raises ValueError."""
-    family = int.from_bytes(name[:2], "little")
-    if family == AF_INET6 and len(name) >= _SOCKADDR_IN6.size:
-        _, port, _, packed, scope_id = _SOCKADDR_IN6.unpack_from(name)
-        return IPv6Address(packed), int.from_bytes(port, "big"), scope_id
-    if family == AF_INET and len(name) >= _SOCKADDR_IN.size:
-        _, port, packed = _SOCKADDR_IN.unpack_from(name)
-        return IPv4Address(packed), int.from_bytes(port, "big"), 0
-    raise ValueError(f"a socket address of family {family} and {len(name)} bytes")
-
-
 def pack_ip_mreq(group: IPv4Address, interface: IPv4Address, source: IPv4Address | None = None) -> bytes:
     """`ip_mreq`, or with a source `ip_mreq_source`; the interface is named by an address of its own."""
     return group.packed + (source.packed if source else b"") + interface.packed

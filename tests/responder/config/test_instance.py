@@ -136,7 +136,7 @@ def test_a_service_without_udp_has_tcp_and_no_groups(wrong: dict[str, Any]) -> N
             One(),
             {"groups": ["ff02::1", "10.0.0.1"]},
             "plugins.x.groups[1]: expected a multicast address such as 239.255.0.1 or ff02::1234, got '10.0.0.1': "
-            "it is no multicast address",
+            "10.0.0.1 is no multicast address",
         ),
         (
             One(),

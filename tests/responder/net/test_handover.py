@@ -195,7 +195,8 @@ def test_a_process_that_is_held_up_ends_with_its_parent() -> None:
     program = """
         import sys, time
         from responder.net.handover import Handed, Recipient
-        Recipient(int(sys.argv[1]), Handed()).end_with_parent(lambda: 0.0)
+        recipient = Recipient(int(sys.argv[1]), Handed())  # which is kept: its socket is closed when it goes
+        recipient.end_with_parent(lambda: 0.0)
         print("up", flush=True)
         time.sleep(600)
     """

@@ -15,8 +15,8 @@ from typing import Any
 import attrs
 import trio
 
-from responder.net.windows import overlapped
-from responder.net.windows.overlapped import Operations
+from tests.responder.net.windows import overlapped
+from tests.responder.net.windows.overlapped import Operations
 from tests.responder.net.windows.whole_winsock import WholeWinsock
 
 assert sys.platform == "win32"  # type checkers elsewhere skip the rest

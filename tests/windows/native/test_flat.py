@@ -9,8 +9,8 @@ from ipaddress import ip_address
 
 import trio
 
+from responder.net import platform as this_platform
 from responder.net.types import Received, Route
-from responder.net.windows.platform import WindowsPlatform
 from responder.net.windows.udp import WindowsSocket
 
 from .accounting import Flat
@@ -37,7 +37,7 @@ async def back_and_forth(one: WindowsSocket, other: WindowsSocket, rounds: int) 
 
 
 async def test_ten_thousand_datagrams_each_way() -> None:
-    platform = WindowsPlatform()
+    platform = this_platform()
     with trio.fail_after(200), closing(platform.open_udp(0)) as one, closing(platform.open_udp(0)) as other:
         await back_and_forth(one, other, 1)
         with Flat():

@@ -9,9 +9,9 @@ import pytest
 import trio
 import trio.testing
 
-from responder.net.windows.overlapped import Operations
 from responder.net.windows.winsock import ReceiveMemory
 from responder.net.windows.winsock_types import AF_INET6
+from tests.responder.net.windows.overlapped import Operations
 from tests.responder.net.windows.whole_winsock import WholeWinsock, receive, send
 
 from .accounting import Flat, storm

@@ -12,10 +12,11 @@ import trio
 import trio.testing
 
 from responder.errors import SendError, SendRefused
+from responder.net import platform as this_platform
 from responder.net.types import Route
-from responder.net.windows.overlapped import Operations
-from responder.net.windows.platform import WindowsPlatform
+from responder.net.windows.udp import WindowsSocket
 from responder.net.windows.winsock_types import AF_INET6, SO_SNDBUF, SOL_SOCKET, pack_sockaddr
+from tests.responder.net.windows.overlapped import Operations
 from tests.responder.net.windows.whole_winsock import WholeWinsock, send, send_message
 
 from .accounting import Flat, storm
@@ -113,7 +114,8 @@ async def test_ten_thousand_sends_that_wait(open_socket: Open) -> None:
 
 
 async def test_the_platforms_socket_says_when_there_is_no_room() -> None:
-    sock = WindowsPlatform().open_udp(0)
+    sock = this_platform().open_udp(0)
+    assert isinstance(sock, WindowsSocket)
     sock._socket.setsockopt(SOL_SOCKET, SO_SNDBUF, 8000)
     batch = [(PAYLOAD, Route(NOBODY), 9)] * 1000
     assert sock.send(batch) < 1000

@@ -6,6 +6,7 @@ links is in tests/windows/test_lab.py.
 
 from __future__ import annotations
 
+import sys
 import threading
 from ipaddress import ip_address
 
@@ -17,6 +18,13 @@ from responder.net import platform as this_platform
 from responder.net.types import Membership
 from responder.net.windows.change_callbacks import change_callbacks
 from responder.net.windows.platform import WindowsPlatform
+from responder.net.windows.winsock_types import AF_INET6
+
+from .accounting import Flat
+
+assert sys.platform == "win32"  # type checkers elsewhere skip the rest
+
+from responder.net.windows.winsock_native import AddressListChange  # noqa: E402 - exists there only
 
 LO = ip_address("127.0.0.1")
 
@@ -64,14 +72,31 @@ async def test_interfaces_have_friendly_names_flags_and_addresses(platform: Wind
     assert [entry.index for entry in table] == sorted(entry.index for entry in table)
 
 
-async def test_a_watch_is_armed_and_ends(platform: WindowsPlatform) -> None:
-    with trio.fail_after(10):
+async def test_a_watch_is_armed_and_leaves_nothing_behind(
+    platform: WindowsPlatform, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That it tells of a change is shown in tests/windows/test_following.py."""
+
+    async def watch_once() -> None:
         async with platform.watch_interfaces() as watch:
-            io = trio.lowlevel.current_statistics().io_statistics
-            assert io.tasks_waiting_overlapped == 2  # a socket a family
+            await trio.testing.wait_all_tasks_blocked()
             with trio.testing.assert_checkpoints():
                 assert await watch.interfaces()
-    assert trio.lowlevel.current_statistics().io_statistics.tasks_waiting_overlapped == 0
+
+    with trio.fail_after(60):
+        await watch_once()
+        with Flat():
+            for _ in range(20):
+                await watch_once()
+    assert "no longer signalled" not in caplog.text
+
+
+def test_an_address_list_that_does_not_change_is_waited_for() -> None:
+    change = AddressListChange(AF_INET6)
+    assert change.arm() == 0
+    change.close()  # with the operation under way
+    with pytest.raises(OSError, match=r"WinError 100\d\d"):
+        AddressListChange(9999)
 
 
 def test_the_system_calls_back() -> None:

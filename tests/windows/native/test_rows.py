@@ -11,8 +11,8 @@ from collections.abc import Callable
 import pytest
 
 from responder.errors import MessageTooLong, NetworkError, SendError
-from responder.net.windows import overlapped
 from responder.net.windows.winsock_types import SO_MAX_MSG_SIZE, SOL_SOCKET, WSAID_WSARECVMSG, WSAID_WSASENDMSG
+from tests.responder.net.windows import overlapped
 from tests.responder.net.windows.whole_winsock import (
     MSG_DONTROUTE,
     MSG_OOB,

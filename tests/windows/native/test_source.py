@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from responder.errors import SendError, SourceUnavailable
+from responder.net import platform as this_platform
 from responder.net.types import Received, Route
-from responder.net.windows.platform import WindowsPlatform
 from responder.net.windows.winsock_errors import error_code
 from responder.net.windows.winsock_types import AF_INET6, pack_sockaddr
 from tests.responder.net.windows.whole_winsock import send_message
@@ -87,7 +87,7 @@ def test_an_unbound_socket_is_refused_here(open_socket: Open) -> None:
     [("127.0.0.1", "127.0.0.1"), ("127.0.0.1", "127.0.0.9"), ("::1", "::1"), ("127.0.0.3", "127.0.0.4")],
 )
 async def test_the_platforms_socket_both_ways(to: str, source: str) -> None:
-    platform = WindowsPlatform()
+    platform = this_platform()
     one, other = platform.open_udp(0), platform.open_udp(0)
     message = (b"x", Route(ip_address(to), source=ip_address(source)), other.port)
     with trio.fail_after(10):

@@ -10,16 +10,21 @@ import ctypes
 import errno
 from collections import deque
 from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 import attrs
 import trio
 
+from responder.datagram import IPAddress
 from responder.net.windows.winsock_types import (
+    AF_INET,
     AF_INET6,
     NATIVE,
     SO_EXCLUSIVEADDRUSE,
     SO_MAX_MSG_SIZE,
+    SOCKADDR_IN6_SIZE,
+    SOCKADDR_IN_SIZE,
     SOL_SOCKET,
     pack_sockaddr,
 )
@@ -146,11 +151,9 @@ class FakeWinsock:
         self.results[overlapped] = code, transferred
         self.pending[overlapped].set()
 
-    def ioctl(self, code: int, data: bytes, overlapped: int) -> int:
+    def ioctl(self, code: int, data: bytes) -> int:
         self.ioctls.append((code, data))
-        answer = self.ioctl_answers.get(code, 0)
-        self._start(answer, overlapped, 0)
-        return answer
+        return self.ioctl_answers.get(code, 0)
 
     def overlapped_result(self, overlapped: int) -> tuple[int, int]:
         return self.results[overlapped]
@@ -199,10 +202,9 @@ class FakeSocket:
     """The code of an exclusive bind."""
     options: dict[tuple[int, int], int] = attrs.field(factory=lambda: {(0xFFFF, SO_MAX_MSG_SIZE): 65507})
     closed: int = 0
-    handle: int = 4
 
     def fileno(self) -> int:
-        return self.handle
+        return -1 if self.closed else 4
 
     def setblocking(self, flag: bool, /) -> None:
         self.log.append(("blocking", flag))
@@ -232,7 +234,7 @@ class FakeSocket:
         self.log.append(("listen", backlog))
 
     def close(self) -> None:
-        self.closed += 1
+        self.closed = 1
 
     def option(self, level: int, option: int) -> list[int | bytes]:
         """The values that it was set to, in order."""
@@ -241,3 +243,13 @@ class FakeSocket:
 
 def sender(address: Any, port: int = 4000, scope_id: int = 0, family: int = AF_INET6) -> bytes:
     return pack_sockaddr(address, port, scope_id, family=family)
+
+
+def unpack_sockaddr(name: bytes) -> tuple[IPAddress, int, int]:
+    """(address, port, scope id) of a SOCKADDR_IN or SOCKADDR_IN6; the address may be IPv4-mapped."""
+    port = int.from_bytes(name[2:4], "big")
+    if name[:2] == AF_INET.to_bytes(2, "little"):
+        assert len(name) == SOCKADDR_IN_SIZE
+        return IPv4Address(name[4:8]), port, 0
+    assert (name[:2], len(name)) == (AF_INET6.to_bytes(2, "little"), SOCKADDR_IN6_SIZE)
+    return IPv6Address(name[8:24]), port, int.from_bytes(name[24:], "little")

@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Address, ip_address, ip_interface
 
+import attrs
 import pytest
 import trio
 
 from responder.datagram import Interface, InterfaceAddress
 from responder.net.windows import interfaces as windows_interfaces
-from responder.net.windows.winsock_types import AF_INET, AF_INET6, NATIVE, SIO_ADDRESS_LIST_CHANGE
+from responder.net.windows.winsock_types import AF_INET, AF_INET6, NATIVE
 
-from .fake_winsock import WSA_IO_PENDING, FakeWinsock, sender
+from .fake_winsock import sender, winsock_error
 from .windows_host import LINK
 
 
@@ -88,16 +89,45 @@ def test_a_clusters_address_is_no_source() -> None:
     assert ethernet.source_for(ip_address("239.255.70.7")) == ip_address("10.1.0.1")
 
 
+@attrs.define
+class FakeListChange:
+    """A `ListChange` of which no more than `limit` signals are given; what it lacks is the family 23."""
+
+    limit: int = 1000
+    armed: int = 0
+    closed: int = 0
+    event: trio.Event = attrs.field(factory=trio.Event)
+
+    def open(self, family: int) -> FakeListChange:
+        if family == AF_INET6:
+            raise winsock_error(10047)
+        return self
+
+    def arm(self) -> int:
+        if self.armed >= self.limit:
+            return 10045
+        self.armed += 1
+        self.event = trio.Event()
+        return 0
+
+    async def changed(self) -> None:
+        await self.event.wait()
+
+    def close(self) -> None:
+        self.closed += 1
+
+
 async def test_a_change_is_told_when_the_signal_is_armed_again(autojump_clock: trio.testing.MockClock) -> None:
-    fake = FakeWinsock(ioctl_answers={SIO_ADDRESS_LIST_CHANGE: WSA_IO_PENDING})
-    async with windows_interfaces.watch_interfaces(lambda: [LINK], lambda _handle: fake, families=(2,)) as watch:
-        assert len(fake.addresses) == 1  # armed before the first enumeration
-        fake.complete(fake.addresses[0])
+    change = FakeListChange()
+    async with windows_interfaces.watch_interfaces(lambda: [LINK], change.open) as watch:
+        assert change.armed == 1  # before the first enumeration
+        change.event.set()
         assert await watch.changes() is None
-        assert len(fake.addresses) == 2  # and again before the next
+        assert change.armed == 2  # and again before the next
         with trio.move_on_after(1000) as nothing_happened:
             await watch.changes()
         assert nothing_happened.cancelled_caught
+    assert change.closed == 1
 
 
 async def test_a_callback_of_the_system_is_a_change_too() -> None:
@@ -110,27 +140,32 @@ async def test_a_callback_of_the_system_is_a_change_too() -> None:
         yield
         told.clear()
 
-    fake = FakeWinsock(ioctl_answers={SIO_ADDRESS_LIST_CHANGE: WSA_IO_PENDING})
+    change = FakeListChange()
     with trio.fail_after(10):
-        async with windows_interfaces.watch_interfaces(lambda: [LINK], lambda _handle: fake, callbacks, (2,)) as watch:
+        async with windows_interfaces.watch_interfaces(lambda: [LINK], change.open, callbacks) as watch:
             (function,) = told
             await trio.to_thread.run_sync(function)
             await trio.to_thread.run_sync(function)
             assert await watch.changes() is None
-    assert told == []  # taken back before the sockets are closed
+    assert (told, change.closed) == ([], 1)
     await trio.to_thread.run_sync(function)  # one that comes late harms nothing
 
 
+@pytest.mark.parametrize("limit", [0, 1])
 async def test_without_the_signal_the_table_can_still_be_read(
-    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+    limit: int, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fake = FakeWinsock(ioctl_answers={SIO_ADDRESS_LIST_CHANGE: 10045})
-    async with windows_interfaces.watch_interfaces(lambda: [LINK], lambda _handle: fake, families=(2, 9999)) as watch:
+    change = FakeListChange(limit)
+    async with windows_interfaces.watch_interfaces(lambda: [LINK], change.open) as watch:
+        change.event.set()
+        if limit:
+            assert await watch.changes() is None  # what there was is told all the same
         assert await watch.interfaces() == [LINK]
         with trio.move_on_after(1000) as silent:
             await watch.changes()
         assert silent.cancelled_caught
     assert "no longer signalled" in caplog.text
+    assert change.closed == 1
 
 
 def test_a_missing_answer_is_no_table() -> None:

@@ -14,14 +14,13 @@ import trio
 import trio.testing
 
 from responder.errors import MessageTooLong, NetworkError, SendError, SourceUnavailable
-from responder.net.windows import overlapped
-from responder.net.windows.overlapped import Operations
 from responder.net.windows.winsock import ReceiveMemory, RouteMessage, SendMemory
 from responder.net.windows.winsock_errors import error_code
 from responder.net.windows.winsock_types import AF_INET, AF_INET6, MSG_CTRUNC, MSG_TRUNC, NATIVE
 
-from . import whole_winsock
+from . import overlapped, whole_winsock
 from .fake_winsock import WSA_IO_PENDING, WSAEMSGSIZE, WSAEWOULDBLOCK, Arrived, FakeWinsock, sender
+from .overlapped import Operations
 from .whole_winsock import MSG_DONTROUTE, MSG_PEEK, Outgoing, receive_message, send_message, send_with_routine
 
 HERE = ip_address("::1")
@@ -220,11 +219,11 @@ async def test_a_cancelled_operation_keeps_its_memory_until_the_completion() -> 
 
     memory = Memory()
     alive = weakref.ref(memory)
+    outgoing = Outgoing([b"abc"])
 
     async def perform(memory: Memory) -> None:
-        await operations.perform(lambda address: fake.ioctl(7, b"", address), memory)
+        await operations.perform(lambda address: fake.send_message_with(outgoing.address, 0, 0, address, 0), memory)
 
-    fake.ioctl_answers[7] = WSA_IO_PENDING
     with trio.CancelScope() as scope:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(perform, memory)
@@ -248,10 +247,10 @@ async def test_when_trio_dies_the_memory_stays() -> None:
 
     fake = Destroyed()
     operations = Operations(fake, lambda: None)
-    memory = object()
+    memory, outgoing = object(), Outgoing([b"abc"])
     before = set(overlapped.in_flight)
     with pytest.raises(GeneratorExit):
-        await operations.perform(lambda address: fake.ioctl(7, b"", address), memory)
+        await operations.perform(lambda address: fake.send_message_with(outgoing.address, 0, 0, address, 0), memory)
     kept = [overlapped.in_flight.pop(address) for address in set(overlapped.in_flight) - before]
     assert [entry[1] for entry in kept] == [memory]
 

@@ -1,8 +1,8 @@
 """WSASendMsg and WSARecvMsg with all that their pages offer, for the tests of those pages, row by row.
 
 `responder` sends one buffer by an unconnected socket, without flags and not overlapped.  Here there are gather buffers,
-flags, connected sockets, blocking ones, operations on trio's completion port (`responder.net.windows.overlapped`
-performs them) and completion routines.
+flags, connected sockets, blocking ones, operations on trio's completion port (`overlapped`, beside this file, performs
+them) and completion routines.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ import ctypes
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from responder.net.windows import overlapped
-from responder.net.windows.overlapped import Operations
 from responder.net.windows.winsock import ReceiveMemory, Taken, Winsock
 from responder.net.windows.winsock_errors import WSA_IO_PENDING, WSAEMSGSIZE, call_error, send_error
 from responder.net.windows.winsock_types import AF_INET6, NATIVE
 
+from . import overlapped
+from .overlapped import CompletionPort, Operations
+
 MSG_OOB, MSG_PEEK, MSG_DONTROUTE, MSG_PARTIAL = 0x1, 0x2, 0x4, 0x8000
 
 
-class WholeWinsock(Winsock, Protocol):
+class WholeWinsock(Winsock, CompletionPort, Protocol):
     """The foreign functions of one socket with all of their parameters."""
 
     def send_message_with(self, message: int, flags: int, sent: int, overlapped: int, routine: int) -> int: ...

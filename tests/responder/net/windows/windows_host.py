@@ -7,7 +7,7 @@ from typing import Any
 
 from responder.datagram import Interface, InterfaceAddress
 from responder.net import cmsg
-from responder.net.windows.interfaces import RecentInterfaces
+from responder.net.windows.interfaces import ListChange, RecentInterfaces
 from responder.net.windows.platform import WindowsPlatform
 from responder.net.windows.udp import WindowsSocket
 from responder.net.windows.winsock_types import AF_INET, AF_INET6, IP_PKTINFO, IPPROTO_IP, IPPROTO_IPV6, IPV6_PKTINFO
@@ -25,7 +25,7 @@ class Host(WindowsPlatform):
     """
 
     def __init__(self, families: tuple[int, ...] = (AF_INET6, AF_INET), **socket: Any) -> None:
-        super().__init__(self._open, lambda _handle: self.winsock, lambda: self.table)
+        super().__init__(lambda _handle: self.winsock, self._no_signal, self._open, lambda: self.table)
         self._recent = RecentInterfaces(self._enumerated, lambda: self.now)
         self.now = 0.0
         self.enumerations = 0
@@ -40,6 +40,9 @@ class Host(WindowsPlatform):
             raise winsock_error(10047)
         self.sockets.append(FakeSocket(family=family, **self.template))
         return self.sockets[-1]
+
+    def _no_signal(self, _family: int) -> ListChange:
+        raise winsock_error(10045)
 
     def _enumerated(self) -> list[Interface]:
         self.enumerations += 1

@@ -1,4 +1,4 @@
-"""Overlapped operations on trio's completion port.  Here: the ioctl that tells of changed addresses.
+"""Overlapped operations on trio's completion port, for the tests of the rows of WSASendMsg's page that are about them.
 
 The rules, and how they are kept:
 
@@ -13,7 +13,7 @@ The rules, and how they are kept:
   `Operations.close` cancels them all, and closes when the last has completed.
 - The code and the byte count come from WSAGetOverlappedResult.
 
-Datagrams need none of this: a send that finds no room waits until the socket is writable.
+`responder` needs none of this: a send that finds no room waits until the socket is writable.
 """
 
 from __future__ import annotations
@@ -22,12 +22,29 @@ import ctypes
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Protocol
 
 import trio
 
-from .winsock import Winsock
-from .winsock_errors import WSA_IO_PENDING
-from .winsock_types import NATIVE
+from responder.net.windows.winsock_errors import WSA_IO_PENDING
+from responder.net.windows.winsock_types import NATIVE
+
+
+class CompletionPort(Protocol):
+    """What is asked of one socket for its overlapped operations; an OVERLAPPED is given by its address."""
+
+    def register(self) -> None:
+        """Tie the handle to the running trio's completion port: once in its life."""
+
+    async def wait(self, overlapped: int) -> None:
+        """trio's `wait_overlapped`: returns, or raises, when the completion packet has come."""
+
+    def overlapped_result(self, overlapped: int) -> tuple[int, int]:
+        """WSAGetOverlappedResult without waiting: (code, bytes transferred)."""
+
+    def cancel_all(self) -> None:
+        """CancelIoEx for every operation of this handle."""
+
 
 in_flight: dict[int, tuple[ctypes.Structure, object]] = {}
 """By an OVERLAPPED's address: it, and all else that the system may still write to or read from."""
@@ -70,7 +87,7 @@ class Operations:
     `close` is called once, when nothing is under way any more.  `pending`: how many are.
     """
 
-    def __init__(self, winsock: Winsock, close: Callable[[], None]) -> None:
+    def __init__(self, winsock: CompletionPort, close: Callable[[], None]) -> None:
         self._winsock = winsock
         self._close = close
         self._registered = False
