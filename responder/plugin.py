@@ -74,7 +74,6 @@ async iterator of those.  The latter two are awaited in tasks, bounded in number
 `answer_timeout`; an async iterator can't pass.  One beyond `max_pending` is never awaited: where it has a `close()`, as
 a coroutine has, that is called at once.  (A `blocking` service is then not asked at all.)"""
 
-
 _IS_BOUND = optional(and_(ge(0), lt(float("inf"))))
 
 
@@ -160,8 +159,7 @@ class Context:
 
         People see it where the work takes longer than a second.
         """
-        watcher = progress_watcher.get()
-        if watcher is not None:
+        if watcher := progress_watcher.get():
             watcher(self.instance, share)
 
     def complain(self, error: ConfigError) -> None:

@@ -31,6 +31,12 @@ def test_what_a_service_can_t_have_is_named(field: str, value: Any) -> None:
         Service(**{"port": 7007, field: value})
 
 
+@pytest.mark.parametrize("keys", [{"udp": False}, {"udp": False, "tcp": True, "groups": ["239.255.70.7"]}])
+def test_a_service_has_a_transport_and_udp_for_groups(keys: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="^udp: a service with"):
+        Service(port=7007, **keys)
+
+
 def test_the_ends_of_ranges() -> None:
     Service(port=0, rate=0.0, amplification=None, max_pending=1, answer_timeout=0.001, hop_limit=1, tcp_hop_limit=255)
     Service(port=65535)
