@@ -33,7 +33,7 @@ def test_what_a_service_can_t_have_is_named(field: str, value: Any) -> None:
 
 @pytest.mark.parametrize("keys", [{"udp": False}, {"udp": False, "tcp": True, "groups": ["239.255.70.7"]}])
 def test_a_service_has_a_transport_and_udp_for_groups(keys: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="^udp: a service with"):
+    with pytest.raises(ValueError, match=r"^udp: a service with"):
         Service(port=7007, **keys)
 
 
