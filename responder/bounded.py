@@ -31,6 +31,10 @@ WAITING = 64
 """New entries kept by a `Memory`: few, so that a flood of them stays in the processor's caches."""
 
 
+FIRST_MARKS = 64
+"""Marks that a `Memory` has room for at first."""
+
+
 class Memory(Generic[Key, Value]):
     """What `make` gives for a key, kept for the hot path: a look-up that finds costs a plain dict's.
 
@@ -46,7 +50,7 @@ class Memory(Generic[Key, Value]):
     compares by identity: another may stand in its place in memory when it is gone.
     """
 
-    __slots__ = ("_limit", "_make", "_mark_of", "_marks", "_order", "_waiting", "known")
+    __slots__ = ("_limit", "_make", "_mark_of", "_marks", "_misses", "_order", "_waiting", "known")
 
     def __init__(self, make: Callable[[Key], Value], limit: int, mark_of: Callable[[Key], int] = hash) -> None:
         self.known: dict[Key, Value] = {}
@@ -54,7 +58,9 @@ class Memory(Generic[Key, Value]):
         self._order: deque[Key] = deque()
         self._waiting: OrderedDict[Key, Value] = OrderedDict()
         # A mark stands at its remainder; a new one overwrites it.  0: none; no hash is -1, so that stands for 0.
-        self._marks = array("q", bytes(8 * 2 * limit))
+        # Few at first: most tables never see more than some keys.
+        self._marks = array("q", bytes(8 * min(FIRST_MARKS, 2 * limit)))
+        self._misses = 0
         self._mark_of = mark_of
         self._make = make
         self._limit = limit
@@ -82,10 +88,21 @@ class Memory(Generic[Key, Value]):
             self._order.append(key)
         else:
             marks[place] = mark
+            self._misses += 1
+            if 2 * self._misses >= len(marks) < 2 * self._limit:
+                self._grow()
             self._waiting[key] = value
             if len(self._waiting) > WAITING:
                 self._waiting.popitem(last=False)
         return value
+
+    def _grow(self) -> None:
+        """Have room for the marks of more keys, before new ones overwrite those of keys that may come again."""
+        size = min(4 * len(self._marks), 2 * self._limit)
+        grown = array("q", bytes(8 * size))
+        for mark in filter(None, self._marks):
+            grown[mark % size] = mark
+        self._marks = grown
 
     def clear(self) -> None:
         """Forget the values.  The marks stay: what was in use is soon known again."""

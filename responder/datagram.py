@@ -341,8 +341,8 @@ class Conversation(Protocol):
     def port(self) -> int:
         """The socket's own port."""
 
-    async def send(self, payload: bytes) -> None:
-        """Send to the peer; what the bounds don't allow is dropped, and counted.
+    async def send(self, *payloads: bytes) -> None:
+        """Send to the peer, one datagram each; what the bounds don't allow is dropped, and counted.
 
         Raises `responder.errors.SendError`; see `receive` for what may have come before.
         """

@@ -16,7 +16,7 @@ Nothing is queued here: what is not received waits in the kernel's buffer.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import attrs
@@ -24,7 +24,7 @@ import trio
 
 from ..datagram import Peer, Stranger, Via
 from ..errors import RateExceeded, SendError
-from ..net.types import DatagramSocket, ErrorTellingSocket, Message, Received
+from ..net.types import DatagramSocket, ErrorTellingSocket, Message, Received, SendFailure
 from . import outcomes
 from .addressing import reply_route
 from .budget import source_prefix
@@ -59,33 +59,41 @@ class OpenConversation:
     """The first datagram is sent."""
     _is_proved: bool = attrs.field(default=False, init=False)
     """The peer is where its request said."""
+    _take_errors: Callable[[], Sequence[SendFailure]] = attrs.field(default=tuple, init=False)
 
     def __attrs_post_init__(self) -> None:
+        if isinstance(self.socket, ErrorTellingSocket):
+            self.socket.hear_errors()
+            self._take_errors = self.socket.take_errors
         self._traffic = self.candidate.environment.counters.traffic(self.candidate.port, "udp")
 
     @property
     def port(self) -> int:
         return self.socket.port
 
-    async def send(self, payload: bytes) -> None:
-        refusal = self._bound_broken(len(payload))
-        if refusal is not None:
-            self._tell(refusal)
-            await trio.lowlevel.checkpoint()
-            return
+    async def send(self, *payloads: bytes) -> None:
         self._raise_errors()
-        message = (payload, self.candidate.route, self.peer_port)
-        if self.socket.send([message]):
-            await trio.lowlevel.checkpoint()
-        else:
-            await self.socket.send_when_ready(message)
-        self._tell(outcomes.ANSWERED, sent=message)
+        messages = [message for payload in payloads if (message := self._allowed_message(payload)) is not None]
+        await trio.lowlevel.checkpoint()
+        while messages:
+            sent = self.socket.send(messages)
+            if not sent:
+                await self.socket.send_when_ready(messages[0])
+                sent = 1
+            for message in messages[:sent]:
+                self._tell(outcomes.ANSWERED, sent=message)
+            del messages[:sent]
+
+    def _allowed_message(self, payload: bytes) -> Message | None:
+        refusal = self._bound_broken(len(payload))
+        if refusal is None:
+            return payload, self.candidate.route, self.peer_port
+        self._tell(refusal)
+        return None
 
     def _raise_errors(self) -> None:
         """Raise what ICMP said of the peer since the last time; what it said of strangers is nobody's matter."""
-        if not isinstance(self.socket, ErrorTellingSocket):
-            return
-        for failure in self.socket.take_errors():
+        for failure in self._take_errors():
             if (failure.to, failure.port) == (self.candidate.route.to, self.peer_port):
                 raise failure.error
 
@@ -207,8 +215,6 @@ async def open_conversation(
         raise RateExceeded(outcomes.REASONS[outcomes.RATE])
     socket = candidate.environment.platform.open_udp(0)
     try:
-        if isinstance(socket, ErrorTellingSocket):
-            socket.hear_errors()
         yield OpenConversation(socket, candidate, peer_port, stranger)
     finally:
         socket.close()

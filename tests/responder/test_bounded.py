@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from responder.bounded import WAITING, BoundedTable, Memory
@@ -52,6 +54,30 @@ def test_what_was_asked_for_twice_is_known() -> None:
     assert made.find(7, *others, 7, 7) == [7, *others, 7]
     assert list(made.memory.known) == [7]
     assert len(made.memory) == 1 + WAITING
+
+
+def test_a_table_that_sees_few_keys_is_small() -> None:
+    """Each conversation has some of its own."""
+    tracemalloc.start()
+    try:
+        made = Made(16384)
+        made.find(*range(10), *range(10))
+        few, _ = tracemalloc.get_traced_memory()
+        made.find(*range(20_000), *range(20_000))
+        many, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert few < 10_000
+    assert many > 100_000
+    assert len(made.memory.known) > 16_000, "of 16384 that there is room for"
+
+
+def test_a_key_is_remembered_while_the_table_grows() -> None:
+    made = Made(512)
+    for first in range(0, 2000, 20):
+        others = range(1000 + first, 1020 + first)
+        made.find(7, *others)
+    assert 7 in made.memory.known
 
 
 def test_a_flood_of_new_keys_leaves_the_known_ones_alone() -> None:

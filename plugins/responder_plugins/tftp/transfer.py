@@ -86,8 +86,7 @@ class Transfer:
         believes = len(packets) > 1
         while tries < (TRIES if self._is_proved else TRIES_UNPROVED):
             tries += 1
-            for packet in packets:
-                await self.conversation.send(packet)
+            await self.conversation.send(*packets)
             with trio.move_on_after(timeout):
                 taken = await self._acknowledged(first, len(packets), believes)
                 if taken:

@@ -15,7 +15,7 @@ from responder_plugins.tftp.message import read_request
 from trio.testing import MockClock
 
 from responder import ConfigError, Context, PeerError
-from responder.testing import hostile, instances, never_answers, settled
+from responder.testing import amplifies_at_most, hostile, instances, never_answers, settled
 
 from .support import ack, code_of, content, request, serving
 
@@ -229,6 +229,17 @@ class TestBounds:
             assert not running.places
             assert not running._silent
             assert not running._of_peer
+
+    async def test_amplification(self, autojump_clock: MockClock, root: Path) -> None:
+        """As the README has it: who says nothing gets a block twice, or the acknowledgment of its options."""
+        (root / "f").write_bytes(bytes(600))
+        async with serving(root) as tftp:
+            assert await amplifies_at_most(tftp.at, 103.2, request("f"), within=60) == 2 * 516 / 10
+            assert await amplifies_at_most(tftp.at, 2, request("f", blksize=65464), within=60) == 2 * 16 / 24
+            os.truncate(root / "f", 10**10)
+            every = {"blksize": 1428, "tsize": 0, "timeout": 1, "windowsize": 16}
+            assert await amplifies_at_most(tftp.at, 2.4, request("f", **every), within=60) == 2 * 57 / 55
+            assert await amplifies_at_most(tftp.at, 2.4, request("f", tsize=""), within=60) == 2 * 20 / 17
 
     async def test_over_its_rate_no_transfer_begins(self, autojump_clock: MockClock, root: Path) -> None:
         async with serving(root, rate=1) as tftp:

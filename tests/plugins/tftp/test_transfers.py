@@ -81,9 +81,10 @@ class Taker:
     data: list[bytes] = attrs.field(factory=list)
     port: int = 0
 
-    async def send(self, payload: bytes) -> None:
-        assert payload[2:4] == ((len(self.data) + 1) & 0xFFFF).to_bytes(2)
-        self.data.append(payload[4:])
+    async def send(self, *payloads: bytes) -> None:
+        for payload in payloads:
+            assert payload[2:4] == ((len(self.data) + 1) & 0xFFFF).to_bytes(2)
+            self.data.append(payload[4:])
 
     async def receive(self) -> bytes:
         assert len(self.data) % self.window == 0 or len(self.data[-1]) < 8

@@ -161,6 +161,53 @@ class TestBounds:
             assert at.outcomes()["too-long"] == 1
 
 
+@attrs.frozen
+class Window(Plugin):
+    """Sends several datagrams at once, of which one is longer than the others."""
+
+    services: ClassVar[tuple[Service, ...]] = (Service(port=69, max_answer=100),)
+
+    async def respond(self, request: Datagram) -> None:
+        async with request.conversation() as conversation:
+            with assert_checkpoints():
+                await conversation.send()
+            await conversation.send(b"begin")
+            await conversation.receive()
+            with assert_checkpoints():
+                await conversation.send(b"one", bytes(101), b"two", b"three")
+
+
+async def test_several_at_once(autojump_clock: MockClock) -> None:
+    """Each is bounded and counted by itself."""
+    async with bench(Window()) as at:
+        conversation = await at.begin(b"read")
+        await conversation.send(b"ack")
+        assert payloads(await at.collect()) == [b"one", b"two", b"three"]
+        assert at.outcomes() == {"answered": 4, "heard": 1, "too-long": 1, "silent": 1}
+
+
+async def test_several_wait_for_room_in_their_order() -> None:
+    platform = FakePlatform()
+    instance = Instance.of(Window())
+    async with (
+        open_server([Prepared(instance, instance.plugin)], platform=platform) as server,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(server.run)
+        await server.ready.wait()
+        platform.sockets[0].deliver(FakeReceived(b"read", flow(), port=4711))
+        await wait_all_tasks_blocked()
+        own = platform.sockets[1]
+        own.give_room(2)
+        own.deliver(FakeReceived(b"ack", flow(), port=4711))
+        await wait_all_tasks_blocked()
+        assert [sent.payload for sent in own.sent] == [b"begin", b"one", b"two"]
+        own.give_room(1)
+        await wait_all_tasks_blocked()
+        assert [sent.payload for sent in own.sent] == [b"begin", b"one", b"two", b"three"]
+        server.stop()
+
+
 class TestStrangers:
     async def test_they_are_answered_as_the_plugin_says_and_disturb_nothing(self, autojump_clock: MockClock) -> None:
         async with bench(Blocks()) as at:
