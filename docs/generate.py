@@ -17,6 +17,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import yaml  # MyST needs it too
+
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / ".build"))
 
@@ -41,6 +43,7 @@ def _pages() -> Iterator[tuple[str, str]]:
     yield "keys.rst", reference.configuration()
     yield "dispatch.md", cleandoc(import_module("responder.dispatch").__doc__ or "")
     yield "metrics.md", "\n".join(_metrics())
+    yield "alerts.md", "\n".join(_alerts())
     yield "outcomes.md", "\n".join(_outcomes())
     yield "speed.md", "\n".join(_speed())
     yield "api.rst", "\n".join(_api("responder"))
@@ -99,6 +102,16 @@ def _metrics() -> Iterator[str]:
             labels = next((ast.literal_eval(each.value) for each in node.keywords if each.arg == "labels"), [])
             total = "_total" if kind.startswith("Counter") else ""
             yield f"| `{name}{total}` | {', '.join(labels)} | {about} |"
+
+
+def _alerts() -> Iterator[str]:
+    """Each alert of the example rules."""
+    rules = yaml.safe_load((ROOT / "examples/monitoring/alerts.yml").read_text(encoding="utf-8"))
+    yield from ("| alert | condition | means |", "|---|---|---|")
+    for rule in (rule for group in rules["groups"] for rule in group["rules"]):
+        condition = rule["expr"].replace("|", "\\|")
+        lasting = f" for {rule['for']}" if "for" in rule else ""
+        yield f"| {rule['alert']} | `{condition}`{lasting} | {rule['annotations']['description']} |"
 
 
 def _outcomes() -> Iterator[str]:
