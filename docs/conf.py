@@ -19,7 +19,7 @@ project = "responderd"
 author = "the authors of responderd"
 version = release = responder.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
-exclude_patterns = ["generated/*.rst", "generated/plugins/*.rst", "generated/[dkmops]*.md"]
+exclude_patterns = ["generated/*.rst", "generated/plugins/*.rst", "generated/[adkmops]*.md"]
 html_theme = "furo"
 html_title = f"responderd {release}"
 html_static_path: list[str] = []

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import zlib
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -28,13 +29,13 @@ NO_SCRIPT = {"profile": {"default_content_setting_values": {"javascript": 2}}}
 """Preferences of who lets no page run scripts."""
 
 
-async def run(profile: Path, url: str, *options: str, script: bool = True) -> str:
-    """What it says at its end; `profile` is a folder that does not exist yet."""
+async def run(profile: Path, url: str, *options: str, script: bool = True, under: Sequence[str] = ()) -> str:
+    """What it says at its end; `profile` is a folder that does not exist yet, `under` a command that runs it."""
     (profile / "Default").mkdir(parents=True)
     (profile / "Default" / "Preferences").write_text(json.dumps({} if script else NO_SCRIPT))
     with trio.fail_after(BOUND):
         done: subprocess.CompletedProcess[bytes] = await trio.run_process(
-            ["chromium", *OPTIONS, f"--user-data-dir={profile}", *options, url],
+            [*under, "chromium", *OPTIONS, f"--user-data-dir={profile}", *options, url],
             capture_stdout=True,
             stderr=subprocess.DEVNULL,
         )
@@ -48,12 +49,18 @@ async def document(profile: Path, url: str, *, script: bool = True, after: int =
 
 
 async def picture(
-    profile: Path, url: str, file: Path, *options: str, size: tuple[int, int] = (1280, 1600), after: int = 0
+    profile: Path,
+    url: str,
+    file: Path,
+    *options: str,
+    size: tuple[int, int] = (1280, 1600),
+    after: int = 0,
+    under: Sequence[str] = (),
 ) -> Counter[bytes]:
     """Write what is seen to a file, and give how many of its points have each colour (three bytes)."""
     budget = (f"--virtual-time-budget={after}",) if after else ()
     shot = (f"--screenshot={file}", f"--window-size={size[0]},{size[1]}", "--hide-scrollbars")
-    await run(profile, url, *shot, *budget, *options)
+    await run(profile, url, *shot, *budget, *options, under=under)
     return await trio.to_thread.run_sync(partial(colours, file.read_bytes()))
 
 

@@ -89,7 +89,7 @@ def _state(shown: Shown) -> Markup:
             "Up": duration(status.uptime),
             "Configuration": f"{status.config or 'the embedded default'}, {last}",
             "Version": f"{build.version}, {'compiled' if build.compiled else 'not compiled'}",
-            "Runs on": f"Python {build.python}, {build.system}",
+            "Runs on": f"Python {build.python}, {build.system.partition(' ')[0]}",
             "Process": status.pid,
         }
     )

@@ -89,7 +89,7 @@ async def test_what_it_shows() -> None:
     found = {name: text(markup) for name, markup in (await live(of, status)).items()}
     assert [*found] == [name for name in SECTIONS if name != "workers"]
     assert "State ready Up 1 min 0 s Configuration the embedded default, refused at " in found["state"]
-    assert "Version 1.2, compiled Runs on Python 3.12.1, Linux 6.1 Process 7" in found["state"]
+    assert "Version 1.2, compiled Runs on Python 3.12.1, Linux Process 7" in found["state"]
     assert (
         "Answered a second 3.0 Otherwise a second 0.5 Bytes a second, in 535 B Bytes a second, out 2.54 kB"
         in (found["rates"])
