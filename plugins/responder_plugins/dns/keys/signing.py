@@ -35,7 +35,7 @@ STRETCH: Final = 64
 
 PAUSE: Final = 1e-5
 
-_SIGNED_AT_A_CUT: Final = frozenset({wire.DS, wire.NSEC})
+SIGNED_AT_A_CUT: Final = frozenset({wire.DS, wire.NSEC})
 
 _Blocks = dict[int, tuple[int, bytes]]
 """Number and records of each RRset of a name, by type."""
@@ -135,7 +135,7 @@ class WholeZone:
         signatures = {
             rdtype: self._signatures_of(name, rdtype, records, old.get(rdtype), signatures_before.get(rdtype))
             for rdtype, (_, records) in found.items()
-            if not at_cut or rdtype in _SIGNED_AT_A_CUT
+            if not at_cut or rdtype in SIGNED_AT_A_CUT
         }
         made = _node(node, found, signatures)
         if made == was:

@@ -93,26 +93,31 @@ class ZoneSigner:
     def sign(self, zone: Zone, keys: list[Key], before: Zone | None, now: float) -> Zone:
         """The zone signed with keys; as it is where no key is there yet."""
         self.longest = longest_ttl(zone)
-        active = [key for key in keys if key.active(now)]
-        leading = [key for key in keys if key.leads and key.published(now)]
-        if not active or not leading:
+        signer = self.record_signer(keys, now)
+        if not signer.keys or not signer.leading:
             return zone
+        whole = WholeZone(zone, signer, self.denial, before)
+        signed = whole.sign(at_apex(keys, now, self.policy.cds), int(self.policy.dnskey_ttl))
+        self.used = whole.used
+        self.made = whole.made
+        return signed
+
+    def record_signer(self, keys: list[Key], now: float) -> RecordSigner:
         policy = self.policy
-        signer = RecordSigner(
+        return RecordSigner(
             self.origin,
-            active,
+            [key for key in keys if key.active(now)],
             [key for key in keys if key.signs and key.published(now)],
-            leading,
+            [key for key in keys if key.leads and key.published(now)],
             int(now),
             int(policy.signature_lifetime),
             int(policy.signature_refresh + self.window),
             int(policy.signature_jitter),
         )
-        whole = WholeZone(zone, signer, Denial(policy.denial == "nsec3", policy.opt_out), before)
-        signed = whole.sign(at_apex(keys, now, policy.cds), int(policy.dnskey_ttl))
-        self.used = whole.used
-        self.made = whole.made
-        return signed
+
+    @property
+    def denial(self) -> Denial:
+        return Denial(self.policy.denial == "nsec3", self.policy.opt_out)
 
     # Serving: by one process at a time
 
