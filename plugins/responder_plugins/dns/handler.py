@@ -41,6 +41,7 @@ from .zone.tables import Zone
 
 if TYPE_CHECKING:
     from .keys.maintenance import Signing
+    from .zone.changes import Change
 
 WATCH: Final = 2.0
 """Seconds between two looks at the zone files."""
@@ -240,6 +241,12 @@ class DnsHandler(Handler):
         self.processor.catalog.zones[origin] = zone
         self.changed(origin)
 
+    async def publish(self, zone: Zone, change: Change | None) -> None:
+        """Serve a version that was signed here, and note what has made it of the one before, where that is known."""
+        if self._versions is not None and change is not None:  # before others are told, who ask for it at once
+            await self._versions.record(zone.origin, change)
+        self.replace(zone.origin, zone)
+
     def changed(self, origin: bytes) -> None:
         """A zone has taken a change: forget what was made of it, and tell others."""
         self.compiled.renew(origin)
@@ -287,7 +294,7 @@ class DnsHandler(Handler):
             if self._notifier is not None:
                 nursery.start_soon(self._notifier.run, network)
             if self._signing is not None:
-                nursery.start_soon(self._signing.run, network, self.zone, self.replace)
+                nursery.start_soon(self._signing.run, network, self)
             await network.stopping.wait()
             nursery.cancel_scope.cancel()
         _log.info("queries were counted", plugin=network.instance, counts=dict(self.counts()))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 import attrs
@@ -19,6 +19,7 @@ import trio
 from responder import ConfigError, ConfigErrors, Context, FileLock, Network, Stamp, get_logger, stamp_of, wall_time
 
 from ..zone.builder import name_text
+from ..zone.changes import Change, difference, is_newer
 from ..zone.tables import Zone
 from . import signed_copy
 from .key_files import file_name
@@ -35,8 +36,18 @@ AGAIN: Final = 60.0
 
 T = TypeVar("T")
 
-ServedZone: TypeAlias = Callable[[bytes], Zone | None]
-Replace: TypeAlias = Callable[[bytes, Zone], None]
+SOME_RECORDS: Final = 100
+"""Records by which versions may differ, beside half as many as there are names, to be told as a difference."""
+
+
+class Serving(Protocol):
+    """What serves the zones."""
+
+    def zone(self, origin: bytes) -> Zone | None: ...
+    def replace(self, origin: bytes, zone: Zone) -> None: ...
+    async def publish(self, zone: Zone, change: Change | None) -> None:
+        """Serve a version that was signed here; `change` made it of the one before, as far as that is worth telling."""
+
 
 _log = get_logger(__name__)
 
@@ -99,41 +110,45 @@ class Signing:
 
     # Serving
 
-    async def run(self, network: Network, served: ServedZone, replace: Replace) -> None:
-        """Sign, or follow who does.  `served` tells the zone that is served; `replace` has another one served."""
+    async def run(self, network: Network, serving: Serving) -> None:
+        """Sign, or follow who does."""
         state = network.state_dir
         lock = FileLock(state / FOLDER / ".lock")
         while not lock.acquire(wait=False):
-            await self._follow(state, replace)
+            await self._follow(state, serving)
             await trio.sleep(LOOK)
         try:
             async with trio.open_nursery() as nursery:
                 for signer in self.signers.values():
-                    nursery.start_soon(self._keep, signer, state, network.instance, served, replace)
+                    nursery.start_soon(self._keep, signer, state, network.instance, serving)
         finally:
             lock.release()
 
-    async def _follow(self, state: Path, replace: Replace) -> None:
+    async def _follow(self, state: Path, serving: Serving) -> None:
         for origin, signer in self.signers.items():
             if stamp_of(self._path(origin, state)) != self._read.get(origin):
                 zone = await trio.to_thread.run_sync(self._copy, signer, state, abandon_on_cancel=True)
                 if zone is not None:
                     _live[origin, signer.policy] = zone
                     self._saved[origin] = zone
-                    replace(origin, zone)
+                    serving.replace(origin, zone)
 
-    async def _keep(self, signer: ZoneSigner, state: Path, instance: str, served: ServedZone, replace: Replace) -> None:
+    async def _keep(self, signer: ZoneSigner, state: Path, instance: str, serving: Serving) -> None:
         while True:
-            zone = served(signer.origin)
+            zone = serving.zone(signer.origin)
             seen = stamp_of(signer.folder.path)
             until = wall_time() + AGAIN
             if zone is not None:
                 try:
-                    renewed = await self._renewed(signer, zone, state, instance)
-                    if served(signer.origin) is not zone:
-                        continue  # another version has come meanwhile
-                    if renewed is not zone:
-                        replace(signer.origin, renewed)
+                    before = self._saved.get(signer.origin) or await _in_thread(self._copy, signer, state)
+                    renewed = await _in_thread(signer.renew, zone, before, wall_time())
+                    if renewed.chain is not None and renewed is not before:
+                        change = await _in_thread(self._keep_copy, renewed, before, state)
+                        if serving.zone(signer.origin) is not zone:
+                            continue  # another version has come meanwhile
+                        _live[signer.origin, signer.policy] = renewed
+                        await serving.publish(renewed, change)
+                        _tell(signer, renewed, instance)
                     zone = renewed
                     until = signer.next_time(zone, wall_time())
                 except (OSError, ConfigErrors) as error:
@@ -142,27 +157,35 @@ class Signing:
                     )
             while True:
                 await trio.sleep(LOOK)
-                if wall_time() >= until or stamp_of(signer.folder.path) != seen or served(signer.origin) is not zone:
+                if (
+                    wall_time() >= until
+                    or stamp_of(signer.folder.path) != seen
+                    or serving.zone(signer.origin) is not zone
+                ):
                     break
 
-    async def _renewed(self, signer: ZoneSigner, zone: Zone, state: Path, instance: str) -> Zone:
-        """The zone as it is to be served; kept in the state folder before it is.  Raises OSError and ConfigErrors."""
-        before = self._saved.get(signer.origin) or await _in_thread(self._copy, signer, state)
-        renewed = await _in_thread(signer.renew, zone, before, wall_time())
-        if renewed.chain is not None and self._saved.get(signer.origin) is not renewed:
-            path = self._path(signer.origin, state)
-            await _in_thread(signed_copy.write, path, renewed)
-            self._read[signer.origin] = stamp_of(path)
-            self._saved[signer.origin] = renewed
-            _live[signer.origin, signer.policy] = renewed
-            _log.info(
-                "a zone was signed",
-                plugin=instance,
-                zone=name_text(signer.origin),
-                serial=renewed.serial,
-                signatures=signer.made,
-            )
-        return renewed
+    def _keep_copy(self, zone: Zone, before: Zone | None, state: Path) -> Change | None:
+        """Keep a version that is to be served: on the disk when this returns.  What made it of the last one.
+
+        Raises OSError.
+        """
+        path = self._path(zone.origin, state)
+        signed_copy.write(path, zone)
+        self._read[zone.origin] = stamp_of(path)
+        self._saved[zone.origin] = zone
+        if before is None or not is_newer(zone.serial, before.serial):
+            return None
+        return difference(before, zone, SOME_RECORDS + len(before.nodes) // 2)
+
+
+def _tell(signer: ZoneSigner, zone: Zone, instance: str) -> None:
+    _log.info(
+        "a zone was signed",
+        plugin=instance,
+        zone=name_text(zone.origin),
+        serial=zone.serial,
+        signatures=signer.made,
+    )
 
 
 async def _in_thread(function: Callable[..., T], *arguments: object) -> T:

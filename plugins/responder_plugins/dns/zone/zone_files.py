@@ -116,7 +116,8 @@ class ZoneFiles:
         except Exception as error:
             _log.error("a zone can't be read", exc_info=error, plugin=context.instance, zone=str(name))
             raise ConfigErrors([ConfigError(f"{type(error).__name__}: {error}", file=context.path(file))]) from error
-        if self.updates is not None and before is not None and is_newer(zone.serial, before.serial):
+        # Of a zone that is signed here the one process that signs tells what has changed.
+        if self.updates is not None and signing is None and before is not None and is_newer(zone.serial, before.serial):
             zone.came_by = difference(before, zone, SOME_RECORDS + len(before.nodes) // 2)
         return zone
 

@@ -18,6 +18,7 @@ from responder_plugins.dns.keys import maintenance, signed_copy, timeline
 from responder_plugins.dns.keys.key import Key
 from responder_plugins.dns.keys.maintenance import Signing
 from responder_plugins.dns.message import wire
+from responder_plugins.dns.zone.changes import Change
 from responder_plugins.dns.zone.tables import Zone
 from trio.testing import MockClock
 
@@ -42,6 +43,7 @@ class Running:
     handler: DnsHandler
     state: Path
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    changes: list[Change | None] = attrs.field(factory=list, init=False)
     zones: trio.MemoryReceiveChannel[Zone] = attrs.field(init=False)
     _given: trio.MemorySendChannel[Zone] = attrs.field(init=False)
 
@@ -55,18 +57,28 @@ class Running:
         return signing
 
     @property
-    def zone(self) -> Zone:
+    def served(self) -> Zone:
         zone = self.handler.processor.catalog.zones[KEY]
         assert zone is not None
         return zone
 
     async def run(self) -> None:
-        def replace(origin: bytes, zone: Zone) -> None:
-            self.handler.replace(origin, zone)
-            self._given.send_nowait(zone)
-
         with self.scope:
-            await self.signing.run(StateOnly(self.state), self.handler.zone, replace)
+            await self.signing.run(StateOnly(self.state), self)
+
+    # As who signs sees a handler
+
+    def zone(self, origin: bytes) -> Zone | None:
+        return self.handler.zone(origin)
+
+    def replace(self, origin: bytes, zone: Zone) -> None:
+        self.handler.replace(origin, zone)
+        self._given.send_nowait(zone)
+
+    async def publish(self, zone: Zone, change: Change | None) -> None:
+        self.changes.append(change)
+        await self.handler.publish(zone, change)
+        self._given.send_nowait(zone)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -110,17 +122,17 @@ async def test_preparing_writes_nothing_and_the_first_start_makes_keys(
 ) -> None:
     first = started(tmp_path)
     assert files(tmp_path) == {"zone"}
-    assert first.zone.chain is None
+    assert first.served.chain is None
     async with first.running():
         zone = await first.zones.receive()
-    assert (zone.serial, zone is first.zone) == (8, True)
+    assert (zone.serial, zone is first.served) == (8, True)
     assert zone.chain is not None
     assert "state/signed/zone-example.test.copy" in files(tmp_path)
     (name,) = tmp_path.glob("keys/*.private")
     before = files(tmp_path)
     again = started(tmp_path)
     assert files(tmp_path) == before
-    assert (again.zone.serial, again.zone.nodes) == (8, zone.nodes)
+    assert (again.served.serial, again.served.nodes) == (8, zone.nodes)
     assert again.signing.signers[KEY].made == 0
     assert name in tmp_path.glob("keys/*")
 
@@ -133,12 +145,12 @@ async def test_a_file_that_changed_meanwhile_gets_the_next_serial(
         assert (await written.receive()).serial == 8
     for serial in (9, 10):  # the second start comes before the first one has kept anything
         second = started(tmp_path, TEXT + f"www{serial} A 192.0.2.80\n")
-        assert second.zone.serial == 9
+        assert second.served.serial == 9
         assert second.signing.signers[KEY].made == 4
     async with second.running():
-        assert await written.receive() is second.zone
+        assert await written.receive() is second.served
     third = started(tmp_path)
-    assert third.zone.serial == 10
+    assert third.served.serial == 10
 
 
 async def test_the_serial_goes_on_where_the_keys_are_lost(tmp_path: Path, autojump_clock: MockClock) -> None:
@@ -148,7 +160,7 @@ async def test_the_serial_goes_on_where_the_keys_are_lost(tmp_path: Path, autoju
     for key in tmp_path.glob("keys/K*"):
         key.unlink()
     second = started(tmp_path)
-    assert second.zone.chain is None
+    assert second.served.chain is None
     async with second.running():
         assert (await second.zones.receive()).serial == 9
 
@@ -164,10 +176,10 @@ async def test_a_damaged_copy_is_told_and_made_anew(
     for size in range(0, len(whole), 97):
         copy.write_bytes(whole[:size] + bytes((whole[size] ^ 1,)) + whole[size + 1 :])
         second = started(tmp_path)
-        assert second.zone.chain is not None
+        assert second.served.chain is not None
         assert second.signing.signers[KEY].made == 6
     copy.write_bytes(whole[:-1])
-    assert started(tmp_path).zone.chain is not None
+    assert started(tmp_path).served.chain is not None
     assert "the copy of a signed zone is damaged" in caplog.text
 
 
@@ -201,14 +213,14 @@ async def test_one_process_signs_and_others_follow(
             assert (await other.zones.receive()).nodes == signed.nodes
     changed = TEXT + "www A 192.0.2.80\n"
     one, other = started(tmp_path, changed), started(tmp_path, None)
-    assert one.zone.serial == other.zone.serial == 9
-    assert one.zone.nodes != other.zone.nodes  # equivalent, for a moment
+    assert one.served.serial == other.served.serial == 9
+    assert one.served.nodes != other.served.nodes  # equivalent, for a moment
     async with trio.open_nursery() as nursery:
         nursery.start_soon(one.run)
         assert (await written.receive()).serial == 8
-        assert await written.receive() is one.zone
+        assert await written.receive() is one.served
         nursery.start_soon(other.run)
-        assert (await other.zones.receive()).nodes == one.zone.nodes
+        assert (await other.zones.receive()).nodes == one.served.nodes
         one.scope.cancel()
         signer = other.signing.signers[KEY]
         (key,) = signer.load_keys()
