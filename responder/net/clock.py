@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from collections.abc import Callable
@@ -16,9 +17,14 @@ def wall_time(moment: float | None = None) -> float:
 
     The clock may be set forth and back; a test sets it by `responder.testing.wall_clock`.
     """
+    return _wall_clock() if moment is None else _wall_clock() - (_trios_clock()() - moment)
+
+
+@functools.cache
+def _trios_clock() -> Callable[[], float]:
     import trio  # noqa: PLC0415 - slow to import, for those who only ask for plugins' options
 
-    return _wall_clock() if moment is None else _wall_clock() - (trio.current_time() - moment)
+    return trio.current_time
 
 
 @attrs.frozen

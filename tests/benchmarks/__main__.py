@@ -18,7 +18,7 @@ from pathlib import Path
 
 import click
 
-from . import echo, machine, many, names, picture, profiling, report, running, versions
+from . import echo, machine, many, names, picture, profiling, report, running, short, versions
 from .comparing import Result
 
 GROUPS: dict[str, Callable[[running.Bench], Result]] = {
@@ -26,6 +26,7 @@ GROUPS: dict[str, Callable[[running.Bench], Result]] = {
     "workers": echo.workers,
     "sources": echo.sources,
     "latency": echo.latency,
+    "short": short.short,
     "many": many.many,
     "dns": names.dns,
     "dns-fresh": names.fresh,

@@ -102,6 +102,14 @@ class Bench:
         started = Child(namespace, command, cwd=self.folder, environment=environment, bound=bound)
         return self.stack.enter_context(started).pid
 
+    def silent_child(self, namespace: Namespace, *argv: str) -> int:
+        """The same for a program that does not say when it is ready."""
+        command = namespace.argv(*self.on_core(self.server_core, *argv))
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.folder)
+        self.stack.callback(process.wait)
+        self.stack.callback(process.terminate)
+        return process.pid
+
     def ours(
         self,
         namespace: Namespace,
@@ -234,9 +242,11 @@ def generate(
     rate: float = 0.0,
     warm_up: float = WARM_UP,
     sources: int = 0,
+    says: str = "64",
 ) -> dict[str, Any]:
     """What load.c saw: 8 sockets with 16 requests of 64 bytes each; with a rate, an open loop of so many a second.
 
+    `says` may be a protocol that it speaks.
     With `sources`, what sources.c saw: 128 requests, each from the next of so many loopback addresses.
     """
     outstanding = 1024 if rate else 16
@@ -244,7 +254,7 @@ def generate(
         argv = [str(bench.native("sources")), str(port), str(bench.seconds), str(warm_up), str(sources)]
         told: dict[str, Any] = json.loads(client.run(*bench.on_core(bench.load_core, *argv)))
         return told
-    numbers = [str(each) for each in (port, bench.seconds, warm_up, rate, 8, outstanding, 64)]
+    numbers = [str(each) for each in (port, bench.seconds, warm_up, rate, 8, outstanding, says)]
     argv = [str(bench.native("load")), *numbers, *addresses]
     said: dict[str, Any] = json.loads(client.run(*bench.on_core(bench.load_core, *argv)))
     return said
@@ -263,12 +273,13 @@ def echo_run(
     client: Namespace | None = None,
     addresses: Sequence[str] = ("127.0.0.1",),
     sources: int = 0,
+    says: str = "64",
 ) -> Run:
-    """How many echoes a second, 128 in flight; see `generate`."""
+    """How many echoes a second, or answers of a protocol, 128 in flight; see `generate`."""
 
     def measure() -> Run:
         with Cost.of(bench, server) as costs:
-            said = generate(bench, client or server.namespace, server.port, addresses, sources=sources)
+            said = generate(bench, client or server.namespace, server.port, addresses, sources=sources, says=says)
         require_right_answers(server, said)
         (cost,) = costs
         # The cost includes the warm-up; the share of it that counts is known by time.

@@ -52,8 +52,10 @@ def server(answer: Answering) -> Iterator[int]:
                     thread.join(0.05)
 
 
-def load(program: Path, port: int, *addresses: str, seconds: float = 0.2, rate: int = 0) -> dict[str, Any]:
-    argv = [str(program), *map(str, (port, seconds, 0, rate, 2, 4, 64)), *addresses]
+def load(
+    program: Path, port: int, *addresses: str, seconds: float = 0.2, rate: int = 0, says: str = "64"
+) -> dict[str, Any]:
+    argv = [str(program), *map(str, (port, seconds, 0, rate, 2, 4, says)), *addresses]
     said: dict[str, Any] = json.loads(subprocess.run(argv, capture_output=True, check=True, timeout=60).stdout)
     return said
 
@@ -76,6 +78,24 @@ def test_echoes_are_answers(program: Path) -> None:
         said = load(program, port, "127.0.0.1")
     assert said["answers"] > 0
     assert said["wrong"] == 0
+
+
+@pytest.mark.parametrize(
+    ("protocol", "answer"),
+    [
+        ("stun", lambda asked: bytes([1, 1, 0, 12]) + asked[4:] + bytes(12)),
+        ("sntp", lambda asked: bytes([0x24, 10]) + bytes(22) + asked[40:] + bytes(16)),
+    ],
+)
+def test_answers_of_a_protocol(program: Path, protocol: str, answer: Callable[[bytes], bytes]) -> None:
+    with server(lambda sock, payload, peer: sock.sendto(answer(payload), peer)) as port:
+        said = load(program, port, "127.0.0.1", says=protocol)
+    assert said["answers"] > 0
+    assert said["wrong"] == 0
+    with server(echo) as port:
+        said = load(program, port, "127.0.0.1", says=protocol)
+    assert said["answers"] == 0
+    assert said["wrong"] > 0
 
 
 def test_in_an_open_loop_latency_is_told(program: Path) -> None:

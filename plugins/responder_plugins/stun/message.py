@@ -101,6 +101,9 @@ _HEADER: Final = Struct("!HH")
 _IPV4: Final = Struct("!HHHHI")
 _IPV6: Final = Struct("!HHHHQQ")
 _HALF: Final = (1 << 64) - 1
+_PORT_MASK: Final = COOKIE >> 16
+_XOR_MAPPED: Final = int(Attribute.XOR_MAPPED_ADDRESS)
+"""As a plain number, which is packed faster than a member."""
 
 
 class Refused(PeerError):
@@ -223,11 +226,10 @@ def write_address(kind: int, address: IPAddress, port: int) -> bytes:
 
 def write_xor_mapped_address(address: IPAddress, port: int, transaction: bytes) -> bytes:
     """XOR-MAPPED-ADDRESS (RFC 8489 section 14.2)."""
-    port ^= COOKIE >> 16
     if address.version == 4:
-        return _IPV4.pack(Attribute.XOR_MAPPED_ADDRESS, 8, 1, port, int(address) ^ COOKIE)
+        return _IPV4.pack(_XOR_MAPPED, 8, 1, port ^ _PORT_MASK, int(address) ^ COOKIE)
     number = int(address) ^ int.from_bytes(transaction)
-    return _IPV6.pack(Attribute.XOR_MAPPED_ADDRESS, 20, 2, port, number >> 64, number & _HALF)
+    return _IPV6.pack(_XOR_MAPPED, 20, 2, port ^ _PORT_MASK, number >> 64, number & _HALF)
 
 
 def write_error_code(code: Code, unknown: Sequence[int] = (), *, is_classic: bool = False) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import Final, TypeAlias
 
@@ -70,6 +71,11 @@ class Ends:
             return self.asked
         address = self.other[0] if change & CHANGE_IP else self.asked[0]
         return address, self.other[1] if change & CHANGE_PORT else self.asked[1]
+
+    @functools.cached_property
+    def unchanged(self) -> bytes:
+        """`attributes` of an answer that comes from where it was asked."""
+        return self.attributes(0)
 
     def attributes(self, change: int) -> bytes:
         """RESPONSE-ORIGIN and OTHER-ADDRESS, where there is another address."""

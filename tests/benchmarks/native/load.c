@@ -1,14 +1,16 @@
 /* The load generator of the echo rows: keeps requests in flight, checks every answer, and says what it saw as JSON.
 
-       load PORT SECONDS WARM_UP RATE SOCKETS OUTSTANDING SIZE ADDRESS...
+       load PORT SECONDS WARM_UP RATE SOCKETS OUTSTANDING SIZE|PROTOCOL ADDRESS...
 
    RATE 0: a closed loop. Each of SOCKETS sockets keeps OUTSTANDING requests in flight for SECONDS, after WARM_UP seconds
    that don't count. RATE > 0: an open loop. A request leaves each 1/RATE second whether or not answers came, and latency
    runs from when it was due to leave, so that a server that stalls is charged for all that had to wait.
 
-   An answer counts if its bytes are those that were sent and it comes from the address that was asked; whatever else
-   comes is "wrong". With one ADDRESS the sockets are connected: the kernel itself drops what comes from elsewhere, which
-   then shows as "lost". A request without an answer for PATIENCE is lost.
+   With SIZE, requests are of so many bytes, and an answer counts if its bytes are those that were sent. With a PROTOCOL
+   (stun, sntp) requests are that protocol's, and an answer counts if it has the size, the first bytes and the
+   transaction of one. It must come from the address that was asked; whatever else comes is "wrong". With one ADDRESS
+   the sockets are connected: the kernel itself drops what comes from elsewhere, which then shows as "lost". A request
+   without an answer for PATIENCE is lost.
 
    It never waits in the kernel: it is meant to have a core of its own, and to be faster than any server.
    Servers are started, and cores chosen, by tests/benchmarks/running.py. */
@@ -24,14 +26,30 @@
 #include <sys/socket.h>
 #include <time.h>
 
-enum { MOST_SOCKETS = 64, MOST_SLOTS = 1024, LEAST_SIZE = 16, MOST_SIZE = 1472, BATCH = 64, MOST_SAMPLES = 4000000 };
+enum { MOST_SOCKETS = 64, MOST_SLOTS = 1024, LEAST_SIZE = 8, MOST_SIZE = 1472, BATCH = 64, MOST_SAMPLES = 4000000 };
 static const uint64_t SECOND = 1000000000, PATIENCE = 500000000;
 
 struct header {
-    uint64_t number; /* of the request: no two have the same, so a late answer is known as one */
-    uint32_t slot;
-    uint32_t socket;
+    uint32_t number; /* of the request: of 2**32 no two have the same, so a late answer is known as one */
+    uint16_t slot;
+    uint16_t socket;
 };
+
+/* What a request begins with, where the header stands in it and in its answer, the answer's size and first bytes. */
+struct protocol {
+    const char *name;
+    unsigned char request[MOST_SIZE];
+    unsigned size, header_at, answer_size, answered_at, first_bytes;
+    unsigned char first[8];
+};
+
+static const struct protocol protocols[] = {
+    /* RFC 8489: a Binding request, its transaction ID; the answer has XOR-MAPPED-ADDRESS. */
+    {"stun", {0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42}, 20, 8, 32, 8, 8, {1, 1, 0, 12, 0x21, 0x12, 0xa4, 0x42}},
+    /* RFC 5905: version 4, mode 3, transmit timestamp; the answer has mode 4, stratum 10, and it as originate timestamp. */
+    {"sntp", {0x23, 0, 6, 0xfa}, 48, 40, 48, 24, 2, {0x24, 10}},
+};
+static struct protocol spoken;
 
 struct slot {
     unsigned char payload[MOST_SIZE];
@@ -48,8 +66,9 @@ struct client {
 
 static struct client clients[MOST_SOCKETS];
 static struct sockaddr_in *destinations;
-static unsigned sockets, slots, size, n_destinations, next_destination;
-static uint64_t numbers, answers, sent, lost, wrong, late, errors;
+static unsigned sockets, slots, n_destinations, next_destination;
+static uint32_t numbers;
+static uint64_t answers, sent, lost, wrong, late, errors;
 static uint32_t *samples; /* ns */
 static size_t n_samples;
 
@@ -80,9 +99,12 @@ static void open_clients(uint16_t port, char **addresses, unsigned count) {
         if (count == 1 && connect(clients[s].fd, (struct sockaddr *)destinations, sizeof *destinations) != 0)
             fail("connect");
         clients[s].slots = calloc(slots, sizeof(struct slot));
-        for (unsigned i = 0; i < slots; i++)
-            for (unsigned at = sizeof(struct header); at < size; at++)
-                clients[s].slots[i].payload[at] = (unsigned char)(at * 31 + i * 7 + s);
+        for (unsigned i = 0; i < slots; i++) {
+            unsigned char *payload = clients[s].slots[i].payload;
+            memcpy(payload, spoken.request, spoken.size);
+            for (unsigned at = sizeof(struct header); !spoken.name && at < spoken.size; at++)
+                payload[at] = (unsigned char)(at * 31 + i * 7 + s);
+        }
     }
 }
 
@@ -92,12 +114,12 @@ static void send_slots(unsigned s, const uint32_t *which, unsigned count, uint64
     struct iovec vectors[BATCH];
     for (unsigned i = 0; i < count; i++) {
         struct slot *slot = &clients[s].slots[which[i]];
-        struct header header = {.number = ++numbers, .slot = which[i], .socket = s};
-        memcpy(slot->payload, &header, sizeof header);
+        struct header header = {.number = ++numbers, .slot = (uint16_t)which[i], .socket = (uint16_t)s};
+        memcpy(slot->payload + spoken.header_at, &header, sizeof header);
         slot->sent = at;
         if (!slot->waiting) clients[s].waiting++;
         slot->waiting = 1;
-        vectors[i] = (struct iovec){.iov_base = slot->payload, .iov_len = size};
+        vectors[i] = (struct iovec){.iov_base = slot->payload, .iov_len = spoken.size};
         messages[i].msg_hdr = (struct msghdr){.msg_iov = &vectors[i], .msg_iovlen = 1};
         if (n_destinations > 1) {
             slot->destination = next_destination;
@@ -142,20 +164,20 @@ static unsigned take(unsigned s, uint32_t *freed) {
     uint64_t at = samples ? now() : 0;
     for (int i = 0; i < n; i++) {
         struct header header;
-        memcpy(&header, buffers[i], sizeof header);
-        if (messages[i].msg_len != size || header.socket != s || header.slot >= slots) {
+        memcpy(&header, buffers[i] + spoken.answered_at, sizeof header);
+        if (messages[i].msg_len != spoken.answer_size || header.socket != s || header.slot >= slots) {
             wrong++;
             continue;
         }
         struct slot *slot = &clients[s].slots[header.slot];
         struct header expected;
-        memcpy(&expected, slot->payload, sizeof expected);
+        memcpy(&expected, slot->payload + spoken.header_at, sizeof expected);
         if (header.number != expected.number || !slot->waiting) {
             late++;
             continue;
         }
         struct sockaddr_in *asked = &destinations[slot->destination];
-        if (memcmp(buffers[i], slot->payload, size) != 0 ||
+        if (memcmp(buffers[i], spoken.name ? spoken.first : slot->payload, spoken.first_bytes) != 0 ||
             (n_destinations > 1 &&
              (names[i].sin_addr.s_addr != asked->sin_addr.s_addr || names[i].sin_port != asked->sin_port))) {
             wrong++;
@@ -254,19 +276,31 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+/* What SIZE|PROTOCOL says; 0: nothing. */
+static int speak(const char *said) {
+    for (unsigned i = 0; i < sizeof protocols / sizeof *protocols; i++)
+        if (strcmp(said, protocols[i].name) == 0) {
+            spoken = protocols[i];
+            return 1;
+        }
+    unsigned size = (unsigned)atoi(said);
+    spoken = (struct protocol){.size = size, .answer_size = size, .first_bytes = size};
+    return size >= LEAST_SIZE && size <= MOST_SIZE;
+}
+
 static double quantile(double q) { return n_samples ? samples[(size_t)(q * (double)(n_samples - 1))] / 1e3 : 0; }
 
 int main(int argc, char **argv) {
     if (argc < 9) {
-        fprintf(stderr, "usage: load PORT SECONDS WARM_UP RATE SOCKETS OUTSTANDING SIZE ADDRESS...\n");
+        fprintf(stderr, "usage: load PORT SECONDS WARM_UP RATE SOCKETS OUTSTANDING SIZE|PROTOCOL ADDRESS...\n");
         return 2;
     }
     uint64_t span = (uint64_t)(atof(argv[2]) * 1e9), warm_up = (uint64_t)(atof(argv[3]) * 1e9);
     double rate = atof(argv[4]);
-    sockets = (unsigned)atoi(argv[5]), slots = (unsigned)atoi(argv[6]), size = (unsigned)atoi(argv[7]);
+    sockets = (unsigned)atoi(argv[5]), slots = (unsigned)atoi(argv[6]);
     unsigned most_slots = rate > 0 ? MOST_SLOTS : BATCH;
-    if (sockets < 1 || sockets > MOST_SOCKETS || slots < 1 || slots > most_slots || size < LEAST_SIZE ||
-        size > MOST_SIZE || span == 0 || span > 3600 * SECOND) {
+    if (sockets < 1 || sockets > MOST_SOCKETS || slots < 1 || slots > most_slots || !speak(argv[7]) ||
+        span == 0 || span > 3600 * SECOND) {
         fprintf(stderr, "load: a number is out of bounds\n");
         return 2;
     }
