@@ -369,8 +369,8 @@ class Plugin(Handler):
 
     Options are typed strictly: bool, int, float, str, `Path` (relative to the config), `ipaddress` types, enums,
     Literal, tuple, list, frozenset, dict, unions with None, and attrs classes of those.  An attrs validator or
-    converter that raises ValueError makes a config error with the option's path.  A field can't have the name of an
-    instance key (`InstanceKeys`), since the config could not tell the two apart.
+    converter that raises ValueError makes a config error with the option's path.  A field `if_` is the option `if`.
+    None can have the name of an instance key (`InstanceKeys`), since the config could not tell the two apart.
 
     The docstring's first line says what the plugin does; a table in it, "name  what it is" a line, describes the
     options (`responder.config.reference` has the form).  `responderd plugins NAME` shows both.

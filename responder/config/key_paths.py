@@ -6,11 +6,22 @@ import json
 import re
 from collections.abc import Collection, Iterator, Sequence
 from difflib import get_close_matches
+from keyword import iskeyword
+from typing import Any
+
+import attrs
 
 from ..errors import ConfigError
 
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _STEP = re.compile(rf'{BARE_KEY.pattern}|"(?:[^"\\]|\\.)*"')
+
+
+def option_key(field: attrs.Attribute[Any]) -> str:
+    """The key of an option: the field's name, for a keyword of Python (`if_`) without what PEP 8 puts behind it."""
+    name = field.alias or field.name
+    bare = name.removesuffix("_")
+    return bare if iskeyword(bare) else name
 
 
 def join(path: str, key: str) -> str:

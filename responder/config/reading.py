@@ -32,7 +32,7 @@ from .instance import (
     prepare_all,
     read_keys,
 )
-from .key_paths import did_you_mean, join, key_of, unknown_keys
+from .key_paths import did_you_mean, join, key_of, option_key, unknown_keys
 from .option_types import Duration, Kind, integer, mismatch
 from .source import INCLUDE, Source
 
@@ -384,7 +384,7 @@ def _read_instance(
 
 def _without_strangers(options: dict[str, Any], cls: type[Any]) -> dict[str, Any]:
     """Without the unknown keys that are near to none of the plugin's options: it can prepare without them."""
-    own = [field.alias for field in attrs.fields(cls) if field.init]
+    own = [option_key(field) for field in attrs.fields(cls) if field.init]
     return {key: value for key, value in options.items() if key in own or did_you_mean(key, own)}
 
 

@@ -25,7 +25,7 @@ import attrs
 
 from ..plugin import Plugin, Service
 from .instance import DEFAULT, InstanceKeys, is_of_all_services
-from .key_paths import BARE_KEY, join
+from .key_paths import BARE_KEY, join, option_key
 from .type_names import classes_in, example_of, type_name
 
 _ROW = re.compile(r"([a-z_][a-z0-9_]*(?:, [a-z_][a-z0-9_]*)*)  +(\S.*)")
@@ -57,7 +57,9 @@ def options_of(cls: type[Any]) -> list[Option]:
     """The options of a plugin, or the keys of another attrs class."""
     described = descriptions(cls)
     return [
-        _option(field, described.get(field.alias, "")) for field in attrs.fields(attrs.resolve_types(cls)) if field.init
+        _option(field, described.get(option_key(field), ""))
+        for field in attrs.fields(attrs.resolve_types(cls))
+        if field.init
     ]
 
 
@@ -69,7 +71,7 @@ def tables_of(
     A table that may stand within itself is told once.
     """
     for field in attrs.fields(attrs.resolve_types(cls)):
-        here = join(path, field.alias) if path else field.alias
+        here = join(path, option_key(field)) if path else option_key(field)
         for nested in classes_in(field.type) if field.init else ():
             if nested not in _seen | {cls}:
                 yield here, options_of(nested)
@@ -86,10 +88,17 @@ def keys_of(plugin: type[Plugin]) -> list[Option]:
 
 
 def descriptions(cls: type[Any]) -> dict[str, str]:
-    """By name, from the table in the docstring."""
+    """By name, from the table in the docstring, and from those of the classes that it builds on."""
+    found: dict[str, str] = {}
+    for each in reversed(cls.__mro__[:-1]):
+        found.update(_described(inspect.cleandoc(each.__doc__ or "")))
+    return found
+
+
+def _described(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     names: Sequence[str] = ()
-    for line in inspect.cleandoc(cls.__doc__ or "").splitlines():
+    for line in text.splitlines():
         row = _ROW.fullmatch(line)
         if row is not None:
             names = row[1].split(", ")
@@ -151,7 +160,7 @@ def as_written(value: Any) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [as_written(own) for own in value]
     if attrs.has(type(value)):
-        fields = {field.alias: getattr(value, field.name) for field in attrs.fields(type(value)) if field.init}
+        fields = {option_key(field): getattr(value, field.name) for field in attrs.fields(type(value)) if field.init}
         return {key: as_written(own) for key, own in fields.items() if own is not None}
     return str(value)
 
@@ -166,7 +175,7 @@ def _option(field: attrs.Attribute[Any], description: str) -> Option:
     default = None if required else _default(field)
     example = field.metadata.get("example")
     return Option(
-        field.alias or field.name,
+        option_key(field),
         kind,
         required,
         default,

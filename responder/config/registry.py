@@ -17,7 +17,7 @@ import attrs
 from ..errors import PluginError
 from ..plugin import API_VERSION, Handler, Plugin, Service
 from .instance import INSTANCE_KEYS
-from .key_paths import did_you_mean
+from .key_paths import did_you_mean, option_key
 from .type_names import unsupported
 
 GROUP = "responder.plugins"
@@ -98,8 +98,8 @@ def _broken_rules(cls: type[Plugin]) -> Iterator[str]:
         return
     attrs_class: type[Any] = cls
     for field in attrs.fields(attrs_class):
-        if field.init and field.alias in INSTANCE_KEYS:
-            yield f"option {field.alias!r} has the name of an instance key; choose another"
+        if field.init and option_key(field) in INSTANCE_KEYS:
+            yield f"option {option_key(field)!r} has the name of an instance key; choose another"
     yield from unsupported(cls)
     services = cls.services
     if not isinstance(services, tuple | list):

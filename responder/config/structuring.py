@@ -23,7 +23,7 @@ from cattrs.errors import IterableValidationNote
 
 from ..errors import ConfigError, ConfigErrors
 from . import secrets
-from .key_paths import concatenate, join, unknown_keys
+from .key_paths import concatenate, join, option_key, unknown_keys
 from .option_types import MismatchError, is_union, kind_of, members, mismatch, with_article
 from .type_names import type_name
 
@@ -132,7 +132,7 @@ def _table_hook(type_: Any, converter: cattrs.Converter) -> Hook:
 
 
 def _class_hook(cls: Any, converter: cattrs.Converter, folder: Path, also_known: Collection[str] = ()) -> Hook:
-    fields = {field.alias: field for field in attrs.fields(attrs.resolve_types(cls)) if field.init}
+    fields = {option_key(field): field for field in attrs.fields(attrs.resolve_types(cls)) if field.init}
     files = secrets.file_keys(fields)
 
     def structure_class(table: Any, _type: Any) -> Any:
@@ -157,7 +157,7 @@ def _class_hook(cls: Any, converter: cattrs.Converter, folder: Path, also_known:
             try:
                 if name != key:
                     given = secrets.read_file(value, field.type, folder)
-                values[name] = _structure_field(given, field, converter)
+                values[field.alias or field.name] = _structure_field(given, field, converter)
             except (Exception, SystemExit) as error:  # converters and validators are a plugin's code
                 errors += _hidden(_mistakes(error, join("", key)), given if secrets.is_secret(field.type) else ())
             if secrets.is_secret(field.type):

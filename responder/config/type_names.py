@@ -9,6 +9,7 @@ from typing import Any, get_args, get_origin
 
 import attrs
 
+from .key_paths import option_key
 from .option_types import LEAVES, Kind, is_union, kind_of, members
 
 
@@ -44,7 +45,9 @@ def example_of(type_: Any) -> Any:
         return [example_of(arguments[0])]
     if isinstance(type_, type) and attrs.has(type_):
         required = [field for field in attrs.fields(attrs.resolve_types(type_)) if field.default is attrs.NOTHING]
-        return {field.alias: field.metadata.get("example", example_of(field.type)) for field in required if field.init}
+        return {
+            option_key(field): field.metadata.get("example", example_of(field.type)) for field in required if field.init
+        }
     return "..."  # what a plugin's own converter takes
 
 
@@ -90,7 +93,7 @@ def unsupported(cls: type, *, _seen: frozenset[type] = frozenset()) -> Iterator[
             type_name(field.type)
         except TypeError as error:
             if field.converter is None:
-                yield f"{cls.__name__}.{field.alias}: {error}"
+                yield f"{cls.__name__}.{option_key(field)}: {error}"
             continue
         for nested in classes_in(field.type):
             if nested not in _seen | {cls}:

@@ -20,7 +20,7 @@ COUNT = 300
 
 def test_all_targets_are_known() -> None:
     assert len(OWN) == len(list(HERE.glob("target_*.py")))
-    own = {"dns", "zone_file", "ssdp", "llmnr", "nbns", "wsd", "sntp", "stun", "tftp"}
+    own = {"dns", "zone_file", "ssdp", "llmnr", "nbns", "wsd", "sntp", "stun", "tftp", "coap"}
     assert own | {"http", "control", "toml"} <= set(TARGETS)
 
 

@@ -10,6 +10,7 @@ import dns.rcode
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from responder_plugins.coap import Coap
 from responder_plugins.dns import Dns
 from responder_plugins.echo import Echo
 from responder_plugins.llmnr import Llmnr
@@ -24,6 +25,7 @@ from responder import Context, Exchange, Handler, PeerError, Plugin
 from responder.plugin import Transport
 from responder.testing import hostile, options
 
+from .coap import support as coap
 from .llmnr import support as llmnr
 from .mdns import support as mdns
 from .nbns import support as nbns
@@ -59,6 +61,7 @@ def of(plugin: Plugin, folder: Path = Path()) -> Handler:
 
 
 HANDLERS = {
+    "coap": of(Coap()),
     "whoami": of(Whoami()),
     "llmnr": of(Llmnr(("lab",))),
     "mdns": of(options(Mdns, host="lab")),
@@ -106,6 +109,7 @@ WWW = {"name": "www.Example.", "type": "AAAA"}
         ("ssdp", "udp", None, [NOTIFY], {"method": "NOTIFY", "target": "upnp:rootdevice", "nts": "ssdp:alive"}),
         ("ssdp", "tcp", GET, [NOT_FOUND], {"method": "GET", "path": "/device.xml", "status": 404}),
         ("wsd", "udp", wsd.probe("wsdp:Device"), [], {"action": "Probe", "types": "wsdp:Device"}),
+        ("coap", "udp", coap.get("/a"), [], {"type": "CON", "method": "GET", "path": "/a"}),
         ("echo", "udp", b"hi", [b"hi"], {}),
         ("sntp", "udp", sntp.request(), [], {"version": 4, "mode": 3}),
         ("sntp", "udp", sntp.request(0x1B), [b"\x1c\x02" + bytes(46)], {"version": 3, "mode": 3, "stratum": 2}),
@@ -140,7 +144,7 @@ def test_dns(tmp_path: Path) -> None:
 
 
 SAMPLES = (QUERY, ODD_NAME, TWO, PROBE, HEARD, by_tcp(QUERY), nbns.query(), nbns.status(), nbns.registration(), NOTIFY)
-SAMPLES += (ssdp.search(), GET, NOT_FOUND, wsd.probe(), wsd.resolve(), llmnr.query())
+SAMPLES += (ssdp.search(), GET, NOT_FOUND, wsd.probe(), wsd.resolve(), llmnr.query(), coap.get("/a?b"))
 SAMPLES += (sntp.request(), bytes(48), tftp.request(), tftp.ack(1), b"\0\5\0\1no\0")
 
 

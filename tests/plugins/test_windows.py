@@ -13,6 +13,6 @@ pytestmark = [pytest.mark.windows]
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize("name", ["llmnr", "mdns", "nbns", "shared", "sntp", "ssdp", "stun", "tftp", "wsd"])
+@pytest.mark.parametrize("name", ["coap", "llmnr", "mdns", "nbns", "shared", "sntp", "ssdp", "stun", "tftp", "wsd"])
 def test_the_plugins_tests_on_windows(machine: Machine, name: str) -> None:
     machine.passes(*sorted(set((HERE / name).glob("test_*.py")) - set(HERE.glob("*/test_windows.py"))))

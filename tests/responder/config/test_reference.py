@@ -82,6 +82,21 @@ def test_the_description_is_the_docstrings() -> None:
     }
 
 
+@attrs.frozen
+class OnTop(Whole):
+    """Builds on another.
+
+    if  a key that is a keyword of Python
+    """
+
+    if_: int = 0
+
+
+def test_what_builds_on_another_describes_what_it_has_of_its_own() -> None:
+    assert descriptions(OnTop) == {**descriptions(Whole), "if": "a key that is a keyword of Python"}
+    assert [option.name for option in options_of(OnTop)] == [*(option.name for option in options_of(Whole)), "if"]
+
+
 def test_defaults_are_as_a_file_has_them() -> None:
     found = {option.name: option.default for option in options_of(Whole)}
     assert found == {

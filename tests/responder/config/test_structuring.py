@@ -300,3 +300,23 @@ def test_any_value_is_read_or_refused_by_path(value: Any) -> None:
 @pytest.mark.parametrize(("key", "path"), [("a-b_1", "x.a-b_1"), ("a.b", 'x."a.b"'), ("", 'x.""'), ('"', 'x."\\""')])
 def test_keys_are_quoted_where_toml_needs_it(key: str, path: str) -> None:
     assert join("x", key) == path
+
+
+@attrs.frozen
+class Link:
+    if_: str
+    in_: tuple[int, ...] = ()
+    odd_: str = ""
+
+
+def test_a_field_may_be_named_like_a_keyword_of_python() -> None:
+    """PEP 8: with an underscore behind it, which the key has not."""
+    told = structure({"if": "sensor", "in": [1], "odd_": "x"}, Link, folder=FOLDER)
+    assert told == Link("sensor", (1,), "x")
+    with pytest.raises(ConfigErrors) as caught:
+        structure({"if_": "sensor", "odd": "x"}, Link, folder=FOLDER, path="links")
+    assert [str(error) for error in caught.value.errors] == [
+        "links.if_: unknown key; did you mean 'if'?",
+        "links.odd: unknown key; did you mean 'odd_'?",
+        "links.if: missing; expected a string",
+    ]

@@ -1,0 +1,156 @@
+"""What is remembered of messages: those that came, and those of our own that wait for an acknowledgment.
+
+All of it is bounded; what is forgotten too early costs a repeated answer, which a GET may have (RFC 7252 section 4.5).
+"""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final, Literal, TypeAlias
+
+import attrs
+import trio
+
+from responder import Datagram, IPAddress, Network, Peer, SendError
+
+from .answering import Response
+from .message import Message, Type, write_message
+
+EXCHANGE_LIFETIME: Final = 247.0
+NON_LIFETIME: Final = 145.0
+"""Seconds that a message ID means the same Confirmable or Non-confirmable message (section 4.8.2)."""
+
+MAX_REMEMBERED: Final = 4096
+"""Messages; with an answer of a block each, some 5 MB."""
+
+ACK_TIMEOUT: Final = 2.0
+ACK_RANDOM_FACTOR: Final = 1.5
+MAX_RETRANSMIT: Final = 4
+"""Section 4.8: seconds until a Confirmable message is sent again, doubled each time, and how often."""
+
+Way: TypeAlias = tuple[Peer, IPAddress]
+"""A peer, and the address of ours that it speaks to."""
+
+Outcome: TypeAlias = Literal["acknowledged", "reset", "timed-out"]
+
+
+def way_of(datagram: Datagram) -> Way:
+    return datagram.peer, datagram.destination
+
+
+@attrs.define(eq=False)
+class Taken:
+    """A message that came, and what it was answered with at once; None: nothing, or not yet."""
+
+    payload: bytes
+    until: float
+    answer: bytes | None = None
+
+
+@attrs.define(eq=False)
+class Duplicates:
+    """The messages that came lately.  One is a duplicate where the same bytes come the same way again.
+
+    A peer that has started anew may use the message IDs of its former life for other requests, which are no duplicates.
+    """
+
+    _taken: OrderedDict[tuple[Way, int], Taken] = attrs.field(factory=OrderedDict, init=False)
+
+    def __len__(self) -> int:
+        return len(self._taken)
+
+    def find(self, request: Datagram, message: Message, now: float) -> Taken | None:
+        """What is known of a duplicate; None: it is none."""
+        taken = self._taken.get((way_of(request), message.message_id))
+        return taken if taken is not None and taken.payload == request.payload and now < taken.until else None
+
+    def add(self, request: Datagram, message: Message, now: float) -> Taken:
+        """Remember a message."""
+        key = way_of(request), message.message_id
+        self._taken.pop(key, None)
+        while self._taken:
+            oldest = next(iter(self._taken))
+            if len(self._taken) < MAX_REMEMBERED and now < self._taken[oldest].until:
+                break
+            del self._taken[oldest]
+        lifetime = EXCHANGE_LIFETIME if message.type is Type.CON else NON_LIFETIME
+        taken = self._taken[key] = Taken(request.payload, now + lifetime)
+        return taken
+
+
+@attrs.define(eq=False)
+class Awaited:
+    """A delivery; its `outcome`, and the response that it is about, are there once `settled` is set."""
+
+    settled: trio.Event = attrs.field(factory=trio.Event, init=False)
+    outcome: Outcome = "timed-out"
+    response: Response | None = None
+
+
+@attrs.define(eq=False)
+class Outgoing:
+    """Messages of our own: their IDs, and the delivery of Confirmable ones.
+
+    network  None before there is one; then what is sent is lost, as a network may lose it
+    """
+
+    network: Network | None = None
+    uniform: Callable[[float, float], float] = random.uniform
+    _awaited: dict[tuple[Way, int], tuple[Awaited, Response]] = attrs.field(factory=dict, init=False)
+    _last_id: int = attrs.field(factory=lambda: random.getrandbits(16), init=False)
+    _secret: int = attrs.field(factory=lambda: random.SystemRandom().getrandbits(62), init=False)
+
+    def next_id(self, peer: Peer) -> int:
+        """A message ID that the peer has not had for long, and that nobody else can guess from its own."""
+        self._last_id += 1
+        return (self._last_id + hash((self._secret, peer))) & 0xFFFF
+
+    async def send(self, payload: bytes, to: Datagram) -> None:
+        """Send to the peer of a datagram, from the address that was asked.  What can't be sent is lost."""
+        try:
+            if self.network is not None:
+                await self.network.send(payload, to=to)
+        except SendError:
+            pass  # sent again, if it matters; a peer that is gone for good acknowledges nothing
+
+    async def deliver(
+        self, to: Datagram, token: bytes, current: Callable[[], Response]
+    ) -> tuple[Outcome, Response | None]:
+        """Send a response as a Confirmable message until it is acknowledged (section 4.2).
+
+        `current` gives the response each time that it is sent: another one than before goes with another message ID,
+        and is not sent more often for it (RFC 7641 section 4.5.2).  Gives the outcome, and which one it is about.
+        """
+        awaited, sent, data = Awaited(), None, b""
+        keys: list[tuple[Way, int]] = []
+        timeout = self.uniform(ACK_TIMEOUT, ACK_TIMEOUT * ACK_RANDOM_FACTOR)
+        try:
+            for _ in range(1 + MAX_RETRANSMIT):
+                response = current()
+                if response is not sent:
+                    sent, message_id = response, self.next_id(to.peer)
+                    data = write_message(Type.CON, response.code, message_id, token, response.options, response.payload)
+                    keys.append((way_of(to), message_id))
+                    self._awaited[keys[-1]] = awaited, response
+                await self.send(data, to)
+                with trio.move_on_after(timeout):
+                    await awaited.settled.wait()
+                    break
+                timeout *= 2
+        finally:
+            for key in keys:
+                self._awaited.pop(key, None)
+        return awaited.outcome, awaited.response
+
+    def settle(self, datagram: Datagram, message: Message) -> bool:
+        """Take an acknowledgment or a reset.  Was it awaited?"""
+        found = self._awaited.get((way_of(datagram), message.message_id))
+        if found is None:
+            return False
+        awaited, response = found
+        awaited.response = response
+        awaited.outcome = "acknowledged" if message.type is Type.ACK else "reset"
+        awaited.settled.set()
+        return True
