@@ -16,12 +16,12 @@ import attrs
 
 from responder import Duration, IPNetwork, Plugin, Secret, Service, Size
 
-from .options import HTTPS, TLS, Sign, Tls, in_range
+from .options import HTTPS, TLS, Secondary, Sign, Tls, in_range
 
 if TYPE_CHECKING:
     from responder import Context, Handler
 
-__all__ = ["Dns", "Sign", "Tls", "TransferKey"]
+__all__ = ["Dns", "Secondary", "Sign", "Tls", "TransferKey"]
 
 
 def _is_text(_instance: object, attribute: attrs.Attribute[str | None], value: str | None) -> None:
@@ -79,6 +79,7 @@ class Dns(Plugin):
     transfer_keys         TSIG keys by name, whose owners may as well
     notify                the zones of whose changes other servers are told (NOTIFY), and the addresses of some of them
     sign                  the zones that are signed here, each with how
+    secondary             zones that are taken from other servers, each with its primaries
     edns_size             the largest UDP answer
     cookies               answer DNS cookies
     cookie_secrets        for servers that share a name: 32 hexadecimal digits each, the first for new cookies
@@ -102,6 +103,7 @@ class Dns(Plugin):
     transfer_keys: dict[str, TransferKey] = attrs.field(factory=dict)
     notify: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
     sign: dict[str, Sign] = attrs.field(factory=dict)
+    secondary: dict[str, Secondary] = attrs.field(factory=dict)
     edns_size: Size = attrs.field(default=1232, validator=in_range(512, 65507))
     cookies: bool = True
     cookie_secrets: tuple[Secret, ...] = attrs.field(default=(), converter=_secrets, validator=_are_secrets)

@@ -6,7 +6,7 @@ It also puts a new catalog in place where zone files change.  TCP is in `tcp`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -32,6 +32,7 @@ from .answer.rate_limit import RateLimit, Verdict
 from .cache import BoundedCache, Doorkeeper
 from .encrypted.tls import TlsServer
 from .message import wire
+from .secondary.secondaries import Secondaries
 from .tcp import TcpServer
 from .transfer.notify import Notifier
 from .zone import signatures
@@ -71,6 +72,7 @@ class DnsHandler(Handler):
         tcp: TcpServer | None = None,
         tls: TlsServer | None = None,
         notifier: Notifier | None = None,
+        secondaries: Secondaries | None = None,
         reload: Callable[[], Catalog | None] | None = None,
         signing: Signing | None = None,
     ) -> None:
@@ -80,6 +82,9 @@ class DnsHandler(Handler):
         self._tcp = tcp or TcpServer(processor)
         self._tls = tls
         self._notifier = notifier
+        self.secondaries = secondaries
+        if secondaries is not None:
+            secondaries.serve = self.serve
         self._reload = reload
         self._signing = signing
         self._by_rcode = [0] * 16
@@ -92,9 +97,10 @@ class DnsHandler(Handler):
             return self._limited(request, self._limit, may_pass=True)
         answer = self.respond_last(request)
         assert isinstance(answer, bytes)  # noqa: S101 - without a limit nothing is held back
-        if answer[3] & 0xF != wire.REFUSED:
+        rcode = answer[3] & 0xF
+        if rcode != wire.REFUSED and (rcode != wire.NOTIMP or not _is_notify(answer)):
             return answer
-        self._by_rcode[wire.REFUSED] -= 1
+        self._by_rcode[rcode] -= 1
         return PASS
 
     def respond_last(self, request: Datagram) -> Answer:
@@ -183,7 +189,7 @@ class DnsHandler(Handler):
             reply = self._process(request, data)
         else:
             reply = Response(compiled[0], compiled[0][3] & 0xF, compiled[1])
-        if may_pass and reply.rcode == wire.REFUSED:
+        if may_pass and (reply.rcode == wire.REFUSED or (reply.rcode == wire.NOTIMP and _is_notify(reply.data))):
             return PASS
         # Errors are one kind, whatever was asked.
         kind = reply.kind if reply.rcode in (wire.NOERROR, wire.NXDOMAIN, wire.YXDOMAIN) else b""
@@ -206,7 +212,7 @@ class DnsHandler(Handler):
     def counts(self) -> Mapping[str, int]:
         """Queries by what they got: an rcode, silence, a limit; and transfers."""
         remembered = Counter({RCODES[rcode]: count for rcode, count in enumerate(self._by_rcode) if count})
-        for part in (self._notifier, self._tls):
+        for part in (self._notifier, self._tls, self.secondaries):
             if part is not None:
                 remembered += part.counts
         return remembered + self.processor.counts
@@ -226,7 +232,8 @@ class DnsHandler(Handler):
     def swap(self, catalog: Catalog) -> None:
         """From here on answer from another catalog."""
         self.processor.catalog = catalog
-        self.compiled = CompiledAnswers(catalog, self.processor.settings.here.existing)
+        settings = self.processor.settings
+        self.compiled = CompiledAnswers(catalog, settings.here.existing, settings.lists)
         self._compiled_answer = self.compiled.answer
         self._forget_packets()
         if self._notifier is not None:
@@ -261,10 +268,24 @@ class DnsHandler(Handler):
         self._known = self._packets.fresh
         self._asked: Doorkeeper = Doorkeeper()
 
+    def serve(self, zones: Mapping[bytes, Zone | None], gone: Collection[bytes]) -> None:
+        """From here on serve these zones, or these versions of them, and those no more."""
+        present = self.catalog.zones
+        if gone or not present.keys() >= zones.keys():
+            self.swap(self.catalog.with_zones(zones, gone))
+        else:
+            for origin, zone in zones.items():
+                self.replace(origin, zone)
+
     def succeed(self, predecessor: Handler) -> None:
-        """What other servers were told need not be told again."""
-        if self._notifier is not None and isinstance(predecessor, DnsHandler) and predecessor._notifier is not None:
+        """What other servers were told need not be told again, and what they gave need not be asked for."""
+        if not isinstance(predecessor, DnsHandler):
+            return
+        if self._notifier is not None and predecessor._notifier is not None:
             self._notifier.told.update(predecessor._notifier.told)
+        if self.secondaries is not None and predecessor.secondaries is not None:
+            self.secondaries.succeed(predecessor.secondaries)
+            self.serve(self.secondaries.served(), ())
 
     async def look(self) -> None:
         """Look at the zone files once, and serve what they say now."""
@@ -273,7 +294,7 @@ class DnsHandler(Handler):
             if catalog is not None:
                 if self._versions is not None:
                     await self._versions.note(catalog)
-                self.swap(catalog)
+                self.swap(catalog if self.secondaries is None else catalog.with_zones(self.secondaries.served()))
                 if self._versions is not None:
                     await self._versions.settle(self)
 
@@ -295,6 +316,8 @@ class DnsHandler(Handler):
                 nursery.start_soon(self._notifier.run, network)
             if self._signing is not None:
                 nursery.start_soon(self._signing.run, network, self)
+            if self.secondaries is not None:
+                nursery.start_soon(self.secondaries.run, network)
             await network.stopping.wait()
             nursery.cancel_scope.cancel()
         _log.info("queries were counted", plugin=network.instance, counts=dict(self.counts()))
@@ -320,3 +343,8 @@ class DnsHandler(Handler):
         while True:
             await trio.sleep(WATCH)
             await self.look()
+
+
+def _is_notify(answer: bytes) -> bool:
+    """It may be for another instance that has zones from elsewhere."""
+    return answer[2] >> 3 & 0xF == wire.NOTIFY

@@ -96,3 +96,17 @@ class Sign:
     signature_lifetime: Duration = attrs.field(default=14 * _DAY, validator=in_range(1, 365 * _DAY))
     signature_refresh: Duration = attrs.field(default=5 * _DAY, validator=_fits_lifetime)
     signature_jitter: Duration = _DAY / 2
+
+
+@attrs.frozen(kw_only=True)
+class Secondary:
+    """A zone that is taken from other servers (IXFR, AXFR), and kept in the state folder.
+
+    primaries  addresses of the servers that have it, asked in this order
+    key        the one of transfer_keys that signs what they are asked
+    catalog    it is a catalog zone (RFC 9432): its members are taken from the same servers, with the same key
+    """
+
+    primaries: tuple[str, ...]
+    key: str | None = None
+    catalog: bool = False

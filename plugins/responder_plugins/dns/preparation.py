@@ -23,9 +23,13 @@ from .encrypted.certificate import Certificate
 from .encrypted.tls import TlsServer
 from .handler import DnsHandler
 from .options import HTTPS, TLS, Tls
+from .secondary.kept import Source
+from .secondary.secondaries import Secondaries
 from .tcp import TcpServer
+from .transfer.incoming import Primary
 from .transfer.notify import Notifier
 from .transfer.servers import server_of
+from .transfer.tsig import Keyring
 from .transfer.versions import Versions
 from .zone.zone_files import ZoneFiles
 
@@ -46,14 +50,15 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
         )
     }
     files = {_name(text, f"zones.{text}", errors): (text, file) for text, file in options.zones.items()}
-    if not options.zones and not options.here:
+    if not options.zones and not options.here and not options.secondary:
         errors.append(ConfigError("missing: it has neither zones nor here names to serve", path="zones"))
+    sources = _sources(options, keys, files, errors)
     notified = {}
     for text, given in options.notify.items():
         path = f"notify.{text}"
         name = _name(text, path, errors)
-        if name not in files:
-            errors.append(ConfigError("there is no such zone in zones", path=path))
+        if name not in files and name.to_digestable() not in sources:
+            errors.append(ConfigError("there is no such zone in zones or secondary", path=path))
         notified[name.to_digestable()] = tuple(_servers(given, path, errors))
     certificate = None if options.tls is None else _certificate(options.tls, context, errors)
     signing = _signing(options, files, context, errors)
@@ -62,8 +67,9 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
     here_names = tuple(name.to_digestable() for name in here)
     zone_files = ZoneFiles(files, include_anywhere=options.include_anywhere, signing=signing)
     versions = None
-    if context.state_dir is not None and (options.allow_transfer or options.transfer_keys):
+    if context.state_dir is not None and (options.allow_transfer or options.transfer_keys or options.secondary):
         zone_files.updates = versions = Versions(context.state_dir / "journals", (), zone_files.read_again(context))
+    secondaries = Secondaries(sources, [name.to_digestable() for name in files], versions) if sources else None
     secrets = tuple(map(bytes.fromhex, options.cookie_secrets))
     settings = Settings(
         edns_size=options.edns_size,
@@ -73,8 +79,14 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
         keys=keys,
         cookies=Cookies(secrets, time.time) if options.cookies else None,
         here=HostNames(here_names, int(options.here_ttl), options.here_addresses),
+        lists=frozenset(origin for origin, source in sources.items() if source.is_catalog),
+        hear=None if secondaries is None else secondaries.hear,
     )
-    processor = QueryProcessor(settings, zone_files.load(context), versions)
+    catalog = zone_files.load(context)
+    if secondaries is not None:
+        secondaries.load(context.state_dir)
+        catalog = catalog.with_zones(secondaries.served())
+    processor = QueryProcessor(settings, catalog, versions)
     total = 10 * options.rate_limit if options.rate_limit_all is None else options.rate_limit_all
     tcp = TcpServer(processor, options.idle_timeout, options.connection_time)
     return DnsHandler(
@@ -83,6 +95,7 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
         tcp=tcp,
         tls=None if certificate is None else TlsServer(tcp, certificate),
         notifier=Notifier(notified) if notified else None,
+        secondaries=secondaries,
         reload=zone_files.reload_in(context) if options.watch else None,
         signing=signing,
     )
@@ -138,6 +151,28 @@ def signers_of(options: Dns, folder: Path, errors: list[ConfigError]) -> dict[by
         origin = _name(text, path, errors).to_digestable()
         signers[origin] = ZoneSigner(origin, policy, KeyFolder(folder / policy.keys, origin), path)
     return signers
+
+
+def _sources(
+    options: Dns, keys: Keyring, files: Container[dns.name.Name], errors: list[ConfigError]
+) -> dict[bytes, Source]:
+    """Where the zones of `secondary` come from, by their origins."""
+    sources = {}
+    for text, given in options.secondary.items():
+        path = f"secondary.{text}"
+        name = _name(text, path, errors)
+        if name in files:
+            errors.append(ConfigError("this zone is also in zones: it is either taken from others or read", path=path))
+        if not given.primaries:
+            errors.append(ConfigError("expected at least one address", path=f"{path}.primaries"))
+        key = None
+        if given.key is not None:
+            key = keys.get(_name(given.key, f"{path}.key", errors))
+            if key is None:
+                errors.append(ConfigError("there is no such key in transfer_keys", path=f"{path}.key"))
+        primaries = tuple(Primary(server, key) for server in _servers(given.primaries, f"{path}.primaries", errors))
+        sources[name.to_digestable()] = Source(primaries, given.catalog)
+    return sources
 
 
 def _servers(texts: Iterable[str], path: str, errors: list[ConfigError]) -> Iterator[Peer]:

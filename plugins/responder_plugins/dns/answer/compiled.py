@@ -64,12 +64,17 @@ class _Parent:
 
 
 class CompiledAnswers:
-    """Answers from one catalog; `reserved` are names in lower case that are the processor's, and with them all PTR."""
+    """Answers from one catalog.
 
-    def __init__(self, catalog: Catalog, reserved: Collection[bytes] = ()) -> None:
+    `reserved` are names in lower case that are the processor's, and with them all PTR; `lists` the origins of zones
+    that are.
+    """
+
+    def __init__(self, catalog: Catalog, reserved: Collection[bytes] = (), lists: Collection[bytes] = ()) -> None:
         self._catalog = catalog
         self._reserved = frozenset(reserved)
-        self._zones = {origin: None if zone is None else Denials(zone) for origin, zone in catalog.zones.items()}
+        self._lists = lists
+        self._zones = {origin: self._denials(origin, zone) for origin, zone in catalog.zones.items()}
         self._signed_zones = {
             origin for origin, zone in catalog.zones.items() if zone is not None and zone.chain is not None
         }
@@ -89,6 +94,9 @@ class CompiledAnswers:
         self._patterns: BoundedCache[tuple[bytes, bytes, int], bytes] = BoundedCache(*REMEMBERED)
         self._parents: BoundedCache[bytes, _Parent] = BoundedCache(REMEMBERED[0])
 
+    def _denials(self, origin: bytes, zone: Zone | None) -> Denials | None:
+        return None if zone is None or origin in self._lists else Denials(zone)
+
     def renew(self, origin: bytes) -> None:
         """The zone there has changed, or another one stands in its place; others cost nothing."""
         zone = self._catalog.zones[origin]
@@ -96,7 +104,7 @@ class CompiledAnswers:
         if zone is not None and known is not None:
             known.renew(zone)
         else:
-            self._zones[origin] = None if zone is None else Denials(zone)
+            self._zones[origin] = self._denials(origin, zone)
             self._nearest = BoundedCache(REMEMBERED[0])
         if zone is not None and zone.chain is not None:
             self._signed_zones.add(origin)
@@ -282,7 +290,7 @@ class CompiledAnswers:
         `size` is the largest UDP answer.
         """
         end = wire.HEADER.size + len(query.question)
-        plain = query.rdclass == wire.IN and not query.problem and not query.tsig
+        plain = query.rdclass == wire.IN and not query.problem and not query.tsig and not query.flags & wire.OPCODE
         # An OPT record without options is 11 bytes, and stands alone.
         if not plain or len(data) != end + (11 if query.edns else 0):
             return

@@ -10,11 +10,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 import attrs
+import dns.name
 
-from responder import Connection, Datagram, IPNetwork, PeerError
+from responder import Connection, Datagram, IPAddress, IPNetwork, PeerError
 
 from ..message import wire
 from ..message.wire import Query, RRset, Writer
@@ -52,9 +53,17 @@ RCODES: Final = {
 }
 
 
+Hear: TypeAlias = Callable[[bytes, IPAddress, dns.name.Name | None, IPAddress], bool]
+"""Told of a NOTIFY: the zone, who sends it, whose key signs it, the address that it came to.  Is it a primary's?"""
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
-    """What the operator chose; see the options of `Dns`."""
+    """What the operator chose; see the options of `Dns`.
+
+    lists  the origins of catalog zones: they are only for those who may have them whole (RFC 9432 section 7)
+    hear   None: NOTIFY is not implemented
+    """
 
     edns_size: int = 1232
     version: str | None = None
@@ -63,6 +72,8 @@ class Settings:
     keys: tsig.Keyring = attrs.field(factory=dict)
     cookies: Cookies | None = None
     here: HostNames = attrs.field(factory=lambda: HostNames((), 0, "asked"))
+    lists: frozenset[bytes] = frozenset()
+    hear: Hear | None = None
     clock: Callable[[], float] = time.time
 
 
@@ -119,6 +130,10 @@ class QueryProcessor:
         """The reply to a parsed query; `data` is what it was parsed from."""
         extras = _Extras()
         found = self._before_lookup(query, data, request, extras)
+        if found is None and self.settings.lists and self.catalog.covers(query.name) in self.settings.lists:
+            extras.varies = True
+            if not self._may_transfer(request, extras):
+                found = Found(wire.REFUSED, aa=False, error=PROHIBITED)
         if found is None and query.rdtype == wire.IXFR and query.rdclass == wire.IN:
             found = self._newest(query, request, extras)
         elif found is None:
@@ -157,10 +172,28 @@ class QueryProcessor:
             # A good signature exempts nobody: a query that was overheard is as good from another address.
             if signer.error:
                 return Found(wire.NOTAUTH, aa=False)
+        if query.flags & wire.OPCODE:
+            return self._hear(query, request, extras)
         if not query.question:
             # Only for a cookie (RFC 7873 section 5.4); where we give none, there is nothing to say.
             return Found(wire.NOERROR if self.settings.cookies else wire.FORMERR, aa=False)
         return None
+
+    def _hear(self, query: Query, request: Datagram | Connection, extras: _Extras) -> Found:
+        """NOTIFY (RFC 1996): what else it carries is not believed, since the zone is checked anyway."""
+        extras.varies = True
+        if self.settings.hear is None:
+            query.question = b""  # of what is not implemented the header alone is repeated
+            return Found(wire.NOTIMP, aa=False)
+        if query.question and query.rdtype != wire.SOA:
+            return Found(wire.NOTIMP, aa=False)
+        if not query.question or query.rdclass != wire.IN:
+            return Found(wire.FORMERR, aa=False)
+        key = None if extras.signer is None else extras.signer.name
+        if not self.settings.hear(query.name, request.peer.address, key, request.destination):
+            return Found(wire.REFUSED, aa=False, error=PROHIBITED)
+        extras.exempt = True  # no longer than what came in
+        return Found(kind=query.name)
 
     def _find(self, query: Query, request: Datagram | Connection) -> Found:
         written = query.question[:-4]

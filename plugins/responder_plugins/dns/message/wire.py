@@ -30,6 +30,9 @@ SIG, KEY, NXT = 24, 25, 30
 RRSIG, DNSKEY, NSEC3, NSEC3PARAM, CDS, CDNSKEY, ZONEMD = 46, 48, 50, 51, 59, 60, 63
 NSID, COOKIE, PADDING, EDE = 3, 10, 12, 15
 
+NOTIFY = 4
+"""The opcode by which primaries tell of changes (RFC 1996)."""
+
 MAX_RECORDS: Final = 16
 """Records beside the question that a query is read with.  An honest one has three: SOA (IXFR), OPT and TSIG."""
 
@@ -91,7 +94,7 @@ def parse(data: bytes) -> Query:
     if flags & QR:
         raise PeerError("a response, not a query")
     query = Query(ident, flags)
-    if query.opcode != 0:
+    if flags & OPCODE and query.opcode != NOTIFY:
         query.problem = NOTIMP
         return query
     # RFC 9619; none at all is a client that wants a cookie (RFC 7873 section 5.4).

@@ -227,10 +227,10 @@ class Versions:
                 _log.error("a zone is served as it was", zone=name_text(origin), reason=str(error))
 
 
-def file_name(origin: bytes) -> str:
-    """Of a zone's journal; nothing in it is special to any system, and it is not too long for one."""
+def file_name(origin: bytes, suffix: str = ".journal") -> str:
+    """Of a zone's journal, or another of its files; nothing in it is special to any system, or too long for one."""
     text = quote(name_text(origin).rstrip(".").lower(), safe="")
-    return f"zone.{text if len(text) <= MAX_FILE_NAME else hashlib.sha256(origin).hexdigest()}.journal"
+    return f"zone.{text if len(text) <= MAX_FILE_NAME else hashlib.sha256(origin).hexdigest()}{suffix}"
 
 
 def _grow(base: Zone, journal: Journal) -> Change | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 import attrs
@@ -37,6 +37,13 @@ class Catalog:
                     within.update([origin, *above[:number]])
                     break
         return cls(dict(zones), frozenset(within))
+
+    def with_zones(self, zones: Mapping[bytes, Zone | None], gone: Collection[bytes] = ()) -> Catalog:
+        """The catalog that has these too, or in place of others of theirs, and those no more."""
+        present = {**self.zones, **zones}
+        for origin in gone:
+            present.pop(origin, None)
+        return Catalog.of(present)
 
     def covers(self, name: bytes) -> bytes | None:
         """The origin of the nearest zone above a name in lower case, or at it."""

@@ -1,0 +1,364 @@
+"""Looks after the zones that are taken from other servers: when to check each, from whom, and what becomes of it.
+
+One task waits for the next zone that is due, in one heap of times, however many zones there are; so many checks and so
+many transfers are under way at once at most.  The primaries of a zone are asked in their order, one that has sent a
+NOTIFY first, until one has a newer version or the same.  A zone that no primary has answered for as long as its SOA
+record says (EXPIRE) is no longer served, and neither is one that was never transferred: SERVFAIL.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import count
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import dns.name
+import trio
+
+from responder import IPAddress, Network, Peer, Repeated, get_logger, wall_time
+
+from ..transfer.incoming import Primary, TransferError, Unanswered
+from ..transfer.versions import Versions
+from ..zone.builder import name_text
+from ..zone.changes import Change, is_newer, soa_record
+from ..zone.edit import DoesNotFitError, Edit
+from ..zone.tables import Zone
+from . import catalog_zone
+from .catalog_zone import BrokenCatalog, Member
+from .copies import FOLDER, Copies
+from .kept import NEVER, Kept, Source, Upstream
+from .members import Members
+from .storage import Storage
+from .timers import first_retry, spread
+
+CHECKS: Final = 64
+"""Zones whose primaries are asked at once."""
+
+TRANSFERS: Final = 16
+"""Transfers under way at once."""
+
+APART: Final = 1.0
+"""Seconds between two checks of a zone, however many NOTIFY messages come."""
+
+SILENT: Final = 10.0
+"""Seconds in which a primary that did not answer is not asked about other zones, where there are many."""
+
+_log = get_logger(__name__)
+
+Serve: TypeAlias = Callable[[Mapping[bytes, Zone | None], Collection[bytes]], None]
+"""From here on serve these zones (None: SERVFAIL), and those no more."""
+
+
+class Secondaries:
+    """All of an instance's.  `others` are the zones that it has from elsewhere; `serve` puts zones in place."""
+
+    def __init__(
+        self,
+        sources: Mapping[bytes, Source],
+        others: Iterable[bytes] = (),
+        versions: Versions | None = None,
+        upstream: Upstream | None = None,
+    ) -> None:
+        self.zones = {origin: Kept(origin, source) for origin, source in sources.items()}
+        self.counts: Counter[str] = Counter()
+        self.serve: Serve = lambda _zones, _gone: None
+        self.members = Members(frozenset([*sources, *others]))
+        self._upstream = upstream or Upstream()
+        self._storage = Storage(versions)
+        self._heap: list[tuple[float, int, Kept]] = []
+        self._number = count()
+        self._woken = trio.Event()
+        self._checks = trio.Semaphore(CHECKS)
+        self._transfers = trio.Semaphore(TRANSFERS)
+        self._asked_at: dict[IPAddress, IPAddress] = {}
+        self._silent: dict[Peer, float] = {}
+        self._repeated = Repeated(clock=trio.current_time)
+        self._instance = ""
+
+    def hear(self, origin: bytes, peer: IPAddress, key: dns.name.Name | None, destination: IPAddress | None) -> bool:
+        """A NOTIFY (RFC 1996) for a zone, `key` being the name of the one that signs it; is it a primary's?
+
+        Then the zone is checked at once; and that primary is from here on asked from the address that it has called.
+        """
+        kept = self.zones.get(origin)
+        if kept is None or not kept.may_notify(peer, key):
+            self.counts["notify-rejected"] += 1
+            return False
+        self.counts["notify-received"] += 1
+        for primary in kept.source.primaries:
+            if primary.server.address == peer:
+                kept.caller = peer
+                self._silent.pop(primary.server, None)
+                if destination is not None and not destination.is_multicast:
+                    self._asked_at[peer] = destination
+        if kept.is_busy:
+            kept.is_called = True
+        else:
+            self._plan(kept, max(trio.current_time(), kept.asked + APART))
+        return True
+
+    def succeed(self, before: Secondaries) -> None:
+        """Go on from where another one is, as far as the zones are the same."""
+        for catalog, listed in before.members.listed.items():
+            kept = self.zones.get(catalog)
+            if kept is not None and kept.source.is_catalog:
+                self._enlist(catalog, listed)
+        for origin, old in before.zones.items():
+            kept = self.zones.get(origin)
+            if kept is None or (kept.source.is_catalog and not old.source.is_catalog):
+                continue
+            if old.zone is not None:
+                kept.hold(old.zone, old.checked)
+            if kept.source == old.source:
+                kept.due, kept.failures = old.due, old.failures
+        self._asked_at.update(before._asked_at)
+
+    def served(self) -> dict[bytes, Zone | None]:
+        return {origin: kept.zone for origin, kept in self.zones.items()}
+
+    async def run(self, network: Network) -> None:
+        """Serve the copies, and keep the zones new."""
+        self._instance = network.instance
+        await self._storage.open(network)
+        for each in list(self.zones.values()):
+            if each.zone is not None and each.zone.serial != each.serial:  # changed by who looked after it before
+                each.hold(each.zone, each.checked)
+                self.serve({each.origin: each.zone}, ())
+            if each.zone is not None and each.source.is_catalog:
+                await self._process(each)
+        for each in self.zones.values():
+            self._plan(each, each.due)
+        await self._storage.remove_others(list(self.zones))
+        async with trio.open_nursery() as nursery:
+            while True:
+                kept = self._next()
+                if kept is None:
+                    self._woken = trio.Event()
+                    with trio.move_on_at(self._heap[0][0] if self._heap else float("inf")):
+                        await self._woken.wait()
+                else:
+                    kept.is_busy = True
+                    await self._checks.acquire()
+                    nursery.start_soon(self._check, kept)
+
+    # Times
+
+    def _plan(self, kept: Kept, due: float) -> None:
+        kept.due = due
+        heapq.heappush(self._heap, (due, next(self._number), kept))
+        self._woken.set()
+
+    def _next(self) -> Kept | None:
+        """A zone that is due; what was planned otherwise since, or is no longer there, is forgotten."""
+        while self._heap:
+            due, _, kept = self._heap[0]
+            is_outdated = kept.due != due or kept.is_busy or self.zones.get(kept.origin) is not kept
+            if not is_outdated and due > trio.current_time():
+                break
+            heapq.heappop(self._heap)
+            if not is_outdated:
+                return kept
+        return None
+
+    # Checks
+
+    async def _check(self, kept: Kept) -> None:
+        try:
+            kept.asked = trio.current_time()
+            kept.is_called = False
+            reasons = await self._ask(kept)
+        finally:
+            kept.is_busy = False
+            self._checks.release()
+        if self.zones.get(kept.origin) is not kept:
+            return
+        if reasons is None:
+            kept.failures = 0
+            kept.checked = wall_time()
+            assert kept.timers is not None  # noqa: S101 - what was checked is there
+            wait = min(spread(kept.timers.refresh), kept.timers.expire)
+        else:
+            kept.failures += 1
+            self.counts["transfer-in-failed"] += 1
+            wait = self._failed(kept, reasons)
+        now = trio.current_time()
+        self._plan(kept, max(now, kept.asked + APART) if kept.is_called else now + wait)
+
+    async def _ask(self, kept: Kept) -> list[str] | None:
+        """Ask the primaries; None: the zone is the newest now, otherwise why not."""
+        reasons = []
+        for primary in kept.in_order():
+            server = primary.server
+            if len(self.zones) > CHECKS and trio.current_time() < self._silent.get(server, NEVER):
+                reasons.append(f"{server}: no answer a moment ago")
+                continue
+            try:
+                if await self._ask_one(kept, primary):
+                    return None
+                reasons.append(f"{server}: an older version than here")
+            except TransferError as error:
+                if isinstance(error, Unanswered):
+                    self._silent[server] = trio.current_time() + SILENT
+                reasons.append(f"{server}: {error}")
+        return reasons
+
+    async def _ask_one(self, kept: Kept, primary: Primary) -> bool:
+        """Is the zone as new as the primary's now?  Raises TransferError."""
+        source = self._asked_at.get(primary.server.address)
+        before = kept.zone
+        if before is not None:
+            serial = await self._upstream.newest(kept.origin, primary, source)
+            if serial == before.serial:
+                await self._storage.touch(kept.origin)
+                return True
+            if not is_newer(serial, before.serial):
+                return False
+        async with self._transfers:
+            began = trio.current_time()
+            soa = None if before is None else soa_record(before)
+            news = await self._upstream.take(kept.origin, primary, source, soa)
+            if isinstance(news, list) and before is not None:
+                await trio.to_thread.run_sync(getattr, before, "children")  # a look at all names, at the first time
+            if isinstance(news, list) and not self._change(kept, news):
+                news = await self._upstream.take(kept.origin, primary, source, None)
+        if news is None or self.zones.get(kept.origin) is not kept:
+            return True
+        if isinstance(news, Zone):
+            if kept.zone is not None and is_newer(kept.zone.serial, news.serial):
+                return False
+            kept.hold(news, wall_time())
+            self.serve({kept.origin: news}, ())
+            await self._storage.save(news, before)
+        elif before is not None:
+            await self._storage.save_changes(before, news)
+        zone = kept.zone
+        assert zone is not None  # noqa: S101 - it was changed, or is new
+        self.counts["transfer-in"] += 1
+        _log.info(
+            "a zone was transferred",
+            plugin=self._instance,
+            zone=name_text(kept.origin),
+            primary=str(primary),
+            serial=zone.serial,
+            changes=len(news) if isinstance(news, list) else None,
+            seconds=round(trio.current_time() - began, 3),
+        )
+        if kept.source.is_catalog:
+            await self._process(kept)
+        return True
+
+    def _change(self, kept: Kept, changes: Iterable[Change]) -> bool:
+        """Put what IXFR has brought into the zone; does it fit?  The zone is then at one of the versions in between."""
+        zone = kept.zone
+        if zone is None or self.zones.get(kept.origin) is not kept:
+            return True
+        try:
+            for change in changes:
+                edit = Edit(zone, change)
+                mistakes = [*edit.mistakes()]
+                if mistakes:
+                    self._tell_misfit(kept, mistakes[0])
+                    return False
+                edit.commit()
+        except DoesNotFitError as error:
+            self._tell_misfit(kept, str(error))
+            return False
+        finally:
+            kept.hold(zone, kept.checked)
+            self.serve({kept.origin: zone}, ())
+        return True
+
+    def _tell_misfit(self, kept: Kept, why: str) -> None:
+        message = "an incremental transfer does not fit: the whole zone is asked for"
+        _log.warning(message, plugin=self._instance, zone=name_text(kept.origin), reason=why)
+
+    def _failed(self, kept: Kept, reasons: Iterable[str]) -> float:
+        """Tell it; the seconds to the next check."""
+        zone = name_text(kept.origin)
+        why = "; ".join(reasons)
+        if kept.timers is not None and kept.zone is not None and kept.left <= 0:
+            kept.zone = None
+            self.serve({kept.origin: None}, ())
+            self._tell_expired(kept, why)
+        held_back = self._repeated.due(why)
+        if held_back is not None:
+            _log.warning(
+                "a zone can't be checked or transferred",
+                plugin=self._instance,
+                zone=zone,
+                reason=why,
+                held_back=held_back,
+            )
+        if kept.timers is None:
+            return spread(first_retry(kept.failures))
+        wait = spread(kept.timers.retry)
+        return min(wait, max(kept.left, 0.0)) if kept.zone is not None else wait
+
+    def _tell_expired(self, kept: Kept, why: str) -> None:
+        self.counts["expired"] += 1
+        message = "a zone is too old, and no longer served (EXPIRE)"
+        _log.error(message, plugin=self._instance, zone=name_text(kept.origin), reason=why)
+
+    # Copies
+
+    def load(self, state: Path | None) -> None:
+        """What an earlier run has left in the state folder; in the thread of `prepare`."""
+        if state is None:
+            return
+        copies = Copies(state / FOLDER, self._storage.versions)
+        self._hold_copies(copies, self.zones.values())
+        for catalog in [each.origin for each in self.zones.values() if each.source.is_catalog]:
+            self._hold_copies(copies, self._enlist(catalog, copies.read_members(catalog))[0])
+
+    def _hold_copies(self, copies: Copies, wanted: Iterable[Kept]) -> None:
+        for kept in list(wanted):
+            copy = copies.read(kept.origin)
+            if copy is not None:
+                kept.hold(*copy)
+                if kept.left <= 0:
+                    kept.zone = None
+                    self._tell_expired(kept, "nothing was heard since it was copied")
+
+    # Catalog zones
+
+    async def _process(self, kept: Kept) -> None:
+        """Take over what a catalog zone lists now; a broken one leaves all as it is (RFC 9432 section 5.1)."""
+        zone = name_text(kept.origin)
+        assert kept.zone is not None  # noqa: S101 - the caller has seen it
+        try:
+            listed = await trio.to_thread.run_sync(catalog_zone.read, kept.zone.snapshot())
+        except BrokenCatalog as error:
+            message = "a catalog zone is broken: its members stay as they were"
+            _log.error(message, plugin=self._instance, zone=zone, reason=str(error))
+            return
+        if listed.ignored:
+            message = "properties of a catalog zone are ignored, groups among them"
+            _log.info(message, plugin=self._instance, zone=zone, records=listed.ignored)
+        new, gone = self._enlist(kept.origin, listed.members)
+        self.serve({each.origin: None for each in new}, gone)
+        for each in new:
+            self._plan(each, each.due)
+        if new or gone:
+            _log.info("a catalog zone was processed", plugin=self._instance, zone=zone, new=len(new), gone=len(gone))
+        await self._storage.save_members(kept.origin, listed.members, [*gone, *(each.origin for each in new)])
+
+    def _enlist(self, catalog: bytes, members: Mapping[bytes, Member]) -> tuple[list[Kept], list[bytes]]:
+        """The catalog lists these members; the zones that begin, and those that are gone."""
+        new = {}
+        gone = []
+        for step, origin, owner in self.members.update(catalog, members):
+            source = Source(self.zones[owner].source.primaries)
+            if step in ("add", "reset"):
+                new[origin] = self.zones[origin] = Kept(origin, source)
+            elif step == "remove":
+                del self.zones[origin]
+                gone.append(origin)
+            elif step == "move":
+                self.zones[origin].source = source
+            elif self._repeated.due(("clash", owner)) is not None:
+                message = "a catalog zone lists a zone that is here already (RFC 9432 section 5.2)"
+                _log.error(message, plugin=self._instance, catalog=name_text(owner), zone=name_text(origin))
+        return list(new.values()), gone
