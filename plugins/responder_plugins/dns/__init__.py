@@ -16,12 +16,12 @@ import attrs
 
 from responder import Duration, IPNetwork, Plugin, Secret, Service, Size
 
-from .options import HTTPS, TLS, Secondary, Sign, Tls, in_range
+from .options import HTTPS, TLS, Secondary, Sign, Tls, Update, in_range
 
 if TYPE_CHECKING:
     from responder import Context, Handler
 
-__all__ = ["Dns", "Secondary", "Sign", "Tls", "TransferKey"]
+__all__ = ["Dns", "Secondary", "Sign", "Tls", "TransferKey", "Update"]
 
 
 def _is_text(_instance: object, attribute: attrs.Attribute[str | None], value: str | None) -> None:
@@ -78,6 +78,7 @@ class Dns(Plugin):
     allow_transfer        prefixes of those who may take zones over (AXFR, IXFR)
     transfer_keys         TSIG keys by name, whose owners may as well
     notify                the zones of whose changes other servers are told (NOTIFY), and the addresses of some of them
+    update                the zones that take dynamic updates (RFC 2136), each with whose
     sign                  the zones that are signed here, each with how
     secondary             zones that are taken from other servers, each with its primaries
     edns_size             the largest UDP answer
@@ -102,6 +103,7 @@ class Dns(Plugin):
     allow_transfer: tuple[IPNetwork, ...] = ()
     transfer_keys: dict[str, TransferKey] = attrs.field(factory=dict)
     notify: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
+    update: dict[str, Update] = attrs.field(factory=dict)
     sign: dict[str, Sign] = attrs.field(factory=dict)
     secondary: dict[str, Secondary] = attrs.field(factory=dict)
     edns_size: Size = attrs.field(default=1232, validator=in_range(512, 65507))

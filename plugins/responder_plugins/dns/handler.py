@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -35,9 +36,11 @@ from .message import wire
 from .secondary.secondaries import Secondaries
 from .tcp import TcpServer
 from .transfer.notify import Notifier
+from .transfer.update import Updates
 from .zone import signatures
 from .zone.builder import name_text
 from .zone.catalog import Catalog
+from .zone.changes import Change
 from .zone.tables import Zone
 
 if TYPE_CHECKING:
@@ -75,6 +78,7 @@ class DnsHandler(Handler):
         secondaries: Secondaries | None = None,
         reload: Callable[[], Catalog | None] | None = None,
         signing: Signing | None = None,
+        updates: Updates | None = None,
     ) -> None:
         self.processor = processor
         self._versions = processor.versions
@@ -87,12 +91,17 @@ class DnsHandler(Handler):
             secondaries.serve = self.serve
         self._reload = reload
         self._signing = signing
+        self._updates = updates
+        if updates is not None:
+            processor.take_update = partial(updates.take, self)
         self._by_rcode = [0] * 16
         self._encrypted_ports: frozenset[int] = frozenset()
         self.swap(processor.catalog)
 
     def respond(self, request: Datagram) -> Answer:
         """PASS where this instance has nothing to say, as of a name in none of its zones: so views fall through."""
+        if wire.is_update(request.payload):
+            return self._update(request, may_pass=True)
         if self._limit is not None:
             return self._limited(request, self._limit, may_pass=True)
         answer = self.respond_last(request)
@@ -113,13 +122,30 @@ class DnsHandler(Handler):
         self._by_rcode[rest[1] & 0xF] += 1
         return data[:2] + rest
 
-    def _answer_anew(self, request: Datagram, data: bytes, key: bytes) -> bytes:
+    def _update(self, request: Datagram, *, may_pass: bool = False) -> Answer:
+        query = self.processor.read(request.payload)
+        if may_pass and query.question and self.catalog.covers(query.name) is None:
+            return PASS
+        if self._updates is not None:
+            return self._answer_update(query, request)
+        reply = self.processor.answer(query, request.payload, request)
+        self.processor.count(reply.rcode)
+        return reply.data
+
+    async def _answer_update(self, query: wire.Query, request: Datagram) -> bytes:
+        reply = await self.processor.update(query, request.payload, request)
+        self.processor.count(reply.rcode)
+        return reply.data
+
+    def _answer_anew(self, request: Datagram, data: bytes, key: bytes) -> Answer:
         """The answer to what was not asked a moment ago; remembered at the second time where it is everyone's."""
         is_new = self._asked.is_new(key)
         rest = None if is_new else self._packets.older.get(key)
         if rest is None:
             compiled = self._compiled_answer(data)
             if compiled is None:
+                if wire.is_update(data):
+                    return self._update(request)
                 reply = self._process(request, data)
                 if reply.varies:
                     self.processor.count(reply.rcode)
@@ -182,10 +208,12 @@ class DnsHandler(Handler):
         more = wire.option(wire.COOKIE, cookie)
         return Response(answer[:-2] + len(more).to_bytes(2) + more, answer[3] & 0xF, kind, exempt=good)
 
-    def _limited(self, request: Datagram, limit: RateLimit, *, may_pass: bool = False) -> bytes | Pass | None:
+    def _limited(self, request: Datagram, limit: RateLimit, *, may_pass: bool = False) -> Answer:
         data = request.payload
         compiled = self.compiled.answer(data)
         if compiled is None:
+            if wire.is_update(data):
+                return self._update(request)
             reply = self._process(request, data)
         else:
             reply = Response(compiled[0], compiled[0][3] & 0xF, compiled[1])
@@ -212,7 +240,7 @@ class DnsHandler(Handler):
     def counts(self) -> Mapping[str, int]:
         """Queries by what they got: an rcode, silence, a limit; and transfers."""
         remembered = Counter({RCODES[rcode]: count for rcode, count in enumerate(self._by_rcode) if count})
-        for part in (self._notifier, self._tls, self.secondaries):
+        for part in (self._notifier, self._tls, self.secondaries, self._updates):
             if part is not None:
                 remembered += part.counts
         return remembered + self.processor.counts
@@ -260,6 +288,10 @@ class DnsHandler(Handler):
         self._forget_packets()
         if self._notifier is not None:
             self._notifier.see(self.processor.catalog, {origin})
+
+    async def updated(self, origin: bytes, change: Change) -> None:
+        """A zone that takes updates has taken this change."""
+        self.changed(origin)
 
     def _forget_packets(self) -> None:
         # The answer behind its ID by the query behind its ID, on which with the catalog it depends alone.  With a limit

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 import attrs
 
-from responder import Duration
+from responder import Duration, IPNetwork
 
 TLS: Final = "tls"
 HTTPS: Final = "https"
@@ -28,6 +28,20 @@ def in_range(low: float, high: float) -> Callable[[object, Any, float], None]:
 def _are_there(_instance: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
     if not value:
         raise ValueError(f"{attribute.name}: expected at least one of {TLS}, {HTTPS}")
+
+
+@attrs.frozen
+class Update:
+    """Who may change a zone by dynamic updates (RFC 2136).
+
+    keys   of `transfer_keys`, by name: updates that are signed with one of them
+    allow  prefixes: updates from there that are not signed
+    names  what may be updated: a name, or `*.` and a name for all that are below it; by default all of the zone
+    """
+
+    keys: tuple[str, ...] = attrs.field(default=(), metadata={"example": ["update.example.test"]})
+    allow: tuple[IPNetwork, ...] = ()
+    names: tuple[str, ...] = attrs.field(default=(), metadata={"example": ["*.dyn.example.test"]})
 
 
 @attrs.frozen

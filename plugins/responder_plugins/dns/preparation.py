@@ -30,6 +30,7 @@ from .transfer.incoming import Primary
 from .transfer.notify import Notifier
 from .transfer.servers import server_of
 from .transfer.tsig import Keyring
+from .transfer.update import Pattern, Policy, Updates
 from .transfer.versions import Versions
 from .zone.zone_files import ZoneFiles
 
@@ -62,13 +63,18 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
         notified[name.to_digestable()] = tuple(_servers(given, path, errors))
     certificate = None if options.tls is None else _certificate(options.tls, context, errors)
     signing = _signing(options, files, context, errors)
+    policies = _policies(options, files, keys, context, errors)
     if errors:
         raise ConfigErrors(errors)
     here_names = tuple(name.to_digestable() for name in here)
     zone_files = ZoneFiles(files, include_anywhere=options.include_anywhere, signing=signing)
-    versions = None
-    if context.state_dir is not None and (options.allow_transfer or options.transfer_keys or options.secondary):
-        zone_files.updates = versions = Versions(context.state_dir / "journals", (), zone_files.read_again(context))
+    versions = updates = None
+    if context.state_dir is not None and (
+        options.allow_transfer or options.transfer_keys or options.secondary or policies
+    ):
+        folder = context.state_dir / "journals"
+        zone_files.updates = versions = Versions(folder, [*policies], zone_files.read_again(context))
+        updates = Updates(policies, versions, context.instance) if policies else None
     secondaries = Secondaries(sources, [name.to_digestable() for name in files], versions) if sources else None
     secrets = tuple(map(bytes.fromhex, options.cookie_secrets))
     settings = Settings(
@@ -98,6 +104,7 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
         secondaries=secondaries,
         reload=zone_files.reload_in(context) if options.watch else None,
         signing=signing,
+        updates=updates,
     )
 
 
@@ -173,6 +180,42 @@ def _sources(
         primaries = tuple(Primary(server, key) for server in _servers(given.primaries, f"{path}.primaries", errors))
         sources[name.to_digestable()] = Source(primaries, given.catalog)
     return sources
+
+
+def _policies(
+    options: Dns,
+    files: Container[dns.name.Name],
+    keys: Container[dns.name.Name],
+    context: Context,
+    errors: list[ConfigError],
+) -> dict[bytes, Policy]:
+    """Who may update which zone, by their origins."""
+    policies = {}
+    for text, given in options.update.items():
+        path = f"update.{text}"
+        zone = _name(text, path, errors)
+        if zone not in files:
+            errors.append(ConfigError("there is no such zone in zones", path=path))
+        if text in options.sign:
+            errors.append(ConfigError("a zone that is signed here takes no updates", path=path))
+        if context.state_dir is None:
+            errors.append(ConfigError("there is no folder for its state", path=path))
+        if not given.keys and not given.allow:
+            errors.append(ConfigError("nobody may update it: expected keys or allow", path=path))
+        owners = set()
+        for number, key in enumerate(given.keys):
+            name = _name(key, f"{path}.keys[{number}]", errors)
+            if name not in keys:
+                errors.append(ConfigError("there is no such key in transfer_keys", path=f"{path}.keys[{number}]"))
+            owners.add(name)
+        patterns = []
+        for number, each in enumerate(given.names):
+            name = _name(each, f"{path}.names[{number}]", errors)
+            if not name.is_subdomain(zone):
+                errors.append(ConfigError(f"{each!r} is not in the zone", path=f"{path}.names[{number}]"))
+            patterns.append(Pattern(name.to_digestable()))
+        policies[zone.to_digestable()] = Policy(frozenset(owners), given.allow, tuple(patterns) or None)
+    return policies
 
 
 def _servers(texts: Iterable[str], path: str, errors: list[ConfigError]) -> Iterator[Peer]:

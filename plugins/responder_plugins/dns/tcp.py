@@ -101,7 +101,7 @@ class _Session:
     async def _answer(self, query: wire.Query, data: bytes, whole: trio.CancelScope) -> None:
         try:
             processor = self._bounds.processor
-            if query.rdtype in (wire.AXFR, wire.IXFR) and not query.problem:
+            if query.rdtype in (wire.AXFR, wire.IXFR) and not query.problem and not query.opcode:
                 granted = processor.transfer(query, data, self._connection, allowed=self._may_transfer)
                 if isinstance(granted, Response):
                     processor.count(granted.rcode)
@@ -112,7 +112,10 @@ class _Session:
                     for message in outgoing.messages(zone.snapshot(), query, changes):
                         await self._send(message if signer is None else signer.sign(message, multi=True), whole)
             else:
-                reply = processor.answer(query, data, self._connection)
+                if query.opcode == wire.UPDATE:
+                    reply = await processor.update(query, data, self._connection)
+                else:
+                    reply = processor.answer(query, data, self._connection)
                 processor.count(reply.rcode)
                 await self._send(reply.data, whole)
         finally:

@@ -12,7 +12,7 @@ are in lower case (RFC 4343), which `bytes.lower` does: a label's length (0..63)
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 import attrs
@@ -36,6 +36,7 @@ RD: Final = 0x0100
 RCODE: Final = 0x000F
 
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, YXDOMAIN, NOTAUTH = 0, 1, 2, 3, 4, 5, 6, 9
+YXRRSET, NXRRSET, NOTZONE = 7, 8, 10
 BADVERS: Final = 16
 
 A, NS, CNAME, SOA, PTR, MX, TXT, AAAA, SRV, DNAME, OPT, DS = 1, 2, 5, 6, 12, 15, 16, 28, 33, 39, 41, 43
@@ -95,15 +96,18 @@ class Message(NamedTuple):
     additionals: list[Record]
 
 
-def read(data: bytes, compressed: Mapping[int, tuple[int, int]] = COMPRESSED_BY_MDNS) -> Message:
+def read(
+    data: bytes, compressed: Mapping[int, tuple[int, int]] = COMPRESSED_BY_MDNS, empty: Container[int] = ()
+) -> Message:
     """Read a message.  Raises Malformed, also where bytes follow the last record.
 
     `compressed` has the types in whose rdata names may be compressed; NetBIOS has other types of the same numbers.
+    `empty` are classes whose records may have no rdata, whatever their type, as in updates (RFC 2136 section 2.4).
     """
     if len(data) < HEADER.size:
         raise Malformed(f"{len(data)} bytes are no DNS header")
     ident, flags, questions, answers, authorities, additionals = HEADER.unpack_from(data)
-    reader = _Reader(data, compressed)
+    reader = _Reader(data, compressed, empty)
     try:
         message = Message(
             ident,
@@ -123,8 +127,9 @@ def read(data: bytes, compressed: Mapping[int, tuple[int, int]] = COMPRESSED_BY_
 class _Reader:
     """Goes through the bytes once; `at` is where it is.  IndexError and struct.error: there are no more bytes."""
 
-    def __init__(self, data: bytes, compressed: Mapping[int, tuple[int, int]]) -> None:
+    def __init__(self, data: bytes, compressed: Mapping[int, tuple[int, int]], empty: Container[int]) -> None:
         self._data = data
+        self._empty = empty
         self._compressed = compressed
         self._names: dict[int, bytes] = {}
         self.at = HEADER.size
@@ -143,7 +148,7 @@ class _Reader:
         if self.at > len(self._data):
             raise IndexError
         rdata = self._data[start : self.at]
-        if rdtype in self._compressed:
+        if rdtype in self._compressed and (rdata or rdclass not in self._empty):
             rdata = self._expanded(rdtype, rdata, start)
         return Record(name, rdtype, rdclass, ttl, rdata)
 

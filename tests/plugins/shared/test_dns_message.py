@@ -237,3 +237,12 @@ def test_labels_and_names() -> None:
     assert name == b"\x08Lab page\5_http\4_tcp\5local\0"
     assert [*ours.labels(name)] == [b"Lab page", b"_http", b"_tcp", b"local"]
     assert ours.to_name([]) == ours.ROOT
+
+
+def test_classes_that_may_have_no_data_have_none() -> None:
+    """As an update deletes an RRset (RFC 2136 section 2.5.2)."""
+    record = ours.ROOT + ours.RECORD.pack(ours.CNAME, ours.CLASS_ANY, 0, 0)
+    data = ours.HEADER.pack(1, 0, 0, 1, 0, 0) + record
+    with pytest.raises(ours.Malformed):
+        ours.read(data)
+    assert ours.read(data, empty=(ours.CLASS_ANY,)).answers == [ours.Record(ours.ROOT, ours.CNAME, 255, 0, b"")]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -48,13 +48,19 @@ RCODES: Final = {
     wire.NOTIMP: "notimp",
     wire.REFUSED: "refused",
     wire.YXDOMAIN: "yxdomain",
+    wire.YXRRSET: "yxrrset",
+    wire.NXRRSET: "nxrrset",
     wire.NOTAUTH: "notauth",
+    wire.NOTZONE: "notzone",
     wire.BADVERS: "badvers",
 }
 
 
 Hear: TypeAlias = Callable[[bytes, IPAddress, dns.name.Name | None, IPAddress], bool]
 """Told of a NOTIFY: the zone, who sends it, whose key signs it, the address that it came to.  Is it a primary's?"""
+
+TakeUpdate: TypeAlias = Callable[[bytes, dns.name.Name | None, IPAddress], Awaitable[int]]
+"""Takes an UPDATE message by whose signature it has, and where it comes from, and tells the rcode."""
 
 
 @attrs.frozen(kw_only=True)
@@ -116,6 +122,7 @@ class QueryProcessor:
         self.settings = settings
         self.catalog = catalog
         self.versions = versions
+        self.take_update: TakeUpdate | None = None
         self.counts: Counter[str] = Counter()
 
     def read(self, data: bytes) -> Query:
@@ -130,6 +137,9 @@ class QueryProcessor:
         """The reply to a parsed query; `data` is what it was parsed from."""
         extras = _Extras()
         found = self._before_lookup(query, data, request, extras)
+        if query.opcode == wire.UPDATE:
+            query.question, extras.varies = b"", True
+            found = Found(wire.NOTIMP, aa=False)
         if found is None and self.settings.lists and self.catalog.covers(query.name) in self.settings.lists:
             extras.varies = True
             if not self._may_transfer(request, extras):
@@ -138,6 +148,19 @@ class QueryProcessor:
             found = self._newest(query, request, extras)
         elif found is None:
             found = self._find(query, request)
+        return self._write(query, found, request, extras)
+
+    async def update(self, query: Query, data: bytes, request: Datagram | Connection) -> Response:
+        """The reply to an UPDATE message, once it has been done."""
+        if self.take_update is None:
+            return self.answer(query, data, request)
+        extras = _Extras(varies=True)
+        found = self._before_lookup(query, data, request, extras)
+        if not query.question:
+            found = Found(wire.FORMERR, aa=False)
+        elif found is None:
+            key = None if extras.signer is None else extras.signer.name
+            found = Found(await self.take_update(data, key, request.peer.address), aa=False)
         return self._write(query, found, request, extras)
 
     def is_outside(self, query: Query, request: Datagram | Connection) -> bool:
@@ -172,7 +195,7 @@ class QueryProcessor:
             # A good signature exempts nobody: a query that was overheard is as good from another address.
             if signer.error:
                 return Found(wire.NOTAUTH, aa=False)
-        if query.flags & wire.OPCODE:
+        if query.opcode == wire.NOTIFY:
             return self._hear(query, request, extras)
         if not query.question:
             # Only for a cookie (RFC 7873 section 5.4); where we give none, there is nothing to say.

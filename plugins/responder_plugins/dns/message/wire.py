@@ -33,6 +33,9 @@ NSID, COOKIE, PADDING, EDE = 3, 10, 12, 15
 NOTIFY = 4
 """The opcode by which primaries tell of changes (RFC 1996)."""
 
+UPDATE = 5
+"""The opcode of dynamic updates (RFC 2136); what they carry is read elsewhere, once it is known who sends it."""
+
 MAX_RECORDS: Final = 16
 """Records beside the question that a query is read with.  An honest one has three: SOA (IXFR), OPT and TSIG."""
 
@@ -82,6 +85,11 @@ class Query:
         return (self.flags & OPCODE) >> 11
 
 
+def is_update(data: bytes) -> bool:
+    """Is it an UPDATE message, and no response to one?"""
+    return len(data) > 2 and data[2] >> 3 == UPDATE
+
+
 class _Broken(Exception):
     """The format is broken here."""
 
@@ -94,11 +102,12 @@ def parse(data: bytes) -> Query:
     if flags & QR:
         raise PeerError("a response, not a query")
     query = Query(ident, flags)
-    if flags & OPCODE and query.opcode != NOTIFY:
+    if flags & OPCODE and query.opcode not in (NOTIFY, UPDATE):
         query.problem = NOTIMP
         return query
     # RFC 9619; none at all is a client that wants a cookie (RFC 7873 section 5.4).
-    if questions > 1 or answers + authorities + additionals > MAX_RECORDS:
+    most = MAX_RECORDS if query.opcode != UPDATE else len(data)
+    if questions > 1 or answers + authorities + additionals > most:
         query.problem = FORMERR
         return query
     try:
@@ -121,6 +130,8 @@ def _read_question(data: bytes, query: Query) -> int:
     if end - HEADER.size > MAX_NAME:
         raise _Broken
     query.rdtype, query.rdclass = struct.unpack_from("!HH", data, end)
+    if query.opcode == UPDATE and query.rdtype != SOA:  # RFC 2136 section 2.3; and not to be repeated, then
+        raise _Broken
     query.question = data[HEADER.size : end + 4]
     query.name = data[HEADER.size : end].lower()
     return end + 4

@@ -59,7 +59,9 @@ class Serving(Protocol):
 
     @property
     def catalog(self) -> Catalog: ...
-    def changed(self, origin: bytes) -> None: ...
+    async def updated(self, origin: bytes, change: Change) -> None:
+        """A zone that takes updates has taken this change."""
+
     def replace(self, origin: bytes, zone: Zone | None) -> None: ...
 
 
@@ -134,7 +136,7 @@ class Versions:
         origin = edit.zone.origin
         await trio.to_thread.run_sync(self.journal(origin).append, edit.change)
         edit.commit()
-        serving.changed(origin)
+        await serving.updated(origin, edit.change)
 
     async def note(self, catalog: Catalog) -> None:
         """Versions of zones that take no updates, read from their files a moment ago, go into the history."""
@@ -191,7 +193,7 @@ class Versions:
             try:
                 for change in changes:
                     apply(zone, change)
-                    serving.changed(origin)
+                    await serving.updated(origin, change)
             except DoesNotFitError as error:
                 reason = str(error)
             else:

@@ -306,6 +306,20 @@ def by_dnspython(rdtype: int, text: str, origin: dns.name.Name) -> bytes:
     return data
 
 
+def checked(rdtype: int, rdata: bytes) -> bytes:
+    """Rdata that came in a message, as a zone may have it: names in full.  Raises ValueError for other fields."""
+    if not rdata and rdtype not in (_NULL, _APL):
+        raise Malformed("the data is empty")
+    kind = dns.rdatatype.RdataType.make(READ_AS.get(rdtype, rdtype))
+    try:
+        data = dns.rdata.from_wire(dns.rdataclass.IN, kind, rdata, 0, len(rdata)).to_wire() or b""
+    except Exception as error:  # dnspython raises what its parsers meet
+        raise Malformed("the data has not the fields of its type") from error
+    if is_ours_alone(rdtype):
+        _check(rdtype, data)
+    return data
+
+
 def _check(rdtype: int, rdata: bytes) -> None:
     """Raises ValueError where rdata in the generic form has not the fields of a type that is ours alone."""
     at = 0
@@ -344,6 +358,9 @@ _NAMES: Final = {
 
 23 is NSAP-PTR, 26 PX, 66 DSYNC, 107 LP.
 """
+
+_NULL, _APL = 10, 42
+"""Types whose data may be empty."""
 
 _NAPTR, _IPSECKEY, _HIP, _AMTRELAY = 35, 45, 55, 260
 _GATEWAY_NAME: Final = 3
