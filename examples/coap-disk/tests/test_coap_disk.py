@@ -47,4 +47,4 @@ async def test_observers_are_told_of_changes(mock_clock: MockClock, monkeypatch:
 
 async def test_it_is_found(tmp_path: Path) -> None:
     (heard,) = await exchange(CoapDisk(folder=tmp_path), b"\x40\x01\x00\x03\xbb.well-known\x04core")
-    assert heard.payload.endswith(b'</disk>;rt="disk-room";title="MB left";ct=0;obs')
+    assert heard.payload.endswith(b'</disk>;obs;rt="disk-room";title="MB left";ct=0')

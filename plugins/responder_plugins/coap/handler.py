@@ -52,7 +52,8 @@ class Links(Resource):
 
     def __init__(self, resources: Mapping[Path, Resource]) -> None:
         self._links = [
-            (path, {**each.attributes, **({"obs": True} if each.observable else {})})
+            # Ahead of the others: nmap's coap-resources takes what is between it and the next "=" for one name.
+            (path, {**({"obs": True} if each.observable else {}), **each.attributes})
             for path, each in resources.items()
         ]
         self._all = self._content(())
@@ -220,7 +221,9 @@ class CoapHandler(Handler):
                         self.counted["observed"] += 1
                     else:
                         self.counted["observers-full"] += 1
-            echo = None if is_proved else partial(self.proofs.challenge, address, now)
+            # nmap's coap-resources reads no answer with an option that it doesn't know.
+            asks_proof = not is_proved and not isinstance(resource, Links)
+            echo = partial(self.proofs.challenge, address, now) if asks_proof else None
             return represent(asked, state, exponent, observe=observe, echo=echo)
         except Unavailable as error:
             return refuse(error)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from responder_plugins.coap.link_format import write_links
 
-from .support import CONTENT, FORMAT, get, serving
+from .support import CONTENT, ECHO, FORMAT, get, serving
 
 CORE = "/.well-known/core"
 
@@ -19,9 +19,9 @@ RESOURCES = {
 }
 
 LINKS = {
-    "hello": "</hello>;ct=0;obs",
+    "hello": "</hello>;obs;ct=0",
     "about": '</about>;rt="example";ct=0',
-    "s1": r'</s/1>;rt="temperature-c indoor";if="sensor";title="The \"one\"\\two";ct=0;sz=40;obs',
+    "s1": r'</s/1>;obs;rt="temperature-c indoor";if="sensor";title="The \"one\"\\two";ct=0;sz=40',
     "fixed": "</fixed>;ct=50",
 }
 
@@ -38,6 +38,14 @@ async def test_all_links(folder: Path) -> None:
         assert (answer.code, answer.number(FORMAT)) == (CONTENT, 40)
         assert answer.payload.decode() == ",".join(LINKS.values())
         assert await coap.fetch(CORE, 64) == answer.payload
+
+
+async def test_in_blocks_without_an_echo(folder: Path) -> None:
+    """nmap's coap-resources reads no answer with an option that it doesn't know."""
+    async with serving(RESOURCES, folder=folder) as coap:
+        answer = await coap.ask(get(CORE))
+        assert (answer.block, answer.option(ECHO)) == ((0, True, 128), None)
+        assert (await coap.fetch(CORE)).decode() == ",".join(LINKS.values())
 
 
 @pytest.mark.parametrize(
