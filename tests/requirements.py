@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from typing import NoReturn
 
 import pytest
@@ -71,6 +72,16 @@ def lacks_index() -> str | None:
     if tried.returncode == 0:
         return None
     return f"pip reaches no package index: {tried.stderr.strip().splitlines()[-1]}"
+
+
+@cache
+def lacks_compiled() -> str | None:
+    """For modules of tests, which are skipped as a whole: most of their imports need it."""
+    if sys.platform != "linux":
+        return "Linux only"
+    if find_spec("responder.net.linux._native") is None:
+        return "the compiled module was not built"
+    return None
 
 
 def lacks_clients(*programs: str) -> str | None:

@@ -4,15 +4,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import ResponderError
 from ..log import printable
 from .output import exit_with, json_option, print_json
+
+if TYPE_CHECKING:
+    from ..net.windows.service import ServiceControl
 
 NAME = "responderd"
 
@@ -71,33 +75,29 @@ def install(config: Path | None, account: str, name: str) -> None:
 @name_option
 def remove(name: str) -> None:
     """Have Windows forget the service.  One that runs goes on until it is stopped."""
-    from ..net.windows.service import service_control
-
-    with _refusals_told():
-        service_control().remove(name)
-    click.echo(f"service {name}: removed")
+    _order(name, "removed", lambda control: control.remove(name))
 
 
 @service.command()
 @name_option
 def start(name: str) -> None:
     """Start the service, and wait until it serves."""
-    from ..net.windows.service import service_control
-
-    with _refusals_told():
-        service_control().start(name)
-    click.echo(f"service {name}: running")
+    _order(name, "running", lambda control: control.start(name))
 
 
 @service.command()
 @name_option
 def stop(name: str) -> None:
     """Stop the service, and wait until its goodbyes are said."""
+    _order(name, "stopped", lambda control: control.stop(name))
+
+
+def _order(name: str, done: str, order: Callable[[ServiceControl], None]) -> None:
     from ..net.windows.service import service_control
 
     with _refusals_told():
-        service_control().stop(name)
-    click.echo(f"service {name}: stopped")
+        order(service_control())
+    click.echo(f"service {name}: {done}")
 
 
 @service.command()

@@ -9,8 +9,8 @@ How to add a platform (`linux` is the one to read first):
 2. In its `platform.py`, write a class that is a `responder.net.types.Platform`, and a function `open_platform` that
    returns one (see `PlatformModule`).  The sockets come from these:
      - `open_udp`: a `DatagramSocket`.  Write down in a table, as `bsd/abi.py` does, how a datagram's destination and
-       interface are told, how a source is given, and how a group is joined; options are set before bind.  Encode and
-       decode control messages with `cmsg`, which has the layout of each ABI; keep what is decoded in a table
+       interface are told, how a source is given, and how a group is joined; options are set before bind.  Where
+       Python has no `sendmsg`, lay out control messages with `cmsg`; keep what is decoded in a table
        (`bounded.Memory`), so that each flow stays one `Flow`.  For a POSIX system, `posix/udp.py` receives, and knows
        what the error numbers mean.
      - `open_tcp`: a `listeners.Listener` on your listening sockets.

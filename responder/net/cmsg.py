@@ -1,4 +1,6 @@
-"""Control messages: their layout for each ABI, encoded and decoded.  Pure: every ABI can be tested on any machine.
+"""Control messages, encoded and decoded as Linux and Windows lay them out.  Pure: each layout is tested on any machine.
+
+Where Python's own `sendmsg` and `recvmsg` are used (macOS, FreeBSD), it lays them out.
 
 A control buffer is a row of messages, each a header (length, level, type), padding, data, padding:
 
@@ -8,8 +10,6 @@ A control buffer is a row of messages, each a header (length, level, type), padd
                         header            size  data at  next message at
     Linux 64 / 32 bit   size_t, int, int  16/12  16/12    multiples of 8/4   CMSG_ALIGN to long
     Windows 64 / 32     SIZE_T, INT, INT  16/12  16/12    multiples of 8/4   WSA_CMSGHDR_ALIGN, WSA_CMSGDATA_ALIGN
-    macOS               u32, int, int     12     12       multiples of 4     __DARWIN_ALIGN32
-    FreeBSD 64 / 32     u32, int, int     12     16/12    multiples of 8/4   _ALIGN
 
 The pktinfo structures differ too: Linux's `in_pktinfo` is (index, spec_dst, addr), Windows' is (addr, index); macOS has
 Linux's, FreeBSD none.  `in6_pktinfo` is (addr, index) everywhere (RFC 3542 section 6.1).
@@ -50,10 +50,6 @@ class Abi:
         """CMSG_LEN: what the header's length field says."""
         return self.data_offset + data_size
 
-    def space(self, data_size: int) -> int:
-        """CMSG_SPACE: what a message takes in a buffer."""
-        return self.data_offset + self.aligned(data_size)
-
     def encode(self, messages: Iterable[ControlMessage]) -> bytes:
         """The control buffer of these messages, each with its padding, the last one too."""
         parts: list[bytes] = []
@@ -77,9 +73,6 @@ LINUX_64 = Abi("linux-64", struct.Struct("=Qii"), 8)
 LINUX_32 = Abi("linux-32", struct.Struct("=Iii"), 4)
 WINDOWS_64 = Abi("windows-64", struct.Struct("<Qii"), 8)
 WINDOWS_32 = Abi("windows-32", struct.Struct("<Iii"), 4)
-DARWIN = Abi("darwin", struct.Struct("=Iii"), 4)
-FREEBSD_64 = Abi("freebsd-64", struct.Struct("=Iii"), 8)
-FREEBSD_32 = Abi("freebsd-32", struct.Struct("=Iii"), 4)
 
 _IN_PKTINFO_POSIX = struct.Struct("=i4s4s")
 _IN_PKTINFO_WINDOWS = struct.Struct("<4sI")

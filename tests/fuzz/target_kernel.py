@@ -9,10 +9,7 @@ from responder.net import cmsg
 from responder.net.linux.interfaces import RTM_DELADDR, RTM_DELLINK, RTM_NEWADDR, RTM_NEWLINK, Mirror, messages
 from responder.net.linux.udp import decode_sender, told_by
 
-ABIS = (
-    *(cmsg.LINUX_64, cmsg.LINUX_32, cmsg.WINDOWS_64, cmsg.WINDOWS_32),
-    *(cmsg.DARWIN, cmsg.FREEBSD_64, cmsg.FREEBSD_32),
-)
+ABIS = (cmsg.LINUX_64, cmsg.LINUX_32, cmsg.WINDOWS_64, cmsg.WINDOWS_32)
 
 
 def _message(kind: int, body: bytes) -> bytes:

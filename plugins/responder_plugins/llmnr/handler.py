@@ -7,8 +7,7 @@ answered: who answers for others' names is a poisoner.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from random import Random
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Self
 
 import attrs
@@ -18,12 +17,13 @@ from responder import PASS, Answer, Connection, Datagram, Exchange, Handler, Int
 
 from ..shared import dns_message as dns
 from ..shared import dns_stream
+from ..shared.delays import Uniform, by_chance
 from ..shared.dns_text import describe
+from ..shared.refused import Refused
 from . import wire_name
 from .message import (
     Query,
     Record,
-    Refused,
     address_records,
     is_response,
     read_query,
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 CLASSES: Final = (dns.IN, dns.CLASS_ANY)
 
-ARPA: Final = b"\4arpa\0"
-
 
 @attrs.define(eq=False)
 class LlmnrHandler(Handler):
@@ -50,7 +48,7 @@ class LlmnrHandler(Handler):
     """
 
     names: Mapping[bytes, bytes]
-    uniform: Callable[[float, float], float] = attrs.field(factory=lambda: Random().uniform)  # noqa: S311 - no secret
+    uniform: Uniform = attrs.field(factory=by_chance)
     counted: Counter[str] = attrs.field(factory=Counter, init=False)
     verifier: Verifier = attrs.field(init=False)
 

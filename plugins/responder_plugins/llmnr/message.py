@@ -12,6 +12,7 @@ from responder import Interface, IPAddress
 
 from ..shared import dns_message as dns
 from ..shared.dns_message import Malformed, Message, Question, Writer
+from ..shared.refused import Refused
 
 PORT: Final = 5355
 GROUPS: Final = tuple(map(ip_address, ("224.0.0.252", "ff02::1:3")))
@@ -28,14 +29,6 @@ TTL: Final = 30
 
 MAX_UDP: Final = 1232
 """Bytes of a response for a client with EDNS: no fragment on any IPv6 path."""
-
-
-class Refused(Malformed):
-    """A message that gets no answer; `kind` is what it is counted by."""
-
-    def __init__(self, message: str, kind: str) -> None:
-        super().__init__(message)
-        self.kind = kind
 
 
 @attrs.frozen

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from secrets import randbits
 from typing import Final, TypeAlias
 
@@ -19,6 +19,7 @@ import trio
 from responder import Interface, IPAddress, Network, Repeated, get_logger
 
 from ..shared import dns_message as dns
+from ..shared.delays import Uniform
 from ..shared.dns_message import Question
 from ..shared.links import Links, Place, group_places
 from .message import GROUPS, PORT, TTL, Response, write_query
@@ -79,7 +80,7 @@ def places_of(interface: Interface) -> dict[Place, IPAddress]:
 class Verifier:
     """Knows the state of each name on each link; `counted` has conflicts."""
 
-    def __init__(self, names: Sequence[bytes], uniform: Callable[[float, float], float]) -> None:
+    def __init__(self, names: Sequence[bytes], uniform: Uniform) -> None:
         self._names = names
         self._uniform = uniform
         self._states: dict[Key, State] = {}

@@ -15,14 +15,15 @@ answer of another kind, family or link.  `Zone` (`records`) knows which names ar
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import inf
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 import attrs
 
 from responder import Peer
 from responder_plugins.shared import dns_message as dns
+from responder_plugins.shared.delays import Uniform
 from responder_plugins.shared.dns_message import Message, Record
 
 from . import message as messages
@@ -55,8 +56,6 @@ MAX_CACHED: Final = 256
 
 SHORT: Final = 300
 """Bytes of a query whose reply is kept."""
-
-Uniform: TypeAlias = Callable[[float, float], float]
 
 
 class Send(NamedTuple):

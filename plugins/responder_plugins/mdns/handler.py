@@ -8,18 +8,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
-from random import Random
 from typing import TYPE_CHECKING, Final, Self
 
 import attrs
 import trio
 
 from responder import PASS, Answer, ConfigError, Context, Datagram, Exchange, Handler, Network, Reply, Via
+from responder_plugins.shared.delays import Uniform, by_chance
 from responder_plugins.shared.dns_message import QR, Malformed, Message, read
 from responder_plugins.shared.dns_text import about_words
 
 from .announcer import Announcer
-from .answering import Uniform
 from .host import host_label
 from .link import GROUPS, Link
 from .message import PORT
@@ -52,7 +51,7 @@ class MdnsHandler(Handler):
     host: str
     folder: Folder | None = None
     found: Found = attrs.field(factory=Found)
-    uniform: Uniform = attrs.field(factory=lambda: Random().uniform)  # noqa: S311 - spreads load, keeps no secret
+    uniform: Uniform = attrs.field(factory=by_chance)
     links: dict[int, Link] = attrs.field(factory=dict, init=False)
     """By interface index; those on which mDNS is spoken."""
     counted: Counter[str] = attrs.field(factory=Counter, init=False)

@@ -21,9 +21,10 @@ import attrs
 
 from responder import Interface, IPAddress, Peer
 from responder_plugins.shared import dns_message as dns
+from responder_plugins.shared.delays import Uniform
 from responder_plugins.shared.dns_message import Message, Record
 
-from .answering import Channel, Send, Uniform
+from .answering import Channel, Send
 from .beside import Beside
 from .message import CLASS, goodbyes, probes, proposed_in, query, room
 from .options import Offer

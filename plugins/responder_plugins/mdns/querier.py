@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
-from random import Random
 from typing import ClassVar, Final, TypeAlias
 
 import attrs
@@ -19,10 +18,11 @@ import trio
 
 from responder import PASS, Answer, Datagram, Interface, IPAddress, Network, Plugin, SendError, Service, Via
 from responder_plugins.shared import dns_message as dns
+from responder_plugins.shared.delays import Uniform, by_chance
 from responder_plugins.shared.dns_message import Record, RRset, Writer, labels, read
 from responder_plugins.shared.dns_text import label_to_text, to_text
 
-from .answering import SOON, Uniform
+from .answering import SOON
 from .link import GROUPS, versions_of
 from .message import CLASS, PORT, room
 from .names import SERVICE_TYPES, composed, from_text, reverse
@@ -224,7 +224,7 @@ class Querier(Plugin):
     patient: bool = True
     caches: dict[int, Cache] = attrs.field(factory=dict, init=False)
     done: trio.Event = attrs.field(factory=trio.Event, init=False)
-    uniform: Uniform = attrs.field(factory=lambda: Random().uniform)  # noqa: S311 - spreads load, keeps no secret
+    uniform: Uniform = attrs.field(factory=by_chance)
     _news: _News = attrs.field(factory=_News, init=False)
 
     services: ClassVar[tuple[Service, ...]] = (

@@ -16,6 +16,7 @@ import attrs
 
 from responder import Interface, IPAddress
 from responder_plugins.shared import dns_message as dns
+from responder_plugins.shared.delays import Uniform
 from responder_plugins.shared.dns_message import RRset
 
 from .names import SERVICE_TYPES, local, numbered_host, numbered_instance, reverse, type_labels
@@ -82,7 +83,7 @@ class Claim:
         self.number = number
         self.name = self.fixed or local(self.text, *self.rest)
 
-    def take_next(self, taken: Set[bytes], uniform: Callable[[float, float], float]) -> None:
+    def take_next(self, taken: Set[bytes], uniform: Uniform) -> None:
         """Be the next that is not among the names (in lower case) that are taken.
 
         Behind the first few they come at random: so one of hundreds of like devices finds a name soon, and a host that

@@ -14,6 +14,7 @@ import attrs
 
 from responder import PASS, Answer, Datagram, Exchange, Handler, Network, Via
 
+from ..shared.refused import Refused
 from .announcer import Announcer
 from .message import (
     ANY,
@@ -32,7 +33,6 @@ from .message import (
     WORKSTATION,
     Name,
     Owned,
-    Refused,
     Request,
     Response,
     read,

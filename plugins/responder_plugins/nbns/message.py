@@ -13,6 +13,7 @@ import attrs
 
 from ..shared import dns_message as dns
 from ..shared.dns_message import Malformed
+from ..shared.refused import Refused
 
 PORT: Final = 137
 
@@ -50,14 +51,6 @@ WORKSTATION, MESSENGER, SERVER, ELECTION = 0x00, 0x03, 0x20, 0x1E
 LENGTH: Final = 15
 STATISTICS: Final = 46
 """Bytes of a node status's statistics, of which the first six are the hardware address (section 4.2.18)."""
-
-
-class Refused(Malformed):
-    """A message that gets no answer; `kind` is what it is counted by."""
-
-    def __init__(self, message: str, kind: str = "malformed") -> None:
-        super().__init__(message)
-        self.kind = kind
 
 
 @attrs.frozen(order=True)

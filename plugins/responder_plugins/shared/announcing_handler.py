@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from random import Random
 
 import attrs
 import trio
@@ -16,14 +15,14 @@ import trio
 from responder import Handler, Network
 
 from .admission import Admission
-from .timed_answers import Uniform
+from .delays import Uniform, by_chance
 
 
 @attrs.define(eq=False)
 class AnnouncingHandler(Handler):
     """`clock` tells the seconds since 1970."""
 
-    uniform: Uniform = attrs.field(factory=lambda: Random().uniform, kw_only=True)  # noqa: S311 - spreads load, keeps no secret
+    uniform: Uniform = attrs.field(factory=by_chance, kw_only=True)
     clock: Callable[[], float] = attrs.field(default=time.time, kw_only=True)
     admission: Admission = attrs.field(factory=Admission, init=False)
     counted: Counter[str] = attrs.field(factory=Counter, init=False)

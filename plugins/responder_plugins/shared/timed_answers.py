@@ -11,9 +11,6 @@ import trio
 
 from .admission import Place
 
-Uniform: TypeAlias = Callable[[float, float], float]
-"""Chooses a delay between two bounds (seconds)."""
-
 Make: TypeAlias = Callable[[], bytes | None]
 """Writes an answer when it is due; None ends them all."""
 

@@ -23,13 +23,13 @@ from responder import (
     wall_time,
 )
 
+from ..shared.refused import Refused
 from .message import (
     HEADER_BYTES,
     KISS_INIT,
     KISS_RATE,
     UNSYNCHRONISED,
     Clock,
-    Refused,
     read_mac,
     refusal_of,
     timestamp,

@@ -8,7 +8,7 @@ from typing import Final
 
 import attrs
 
-from responder import PeerError
+from ..shared.refused import Refused
 
 HEADER_BYTES: Final = 48
 MAC_BYTES: Final = 4 + 16
@@ -40,14 +40,6 @@ _FIELD: Final = Struct("!HH")
 
 MIN_FIELD: Final = 16
 """Bytes of an extension field (RFC 7822 section 7.5)."""
-
-
-class Refused(PeerError):
-    """A message that gets no answer; `kind` is what it is counted by."""
-
-    def __init__(self, message: str, kind: str) -> None:
-        super().__init__(message)
-        self.kind = kind
 
 
 def refusal_of(payload: bytes) -> Refused:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
-from random import Random
 from typing import Final
 
 import attrs
@@ -18,8 +17,8 @@ import trio
 from responder import Interface, IPAddress, Network
 
 from ..shared.boot_number import BootNumber
+from ..shared.delays import Uniform, by_chance
 from ..shared.links import Change, Links, Place, group_places
-from ..shared.timed_answers import Uniform
 from .targets import Match
 from .writer import Writer
 
@@ -63,7 +62,7 @@ class Announcer:
     matches: Sequence[Match]
     writer: Writer
     boot: BootNumber
-    uniform: Uniform = attrs.field(factory=lambda: Random().uniform)  # noqa: S311 - spreads load, keeps no secret
+    uniform: Uniform = attrs.field(factory=by_chance)
     announced: dict[Place, IPAddress] = attrs.field(factory=dict, init=False)
     _links: Links = attrs.field(init=False)
     _announcing: dict[Place, trio.CancelScope] = attrs.field(factory=dict, init=False)

@@ -30,10 +30,11 @@ from ..shared import http
 from ..shared.admission import MIN_WINDOW
 from ..shared.announcing_handler import AnnouncingHandler
 from ..shared.boot_number import BootNumber
+from ..shared.refused import Refused
 from ..shared.timed_answers import Make, TimedAnswers
 from .announcer import Announcer
 from .description import describe, seen_by
-from .message import Malformed, Search, read_message, read_search
+from .message import Search, read_message, read_search
 from .options import UUID, walk
 from .targets import Index, Match, Root, matches_of
 from .writer import Writer
@@ -83,7 +84,7 @@ class SsdpHandler(AnnouncingHandler):
         """Answer a search.  Raises PeerError for an unreadable message, or a multicast search without MX."""
         try:
             return self._respond(request, read_search(request.payload))
-        except Malformed as error:
+        except Refused as error:
             self.counted[error.kind] += 1
             raise
 
@@ -95,7 +96,7 @@ class SsdpHandler(AnnouncingHandler):
         if request.via is not Via.UNICAST:
             if search.mx is None:
                 # UDA 2.0 section 1.3.3: silently discard.
-                raise Malformed("a multicast search without MX", "no-mx")
+                raise Refused("a multicast search without MX", "no-mx")
             address = request.interface.source_for(request.peer.address)
             window = max(float(search.mx), AT_ONCE)
         matches = self.index.find(search.target)

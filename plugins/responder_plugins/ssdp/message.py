@@ -13,7 +13,7 @@ from typing import Final
 
 import attrs
 
-from responder import PeerError
+from ..shared.refused import Refused
 
 MAX_MESSAGE: Final = 4096
 """Bytes of a message that is read; searches have some 100 to 500."""
@@ -36,14 +36,6 @@ _ONCE: Final = frozenset({"man", "mx", "st"})
 _STARTS: Final = (["M-SEARCH", "*", "HTTP/1.1"], ["M-SEARCH", "*", "HTTP/1.0"])
 
 
-class Malformed(PeerError):
-    """A message that gets no answer; `kind` is what it is counted by."""
-
-    def __init__(self, message: str, kind: str = "malformed") -> None:
-        super().__init__(message)
-        self.kind = kind
-
-
 @attrs.frozen
 class Message:
     """A message: its first line, and its header fields by name in small letters.
@@ -64,46 +56,46 @@ class Search:
 
 
 def read_message(payload: bytes) -> Message:
-    """Raises Malformed."""
+    """Raises Refused."""
     if len(payload) > MAX_MESSAGE:
-        raise Malformed(f"{len(payload)} bytes, more than {MAX_MESSAGE}")
+        raise Refused(f"{len(payload)} bytes, more than {MAX_MESSAGE}")
     text = _without_empty_lines(payload).decode(errors="surrogateescape").replace("\r\n", "\n")
     head, blank, _body = text.partition("\n\n")
     if not blank:
-        raise Malformed("no empty line after the header fields")
+        raise Refused("no empty line after the header fields")
     if _UNREADABLE.search(head):
-        raise Malformed("control characters")
+        raise Refused("control characters")
     start, *lines = head.split("\n")
     if len(lines) > MAX_HEADERS:
-        raise Malformed(f"more than {MAX_HEADERS} header fields")
+        raise Refused(f"more than {MAX_HEADERS} header fields")
     headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")
         name = name.strip().lower()
         if not colon or not _NAME.fullmatch(name):
-            raise Malformed("a line that is no header field")
+            raise Refused("a line that is no header field")
         if name in headers and name in _ONCE:
-            raise Malformed(f"{name.upper()} is there twice", f"bad-{name}")
+            raise Refused(f"{name.upper()} is there twice", f"bad-{name}")
         headers.setdefault(name, value.strip())
     return Message(start, headers)
 
 
 def read_search(payload: bytes) -> Search | None:
-    """The search, or None for an announcement or an answer, which the groups carry too.  Raises Malformed."""
+    """The search, or None for an announcement or an answer, which the groups carry too.  Raises Refused."""
     payload = _without_empty_lines(payload)
     kind = payload[:9].upper()
     if kind.startswith((b"NOTIFY ", b"HTTP/1.")):
         return None
     if not kind.startswith(b"M-SEARCH "):
-        raise Malformed("not SSDP")
+        raise Refused("not SSDP")
     message = read_message(payload)
     if message.start.upper().split() not in _STARTS:
-        raise Malformed("a search for something else than *, or in another version of HTTP")
+        raise Refused("a search for something else than *, or in another version of HTTP")
     if _unquoted(message, "man").lower() != DISCOVER:
-        raise Malformed(f"MAN is not {DISCOVER}", "bad-man")
+        raise Refused(f"MAN is not {DISCOVER}", "bad-man")
     target = _unquoted(message, "st")
     if not target or len(target) > MAX_TARGET or not target.isprintable() or " " in target:
-        raise Malformed("no search target that could be matched", "bad-st")
+        raise Refused("no search target that could be matched", "bad-st")
     return Search(target, _read_mx(message.headers.get("mx")))
 
 
@@ -116,22 +108,22 @@ def _without_empty_lines(payload: bytes) -> bytes:
 def _unquoted(message: Message, name: str) -> str:
     """A value without quotes: some control points leave MAN's out, some put them around ST.
 
-    Raises Malformed for a quote without its other one.
+    Raises Refused for a quote without its other one.
     """
     value = message.headers.get(name, "")
     if len(value) >= 2 and value[0] == value[-1] == '"':
         value = value[1:-1]
     if '"' in value:
-        raise Malformed(f"a lone quote in {name.upper()}", f"bad-{name}")
+        raise Refused(f"a lone quote in {name.upper()}", f"bad-{name}")
     return value
 
 
 def _read_mx(value: str | None) -> int | None:
-    """Raises Malformed for what is no number of seconds (UDA section 1.3.2)."""
+    """Raises Refused for what is no number of seconds (UDA section 1.3.2)."""
     if value is None:
         return None
     if not _MX.fullmatch(value):
-        raise Malformed("MX is no number of seconds", "bad-mx")
+        raise Refused("MX is no number of seconds", "bad-mx")
     return min(int(value), MAX_MX)  # a message has fewer digits than `int` refuses
 
 

@@ -10,6 +10,7 @@ import attrs
 
 from responder import Answer, Connection, Datagram, Exchange, Handler, IPAddress, Network, Peer, Reply, Via
 
+from ..shared.refused import Refused
 from . import OTHER
 from .description import describe
 from .message import (
@@ -20,7 +21,6 @@ from .message import (
     Attribute,
     Code,
     Message,
-    Refused,
     Type,
     read_message,
     write_address,

@@ -13,7 +13,9 @@ from zlib import crc32
 
 import attrs
 
-from responder import IPAddress, PeerError
+from responder import IPAddress
+
+from ..shared.refused import Refused
 
 HEADER_BYTES: Final = 20
 COOKIE: Final = 0x2112A442
@@ -104,14 +106,6 @@ _HALF: Final = (1 << 64) - 1
 _PORT_MASK: Final = COOKIE >> 16
 _XOR_MAPPED: Final = int(Attribute.XOR_MAPPED_ADDRESS)
 """As a plain number, which is packed faster than a member."""
-
-
-class Refused(PeerError):
-    """A message that gets no answer; `kind` is what it is counted by."""
-
-    def __init__(self, message: str, kind: str) -> None:
-        super().__init__(message)
-        self.kind = kind
 
 
 @attrs.frozen

@@ -7,7 +7,8 @@ from typing import Final
 
 import trio
 
-from .message import COOKIE_BYTES, HEADER_BYTES, Refused
+from ..shared.refused import Refused
+from .message import COOKIE_BYTES, HEADER_BYTES
 
 MAX_REQUEST: Final = 4096
 """Bytes of a request by TCP, and of a connection that are held at a time."""

@@ -15,12 +15,12 @@ import trio
 from responder import Answer, ConfigError, Context, Datagram, Exchange, Handler, IPAddress, Peer, Via
 
 from ..shared.file_threads import FileThreads
+from ..shared.refused import Refused
 from .files import CHUNK, Blocks, Outside, open_file
 from .message import (
     MODES,
     WRITE,
     Code,
-    Refused,
     Request,
     agree,
     is_error,

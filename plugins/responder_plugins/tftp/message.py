@@ -8,7 +8,7 @@ from typing import Final
 
 import attrs
 
-from responder import PeerError
+from ..shared.refused import Refused
 
 READ: Final = 1
 WRITE: Final = 2
@@ -17,6 +17,8 @@ ACKNOWLEDGMENT: Final = 4
 ERROR: Final = 5
 OPTION_ACKNOWLEDGMENT: Final = 6
 """Opcodes."""
+
+_DATA, _ERROR = DATA.to_bytes(2), ERROR.to_bytes(2)
 
 ABBREVIATIONS: Final = {READ: "RRQ", WRITE: "WRQ", DATA: "DATA", ACKNOWLEDGMENT: "ACK", ERROR: "ERROR"} | {
     OPTION_ACKNOWLEDGMENT: "OACK"
@@ -51,14 +53,6 @@ class Code(enum.IntEnum):
     ACCESS_VIOLATION = 2
     ILLEGAL_OPERATION = 4
     UNKNOWN_TRANSFER_ID = 5
-
-
-class Refused(PeerError):
-    """A packet that gets no answer; `kind` is what it is counted by."""
-
-    def __init__(self, message: str, kind: str) -> None:
-        super().__init__(message)
-        self.kind = kind
 
 
 @attrs.frozen
@@ -137,20 +131,22 @@ def read_acknowledgment(payload: bytes) -> int | None:
 
 
 def is_error(payload: bytes) -> bool:
-    return payload[:2] == b"\0\5"
+    return payload[:2] == _ERROR
 
 
 def write_data(number: int, data: bytes | memoryview) -> bytes:
     """A block; numbers go on with 0 after 65535, as all implementations have it."""
-    return b"".join((b"\0\3", (number & 0xFFFF).to_bytes(2), data))
+    return b"".join((_DATA, (number & 0xFFFF).to_bytes(2), data))
 
 
 def write_error(code: Code, text: str) -> bytes:
-    return b"\0\5" + code.to_bytes(2) + text.encode("ascii") + b"\0"
+    return _ERROR + code.to_bytes(2) + text.encode("ascii") + b"\0"
 
 
 def write_option_acknowledgment(options: Mapping[str, int]) -> bytes:
-    return b"\0\6" + b"".join(f"{name}\0{value}\0".encode("ascii") for name, value in options.items())
+    return OPTION_ACKNOWLEDGMENT.to_bytes(2) + b"".join(
+        f"{name}\0{value}\0".encode("ascii") for name, value in options.items()
+    )
 
 
 def words_of(request: bytes | None, answers: Iterable[bytes]) -> dict[str, str | int]:

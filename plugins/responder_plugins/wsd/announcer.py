@@ -15,8 +15,8 @@ import trio
 
 from responder import Interface, IPAddress, Network
 
+from ..shared.delays import Uniform
 from ..shared.links import Links, Place, group_places
-from ..shared.timed_answers import Uniform
 from .message import VERSIONS, Match, Version, Writer
 
 GROUPS: Final = tuple(map(ip_address, ("239.255.255.250", "ff02::c")))

@@ -21,13 +21,13 @@ from ..shared.admission import MIN_WINDOW
 from ..shared.announcing_handler import AnnouncingHandler
 from ..shared.boot_number import BootNumber
 from ..shared.http import url_host
+from ..shared.refused import Refused
 from ..shared.timed_answers import TimedAnswers
 from . import ADDRESS
 from .announcer import APP_MAX_DELAY, UNICAST_REPEAT, Announcer, repetitions
 from .identity import Identity
 from .message import Match, Probe, Resolve, Version, Writer, describe, read_message, scopes_match
 from .metadata import CONTENT_TYPE, answer_get
-from .soap import Refused
 
 if TYPE_CHECKING:
     from . import Wsd

@@ -14,7 +14,8 @@ from xml.sax.saxutils import escape, quoteattr
 
 import attrs
 
-from .soap import SOAP, Element, Refused, read
+from ..shared.refused import Refused
+from .soap import SOAP, Element, read
 
 PORT: Final = 3702
 MAX_ID: Final = 256

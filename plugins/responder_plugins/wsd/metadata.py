@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from xml.sax.saxutils import escape
 
+from ..shared.refused import Refused
 from . import COMPUTER
 from .message import MAX_ID, VERSIONS, prefixes_of, write_envelope
-from .soap import Refused, read
+from .soap import read
 
 if TYPE_CHECKING:
     from . import Wsd

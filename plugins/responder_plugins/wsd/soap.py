@@ -13,7 +13,7 @@ import attrs
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser, ParseError
 
-from responder import PeerError
+from ..shared.refused import Refused
 
 SOAP: Final = "http://www.w3.org/2003/05/soap-envelope"
 
@@ -22,14 +22,6 @@ MAX_MESSAGE: Final = 16384
 
 MAX_DEPTH: Final = 24
 MAX_ELEMENTS: Final = 256
-
-
-class Refused(PeerError):
-    """A message that gets no answer; `kind` is what it is counted by."""
-
-    def __init__(self, message: str, kind: str = "malformed") -> None:
-        super().__init__(message)
-        self.kind = kind
 
 
 @attrs.define(eq=False)

@@ -23,6 +23,7 @@ import trio
 from ...datagram import Interface, InterfaceAddress, IPAddress
 from ...errors import NetworkError
 from ..interface_table import directed_broadcast
+from ..posix.interface_flags import flag_names
 from ..types import Changes
 from .abi import AF_INET, AF_ROUTE, concerns_interfaces, without_embedded_scope
 
@@ -36,14 +37,7 @@ _SIOCGIFDSTADDR: Final = 0xC0206922
 _SIOCGIFMTU: Final = 0xC0206933
 _SIOCGIFAFLAG_IN6: Final = 0xC1206949
 
-_FLAGS = (
-    (0x1, "up"),
-    (0x40, "running"),
-    (0x2, "broadcast"),
-    (0x8, "loopback"),
-    (0x10, "point-to-point"),
-    (0x8000, "multicast"),
-)
+_IFF_MULTICAST: Final = 0x8000
 
 # netinet6/in6_var.h
 _IN6_IFF_TENTATIVE: Final = 0x02
@@ -55,11 +49,6 @@ _IFREQ = struct.Struct("=16s16s")
 _IN6_IFREQ = struct.Struct("=16s272s")
 _SOCKADDR_IN = struct.Struct("=BBH4s8x")
 _SOCKADDR_IN6 = struct.Struct("=BBHI16sI")
-
-
-def flag_names(bits: int) -> frozenset[str]:
-    """The names of an interface's flags, of which SIOCGIFFLAGS tells the lower 16 bits."""
-    return frozenset(name for bit, name in _FLAGS if bits & 0xFFFF & bit)
 
 
 def usable(flags: int) -> bool:
@@ -86,7 +75,8 @@ def enumerate_interfaces() -> list[Interface]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         for index, name in sorted(socket.if_nameindex()):
             try:
-                flags = flag_names(struct.unpack_from("=H", _ask(control, _SIOCGIFFLAGS, name))[0])
+                bits = struct.unpack_from("=H", _ask(control, _SIOCGIFFLAGS, name))[0]  # the lower 16
+                flags = flag_names(bits, multicast=_IFF_MULTICAST)
                 mtu = struct.unpack_from("=i", _ask(control, _SIOCGIFMTU, name))[0]
             except OSError:  # ENXIO: it is gone
                 continue

@@ -34,6 +34,7 @@ import trio
 
 from ...datagram import Interface, InterfaceAddress
 from ...errors import NetworkError
+from ..posix.interface_flags import flag_names
 from ..types import Changes
 
 if sys.platform != "linux":  # mypy leaves out what follows, whose names the other platforms' `socket` lacks
@@ -83,14 +84,7 @@ _IFA_F_DADFAILED: Final = 0x08
 _IFA_F_DEPRECATED: Final = 0x20
 _IFA_F_TENTATIVE: Final = 0x40
 
-_FLAGS = (
-    (0x1, "up"),
-    (0x40, "running"),
-    (0x2, "broadcast"),
-    (0x8, "loopback"),
-    (0x10, "point-to-point"),
-    (0x1000, "multicast"),
-)
+_IFF_MULTICAST: Final = 0x1000
 
 _NLMSGHDR = struct.Struct("=IHHII")
 _IFINFOMSG = struct.Struct("=BxHiII")
@@ -223,7 +217,7 @@ class Mirror:
         link = self._links.setdefault(index, _Link())
         # A name may be of any bytes; in this form it can be shown everywhere.
         link.name = found.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode("utf-8", "backslashreplace")
-        link.flags = frozenset(name for bit, name in _FLAGS if bits & bit)
+        link.flags = flag_names(bits, multicast=_IFF_MULTICAST)
         link.mtu = _UNSIGNED.unpack(found[_IFLA_MTU])[0] if _IFLA_MTU in found else 0
         hardware = found.get(_IFLA_ADDRESS, b"")
         link.link_address = hardware if any(hardware) else b""

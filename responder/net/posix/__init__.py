@@ -1,1 +1,1 @@
-"""What POSIX platforms share: what a refusal of a send means, and becoming another user."""
+"""What POSIX platforms share: what a refusal of a send means, the flags of interfaces, and becoming another user."""

@@ -9,7 +9,8 @@ import trio
 from hypothesis import given
 from responder_plugins.nbns import MAX_NAMES, Nbns
 from responder_plugins.nbns.announcer import places_of
-from responder_plugins.nbns.message import Name, Refused, decode, encode
+from responder_plugins.nbns.message import Name, decode, encode
+from responder_plugins.shared.refused import Refused
 from trio.testing import MockClock
 
 from responder import PASS, ConfigErrors, PeerError

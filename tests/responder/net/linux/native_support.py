@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -13,19 +12,17 @@ from typing import Any, ClassVar
 import attrs
 import pytest
 
-if sys.platform != "linux":
-    pytest.skip("Linux only", allow_module_level=True)
+from tests.requirements import lacks_compiled
 
-try:
-    from responder.net.linux import compiled
-except ImportError:
-    pytest.skip("the compiled module was not built", allow_module_level=True)
+if missing := lacks_compiled():
+    pytest.skip(missing, allow_module_level=True)
 
 from responder import Datagram, Peer
 from responder.datagram import Interface, Via
 from responder.dispatch.binding import Binding
 from responder.dispatch.flow import NO_PORT, Candidate, Decision
 from responder.dispatch.request import Request
+from responder.net.linux import compiled
 from responder.net.linux._native import Memory
 from responder.net.linux.udp import decode_sender
 from responder.net.types import Flow, Received, Route

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 
@@ -13,13 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
-if sys.platform != "linux":
-    pytest.skip("Linux only", allow_module_level=True)
+from tests.requirements import lacks_compiled
 
-try:
-    from responder.net.linux import compiled  # noqa: F401 - is it there?
-except ImportError:
-    pytest.skip("the compiled module was not built", allow_module_level=True)
+if missing := lacks_compiled():
+    pytest.skip(missing, allow_module_level=True)
 
 from responder import PASS, Answer, Datagram, Reply
 from responder.config.instance import Instance, Prepared

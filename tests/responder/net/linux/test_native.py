@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import socket
-import sys
 import time
 import weakref
 from ipaddress import ip_address
@@ -13,18 +12,16 @@ from typing import Any
 
 import pytest
 
-if sys.platform != "linux":
-    pytest.skip("Linux only", allow_module_level=True)
+from tests.requirements import lacks_compiled
 
-try:
-    from responder.net.linux import compiled
-except ImportError:
-    pytest.skip("the compiled module was not built", allow_module_level=True)
+if missing := lacks_compiled():
+    pytest.skip(missing, allow_module_level=True)
 
 from responder import Datagram, Peer
 from responder.datagram import Via
 from responder.dispatch.flow import Decision
 from responder.dispatch.request import Request
+from responder.net.linux import compiled
 from responder.net.types import Received, Route
 
 from .native_support import LOOPBACK, AskingPort, ask, decode, memory, port_of, reply

@@ -14,15 +14,13 @@ from typing import Any
 
 import pytest
 
-if sys.platform != "linux":
-    pytest.skip("Linux only", allow_module_level=True)
+from tests.requirements import lacks_compiled
 
-try:
-    from responder.net.linux import compiled
-except ImportError:
-    pytest.skip("the compiled module was not built", allow_module_level=True)
+if missing := lacks_compiled():
+    pytest.skip(missing, allow_module_level=True)
 
 from responder import Datagram
+from responder.net.linux import compiled
 from responder.net.linux._native import Memory
 from responder.net.linux.constants import IP_PKTINFO
 from responder.net.linux.udp import decode_sender, told_by

@@ -27,6 +27,7 @@ from responder.net.posix import udp
 from responder.net.posix import udp as posix_udp
 from responder.net.types import Membership, Route
 from tests.loopback import LOOPBACK
+from tests.requirements import lacks_compiled
 
 from ..support import PATIENCE, drained, only, to
 
@@ -107,8 +108,8 @@ MODULES = [linux_udp, posix_udp, *filter(None, [linux_platform.compiled])]
 
 @pytest.fixture(params=[True, False], ids=["compiled", "plain"])
 def use_compiled(request: pytest.FixtureRequest) -> bool:
-    if request.param and linux_platform.compiled is None:
-        pytest.skip("the compiled module was not built")
+    if request.param and (missing := lacks_compiled()):
+        pytest.skip(missing)
     return bool(request.param)
 
 

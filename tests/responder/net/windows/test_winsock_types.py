@@ -47,7 +47,7 @@ def claims(pointer: int) -> Iterator[tuple[str, int]]:
             yield f"sizeof((({header_name} *)0)->{field})", getattr(structure, field).size
     abi = cmsg.WINDOWS_64 if pointer == 8 else cmsg.WINDOWS_32
     for size in (0, 1, 4, 8, 20, 21):
-        yield f"WSA_CMSG_SPACE({size})", abi.space(size)
+        yield f"WSA_CMSG_SPACE({size})", len(abi.encode([(0, 0, bytes(size))]))
         yield f"WSA_CMSG_LEN({size})", abi.length(size)
     yield "sizeof(IN_PKTINFO)", len(cmsg.pack_in_pktinfo_windows(IPv4Address(1), 1))
     yield "offsetof(IN_PKTINFO, ipi_addr)", 0
