@@ -56,7 +56,7 @@ from .winsock_errors import (
 ABI = cmsg.WINDOWS_64 if ws.NATIVE.pointer == 8 else cmsg.WINDOWS_32
 
 _TABLE_LIMIT = 4096  # flows and routes remembered by a socket: spoofed senders must not grow memory
-_STALE_TRIES = 4  # at most so many earlier errors are passed over in one send
+_TRIES = range(4)  # of one send: each but the last may meet the error of an earlier datagram
 
 FIRST_PAUSE, LAST_PAUSE = 0.01, 1.0
 """Seconds to wait after a failed receive; doubled with each in a row."""
@@ -214,7 +214,7 @@ class WindowsSocket:
         if route.hop_limit is not None or self._hop_limits:
             self._set_hop_limit(route)
         send_message = self._winsock.send_message
-        for _ in range(_STALE_TRIES):
+        for _ in _TRIES:
             code = self._sent.send(send_message, encoded, payload, port)
             if code not in STALE:
                 break
