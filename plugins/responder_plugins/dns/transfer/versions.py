@@ -287,7 +287,7 @@ def _put_under(journal: Journal, base: Zone, live: Zone) -> Zone | None:
             journal.rebase(Change.of([of_file], [of_file]))
         return None
     before = soa_record(base)
-    after = with_serial(before if known else of_file, _next(base.serial, live.serial))
+    after = with_serial(before if known else of_file, _next(serial_of(of_file.rdata), live.serial))
     apply(base, Change.of([before], [after]))
     journal.rebase(
         Change.of([of_file, *done.removed[1:]], [after, *done.added[1:]]),
