@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from .config.instance import Instance, InstanceKeys
     from .config.reading import read_instances
     from .config.structuring import structure
+    from .daemon.state import read_contexts
     from .net.clock import KernelClock, kernel_clock, wall_time
     from .net.shared_files import FileLock, private_opener
     from .server.embedding import Server, serve
@@ -126,6 +127,7 @@ __all__ = [
     "is_link_scope_group",
     "kernel_clock",
     "private_opener",
+    "read_contexts",
     "read_instances",
     "serve",
     "stamp_of",
@@ -140,6 +142,7 @@ _WHEN_ASKED = {
     "Server": "server.embedding",
     "structure": "config.structuring",
     "read_instances": "config.reading",
+    "read_contexts": "daemon.state",
     "KernelClock": "net.clock",
     "kernel_clock": "net.clock",
     "wall_time": "net.clock",

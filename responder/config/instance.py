@@ -270,13 +270,18 @@ class Prepared:
         )
 
 
+def context_of(instance: Instance, state: Path | None) -> Context:
+    """What a plugin prepares with; `state` is the folder below which each instance has one for its state."""
+    return Context(instance.name, instance.folder, None if state is None else state / instance.name)
+
+
 def prepare(instance: Instance, state: Path | None = None) -> Prepared:
     """Let the plugin prepare its handler, in this thread: it may read files, so call it in one of its own.
 
-    `state` is the folder below which each instance has one for its state.  Raises ConfigErrors with paths under the
+    `state` is as in `context_of`.  Raises ConfigErrors with paths under the
     instance's, PluginError for whatever else the plugin raises.
     """
-    context = Context(instance.name, instance.folder, None if state is None else state / instance.name)
+    context = context_of(instance, state)
     path = join("plugins", instance.name)
     try:
         handler = instance.plugin.prepare(context)
@@ -317,7 +322,7 @@ async def prepare_all(
 ) -> list[Prepared]:
     """Each instance, prepared in a thread; one of `present` where it is still what it would be.
 
-    `state` is as in `prepare`.
+    `state` is as in `context_of`.
     A plugin that fails, through no mistake of the configuration, is logged and kept as failed where `may_fail` says so
     of the instance's name, so that the others serve.  A cancelled call leaves a `prepare` that hangs to itself: it must
     not hold up the end.

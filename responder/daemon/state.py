@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..config.reading import DaemonOptions
+from ..config.instance import Instance, context_of
+from ..config.reading import DaemonOptions, load
 from ..net.folders import state_folder
 from ..net.privileges import give
+from ..plugin import Context
 from ..server.state import folder_below, made
 
 STATE_KEY = "daemon.state"
@@ -23,6 +25,16 @@ def known_state_root(options: DaemonOptions) -> Path | None:
         return state_root(options)
     except RuntimeError:
         return None
+
+
+def read_contexts(file: Path) -> list[tuple[Instance, Context]]:
+    """The instances of a configuration, each with what its plugin would prepare with: for commands that plugins bring.
+
+    Raises ConfigErrors, all mistakes at once.
+    """
+    config = load(file)
+    root = known_state_root(config.daemon)
+    return [(instance, context_of(instance, root)) for instance in config.instances]
 
 
 def instance_folder(options: DaemonOptions, instance: str) -> Path:

@@ -1,4 +1,5 @@
-"""The commands `responderd dns keys` and `ds`: what is signed here, by the configuration and the folders of keys.
+"""The commands `responderd dns keys` and `ds`: what is signed here, by the configuration and the folders of keys; and
+`export`: a zone with its updates.
 
 None needs a daemon; a running one notices within two seconds what they change.
 """
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from responder import ConfigError, ConfigErrors, ResponderError, read_instances
+from responder import ConfigError, ConfigErrors, ResponderError, read_contexts, read_instances
 from responder_plugins.shared.command import json_option, print_json, print_table
 
 from . import Dns
@@ -112,6 +113,53 @@ def ds(zone: str, config: Path) -> None:
     )
 
 
+@dns.command()
+@click.argument("zone")
+@config_option
+@click.option("--instance", help="The instance that has ZONE, where several have it.")
+def export(zone: str, config: Path, instance: str | None) -> None:
+    """Print ZONE as a master file: its zone file with all updates that were made, as the daemon would serve it.
+
+    Signatures that the daemon makes are not among it.  A daemon that runs is not asked: what it has answered is on the
+    disk.
+    """
+    from .preparation import stored_zone
+    from .zone.master_text import lines
+
+    origin = _origin(zone)
+    try:
+        found = [
+            (each, context)
+            for each, context in read_contexts(config)
+            if isinstance(each.plugin, Dns) and instance in (None, each.name) and origin in _origins(each.plugin)
+        ]
+        if len(found) != 1:
+            names = ", ".join(each.name for each, _ in found)
+            which = f"{zone} is in several instances ({names}): choose by --instance" if found else f"no zone {zone}"
+            raise _refused(ConfigError(f"{which} (plugins.dns.zones)", file=config))
+        ((each, context),) = found
+        assert isinstance(each.plugin, Dns)  # noqa: S101 - chosen above
+        for line in lines(stored_zone(each.plugin, context, origin)):
+            click.echo(line)
+    except (ResponderError, OSError) as error:
+        raise _refused(error) from error
+
+
+def _origins(options: Dns) -> set[bytes]:
+    return {_origin(text) for text in options.zones}
+
+
+def _origin(zone: str) -> bytes:
+    """A zone's name in wire form and lower case.  Raises BadParameter."""
+    from .zone.names import NameReader
+    from .zone.words import Malformed
+
+    try:
+        return NameReader(b"\0").read(zone.encode()).lower()
+    except Malformed as error:
+        raise click.BadParameter(str(error), param_hint="ZONE") from error
+
+
 def _signers(config: Path, zone: str | None) -> list[ZoneSigner]:
     """Those of the zones that are signed, or of one.  Raises ClickException."""
     try:
@@ -122,13 +170,7 @@ def _signers(config: Path, zone: str | None) -> list[ZoneSigner]:
             for signer in _of_instance(instance.plugin, instance.folder)
         ]
         if zone is not None:
-            from .zone.names import NameReader
-            from .zone.words import Malformed
-
-            try:
-                origin = NameReader(b"\0").read(zone.encode()).lower()
-            except Malformed as error:
-                raise click.BadParameter(str(error), param_hint="ZONE") from error
+            origin = _origin(zone)
             signers = [signer for signer in signers if signer.origin == origin]
     except (ResponderError, OSError) as error:
         raise _refused(error) from error

@@ -32,6 +32,7 @@ from .transfer.servers import server_of
 from .transfer.tsig import Keyring
 from .transfer.update import Pattern, Policy, Updates
 from .transfer.versions import Versions
+from .zone.tables import Zone
 from .zone.zone_files import ZoneFiles
 
 if TYPE_CHECKING:
@@ -106,6 +107,24 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
         signing=signing,
         updates=updates,
     )
+
+
+def stored_zone(options: Dns, context: Context, origin: bytes) -> Zone:
+    """One of the `zones` as the daemon would serve it after a start, but for what is signed here: file and updates.
+
+    Raises ConfigErrors.
+    """
+    name, text, file = next(
+        (name, text, file)
+        for text, file in options.zones.items()
+        if (name := dns.name.from_text(text)).to_digestable() == origin
+    )
+    zone_files = ZoneFiles({name: (text, file)}, include_anywhere=options.include_anywhere)
+    if any(dns.name.from_text(each) == name for each in options.update) and context.state_dir is not None:
+        zone_files.updates = Versions(context.state_dir / "journals", [origin], zone_files.read_again(context))
+    zone = zone_files.load(context).zones[origin]
+    assert zone is not None  # noqa: S101 - of one zone that can't be read the mistakes are raised
+    return zone
 
 
 def _certificate(options: Tls, context: Context, errors: list[ConfigError]) -> Certificate:

@@ -7,5 +7,6 @@ denial        what proves that something is not in a signed zone: NSEC and NSEC3
 changes       what makes one version of a zone out of another, and what differs between two
 edit          puts a change into a zone; `rules` has what holds of zones that are read and zones that change
 catalog       all zones of an instance: which zone is nearest to a name
+master_text   a zone as a master file
 zone_files    the zone files of an instance, read again where a file has changed
 """
