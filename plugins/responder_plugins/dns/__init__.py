@@ -16,12 +16,12 @@ import attrs
 
 from responder import Duration, IPNetwork, Plugin, Secret, Service, Size
 
-from .options import HTTPS, TLS, Secondary, Sign, Tls, Update, in_range
+from .options import HTTPS, TLS, Etcd, Secondary, Sign, Tls, Update, in_range
 
 if TYPE_CHECKING:
     from responder import Context, Handler
 
-__all__ = ["Dns", "Secondary", "Sign", "Tls", "TransferKey", "Update"]
+__all__ = ["Dns", "Etcd", "Secondary", "Sign", "Tls", "TransferKey", "Update"]
 
 
 def _is_text(_instance: object, attribute: attrs.Attribute[str | None], value: str | None) -> None:
@@ -91,6 +91,7 @@ class Dns(Plugin):
     identity              what `hostname.bind` and `id.server` say, and NSID
     idle_timeout          the time within which a TCP client must ask again and take its answer
     connection_time       the time in which a TCP connection may ask
+    etcd                  zones whose records are in etcd, as CoreDNS reads and external-dns writes them
     tls                   what DNS over TLS and HTTPS are served with; without it they are not
     """
 
@@ -116,6 +117,7 @@ class Dns(Plugin):
     identity: str | None = attrs.field(default=None, validator=_is_text)
     idle_timeout: Duration = attrs.field(default=10.0, validator=in_range(0.1, 3600))
     connection_time: Duration = attrs.field(default=300.0, validator=in_range(0.1, 86400))
+    etcd: Etcd | None = None
     tls: Tls | None = None
 
     services: ClassVar[tuple[Service, ...]] = (

@@ -44,6 +44,7 @@ from .zone.changes import Change
 from .zone.tables import Zone
 
 if TYPE_CHECKING:
+    from .etcd.follower import Follower
     from .keys.maintenance import Signing
     from .zone.changes import Change
 
@@ -76,6 +77,7 @@ class DnsHandler(Handler):
         tls: TlsServer | None = None,
         notifier: Notifier | None = None,
         secondaries: Secondaries | None = None,
+        etcd: Follower | None = None,
         reload: Callable[[], Catalog | None] | None = None,
         signing: Signing | None = None,
         updates: Updates | None = None,
@@ -89,6 +91,7 @@ class DnsHandler(Handler):
         self.secondaries = secondaries
         if secondaries is not None:
             secondaries.serve = self.serve
+        self._etcd = etcd
         self._reload = reload
         self._signing = signing
         self._updates = updates
@@ -240,7 +243,7 @@ class DnsHandler(Handler):
     def counts(self) -> Mapping[str, int]:
         """Queries by what they got: an rcode, silence, a limit; and transfers."""
         remembered = Counter({RCODES[rcode]: count for rcode, count in enumerate(self._by_rcode) if count})
-        for part in (self._notifier, self._tls, self.secondaries, self._updates):
+        for part in (self._notifier, self._tls, self.secondaries, self._etcd, self._updates):
             if part is not None:
                 remembered += part.counts
         return remembered + self.processor.counts
@@ -310,7 +313,7 @@ class DnsHandler(Handler):
                 self.replace(origin, zone)
 
     def succeed(self, predecessor: Handler) -> None:
-        """What other servers were told need not be told again, and what they gave need not be asked for."""
+        """What other servers were told need not be told again, and what they or etcd gave need not be asked for."""
         if not isinstance(predecessor, DnsHandler):
             return
         if self._notifier is not None and predecessor._notifier is not None:
@@ -318,6 +321,9 @@ class DnsHandler(Handler):
         if self.secondaries is not None and predecessor.secondaries is not None:
             self.secondaries.succeed(predecessor.secondaries)
             self.serve(self.secondaries.served(), ())
+        if self._etcd is not None and predecessor._etcd is not None:
+            self._etcd.succeed(predecessor._etcd)
+            self.serve(self._etcd.served(), ())
 
     async def look(self) -> None:
         """Look at the zone files once, and serve what they say now."""
@@ -326,7 +332,10 @@ class DnsHandler(Handler):
             if catalog is not None:
                 if self._versions is not None:
                     await self._versions.note(catalog)
-                self.swap(catalog if self.secondaries is None else catalog.with_zones(self.secondaries.served()))
+                for elsewhere in (self.secondaries, self._etcd):
+                    if elsewhere is not None:
+                        catalog = catalog.with_zones(elsewhere.served())
+                self.swap(catalog)
                 if self._versions is not None:
                     await self._versions.settle(self)
 
@@ -350,6 +359,8 @@ class DnsHandler(Handler):
                 nursery.start_soon(self._signing.run, network, self)
             if self.secondaries is not None:
                 nursery.start_soon(self.secondaries.run, network)
+            if self._etcd is not None:
+                nursery.start_soon(self._etcd.run, self)
             await network.stopping.wait()
             nursery.cancel_scope.cancel()
         _log.info("queries were counted", plugin=network.instance, counts=dict(self.counts()))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 import attrs
 
-from responder import Duration, IPNetwork
+from responder import Duration, IPNetwork, Secret
 
 TLS: Final = "tls"
 HTTPS: Final = "https"
@@ -56,6 +57,55 @@ class Tls:
     certificate: Path
     key: Path
     serve: tuple[Literal["tls", "https"], ...] = attrs.field(default=(TLS, HTTPS), validator=_are_there)
+
+
+def _are_endpoints(_instance: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
+    if not value:
+        raise ValueError(f"{attribute.name}: expected at least one")
+    for each in value:
+        try:
+            found = urlsplit(each)
+            right = found.scheme in ("http", "https") and bool(found.hostname) and found.port != 0
+        except ValueError:
+            right = False
+        if not right or found.username or found.path not in ("", "/") or found.query or found.fragment:
+            raise ValueError(f"{attribute.name}: expected a URL such as http://127.0.0.1:2379, got {each!r}")
+
+
+def _is_path(_instance: object, attribute: attrs.Attribute[Any], value: str) -> None:
+    if not value.startswith("/") or value.rstrip("/") == "" or "//" in value:
+        raise ValueError(f"{attribute.name}: expected a path such as /skydns, got {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class Etcd:
+    """Zones whose records are in etcd.
+
+    endpoints    URLs of its servers, asked in this order
+    path         what the keys begin with
+    zones        the zones, reverse ones too
+    ca           a PEM file: the authorities that vouch for the endpoints; None: the system's
+    certificate  a PEM file: the client's certificate, where the endpoints want one
+    key          a PEM file: its private key, not encrypted
+    user         who asks, where etcd has users
+    password     of the user
+    stale        for how long the last known answers are served while etcd is away
+    """
+
+    endpoints: tuple[str, ...] = attrs.field(default=("http://127.0.0.1:2379",), validator=_are_endpoints)
+    path: str = attrs.field(default="/skydns", validator=_is_path)
+    zones: tuple[str, ...] = attrs.field(metadata={"example": ["cluster.test", "2.0.192.in-addr.arpa"]})
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    user: str | None = None
+    password: Secret | None = attrs.field(default=None, converter=attrs.converters.optional(Secret), repr=False)
+    stale: Duration = attrs.field(default=_DAY, validator=in_range(1, 365 * _DAY))
+
+    def __attrs_post_init__(self) -> None:
+        for one, other in (("certificate", "key"), ("key", "certificate"), ("user", "password"), ("password", "user")):
+            if getattr(self, one) is not None and getattr(self, other) is None:
+                raise ValueError(f"{one}: not without {other}")
 
 
 def _fits_nsec3(sign: Sign, _attribute: object, value: bool) -> None:

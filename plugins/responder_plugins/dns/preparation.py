@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import importlib.util
 import time
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import dns.exception
 import dns.name
@@ -22,7 +22,8 @@ from .answer.rate_limit import RateLimit
 from .encrypted.certificate import Certificate
 from .encrypted.tls import TlsServer
 from .handler import DnsHandler
-from .options import HTTPS, TLS, Tls
+from .message import wire
+from .options import HTTPS, TLS, Etcd, Tls
 from .secondary.kept import Source
 from .secondary.secondaries import Secondaries
 from .tcp import TcpServer
@@ -37,8 +38,12 @@ from .zone.zone_files import ZoneFiles
 
 if TYPE_CHECKING:
     from . import Dns
+    from .etcd.follower import Follower
     from .keys.maintenance import Signing
     from .keys.zone_signer import ZoneSigner
+
+MAX_ORIGIN: Final = wire.MAX_NAME - 11
+"""Bytes of the name of a zone that is made here, with hostmaster in front of it."""
 
 
 def prepare(options: Dns, context: Context) -> DnsHandler:
@@ -52,7 +57,7 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
         )
     }
     files = {_name(text, f"zones.{text}", errors): (text, file) for text, file in options.zones.items()}
-    if not options.zones and not options.here and not options.secondary:
+    if not (options.zones or options.here or options.secondary or options.etcd is not None):
         errors.append(ConfigError("missing: it has neither zones nor here names to serve", path="zones"))
     sources = _sources(options, keys, files, errors)
     notified = {}
@@ -65,6 +70,8 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
     certificate = None if options.tls is None else _certificate(options.tls, context, errors)
     signing = _signing(options, files, context, errors)
     policies = _policies(options, files, keys, context, errors)
+    others = {*sources, *(name.to_digestable() for name in files)}
+    etcd = None if options.etcd is None else _follower(options.etcd, others, context, errors)
     if errors:
         raise ConfigErrors(errors)
     here_names = tuple(name.to_digestable() for name in here)
@@ -93,6 +100,8 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
     if secondaries is not None:
         secondaries.load(context.state_dir)
         catalog = catalog.with_zones(secondaries.served())
+    if etcd is not None:
+        catalog = catalog.with_zones(etcd.served())
     processor = QueryProcessor(settings, catalog, versions)
     total = 10 * options.rate_limit if options.rate_limit_all is None else options.rate_limit_all
     tcp = TcpServer(processor, options.idle_timeout, options.connection_time)
@@ -103,6 +112,7 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
         tls=None if certificate is None else TlsServer(tcp, certificate),
         notifier=Notifier(notified) if notified else None,
         secondaries=secondaries,
+        etcd=etcd,
         reload=zone_files.reload_in(context) if options.watch else None,
         signing=signing,
         updates=updates,
@@ -235,6 +245,32 @@ def _policies(
             patterns.append(Pattern(name.to_digestable()))
         policies[zone.to_digestable()] = Policy(frozenset(owners), given.allow, tuple(patterns) or None)
     return policies
+
+
+def _follower(options: Etcd, others: Collection[bytes], context: Context, errors: list[ConfigError]) -> Follower | None:
+    """`others` are the origins of zones from elsewhere."""
+    if importlib.util.find_spec("httpx") is None:
+        errors.append(ConfigError("needs the package httpx: pip install 'responderd[etcd]'", path="etcd"))
+        return None
+    from .etcd.follower import Follower  # noqa: PLC0415 - httpx is an extra
+
+    origins: list[bytes] = []
+    for number, text in enumerate(options.zones):
+        path = f"etcd.zones[{number}]"
+        origin = _name(text, path, errors).to_digestable()
+        if origin in others:
+            message = "this zone is also in zones or secondary: it can't be from etcd too"
+            errors.append(ConfigError(message, path=path))
+        if len(origin) > MAX_ORIGIN:
+            errors.append(ConfigError("too long: there is no room for hostmaster in front of it", path=path))
+        origins.append(origin)
+    if not origins:
+        errors.append(ConfigError("expected at least one zone", path="etcd.zones"))
+    try:
+        return Follower(options, origins, context)
+    except ConfigErrors as several:
+        errors += several.errors
+        return None
 
 
 def _servers(texts: Iterable[str], path: str, errors: list[ConfigError]) -> Iterator[Peer]:

@@ -159,7 +159,7 @@ def _from_node(zone: Zone, source: bytes, written: bytes, rdtype: int, found: Fo
     `source` is the name that exists: the one asked for, or a wildcard.
     """
     alias = None if rdtype in _CNAME_STOPS else zone.rrset(source, wire.CNAME, written)
-    if alias is not None:
+    if alias is not None and not zone.has(source, rdtype):  # SkyDNS' layout has SRV records beside an alias
         found.add(found.answer, zone, alias, source)
         found.kind = found.kind or source
         return True, alias.rdatas[0]

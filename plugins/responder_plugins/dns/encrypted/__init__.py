@@ -1,5 +1,6 @@
 """DNS within TLS: over a stream (RFC 7858, transfers RFC 9103) and over HTTPS (RFC 8484).
 
+pem          certificates and keys from files, with their mistakes
 certificate  the certificate and its key, read again where the files have changed
 tls          the handshake, and who serves the connection behind it
 https        a DNS message in an HTTP request, and the answer; HTTP/1.1 is `responder_plugins.shared.http`

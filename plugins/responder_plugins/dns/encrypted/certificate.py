@@ -5,7 +5,6 @@ A context is not changed once it is in use: where the files have changed, new co
 
 from __future__ import annotations
 
-import re
 import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,17 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from responder import ConfigError, ConfigErrors, Context, Stamp, get_logger, stamp_of
+from responder import ConfigErrors, Context, Stamp, get_logger, stamp_of
+
+from . import pem
 
 if TYPE_CHECKING:
     from ..options import Tls
-
-_CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
-_KEY: Final = re.compile(rb"-----BEGIN ([A-Z0-9]+ )*PRIVATE KEY-----")
-_ENCRYPTED: Final = re.compile(rb"-----BEGIN ENCRYPTED PRIVATE KEY-----|^Proc-Type: 4,ENCRYPTED", re.MULTILINE)
-
-_OTHER_KEY: Final = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"})
-_WEAK: Final = frozenset({"EE_KEY_TOO_SMALL", "CA_KEY_TOO_SMALL", "CA_MD_TOO_WEAK"})
 
 _CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Of TLS 1.2: what HTTP/2 allows (RFC 9113 section 9.2.2), each with forward secrecy.  TLS 1.3 has no others."""
@@ -68,19 +62,6 @@ class Certificate:
 
 
 def _contexts(options: Tls, protocols: Mapping[str, Sequence[str]], context: Context) -> dict[str, ssl.SSLContext]:
-    errors: list[ConfigError] = []
-    read: dict[str, bytes] = {}
-    for name, file in (("certificate", options.certificate), ("key", options.key)):
-        try:
-            read[name] = context.read_bytes(file, key=f"tls.{name}")
-        except ConfigError as error:
-            errors.append(error)
-    if "certificate" in read and (problem := _problem_of_certificate(read["certificate"])):
-        errors.append(_mistake(problem, "certificate", options, context))
-    if "key" in read and (problem := _problem_of_key(read["key"])):
-        errors.append(_mistake(problem, "key", options, context))
-    if errors:
-        raise ConfigErrors(errors)
     result: dict[str, ssl.SSLContext] = {}
     for service, spoken in protocols.items():
         made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -88,42 +69,6 @@ def _contexts(options: Tls, protocols: Mapping[str, Sequence[str]], context: Con
         made.options |= ssl.OP_NO_RENEGOTIATION
         made.set_ciphers(_CIPHERS)
         made.set_alpn_protocols(list(spoken))
-        try:
-            made.load_cert_chain(context.path(options.certificate), context.path(options.key), _no_password)
-        except (ssl.SSLError, OSError) as error:
-            reason = getattr(error, "reason", None) or error.strerror or type(error).__name__
-            if reason in _OTHER_KEY:
-                problem, which = f"it is not the key of the certificate in {options.certificate}", "key"
-            else:
-                problem, which = f"OpenSSL refuses it: {reason}", "certificate" if reason in _WEAK else "key"
-            raise ConfigErrors([_mistake(problem, which, options, context)]) from None
+        pem.use(made, options.certificate, options.key, context, "tls")
         result[service] = made
     return result
-
-
-def _mistake(problem: str, which: str, options: Tls, context: Context) -> ConfigError:
-    return ConfigError(problem, path=f"tls.{which}", file=context.path(getattr(options, which)))
-
-
-def _problem_of_certificate(text: bytes) -> str:
-    found = _CERTIFICATE.findall(text)
-    if not found:
-        return "expected a certificate in PEM form (-----BEGIN CERTIFICATE-----), and found none"
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=b"\n".join(found).decode("ascii"))
-    except (ssl.SSLError, ValueError):
-        return "expected a certificate in PEM form, and found a broken one"
-    return ""
-
-
-def _problem_of_key(text: bytes) -> str:
-    if _ENCRYPTED.search(text):
-        return "the key is encrypted, and nobody is there to type its passphrase: write it without one"
-    if not _KEY.search(text):
-        return "expected a private key in PEM form (-----BEGIN PRIVATE KEY-----), and found none"
-    return ""
-
-
-def _no_password() -> bytes:
-    """Never OpenSSL's own, which asks on the terminal."""
-    return b""

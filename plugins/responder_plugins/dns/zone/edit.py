@@ -10,7 +10,6 @@ above them; and a zone that becomes a signed one, or gets another chain of NSEC 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeAlias
 
 from responder import wall_time
 
@@ -21,10 +20,7 @@ from .denial import chain_of
 from .rdata import folded
 from .rules import LONGEST, NEEDED, SINGLE, covered_by, is_of_hashes, may_stand_together
 from .signatures import FirstEnd
-from .tables import BLOCK, LEADING_ON, Zone, blocks, pack_record, unpack, way_to_answer
-
-_Sets: TypeAlias = dict[tuple[int, int], tuple[int, list[bytes]]]
-"""The RRsets of a name by type and type covered: TTL and rdatas."""
+from .tables import LEADING_ON, Sets, Zone, blocks, node_of, unpack, way_to_answer
 
 _RECORD_HEAD = 12
 """Bytes of a record in a node beside its rdata."""
@@ -40,8 +36,8 @@ class Edit:
     def __init__(self, zone: Zone, change: Change) -> None:
         self.zone = zone
         self.change = change
-        self._named: dict[bytes, _Sets] = {}
-        self._hashed: dict[bytes, _Sets] = {}
+        self._named: dict[bytes, Sets] = {}
+        self._hashed: dict[bytes, Sets] = {}
         self._spelled: dict[bytes, bytes] = {}
         for soa in (change.removed[0], change.added[0]):
             if soa.name.lower() != zone.origin:
@@ -51,7 +47,7 @@ class Edit:
         for record in change.added:
             self._add(record)
 
-    def _sets(self, record: ZoneRecord) -> tuple[_Sets, tuple[int, int]]:
+    def _sets(self, record: ZoneRecord) -> tuple[Sets, tuple[int, int]]:
         name = record.name.lower()
         covered = covered_by(record.rdtype, record.rdata)
         hashed = is_of_hashes(record.rdtype, covered)
@@ -140,7 +136,7 @@ class Edit:
         new = [*self._named]
         for name, sets in self._named.items():
             if sets:
-                new += self._put(name, _node_of(sets))
+                new += self._put(name, node_of(sets))
         for name in fresh:
             if (written := self._spelled[name]) != name:
                 zone.spelled[name] = written
@@ -164,7 +160,7 @@ class Edit:
             (zone.dnames.add if (wire.DNAME, 0) in sets else zone.dnames.discard)(name)
         for owner, sets in self._hashed.items():
             if sets:
-                zone.hashed[owner] = _node_of(sets)
+                zone.hashed[owner] = node_of(sets)
             else:
                 zone.hashed.pop(owner, None)
         if _signed_by(zone) != signed_by:
@@ -253,15 +249,6 @@ def _place(rdatas: list[bytes], record: ZoneRecord) -> int | None:
         return rdatas.index(record.rdata)
     wanted = folded(record.rdtype, record.rdata)
     return next((at for at, rdata in enumerate(rdatas) if folded(record.rdtype, rdata) == wanted), None)
-
-
-def _node_of(sets: _Sets) -> bytes:
-    parts = [b"\0"]
-    for (rdtype, covered), (ttl, rdatas) in sets.items():
-        records = b"".join(pack_record(rdtype, ttl, rdata) for rdata in rdatas)
-        parts += [BLOCK.pack(rdtype, covered, len(rdatas), len(records)), records]
-    node = b"".join(parts)
-    return bytes((way_to_answer(node),)) + node[1:]
 
 
 def _signed_by(zone: Zone) -> set[tuple[int, int, bytes]]:

@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
@@ -211,6 +211,20 @@ def node_of_one(rdtype: int, ttl: int, rdata: bytes) -> bytes:
     """The node of a name with one record, whose type leads to no other name."""
     record = pack_record(rdtype, ttl, rdata)
     return bytes((ONE_RECORD,)) + BLOCK.pack(rdtype, 0, 1, len(record)) + record
+
+
+Sets: TypeAlias = dict[tuple[int, int], tuple[int, list[bytes]]]
+"""The RRsets of a name by type and type covered: TTL and rdatas."""
+
+
+def node_of(sets: Sets) -> bytes:
+    """The node of a name that is no delegation, nor below one."""
+    parts = [b"\0"]
+    for (rdtype, covered), (ttl, rdatas) in sets.items():
+        records = b"".join(pack_record(rdtype, ttl, rdata) for rdata in rdatas)
+        parts += [BLOCK.pack(rdtype, covered, len(rdatas), len(records)), records]
+    node = b"".join(parts)
+    return bytes((way_to_answer(node),)) + node[1:]
 
 
 def unpack(records: bytes) -> tuple[int, tuple[bytes, ...]]:

@@ -1,0 +1,330 @@
+"""Follows etcd for the zones of an instance: lists all that is there, then watches it.
+
+Endpoints are tried in their order, with growing pauses.  What an endpoint knows is asked for anew where the revision to
+go on from is compacted, or it is of another cluster, or of an older state of it (a restored one).  An endpoint must
+answer a question every `PROBE` seconds: a watch may be silent because nothing happens, or because nobody is there.
+
+While etcd is away the last known answers are served, up to `stale` seconds, and their age is told; then SERVFAIL.
+"""
+
+from __future__ import annotations
+
+import random
+import ssl
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING, Final, Protocol
+
+import attrs
+import trio
+
+from responder import ConfigErrors, Context, get_logger
+
+from ..encrypted import pem
+from ..message import wire
+from ..zone.edit import Edit
+from ..zone.tables import Zone
+from .client import CompactedError, EtcdClient, EtcdError, Event
+from .services import Services, differing
+from .skydns import KeyedService, read_name, read_value
+
+if TYPE_CHECKING:
+    from ..options import Etcd
+
+PROBE: Final = 10.0
+"""Seconds between two questions to the endpoint that is watched."""
+
+FIRST_PAUSE, LAST_PAUSE = 1.0, 30.0
+"""Seconds before all endpoints are tried again; doubled each time."""
+
+GATHER: Final = 0.05
+"""Seconds for which changes are gathered once some have been put in use."""
+
+LARGE: Final = 500
+"""Names whose services changed, beyond which a zone is made anew and not changed in place."""
+
+AGES: Final = (60.0, 600.0, 3600.0, 6 * 3600.0, 86400.0)
+"""Seconds without etcd after which that is told again."""
+
+QUIET: Final = 60.0
+"""Seconds after which it is told again that zones change."""
+
+SOME: Final = 3
+"""Keys that a warning tells of many."""
+
+_log = get_logger(__name__)
+
+
+class Server(Protocol):
+    """What serves the zones: `DnsHandler`."""
+
+    def replace(self, origin: bytes, zone: Zone | None) -> None: ...
+    def changed(self, origin: bytes) -> None: ...
+
+
+@attrs.define(eq=False)
+class _State:
+    """What is known, which a reload hands on.
+
+    zones     by origin; None: not known yet, or for too long not heard of
+    cluster, revision  what is known is of; revision 0: nothing is known
+    heard     when an endpoint answered last, in seconds of trio's clock
+    """
+
+    services: Services
+    zones: dict[bytes, Zone | None]
+    cluster: str = ""
+    revision: int = 0
+    heard: float | None = None
+
+
+class Follower:
+    """The zones of one instance, by their origins."""
+
+    def __init__(self, options: Etcd, origins: Iterable[bytes], context: Context) -> None:
+        """Raises ConfigErrors for certificates that can't be used."""
+        self._options = options
+        self._prefix = options.path.rstrip("/").encode() + b"/"
+        origins = tuple(origins)
+        self._state = _State(Services(origins), dict.fromkeys(origins))
+        self._replaced = False
+        self._instance, self._folder = context.instance, context.folder
+        self._told: dict[str, str] = {}
+        self._away = False
+        self._changes_told = -inf
+        self.counts: Counter[str] = Counter()
+        trusted(options, context)
+
+    def served(self) -> Mapping[bytes, Zone | None]:
+        return self._state.zones
+
+    @property
+    def revision(self) -> int:
+        """Of etcd's store, which the zones are of; 0: they are of none yet."""
+        return self._state.revision
+
+    def succeed(self, predecessor: Follower) -> None:
+        """Go on with what it knows, where that is about the same zones of the same place."""
+        old = predecessor._options
+        if (old.path, old.endpoints) == (self._options.path, self._options.endpoints):
+            state = predecessor._state
+            if state.zones.keys() == self._state.zones.keys():
+                self._state, predecessor._replaced = state, True
+                self._away, self._told = predecessor._away, predecessor._told
+
+    async def run(self, server: Server) -> None:
+        """Until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch_age, server)
+            pause = FIRST_PAUSE
+            while True:
+                for endpoint in self._options.endpoints:
+                    failure = await self._follow(endpoint, server)
+                    if failure is None or self._replaced:
+                        return
+                    if not self._away:  # it has answered meanwhile
+                        pause = FIRST_PAUSE
+                    self._note_failure(endpoint, failure)
+                await trio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - so that hosts don't come at once
+                pause = min(2 * pause, LAST_PAUSE)
+
+    async def _follow(self, endpoint: str, server: Server) -> EtcdError | None:
+        """Until it fails; None: another follower goes on."""
+        try:
+            verify = await trio.to_thread.run_sync(trusted, self._options, Context(self._instance, self._folder))
+        except ConfigErrors as broken:
+            return EtcdError(str(broken.errors[0]))
+        client = EtcdClient(endpoint, verify, self._options.user, self._options.password)
+        try:
+            async with client:
+                await client.authenticate()
+                while not self._replaced:
+                    await self._list_unless_known(client, server)
+                    try:
+                        await self._watch(client, server)
+                    except CompactedError:
+                        self.counts["etcd-compacted"] += 1
+                        self._state.revision = 0
+        except EtcdError as error:
+            return error
+        return None
+
+    async def _list_unless_known(self, client: EtcdClient, server: Server) -> None:
+        """Raises EtcdError."""
+        header = await client.head(self._prefix)
+        state = self._state
+        if not state.revision or header.cluster != state.cluster or header.revision < state.revision:
+            await self._list(client, server)
+        else:
+            await self._publish(set(), state.revision, server)  # what was too old for a while
+        self._note_contact()
+
+    async def _list(self, client: EtcdClient, server: Server) -> None:
+        """Raises EtcdError."""
+        state = self._state
+        header, events = await client.everything(self._prefix)
+        found = {name: service for name, service in self._read(events) if service is not None}
+        if self._replaced:
+            return
+        known = state.services.all()
+        changed = differing(known, found)
+        for name in changed:
+            if name in found:
+                state.services.put(name, found[name])
+            else:
+                state.services.delete(name)
+        await self._publish(changed, header.revision, server)
+        state.cluster, state.revision = header.cluster, header.revision
+        self.counts["etcd-listed"] += 1
+        _log.info("zones of etcd are served", plugin=self._instance, services=len(found), revision=header.revision)
+
+    async def _watch(self, client: EtcdClient, server: Server) -> None:
+        """Raises EtcdError."""
+        failures: list[EtcdError] = []
+        async with trio.open_nursery() as nursery:
+
+            async def probe() -> None:
+                while True:
+                    await trio.sleep(PROBE)
+                    try:
+                        await client.head(self._prefix)
+                    except EtcdError as error:
+                        failures.append(error)
+                        nursery.cancel_scope.cancel()
+                        return
+                    self._note_contact()
+
+            nursery.start_soon(probe)
+            try:
+                await client.watch(self._prefix, self._state.revision + 1, partial(self._take, server))
+            except EtcdError as error:
+                failures.append(error)
+            nursery.cancel_scope.cancel()
+        if failures:
+            raise failures[0]
+
+    async def _take(self, server: Server, revision: int, events: Sequence[Event]) -> None:
+        if self._replaced or not events:
+            return
+        changed = set()
+        for name, service in self._read(events):
+            changed.add(name)
+            if service is None:
+                self._state.services.delete(name)
+            else:
+                self._state.services.put(name, service)
+        if changed:
+            await self._publish(changed, revision, server)
+            self.counts["etcd-changes"] += 1
+            if trio.current_time() - self._changes_told >= QUIET:
+                self._changes_told = trio.current_time()
+                _log.info("zones of etcd change", plugin=self._instance, names=len(changed), revision=revision)
+        # Behind the publishing: who takes over in between goes through these events again.
+        self._state.revision = revision
+        self._note_contact()
+        await trio.sleep(GATHER)
+
+    def _read(self, events: Iterable[Event]) -> list[tuple[bytes, KeyedService | None]]:
+        """What keys mean that are in our zones; None: nothing any more."""
+        found: list[tuple[bytes, KeyedService | None]] = []
+        malformed: list[str] = []
+        for event in events:
+            try:
+                name = read_name(event.key, self._prefix)
+            except ValueError as error:
+                if event.value is not None:
+                    malformed.append(f"{_printable(event.key)}: {error}")
+                continue
+            if not self._state.services.origins(name):
+                continue
+            service = None
+            if event.value is not None:
+                try:
+                    service = read_value(event.value)
+                except ValueError as error:
+                    malformed.append(f"{_printable(event.key)}: {error}")
+            found.append((name, service))
+        if malformed:
+            self.counts["etcd-malformed"] += len(malformed)
+            some = "; ".join(malformed[:SOME]) + (" ..." if len(malformed) > SOME else "")
+            _log.warning("keys are passed over", plugin=self._instance, count=len(malformed), reason=some)
+        return found
+
+    async def _publish(self, changed: set[bytes], revision: int, server: Server) -> None:
+        """Serve what the services say now, where those of the names have changed."""
+        state = self._state
+        for origin, zone in state.zones.items():
+            names = [name for name in changed if wire.is_below(name, origin)]
+            if zone is None or len(names) > LARGE:
+                fresh = await trio.to_thread.run_sync(state.services.zone_of, origin, revision)
+                if self._replaced:
+                    return
+                state.zones[origin] = fresh
+                server.replace(origin, fresh)
+            elif names:
+                edit = await trio.to_thread.run_sync(self._edit_of, zone, names, revision)
+                if edit is not None and not self._replaced:
+                    edit.commit()
+                    server.changed(origin)
+
+    def _edit_of(self, zone: Zone, names: Iterable[bytes], revision: int) -> Edit | None:
+        """In a thread: a name of many services takes milliseconds.  Nobody else changes services or zones meanwhile."""
+        change = self._state.services.change_of(zone, names, revision)
+        return None if change is None else Edit(zone, change)
+
+    # Away
+
+    def _note_contact(self) -> None:
+        self._state.heard = trio.current_time()
+        self._told.clear()
+        if self._away:
+            self._away = False
+            _log.info("etcd answers again", plugin=self._instance)
+
+    def _note_failure(self, endpoint: str, error: EtcdError) -> None:
+        self._away = True
+        self.counts["etcd-failures"] += 1
+        reason = str(error)
+        if self._told.get(endpoint) != reason:
+            self._told[endpoint] = reason
+            _log.warning("an endpoint of etcd fails", plugin=self._instance, endpoint=endpoint, reason=reason)
+
+    async def _watch_age(self, server: Server) -> None:
+        """Tell the age of what is served now and then, and end that when it is too old."""
+        told = 0.0
+        while not self._replaced:
+            await trio.sleep(1.0)
+            state = self._state
+            if not self._away or state.heard is None or not any(state.zones.values()):
+                told = 0.0
+                continue
+            age = trio.current_time() - state.heard
+            reached = max((each for each in AGES if each <= age), default=0.0)
+            if age > self._options.stale:
+                _log.error("etcd is away for too long: its zones get SERVFAIL", plugin=self._instance, age=round(age))
+                for origin in state.zones:
+                    state.zones[origin] = None
+                    server.replace(origin, None)
+            elif reached > told:
+                told = reached
+                message = f"etcd is away for {round(age)} s: what it said last is served"
+                _log.warning(message, plugin=self._instance, age=round(age))
+
+
+def trusted(options: Etcd, context: Context) -> ssl.SSLContext:
+    """What an endpoint by HTTPS is asked with.  Raises ConfigErrors."""
+    made = ssl.create_default_context()
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    if options.ca is not None:
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        made.minimum_version = ssl.TLSVersion.TLSv1_2
+        pem.trust(made, options.ca, context, "etcd.ca")
+    if options.certificate is not None and options.key is not None:
+        pem.use(made, options.certificate, options.key, context, "etcd")
+    return made
+
+
+def _printable(key: bytes) -> str:
+    return key[:200].decode(errors="backslashreplace")
