@@ -324,7 +324,7 @@ def _bindings(server: ServerCore) -> tuple[Binding, ...]:
 
 def _instance(runtime: Supervised, bindings: Iterable[Binding], about: About) -> InstanceStatus:
     own = [binding for binding in bindings if binding.name == runtime.name]
-    events = _events(runtime, about.repeated)  # before its last error is looked for: that may come of it
+    events = events_of(runtime, about.repeated)  # before its last error is looked for: that may come of it
     return InstanceStatus(
         name=runtime.name,
         plugin=type(runtime.instance.plugin).__name__,
@@ -338,7 +338,7 @@ def _instance(runtime: Supervised, bindings: Iterable[Binding], about: About) ->
     )
 
 
-def _events(runtime: Supervised, repeated: Repeated) -> dict[str, int]:
+def events_of(runtime: Supervised, repeated: Repeated) -> dict[str, int]:
     """What the handler counts; nothing, and a line in the log, where that fails."""
     try:
         counts = getattr(runtime.handler, "counts", None)

@@ -10,7 +10,7 @@ clock, so that pytest-trio's `autojump_clock` passes a protocol's minutes at onc
 `exchange` and `bench` serve one plugin to one client, and raise what it raises; `FakeNetwork` builds anything larger;
 `loopback` serves a plugin on real sockets; `never_answers` and its like judge; `options` and `instances` read what an
 operator writes; `wall_clock` sets the time of day; `hostile` makes payloads for Hypothesis, which is needed for it
-alone.  Installed, it also brings the pytest fixtures `fake_network` and `multihomed_network`.
+alone.  Installed, it also brings the pytest fixtures `fake_network`, `multihomed_network` and `loopback_address`.
 
 A blocking service works in threads, during which a fake clock would jump: test it on trio's own clock.
 """
@@ -23,7 +23,7 @@ from .clients import FakeClient, FakeConversation, Heard, NoAnswer
 from .hostile import hostile
 from .hosts import FakeHost
 from .interfaces import FakeInterface
-from .loopback import Loopback, loopback
+from .loopback import Loopback, LoopbackConversation, loopback
 from .multihomed import MultihomedNetwork
 from .network import Carried, FakeNetwork, Link
 from .options import instances, options
@@ -41,6 +41,7 @@ __all__ = [
     "Heard",
     "Link",
     "Loopback",
+    "LoopbackConversation",
     "MultihomedNetwork",
     "NoAnswer",
     "Packet",

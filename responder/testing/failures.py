@@ -1,18 +1,23 @@
 """What the plugins under test raised: no test passes over it, unless it says that it expects it.
 
-The server catches what they raise, as it would in a daemon.
+The server catches what they raise, as it would in a daemon.  As those who watch a daemon have it done, each exchange is
+described (`Handler.describe`), and at the end counts are taken (`Handler.counts`).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import attrs
 
 from ..config.instance import Prepared
+from ..daemon.status import events_of
+from ..daemon.words import Vocabulary
 from ..dispatch.failures import WATCHER
+from ..dispatch.observers import Observation
+from ..log import Repeated
 from ..net.types import Platform
 from ..server.embedding import Server, serving
 
@@ -50,11 +55,26 @@ async def watched(
     server = serving(prepared, platform=platform, grace=grace, settle=settle, state=state)
     try:
         async with AsyncExitStack() as stack:
-            token = WATCHER.set(failures.note)
-            try:
+            with _noting(failures):  # only the server's tasks keep it
                 served = await stack.enter_async_context(server)
-            finally:
-                WATCHER.reset(token)  # only the server's tasks keep it
+            vocabulary = Vocabulary(served._core)
+
+            def describe(seen: Observation) -> None:
+                vocabulary.words(seen)
+
+            served._core.observers.add(describe)
             yield served
+            with _noting(failures):
+                for each in served._core.instances:
+                    events_of(each, Repeated())
     finally:
         failures.tell()
+
+
+@contextmanager
+def _noting(failures: Failures) -> Iterator[None]:
+    token = WATCHER.set(failures.note)
+    try:
+        yield
+    finally:
+        WATCHER.reset(token)

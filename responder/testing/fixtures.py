@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import pytest
 
+from .. import net
+from ..errors import NetworkError
 from .multihomed import MultihomedNetwork
 from .network import FakeNetwork
+from .sockets import to_address
 
 
 @pytest.fixture
@@ -23,3 +26,14 @@ def fake_network() -> FakeNetwork:
 def multihomed_network() -> MultihomedNetwork:
     """A host with two links and a client on each; see `responder.testing.MultihomedNetwork`."""
     return MultihomedNetwork()
+
+
+@pytest.fixture(params=["127.0.0.1", "::1"])
+def loopback_address(request: pytest.FixtureRequest) -> str:
+    """An address for `responder.testing.loopback`: the test runs with each that this machine has."""
+    address: str = request.param
+    try:
+        net.platform().open_udp(0, to_address(address)).close()
+    except NetworkError as error:
+        pytest.skip(f"this machine has no {address}: {error.strerror}")
+    return address

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 
-from responder import Answer, Connection, Datagram, Network, PeerError, Plugin, PluginError, Service
+from responder import Answer, Connection, Datagram, Exchange, Network, PeerError, Plugin, PluginError, Service
 from responder.testing import FakeNetwork, bench, exchange, never_answers
 
 
@@ -66,6 +67,68 @@ async def test_what_a_plugin_raises_is_raised(where: str, kind: type[Exception],
     failures: list[BaseException] = []
     await exchange(Fails(where), b"hi", failures=failures)
     assert [type(failure) for failure in failures] == [kind]
+
+
+WORDS: dict[str, object] = {
+    "raises": LookupError("words"),
+    "list": ["no mapping"],
+    "name": {"Name": "x"},
+    "right": {"name": "x", "size": 7},
+}
+COUNTS: dict[str, object] = {
+    "kind": {"Kind!": 1},
+    "number": {"kind": -1},
+    "right": {"a-kind": 2**64 - 1},
+}
+
+
+@attrs.frozen
+class Tells(Plugin):
+    """Has words of `WORDS` and counts of `COUNTS`; by default none."""
+
+    words: str = ""
+    counted: str = ""
+
+    services: ClassVar = (Service(port=7007),)
+
+    def respond(self, request: Datagram) -> Answer:
+        return request.payload
+
+    def describe(self, exchange: Exchange) -> Mapping[str, str | int]:
+        found: Any = WORDS.get(self.words, PeerError("nothing to say"))
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def counts(self) -> Mapping[str, int]:
+        found: Any = COUNTS.get(self.counted, {})
+        return found
+
+
+@pytest.mark.parametrize(
+    ("plugin", "kind", "message"),
+    [
+        (Tells(words="raises"), LookupError, "words"),
+        (Tells(words="list"), PluginError, "describe returned list"),
+        (Tells(words="name"), PluginError, "a name that is not 1 to 32"),
+        (Tells(counted="kind"), PluginError, "a kind that is not 1 to 64"),
+        (Tells(counted="number"), PluginError, "no integer from 0"),
+    ],
+)
+async def test_what_those_who_watch_are_told_is_tried_too(
+    plugin: Plugin, kind: type[Exception], message: str, autojump_clock: MockClock
+) -> None:
+    with pytest.raises(kind, match=message):
+        await exchange(plugin, b"hi")
+    failures: list[BaseException] = []
+    (heard,) = await exchange(plugin, b"hi", failures=failures)
+    assert heard.payload == b"hi"
+    assert [type(failure) for failure in failures] == [kind]
+
+
+async def test_what_it_tells_is_no_failure(autojump_clock: MockClock) -> None:
+    assert len(await exchange(Tells(), b"hi")) == 1
+    assert len(await exchange(Tells(words="right", counted="right"), b"hi")) == 1
 
 
 async def test_it_is_raised_where_it_costs_an_answer(autojump_clock: MockClock) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 from typing import ClassVar
 
 import attrs
 import pytest
 
-from responder import Answer, Datagram, Plugin, Service
+from responder import Answer, Connection, Datagram, Plugin, Service
 from responder.testing import NoAnswer, loopback
 from tests.responder.testing.plugins import Echo, Late, Silent
 
@@ -25,13 +26,58 @@ class Two(Plugin):
         return f"{request.service} at {request.destination}".encode()
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", pytest.param("::1", marks=pytest.mark.ipv6)])
-async def test_it_answers_at_a_free_port_of_the_loopback_address(address: str) -> None:
-    async with loopback(Echo(), address=address) as at:
+async def test_it_answers_at_a_free_port_of_the_loopback_address(loopback_address: str) -> None:
+    async with loopback(Echo(), address=loopback_address) as at:
         assert at.port() not in (0, 7007)
         assert await at.ask(b"hi") == b"hi"
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind((address, at.port()))  # it is free again
+    with socket.socket(socket.AF_INET6 if ":" in loopback_address else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind((loopback_address, at.port()))  # it is free again
+
+
+@attrs.frozen
+class Counting(Plugin):
+    """Counts in a conversation what it hears there, until that is empty; by TCP it says "hello"."""
+
+    services: ClassVar = (Service(port=69, tcp=True),)
+
+    async def respond(self, request: Datagram) -> None:
+        async with request.conversation() as conversation:
+            await conversation.send(b"0")
+            for number in itertools.count(1):
+                heard = await conversation.receive()
+                if heard == b"fail":
+                    raise LookupError("told to")
+                if not heard:
+                    break
+                await conversation.send(b"%d" % number)
+
+    async def converse(self, connection: Connection) -> None:
+        await connection.stream.send_all(b"hello")
+
+
+async def test_a_conversation_goes_on_with_the_port_that_answers(loopback_address: str) -> None:
+    async with loopback(Counting(), address=loopback_address) as at:
+        one, other = await at.begin(b"go"), await at.begin(b"go")
+        assert len({at.port(), one.peer.port, other.peer.port}) == 3
+        assert (one.first, one.peer.address) == (b"0", at.address)
+        assert [await one.ask(b"x") for _ in range(3)] == [b"1", b"2", b"3"]
+        assert await other.ask(b"x") == b"1"
+        await one.send(b"")
+        with pytest.raises(NoAnswer, match=rf"port {one.peer.port} within"):
+            await one.receive(within=0.01)
+        await other.send(b"")
+
+
+async def test_what_fails_in_a_conversation_is_told(loopback_address: str) -> None:
+    async with loopback(Counting(), address=loopback_address) as at:
+        conversation = await at.begin(b"go")
+        with pytest.raises(LookupError, match="told to"):
+            await conversation.ask(b"fail", within=0.5)
+
+
+async def test_a_connection(loopback_address: str) -> None:
+    async with loopback(Counting(), address=loopback_address) as at, await at.connect() as stream:
+        assert await stream.receive_some() == b"hello"
 
 
 async def test_services_have_a_port_each_and_groups_are_left_out() -> None:
