@@ -57,6 +57,7 @@ def _run(*argv: str, stdin: str | None = None) -> str:
 ROUTES_WITHIN = 10.0
 """Seconds."""
 
+_RTF_LOCAL = 0x80000000
 _SIOCGIFFLAGS = 0x8913
 _UP_AND_RUNNING = 0x41
 _UNUSABLE = 0x48
@@ -70,14 +71,16 @@ def _without_routes() -> list[str]:
     net = Path("/proc/thread-self/net")
     if not (net / "if_inet6").exists():
         return []
-    routes = {tuple(line.split()[:2]) for line in (net / "ipv6_route").read_text().splitlines()}
+    routes = (line.split() for line in (net / "ipv6_route").read_text().splitlines())
+    # An address with a prefix of 128 bits has another route of the same destination at once.
+    local = {route[0] for route in routes if int(route[8], 16) & _RTF_LOCAL}
     missing = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         for line in (net / "if_inet6").read_text().splitlines():
             address, _, _, _, flags, name = line.split()
             told = fcntl.ioctl(sock, _SIOCGIFFLAGS, name.encode().ljust(40, b"\0"))
             works = int.from_bytes(told[16:18], sys.byteorder) & _UP_AND_RUNNING == _UP_AND_RUNNING
-            if works and not int(flags, 16) & _UNUSABLE and (address, "80") not in routes:
+            if works and not int(flags, 16) & _UNUSABLE and address not in local:
                 missing.append(f"{address} on {name}")
     return missing
 
