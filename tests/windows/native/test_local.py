@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -29,9 +30,14 @@ from responder.net.windows.private_file import (
     current_user,
     make_private_folder,
 )
+from responder.net.windows.winsock_types import SIO_TCP_INITIAL_RTO, TCP_INITIAL_RTO_ONCE
 from tests.responder.daemon.test_control import FakeDaemon
 
 from .support import ON_WINE
+
+assert sys.platform == "win32"  # type checkers elsewhere skip the rest
+
+from responder.net.windows import winsock_native  # noqa: E402 - exists there only
 
 
 def security_of(path: Path, information: int) -> str:
@@ -145,6 +151,27 @@ async def test_the_daemon_answers(tmp_path: Path) -> None:
                 await trio.to_thread.run_sync(owner_socket.listen, tmp_path / "control")
             nursery.cancel_scope.cancel()
     assert answers == [{"reload": ["m"], "restart": ["daemon.settle"]}]
+
+
+async def test_a_connect_to_a_dead_daemon_asks_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Windows otherwise asks again for two seconds where a loopback connect is refused."""
+    dead = owner_socket.listen(tmp_path / "control")
+    left = (tmp_path / "control").read_bytes()
+    dead.close()
+    (tmp_path / "control").write_bytes(left)
+    asked, codes = [], []
+
+    def ioctl(handle: int, code: int, data: bytes) -> int:
+        asked.append((code, data))
+        codes.append(winsock_native_ioctl(handle, code, data))
+        return codes[-1]
+
+    winsock_native_ioctl = winsock_native.ioctl
+    monkeypatch.setattr(winsock_native, "ioctl", ioctl)
+    with pytest.raises(NetworkError, match="no daemon listens"):
+        await trio.to_thread.run_sync(owner_socket.connect, tmp_path / "control", 10)
+    assert asked == [(SIO_TCP_INITIAL_RTO, TCP_INITIAL_RTO_ONCE)]
+    assert ON_WINE or codes == [0]  # Wine does not know it, and the connect goes on all the same
 
 
 async def test_what_a_dead_daemon_left_is_replaced(tmp_path: Path) -> None:

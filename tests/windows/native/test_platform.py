@@ -14,6 +14,7 @@ import pytest
 import trio
 import trio.testing
 
+from responder.dispatch.access import interface_matches
 from responder.net import platform as this_platform
 from responder.net.types import Membership
 from responder.net.windows.change_callbacks import change_callbacks
@@ -70,6 +71,11 @@ async def test_interfaces_have_friendly_names_flags_and_addresses(platform: Wind
     assert {"up", "running"} <= loopback.flags
     assert loopback.mtu > 1000
     assert [entry.index for entry in table] == sorted(entry.index for entry in table)
+
+
+def test_patterns_of_interfaces_ignore_case() -> None:
+    assert interface_matches("Ethernet 2", ("ethernet*",))
+    assert not interface_matches("Ethernet 2", ("!ETHERNET 2",))
 
 
 async def test_a_watch_is_armed_and_leaves_nothing_behind(
