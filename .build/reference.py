@@ -23,8 +23,8 @@ import click  # noqa: E402 - the build environment has it, and ours stand behind
 
 from responder.cli import main as program  # noqa: E402
 from responder.config import reference  # noqa: E402
+from responder.config.daemon_options import DaemonOptions  # noqa: E402
 from responder.config.instance import InstanceKeys  # noqa: E402
-from responder.config.reading import DaemonOptions  # noqa: E402
 
 # Sections from the highest down.
 UNDERLINES = "=-~^"

@@ -16,8 +16,8 @@ import pytest
 
 from responder.cli import main
 from responder.config import reference, registry
+from responder.config.daemon_options import DaemonOptions
 from responder.config.instance import INSTANCE_KEYS
-from responder.config.reading import DaemonOptions
 from responder.dispatch.outcomes import OUTCOMES
 
 ROOT = Path(__file__).parent.parent

@@ -23,8 +23,9 @@ import attrs
 import trio
 
 from .. import net
+from ..config.daemon_options import DaemonOptions
 from ..config.instance import prepare_all
-from ..config.reading import Config, DaemonOptions, Reading, embedded_default, prepare_reading, read
+from ..config.reading import Config, Reading, embedded_default, prepare_reading, read
 from ..datagram import Interface
 from ..dispatch.observers import Observation, Observers
 from ..log import get_logger

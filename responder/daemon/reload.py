@@ -20,8 +20,9 @@ from typing import Any, Protocol
 import attrs
 import trio
 
+from ..config.daemon_options import DaemonOptions
 from ..config.hints import unmatched_patterns, unreachable
-from ..config.reading import Config, DaemonOptions, Reading, read
+from ..config.reading import Config, Reading, read
 from ..errors import ConfigError, ConfigErrors, ResponderError, leaves
 from ..log import get_logger
 from .logs import set_level

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..config.daemon_options import DaemonOptions
 from ..config.instance import Instance, context_of
-from ..config.reading import DaemonOptions, load
+from ..config.reading import load
 from ..net.folders import state_folder
 from ..net.privileges import give
 from ..plugin import Context

@@ -7,13 +7,11 @@ nothing.  This is the one place that knows where a server keeps all this.
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import platform
 import re
 import sys
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,22 +19,20 @@ from typing import Any
 
 import attrs
 
-from ..bounded import BoundedTable
 from ..datagram import IPAddress
 from ..dispatch.binding import Binding
-from ..dispatch.failures import described, plugin_failure
+from ..dispatch.failures import plugin_failure
 from ..errors import PluginError
-from ..log import Repeated, fields_of, get_logger
+from ..log import Repeated, get_logger
 from ..net.memberships import claimed
 from ..net.types import CountingSocket, Membership
 from ..plugin import Transport
 from ..server.live_ports import LivePort
 from ..server.server import ServerCore
 from ..server.supervisor import Supervised
+from .recent_errors import ErrorStatus, RecentErrors
 
 DISTRIBUTION = "responderd"
-MAX_ERRORS = 20
-MAX_MESSAGE = 400  # characters
 MAX_KINDS = 64
 MAX_TOTAL = 2**64 - 1
 
@@ -46,16 +42,6 @@ _log = get_logger(__name__)
 
 CountsByInterface = dict[str, dict[str, dict[str, int]]]
 """instance -> interface -> outcome -> count."""
-
-
-@attrs.frozen
-class ErrorStatus:
-    """A warning or an error of the log.  `time` in seconds of the real-time clock; `plugin` "" where it names none."""
-
-    time: float
-    level: str
-    plugin: str
-    message: str
 
 
 @attrs.frozen
@@ -213,41 +199,6 @@ class Status:
         reasons += [f"{each.name} is {each.state}" for each in self.instances if each.state != "ready"]
         reasons += [f"worker {each.number} is {each.state}" for each in self.workers if each.state != "ready"]
         return reasons
-
-
-class RecentErrors(logging.Handler):
-    """Keeps the last warnings and errors, and the last of each plugin.  Add it to the root logger."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self._latest: deque[ErrorStatus] = deque(maxlen=MAX_ERRORS)
-        self._by_plugin: BoundedTable[str, ErrorStatus] = BoundedTable(256)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        fields = fields_of(record)
-        message = record.getMessage()
-        if record.exc_info and record.exc_info[1] is not None:
-            error = record.exc_info[1]
-            message = f"{message}: {type(error).__name__}: {described(error)}"
-        plugin = str(fields.get("plugin", ""))
-        seen = ErrorStatus(record.created, record.levelname.lower(), plugin, " ".join(message[:MAX_MESSAGE].split()))
-        self._latest.append(seen)
-        if plugin:
-            self._by_plugin[plugin] = seen
-
-    def latest(self) -> tuple[ErrorStatus, ...]:
-        """The oldest first."""
-        with self._held():
-            return tuple(self._latest)
-
-    def of(self, plugin: str) -> ErrorStatus | None:
-        with self._held():
-            return self._by_plugin.get(plugin)
-
-    def _held(self) -> Any:
-        # logging calls `emit` under it, from whatever thread.
-        assert self.lock is not None  # noqa: S101 - every handler's __init__ makes it
-        return self.lock
 
 
 def _version() -> str:

@@ -14,9 +14,10 @@ import trio
 from responder_plugins.whoami import Whoami
 
 from responder import net
+from responder.config.daemon_options import DaemonOptions
 from responder.config.endpoint import Endpoint
 from responder.config.instance import Instance, prepare_all
-from responder.config.reading import Config, DaemonOptions
+from responder.config.reading import Config
 from responder.daemon.exporter import open_exporter, serve_exporter
 from responder.daemon.member import LocalMember
 from responder.daemon.page import Page

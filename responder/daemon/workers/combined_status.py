@@ -14,8 +14,8 @@ from typing import TypeVar
 import attrs
 
 from ...dispatch.outcomes import OTHER
+from ..recent_errors import MAX_ERRORS
 from ..status import (
-    MAX_ERRORS,
     About,
     BuildStatus,
     CountsByInterface,

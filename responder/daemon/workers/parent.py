@@ -14,8 +14,9 @@ from typing import Any
 import attrs
 import trio
 
+from ...config.daemon_options import DaemonOptions
 from ...config.divisible import undividable
-from ...config.reading import Config, DaemonOptions, Reading
+from ...config.reading import Config, Reading
 from ...errors import ConfigErrors, NetworkError
 from ...log import get_logger
 from ...net.handover import SharingPlatform

@@ -15,9 +15,9 @@ from responder.cli.top import PAUSE, Watch
 from responder.cli.top_view import view
 from responder.daemon import control_client
 from responder.daemon.rates import Looks, Rates
+from responder.daemon.recent_errors import ErrorStatus
 from responder.daemon.status import (
     BuildStatus,
-    ErrorStatus,
     GroupStatus,
     InstanceStatus,
     InterfaceStatus,

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from responder.config import reading, registry
-from responder.config.reading import Config, DaemonOptions
+from responder.config.daemon_options import DaemonOptions
+from responder.config.reading import Config
 from responder.errors import ConfigErrors
 from responder.plugin import Service
 

@@ -13,8 +13,8 @@ import pytest
 
 from responder import Duration, IPAddress, IPNetwork, Size
 from responder.config import reading
+from responder.config.daemon_options import DaemonOptions
 from responder.config.instance import InstanceKeys
-from responder.config.reading import DaemonOptions
 from responder.config.reference import as_toml, descriptions, example, keys_of, options_of, tables_of
 from responder.config.registry import installed
 from responder.config.structuring import structure

@@ -14,8 +14,9 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from responder import InterfaceAddress
+from responder.config.daemon_options import DaemonOptions
 from responder.config.instance import prepare_all
-from responder.config.reading import Config, DaemonOptions, load
+from responder.config.reading import Config, load
 from responder.daemon.daemon import Daemon, invitation
 from responder.daemon.member import LocalMember
 from responder.daemon.orders import Orders

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from responder.daemon.logs import configure_logging, set_level
-from responder.daemon.status import RecentErrors
+from responder.daemon.recent_errors import RecentErrors
 from responder.log import get_logger
 
 HOSTILE = "\x1b]0;owned\x07\r\n12:00:00 [info     ] stopped\u202e\x9b31m"

@@ -8,8 +8,9 @@ import attrs
 import pytest
 
 from responder import ConfigError, Context, Handler, Plugin
+from responder.config.daemon_options import DaemonOptions
 from responder.config.instance import Instance
-from responder.config.reading import DaemonOptions, Reading, prepare_reading
+from responder.config.reading import Reading, prepare_reading
 from responder.config.source import Source
 from responder.daemon import state
 from responder.daemon.state import instance_folder, known_state_root, prepare_state, state_root

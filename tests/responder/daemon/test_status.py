@@ -17,17 +17,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from responder import Answer, Context, Datagram, Handler, Plugin, Service
 from responder.config.instance import Instance, prepare_all
-from responder.daemon.status import (
-    MAX_ERRORS,
-    MAX_KINDS,
-    MAX_MESSAGE,
-    MAX_TOTAL,
-    About,
-    GroupStatus,
-    RecentErrors,
-    TrafficStatus,
-    take,
-)
+from responder.daemon.recent_errors import MAX_ERRORS, MAX_MESSAGE, RecentErrors
+from responder.daemon.status import MAX_KINDS, MAX_TOTAL, About, GroupStatus, TrafficStatus, take
 from responder.log import Repeated, get_logger
 from responder.server.server import ServerCore, open_server
 from tests.fakes import FakePlatform, FakeReceived, flow

@@ -15,7 +15,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from responder import Answer, Connection, Datagram, NetworkError, Pass, Plugin, SendError, Service
 from responder.config.instance import Instance, Prepared
-from responder.daemon.status import About, RecentErrors, take
+from responder.daemon.recent_errors import RecentErrors
+from responder.daemon.status import About, take
 from responder.net.types import Route
 from responder.server.server import ServerCore, open_server
 from responder.server.supervisor import FIRST_DELAY, LAST_DELAY

@@ -14,13 +14,8 @@ import pytest
 from responder.daemon.page import HEADERS, Page
 from responder.daemon.page.sections import MAX_ROWS, SECTIONS
 from responder.daemon.recent_datagrams import KEPT
-from responder.daemon.status import (
-    ErrorStatus,
-    GroupStatus,
-    InterfaceStatus,
-    Status,
-    WorkerStatus,
-)
+from responder.daemon.recent_errors import ErrorStatus
+from responder.daemon.status import GroupStatus, InterfaceStatus, Status, WorkerStatus
 
 from ..support import STATUS
 

@@ -8,10 +8,10 @@ import attrs
 from prometheus_client.parser import text_string_to_metric_families
 
 from responder.daemon.prometheus import render
+from responder.daemon.recent_errors import ErrorStatus
 from responder.daemon.status import (
     About,
     BuildStatus,
-    ErrorStatus,
     InstanceStatus,
     LatencyStatus,
     PortStatus,
