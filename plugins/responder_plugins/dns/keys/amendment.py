@@ -213,8 +213,9 @@ class _Amendment:
         gone: set[bytes] = set()
         there = self._existing()
         for name in [*self.new]:
-            if self._is_denied_by_hash(name):
-                for above in wire.suffixes(name):  # empty non-terminals too
+            if self.new[name] and not self._is_below_cut(name):
+                # Empty non-terminals too; see `signing`.
+                for above in wire.suffixes(name if self._is_denied_by_hash(name) else wire.parent(name)):
                     owner = owners.setdefault(above, hashed_owner(hash_of(above), self.zone.origin))
                     if owner in self.zone.hashed:
                         break
@@ -274,7 +275,7 @@ class _Amendment:
         return not (self.denial.opt_out and self._is_cut(name) and wire.DS not in rrsets)
 
     def _stays(self, name: bytes, there: Mapping[bytes, bool]) -> bool:
-        """Has a name that has an NSEC3 record still one?  With opt-out an empty non-terminal may (RFC 5155 7.1)."""
+        """Has a name that has an NSEC3 record still one?"""
         if self.new.get(name):
             return self._is_denied_by_hash(name)
         return there.get(name, name in self.zone.nodes) and not self._is_below_cut(name)

@@ -179,9 +179,10 @@ class WholeZone:
         for name, node in nodes.items():
             if len(node) <= 1 or name in below:
                 continue
-            if self.denial.opt_out and name in cuts and wire.DS not in _by_type(node):
-                continue
-            for above in wire.suffixes(name):  # empty non-terminals, as far as they lead to what has a record
+            left_out = self.denial.opt_out and name in cuts and wire.DS not in _by_type(node)
+            # Empty non-terminals too, though those above what is left out need not (RFC 5155 section 7.1): without a
+            # record of theirs NSD proves the wrong thing.
+            for above in wire.suffixes(wire.parent(name) if left_out else name):
                 if above in hashes:
                     break
                 hashes[above] = hash_of(above)
