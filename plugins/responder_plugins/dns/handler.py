@@ -46,7 +46,6 @@ from .zone.tables import Zone
 if TYPE_CHECKING:
     from .etcd.follower import Follower
     from .keys.maintenance import Signing
-    from .zone.changes import Change
 
 WATCH: Final = 2.0
 """Seconds between two looks at the zone files."""
@@ -83,7 +82,7 @@ class DnsHandler(Handler):
         updates: Updates | None = None,
     ) -> None:
         self.processor = processor
-        self._versions = processor.versions
+        self.versions = processor.versions
         self._limit = limit
         self._tcp = tcp or TcpServer(processor)
         self._tls = tls
@@ -279,12 +278,6 @@ class DnsHandler(Handler):
         self.processor.catalog.zones[origin] = zone
         self.changed(origin)
 
-    async def publish(self, zone: Zone, change: Change | None) -> None:
-        """Serve a version that was signed here, and note what has made it of the one before, where that is known."""
-        if self._versions is not None and change is not None:  # before others are told, who ask for it at once
-            await self._versions.record(zone.origin, change)
-        self.replace(zone.origin, zone)
-
     def changed(self, origin: bytes) -> None:
         """A zone has taken a change: forget what was made of it, and tell others."""
         self.compiled.renew(origin)
@@ -330,14 +323,14 @@ class DnsHandler(Handler):
         if self._reload is not None:
             catalog = await trio.to_thread.run_sync(self._reload)
             if catalog is not None:
-                if self._versions is not None:
-                    await self._versions.note(catalog)
+                if self.versions is not None:
+                    await self.versions.note(catalog)
                 for elsewhere in (self.secondaries, self._etcd):
                     if elsewhere is not None:
                         catalog = catalog.with_zones(elsewhere.served())
                 self.swap(catalog)
-                if self._versions is not None:
-                    await self._versions.settle(self)
+                if self.versions is not None:
+                    await self.versions.settle(self)
 
     async def run(self, network: Network) -> None:
         """Look at the zone files, where that is wanted, and at signatures; say at the end what was answered."""
@@ -346,11 +339,11 @@ class DnsHandler(Handler):
                 self._encrypted_ports = frozenset(map(network.port, self._tls.services))
                 nursery.start_soon(self._tls.watch, WATCH)
             nursery.start_soon(self._watch_signatures, network.instance)
-            if self._versions is not None:
+            if self.versions is not None:
                 # Before others are told: they ask what has changed at once.
-                await self._versions.note(self.catalog)
-                await self._versions.settle(self)
-                nursery.start_soon(self._versions.run, self)
+                await self.versions.note(self.catalog)
+                await self.versions.settle(self)
+                nursery.start_soon(self.versions.run, self)
             if self._reload is not None:
                 nursery.start_soon(self._watch)
             if self._notifier is not None:

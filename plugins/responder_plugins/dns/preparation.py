@@ -83,6 +83,8 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
         folder = context.state_dir / "journals"
         zone_files.updates = versions = Versions(folder, [*policies], zone_files.read_again(context))
         updates = Updates(policies, versions, context.instance) if policies else None
+        if updates is not None and signing is not None:
+            updates.signed, updates.complete = signing.signers, signing.complete
     secondaries = Secondaries(sources, [name.to_digestable() for name in files], versions) if sources else None
     secrets = tuple(map(bytes.fromhex, options.cookie_secrets))
     settings = Settings(
@@ -225,10 +227,6 @@ def _policies(
         zone = _name(text, path, errors)
         if zone not in files:
             errors.append(ConfigError("there is no such zone in zones", path=path))
-        if text in options.sign:
-            errors.append(ConfigError("a zone that is signed here takes no updates", path=path))
-        if context.state_dir is None:
-            errors.append(ConfigError("there is no folder for its state", path=path))
         if not given.keys and not given.allow:
             errors.append(ConfigError("nobody may update it: expected keys or allow", path=path))
         owners = set()

@@ -17,8 +17,9 @@ from ..message import wire
 from ..zone.changes import Change, ZoneRecord, soa_record, with_serial
 from ..zone.denial import Nsec3Chain, NsecChain, canonical
 from ..zone.rdata import folded
+from ..zone.rules import MADE_BY_SIGNER
 from ..zone.tables import Zone, blocks, unpack
-from .records import MADE_HERE, RecordSigner, denied_types, hash_of, hashed_owner, nsec, nsec3
+from .records import RecordSigner, denied_types, hash_of, hashed_owner, nsec, nsec3
 from .signing import SIGNED_AT_A_CUT, Denial
 
 _RRsets: TypeAlias = dict[int, tuple[int, tuple[bytes, ...]]]
@@ -62,8 +63,8 @@ class _Amendment:
         self, change: Change, apex: Mapping[int, Sequence[bytes]], apex_ttl: int, due: Iterable[bytes]
     ) -> Change:
         zone, origin = self.zone, self.zone.origin
-        self.removed = [record for record in change.removed if record.rdtype not in MADE_HERE]
-        self.added = [record for record in change.added if record.rdtype not in MADE_HERE]
+        self.removed = [record for record in change.removed if record.rdtype not in MADE_BY_SIGNER]
+        self.added = [record for record in change.added if record.rdtype not in MADE_BY_SIGNER]
         present = self._made_at_apex()
         wanted = {rdtype: (apex_ttl, tuple(rdatas)) for rdtype, rdatas in apex.items()}
         for rdtype in {*present, *wanted}:
@@ -105,7 +106,7 @@ class _Amendment:
             self.new[name] = {
                 rdtype: rrset
                 for rdtype, rrset in rrsets.items()
-                if rdtype not in (wire.NSEC, wire.NSEC3) and (name == self.zone.origin or rdtype not in MADE_HERE)
+                if rdtype not in (wire.NSEC, wire.NSEC3) and (name == self.zone.origin or rdtype not in MADE_BY_SIGNER)
             }
 
     def _replace(

@@ -18,8 +18,14 @@ import trio
 
 from responder import ConfigError, ConfigErrors, Context, FileLock, Network, Stamp, get_logger, stamp_of, wall_time
 
+from ..message import wire
+from ..transfer.journal import JournalError
+from ..transfer.versions import Versions
 from ..zone.builder import name_text
-from ..zone.changes import Change, difference, is_newer
+from ..zone.catalog import Catalog
+from ..zone.changes import Change, ZoneRecord, difference, is_newer
+from ..zone.edit import Edit
+from ..zone.rules import covered_by
 from ..zone.tables import Zone
 from . import signed_copy
 from .key_files import file_name
@@ -41,12 +47,15 @@ SOME_RECORDS: Final = 100
 
 
 class Serving(Protocol):
-    """What serves the zones."""
+    """What serves the zones; `versions` is where their changes are kept."""
 
+    @property
+    def catalog(self) -> Catalog: ...
+    @property
+    def versions(self) -> Versions | None: ...
     def zone(self, origin: bytes) -> Zone | None: ...
-    def replace(self, origin: bytes, zone: Zone) -> None: ...
-    async def publish(self, zone: Zone, change: Change | None) -> None:
-        """Serve a version that was signed here; `change` made it of the one before, as far as that is worth telling."""
+    def replace(self, origin: bytes, zone: Zone | None) -> None: ...
+    async def updated(self, origin: bytes, change: Change) -> None: ...
 
 
 _log = get_logger(__name__)
@@ -62,6 +71,7 @@ class Signing:
     signers: Mapping[bytes, ZoneSigner]
     state: Path | None
     _saved: dict[bytes, Zone] = attrs.field(factory=dict, init=False)
+    _checked: dict[bytes, Zone] = attrs.field(factory=dict, init=False)
     _read: dict[bytes, Stamp] = attrs.field(factory=dict, init=False)
 
     # Preparing
@@ -81,12 +91,17 @@ class Signing:
             context.warn(warning)
         return zone
 
-    def sign(self, zone: Zone, file: Path, context: Context) -> Zone:
-        """The zone of a file, signed; as it is where it has no keys yet, which `run` makes.  Raises ConfigErrors."""
+    def check(self, zone: Zone, file: Path, context: Context) -> None:
+        """Raises ConfigErrors where the zone of a file can't be signed here."""
         signer = self.signers[zone.origin]
         signer.refuse_signed(zone, file)
         for doubt in signer.doubts(zone):
             context.warn(ConfigError(f"zone {name_text(zone.origin)}: {doubt}", path=signer.path))
+
+    def sign(self, zone: Zone, file: Path, context: Context) -> Zone:
+        """The zone of a file, signed; as it is where it has no keys yet, which `run` makes.  Raises ConfigErrors."""
+        self.check(zone, file, context)
+        signer = self.signers[zone.origin]
         before = self.last(zone.origin) or self._copy(signer, self.state)
         if before is not None and zone.origin not in self._saved:
             self._saved[zone.origin] = before
@@ -108,6 +123,11 @@ class Signing:
     def _path(origin: bytes, state: Path) -> Path:
         return state / FOLDER / f"zone-{file_name(origin)}copy"
 
+    def complete(self, zone: Zone, change: Change) -> Change:
+        """A change of a zone, signed where the zone is signed here.  Raises ConfigErrors."""
+        signer = self.signers.get(zone.origin)
+        return change if signer is None else signer.complete(zone, change, wall_time())
+
     # Serving
 
     async def run(self, network: Network, serving: Serving) -> None:
@@ -126,7 +146,7 @@ class Signing:
 
     async def _follow(self, state: Path, serving: Serving) -> None:
         for origin, signer in self.signers.items():
-            if stamp_of(self._path(origin, state)) != self._read.get(origin):
+            if not _takes_updates(serving, origin) and stamp_of(self._path(origin, state)) != self._read.get(origin):
                 zone = await trio.to_thread.run_sync(self._copy, signer, state, abandon_on_cancel=True)
                 if zone is not None:
                     _live[origin, signer.policy] = zone
@@ -140,18 +160,12 @@ class Signing:
             until = wall_time() + AGAIN
             if zone is not None:
                 try:
-                    before = self._saved.get(signer.origin) or await _in_thread(self._copy, signer, state)
-                    renewed = await _in_thread(signer.renew, zone, before, wall_time())
-                    if renewed.chain is not None and renewed is not before:
-                        change = await _in_thread(self._keep_copy, renewed, before, state)
-                        if serving.zone(signer.origin) is not zone:
-                            continue  # another version has come meanwhile
-                        _live[signer.origin, signer.policy] = renewed
-                        await serving.publish(renewed, change)
-                        _tell(signer, renewed, instance)
-                    zone = renewed
+                    if _takes_updates(serving, signer.origin):
+                        zone = await self._renew_in_place(signer, state, instance, serving)
+                    else:
+                        zone = await self._renew(signer, zone, state, instance, serving)
                     until = signer.next_time(zone, wall_time())
-                except (OSError, ConfigErrors) as error:
+                except (OSError, ConfigErrors, JournalError) as error:
                     _log.error(
                         "a zone can't be signed", plugin=instance, zone=name_text(signer.origin), reason=str(error)
                     )
@@ -163,6 +177,43 @@ class Signing:
                     or serving.zone(signer.origin) is not zone
                 ):
                     break
+
+    async def _renew(self, signer: ZoneSigner, zone: Zone, state: Path, instance: str, serving: Serving) -> Zone:
+        """Serve another version where one is due."""
+        before = self._saved.get(signer.origin) or await _in_thread(self._copy, signer, state)
+        renewed = await _in_thread(signer.renew, zone, before, wall_time())
+        if renewed.chain is None or renewed is before:
+            return renewed
+        change = await _in_thread(self._keep_copy, renewed, before, state)
+        if serving.zone(signer.origin) is not zone:
+            return zone  # another version has come meanwhile
+        _live[signer.origin, signer.policy] = renewed
+        if serving.versions is not None and change is not None:  # before others are told, who ask for it at once
+            await serving.versions.record(zone.origin, change)
+        serving.replace(zone.origin, renewed)
+        _tell(signer, renewed, instance)
+        return renewed
+
+    async def _renew_in_place(self, signer: ZoneSigner, state: Path, instance: str, serving: Serving) -> Zone:
+        """The same for a zone that takes updates, which a change is made of.
+
+        What another file has brought below the updates may not be what the signatures are of: then all are looked at.
+        """
+        versions = serving.versions
+        assert versions is not None  # noqa: S101 - the zone takes updates
+        origin = signer.origin
+        async with versions.changing(serving, origin) as zone:
+            doubtful = self._checked.get(origin) is not zone
+            before = (self._saved.get(origin) or await _in_thread(self._copy, signer, state)) if doubtful else None
+            change = await _in_thread(_change_of, signer, zone, before, doubtful)
+            if change is not None:
+                await versions.put(serving, Edit(zone, change))
+            self._checked[origin] = self._saved[origin] = zone
+            snapshot = zone.snapshot()
+        if change is not None:
+            await _in_thread(signed_copy.write, self._path(origin, state), snapshot)
+            _tell(signer, zone, instance)
+        return zone
 
     def _keep_copy(self, zone: Zone, before: Zone | None, state: Path) -> Change | None:
         """Keep a version that is to be served: on the disk when this returns.  What made it of the last one.
@@ -176,6 +227,25 @@ class Signing:
         if before is None or not is_newer(zone.serial, before.serial):
             return None
         return difference(before, zone, SOME_RECORDS + len(before.nodes) // 2)
+
+
+def _takes_updates(serving: Serving, origin: bytes) -> bool:
+    return serving.versions is not None and origin in serving.versions.updated
+
+
+def _change_of(signer: ZoneSigner, zone: Zone, before: Zone | None, doubtful: bool) -> Change | None:
+    """What makes of a zone the one that it is to be; None: it is.  Raises OSError and ConfigErrors."""
+    renewed = signer.renew(zone, before, wall_time(), doubtful=doubtful)
+    if renewed is zone or renewed.chain is None:
+        return None
+    change = difference(zone, renewed)
+    assert change is not None  # noqa: S101 - there is no limit
+    records = (*change.removed, *change.added)
+    return None if all(_is_of_soa(record) for record in records) else change
+
+
+def _is_of_soa(record: ZoneRecord) -> bool:
+    return wire.SOA in (record.rdtype, covered_by(record.rdtype, record.rdata))
 
 
 def _tell(signer: ZoneSigner, zone: Zone, instance: str) -> None:

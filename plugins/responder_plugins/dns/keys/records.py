@@ -19,11 +19,6 @@ from ..zone.rdata import bitmap, folded
 from .key import UNSIGN_DS, UNSIGN_KEY, Key, ds
 from .timeline import requests_ds
 
-MADE_HERE: Final = frozenset(
-    {wire.RRSIG, wire.NSEC, wire.NSEC3, wire.NSEC3PARAM, wire.DNSKEY, wire.CDS, wire.CDNSKEY, wire.ZONEMD}
-)
-"""Types that a zone to be signed has no records of: they are made here, or, ZONEMD, wrong once it is signed."""
-
 SKEW: Final = 3600
 """Seconds by which a signature begins before it is made: a resolver's clock may be late."""
 

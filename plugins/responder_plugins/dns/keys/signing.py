@@ -14,12 +14,12 @@ from typing import Final
 import attrs
 
 from ..message import wire
+from ..zone.changes import is_newer, next_serial
 from ..zone.denial import canonical, chain_of
+from ..zone.rules import MADE_BY_SIGNER
 from ..zone.signatures import FirstEnd
 from ..zone.tables import BLOCK, LEADING_ON, Zone, blocks, pack_record, ttl_of, unpack, way_to_answer
 from .records import (
-    LED,
-    MADE_HERE,
     NSEC3PARAM_RDATA,
     RecordSigner,
     denied_types,
@@ -27,7 +27,6 @@ from .records import (
     hashed_owner,
     nsec,
     nsec3,
-    tag_of,
 )
 
 STRETCH: Final = 64
@@ -51,17 +50,20 @@ class Denial:
 
 @attrs.define(eq=False)
 class WholeZone:
-    """Signs a zone; `used` then are the tags of the keys that its records are signed with.
+    """Signs a zone.
 
-    zone    not signed, or signed until now: what was made for that is left out
-    before  the signed zone until now
+    zone     not signed, or signed until now: what was made for that is left out
+    before   a signed version of it, whose signatures stay where they hold for the same records
+    serial   of the zone's file; None: the zone has a serial of its own
+    changed  whether anything is different from the version before
+    made     how many signatures were made
     """
 
     zone: Zone
     signer: RecordSigner
     denial: Denial
     before: Zone | None = None
-    used: set[int] = attrs.field(factory=set, init=False)
+    serial: int | None = None
     changed: bool = attrs.field(init=False)
     ends: FirstEnd = attrs.field(init=False)
     made: int = attrs.field(default=0, init=False)
@@ -73,9 +75,7 @@ class WholeZone:
         was = self.before.nodes if self.before is not None else {}
         hashed_before = self.before.hashed if self.before is not None else {}
         self.changed = self.before is None
-        nodes = dict(zone.nodes)
-        if zone.chain is not None:
-            nodes = {name: _unsigned(node) for name, node in nodes.items()}
+        nodes = {name: _unsigned(node) for name, node in zone.nodes.items()}
         top = _by_type(nodes[origin])
         top |= {rdtype: _rrset(rdtype, apex_ttl, rdatas) for rdtype, rdatas in apex.items()}
         if self.denial.hashed:
@@ -107,13 +107,12 @@ class WholeZone:
         found, old = _by_type(node), _by_type(was)
         soa, last = found.pop(wire.SOA), old.pop(wire.SOA, None)
         rest = self._signed(origin, _node(node, found), following, _node(was, old, _signatures(was, but=wire.SOA)), soa)
-        file = None if self.zone.chain is not None else _serial(soa)
         signed = _signatures(was).get(wire.SOA)
         if last is not None and signed is not None:
             # Everything but the serial, whose signature may be due by itself.
             self.changed |= soa[1][:-20] + soa[1][-16:] != last[1][:-20] + last[1][-16:]
             self.changed |= not self.signer.holds(unpack(signed[1])[1], wire.SOA)
-        serial = serial_after(file, None if last is None else _serial(last), changed=self.changed)
+        serial = serial_after(self.serial, None if last is None else _serial(last), changed=self.changed)
         self.changed |= last is None or serial != _serial(last)
         soa = soa[0], soa[1][:-20] + serial.to_bytes(4) + soa[1][-16:]
         made = self._signatures_of(origin, wire.SOA, soa[1], last, signed)
@@ -155,20 +154,18 @@ class WholeZone:
         if old is not None and signed is not None and old[1] == records and ttl_of(signed[1]) == ttl:
             rrsigs = unpack(signed[1])[1]
             if self.signer.holds(rrsigs, rdtype):
-                self._see(rrsigs, rdtype)
+                self._see(rrsigs)
                 return signed
         made = self.signer.sign(name, rdtype, ttl, rdatas)
         self.made += 1
         if self.made % STRETCH == 0:
             time.sleep(PAUSE)
-        self._see(made, rdtype)
+        self._see(made)
         return _rrset(wire.RRSIG, ttl, made)
 
-    def _see(self, rrsigs: Iterable[bytes], rdtype: int) -> None:
+    def _see(self, rrsigs: Iterable[bytes]) -> None:
         for rrsig in rrsigs:
             self.ends.see(rrsig)
-            if rdtype not in LED:
-                self.used.add(tag_of(rrsig))
 
     def _hashed(
         self, nodes: Mapping[bytes, bytes], below: Set[bytes], was: Mapping[bytes, bytes]
@@ -213,16 +210,14 @@ class WholeZone:
 
 
 def serial_after(file: int | None, last: int | None, *, changed: bool) -> int:
-    """The serial of the signed zone: it is always ahead of the file's (RFC 1982), never 0, and never goes back.
+    """The serial of the signed zone: it never goes back (RFC 1982), and is ahead of the file's where that is another.
 
     One of both is there.
     """
-    if file is None or (last is not None and (file - last) % 2**32 >= 2**31):
-        assert last is not None  # noqa: S101 - see above
-        if not changed:
-            return last
-        file = last
-    return (file + 1) % 2**32 or 1
+    if last is not None and (file is None or file == last or not is_newer(file, last)):
+        return next_serial(last) if changed else last
+    assert file is not None  # noqa: S101 - see above
+    return next_serial(file)
 
 
 def _serial(soa: tuple[int, bytes]) -> int:
@@ -258,7 +253,7 @@ def _unsigned(node: bytes) -> bytes:
     """The node without what is made here."""
     if len(node) <= 1:
         return node
-    return _node(node, {rdtype: rrset for rdtype, rrset in _by_type(node).items() if rdtype not in MADE_HERE})
+    return _node(node, {rdtype: rrset for rdtype, rrset in _by_type(node).items() if rdtype not in MADE_BY_SIGNER})
 
 
 def _signatures(node: bytes, *, but: int = 0) -> _Blocks:

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from responder import ConfigError, ConfigErrors, FileLock
+from responder import ConfigError, ConfigErrors, FileLock, Stamp, stamp_of
 
 from ..message import wire
 from ..zone.builder import type_text
+from ..zone.changes import Change
+from ..zone.rules import MADE_BY_SIGNER
 from ..zone.tables import Zone, blocks, ttl_of, unpack
 from . import algorithms, timeline
-from .key import DS_PUBLISH, Key
+from .amendment import amended
+from .key import DELETE, DS_PUBLISH, INACTIVE, Key
 from .key_files import KeyFolder
-from .records import LED, MADE_HERE, RecordSigner, at_apex, tag_of
+from .records import LED, RecordSigner, at_apex, tag_of
 from .signing import Denial, WholeZone
 
 if TYPE_CHECKING:
@@ -35,7 +38,6 @@ class ZoneSigner:
     """`path` is the policy's in the configuration.
 
     longest  the longest TTL of the zone, in seconds
-    used     the tags of the keys that the zone's records are signed with; None: not known yet
     made     how many signatures were made the last time
     """
 
@@ -44,8 +46,8 @@ class ZoneSigner:
     folder: KeyFolder
     path: str
     longest: int = attrs.field(default=0, init=False)
-    used: set[int] | None = attrs.field(default=None, init=False)
     made: int = attrs.field(default=0, init=False)
+    _known: tuple[Stamp, list[Key]] | None = attrs.field(default=None, init=False)
 
     # Preparing: nothing is written
 
@@ -74,7 +76,7 @@ class ZoneSigner:
             for table in (zone.nodes, zone.hashed)
             for node in table.values()
             for rdtype, _, _, _ in blocks(node)
-            if rdtype in MADE_HERE
+            if rdtype in MADE_BY_SIGNER
         }
         if found:
             types = ", ".join(map(type_text, sorted(found)))
@@ -96,9 +98,8 @@ class ZoneSigner:
         signer = self.record_signer(keys, now)
         if not signer.keys or not signer.leading:
             return zone
-        whole = WholeZone(zone, signer, self.denial, before)
+        whole = WholeZone(zone, signer, self.denial, before, None if before is zone else zone.serial)
         signed = whole.sign(at_apex(keys, now, self.policy.cds), int(self.policy.dnskey_ttl))
-        self.used = whole.used
         self.made = whole.made
         return signed
 
@@ -121,28 +122,42 @@ class ZoneSigner:
 
     # Serving: by one process at a time
 
-    def renew(self, zone: Zone, before: Zone | None, now: float) -> Zone:
+    def renew(self, zone: Zone, before: Zone | None, now: float, *, doubtful: bool = False) -> Zone:
         """The zone with keys and signatures as they are to be now; itself where nothing is different.
 
-        `before` is the last signed zone, where this one isn't signed.  Keys are made, and their times written.  Raises
-        OSError, and ConfigErrors.
+        `before` is the last signed zone, where this one isn't signed, or is `doubtful`: signed, but maybe for other
+        records.  Keys are made, and their times written.  Raises OSError, and ConfigErrors.
         """
+        keys = self.planned(zone, now)
+        if doubtful or zone.chain is None:
+            return self.sign(zone, keys, before, now)
+        return self.sign(zone, keys, zone, now) if self._is_due(zone, keys, now) else zone
+
+    def planned(self, zone: Zone, now: float) -> list[Key]:
+        """The keys as they are to be, and are kept so.  Raises OSError, and ConfigErrors."""
         with FileLock(self.folder.path / LOCK):
             keys = self.load_keys()
             self.longest = longest_ttl(zone)
-            planned = self.plan(keys, zone, now)
+            is_one_leaving = any(key.at(INACTIVE, now) and DELETE not in key.times for key in keys)
+            used = used_tags(zone) if is_one_leaving else set[int]()
+            planned = timeline.plan(keys, self.policy, now, self.longest, used, self._maker(keys))
             for key in planned:
                 if key not in keys:
                     self.folder.save(key)
-        if not self._is_due(zone, planned, now):
-            return zone
-        return self.sign(zone, planned, before if zone.chain is None else zone, now)
+        return planned
 
-    def plan(self, keys: list[Key], zone: Zone, now: float) -> list[Key]:
-        """The keys as `timeline` has them."""
-        if self.used is None:
-            self.used = used_tags(zone)
-        return timeline.plan(keys, self.policy, now, self.longest, self.used, self._maker(keys))
+    def complete(self, zone: Zone, change: Change, now: float) -> Change:
+        """A change of a zone that is signed here, with all that signing makes of it.  Raises ConfigErrors."""
+        if zone.chain is None or not (keys := self._known_keys()):
+            return change
+        apex = at_apex(keys, now, self.policy.cds)
+        return amended(zone, change, self.record_signer(keys, now), self.denial, apex, int(self.policy.dnskey_ttl))
+
+    def _known_keys(self) -> list[Key]:
+        stamp = stamp_of(self.folder.path)
+        if self._known is None or self._known[0] != stamp:
+            self._known = stamp, self.folder.load()
+        return self._known[1]
 
     def _maker(self, keys: list[Key]) -> timeline.MakeKey:
         taken = {key.tag for key in keys}

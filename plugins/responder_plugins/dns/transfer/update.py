@@ -7,23 +7,24 @@ may be updated, and the update.  It is on the disk before the answer says so, an
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Final, TypeAlias
 
 import attrs
 import dns.name
 import trio
 
-from responder import IPAddress, IPNetwork, get_logger
+from responder import ConfigErrors, IPAddress, IPNetwork, get_logger
 from responder_plugins.shared import dns_message
 from responder_plugins.shared.dns_message import Record
 
 from ..message import wire
 from ..zone.builder import name_text
-from ..zone.changes import ZoneRecord
+from ..zone.changes import Change, ZoneRecord
 from ..zone.edit import Edit
 from ..zone.rdata import checked, folded
 from ..zone.record import MAX_TTL
+from ..zone.rules import MADE_BY_SIGNER
 from ..zone.tables import Zone
 from .draft import Draft
 from .journal import JournalError
@@ -33,6 +34,8 @@ CLASS_NONE: Final = 254
 
 AT_ONCE: Final = 4096
 """Bytes of a message that others may wait for; a longer one is worked on in a thread."""
+
+Complete: TypeAlias = Callable[[Zone, Change], Change]
 
 MADE_BY_SIGNERS: Final = frozenset({wire.RRSIG, wire.NSEC, wire.NSEC3})
 """What no update brings: it would not hold."""
@@ -81,11 +84,16 @@ class UpdateRefused(Exception):
 
 @attrs.define(eq=False)
 class Updates:
-    """Updates of the zones of an instance; `policies` by origin.  `counts` has what was changed."""
+    """Updates of the zones of an instance; `policies` by origin.  `counts` has what was changed.
+
+    Of the zones that are `signed` here, `complete` adds to a change what signing makes of it.
+    """
 
     policies: Mapping[bytes, Policy]
     versions: Versions
     instance: str
+    signed: Collection[bytes] = ()
+    complete: Complete = lambda _zone, change: change
     counts: Counter[str] = attrs.field(factory=Counter, init=False)
 
     async def take(self, serving: Serving, data: bytes, key: dns.name.Name | None, address: IPAddress) -> int:
@@ -97,7 +105,7 @@ class Updates:
             return wire.FORMERR
         except UpdateRefused as refused:
             return refused.rcode
-        except JournalError as error:
+        except (JournalError, ConfigErrors) as error:
             _log.error("an update can't be kept", plugin=self.instance, reason=str(error))
             return wire.SERVFAIL
 
@@ -114,12 +122,14 @@ class Updates:
         if policy is None or not policy.admits(key, address):
             return wire.REFUSED
         async with self.versions.changing(serving, origin) as zone:
-            if zone.chain is not None:  # signed elsewhere: its signatures would no longer hold
+            if (
+                zone.chain is not None and origin not in self.signed
+            ):  # signed elsewhere: its signatures would no longer hold
                 return wire.REFUSED
             if size > AT_ONCE:
-                edit = await trio.to_thread.run_sync(_edit, zone, message, policy)
+                edit = await trio.to_thread.run_sync(_edit, zone, message, policy, self.complete)
             else:
-                edit = _edit(zone, message, policy)
+                edit = _edit(zone, message, policy, self.complete)
             if edit is None:
                 return wire.NOERROR
             who = str(address) if key is None else str(key)
@@ -144,14 +154,14 @@ class Updates:
         return wire.NOERROR
 
 
-def _edit(zone: Zone, message: dns_message.Message, policy: Policy) -> Edit | None:
+def _edit(zone: Zone, message: dns_message.Message, policy: Policy, complete: Complete) -> Edit | None:
     """What a message makes of the zone; None: nothing.  Raises UpdateRefused."""
     draft = Draft(zone)
     _look_at_prerequisites(draft, zone, message.answers)
     for record in _checked(zone, message.authorities, policy):
         _make(draft, record)
     change = draft.change()
-    return None if change is None else Edit(zone, change)
+    return None if change is None else Edit(zone, complete(zone, change))
 
 
 def _look_at_prerequisites(draft: Draft, zone: Zone, records: Iterable[Record]) -> None:
@@ -199,7 +209,8 @@ def _checked(zone: Zone, records: Sequence[Record], policy: Policy) -> list[Reco
         else:
             raise UpdateRefused(wire.FORMERR)
         found.append(record)
-    if any(not policy.covers(each.name.lower()) or each.rdtype in MADE_BY_SIGNERS for each in found):
+    made = MADE_BY_SIGNERS if zone.chain is None else MADE_BY_SIGNER
+    if any(not policy.covers(each.name.lower()) or each.rdtype in made for each in found):
         raise UpdateRefused(wire.REFUSED)
     return found
 

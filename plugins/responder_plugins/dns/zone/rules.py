@@ -13,6 +13,11 @@ LONGEST: Final = wire.STREAM - 512
 SINGLE: Final = frozenset({wire.SOA, wire.CNAME, wire.DNAME})
 """Types of which a name has one record (RFC 1034 section 3.6.2, RFC 6672 section 2.4)."""
 
+MADE_BY_SIGNER: Final = frozenset(
+    {wire.RRSIG, wire.NSEC, wire.NSEC3, wire.NSEC3PARAM, wire.DNSKEY, wire.CDS, wire.CDNSKEY, wire.ZONEMD}
+)
+"""Types that a zone that is signed here has no other records of: they are made here, or, ZONEMD, wrong once it is."""
+
 NEEDED: Final = (wire.SOA, wire.NS)
 """What a zone has where it begins."""
 

@@ -103,7 +103,10 @@ class ZoneFiles:
                 live = self.updates.live(key)
                 if live is not None and master_file.is_as_read(live, context):
                     return live
-                return self.updates.merged(self._load(name, file, context, progress, shared=False))
+                base = self._load(name, file, context, progress, shared=False)
+                if signing is not None:  # which is done while it is served, by changes as updates are
+                    signing.check(base, context.path(file), context)
+                return self.updates.merged(base)
             zone = None if signing is None else signing.unchanged(key, context)
             if zone is not None:
                 return zone

@@ -82,7 +82,7 @@ def test_each_change_gives_the_whole_zone_signed(denial: str, tmp_path: Path) ->
         records = signer.record_signer(keys, NOW)
         made = amended(zone, change, records, signer.denial, apex, 3600)
         Edit(zone, made).commit()
-        whole = WholeZone(plain, records, signer.denial).sign(apex, 3600)
+        whole = WholeZone(plain, records, signer.denial, None, plain.serial).sign(apex, 3600)
         assert content(zone) == content(whole)
         validate(zone, tmp_path / "signed", NOW, with_bind=False)
         sizes.append(len(made))

@@ -4,99 +4,21 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 import trio
 from responder_plugins.dns import Dns, Sign
-from responder_plugins.dns.handler import DnsHandler
 from responder_plugins.dns.keys import maintenance, signed_copy, timeline
 from responder_plugins.dns.keys.key import Key
-from responder_plugins.dns.keys.maintenance import Signing
 from responder_plugins.dns.message import wire
-from responder_plugins.dns.zone.changes import Change
 from responder_plugins.dns.zone.tables import Zone
 from trio.testing import MockClock
 
 from responder import ConfigErrors, Context
+from tests.plugins.dns.keys.process import TEXT, started
 from tests.plugins.dns.keys.support import KEY
-
-TEXT = "$TTL 300\n@ SOA ns h 7 2 3 4 60\n@ NS ns\nns A 192.0.2.53\n"
-
-
-@attrs.define
-class StateOnly:
-    """Of a network what signing asks for."""
-
-    state_dir: Path
-    instance: str = "dns"
-
-
-@attrs.define
-class Running:
-    """A process, as far as signing is concerned: a handler, and the zones that it was given to serve."""
-
-    handler: DnsHandler
-    state: Path
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
-    changes: list[Change | None] = attrs.field(factory=list, init=False)
-    zones: trio.MemoryReceiveChannel[Zone] = attrs.field(init=False)
-    _given: trio.MemorySendChannel[Zone] = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._given, self.zones = trio.open_memory_channel[Zone](100)
-
-    @property
-    def signing(self) -> Signing:
-        signing = self.handler._signing
-        assert signing is not None
-        return signing
-
-    @property
-    def served(self) -> Zone:
-        zone = self.handler.processor.catalog.zones[KEY]
-        assert zone is not None
-        return zone
-
-    async def run(self) -> None:
-        with self.scope:
-            await self.signing.run(StateOnly(self.state), self)
-
-    # As who signs sees a handler
-
-    def zone(self, origin: bytes) -> Zone | None:
-        return self.handler.zone(origin)
-
-    def replace(self, origin: bytes, zone: Zone) -> None:
-        self.handler.replace(origin, zone)
-        self._given.send_nowait(zone)
-
-    async def publish(self, zone: Zone, change: Change | None) -> None:
-        self.changes.append(change)
-        await self.handler.publish(zone, change)
-        self._given.send_nowait(zone)
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.run)
-            yield
-            self.scope.cancel()
-
-
-def started(folder: Path, text: str | None = TEXT, **policy: Any) -> Running:
-    """A process that has started; the ones before it have ended, unless somebody holds them."""
-    maintenance._live.clear()  # another process doesn't see it
-    if text is not None:
-        (folder / "zone").write_text(text)
-    options = Dns(zones={"example.test": folder / "zone"}, sign={"example.test": Sign(keys=Path("keys"), **policy)})
-    handler = options.prepare(Context("dns", folder, folder / "state"))
-    assert isinstance(handler, DnsHandler)
-    return Running(handler, folder / "state")
 
 
 @pytest.fixture
