@@ -139,7 +139,12 @@ def export(zone: str, config: Path, instance: str | None) -> None:
             raise _refused(ConfigError(f"{which} (plugins.dns.zones)", file=config))
         ((each, context),) = found
         assert isinstance(each.plugin, Dns)  # noqa: S101 - chosen above
-        for line in lines(stored_zone(each.plugin, context, origin)):
+        stored = stored_zone(each.plugin, context, origin)
+        if origin in map(_origin, each.plugin.sign):
+            from .keys.signing import unsigned
+
+            stored = unsigned(stored)
+        for line in lines(stored):
             click.echo(line)
     except (ResponderError, OSError) as error:
         raise _refused(error) from error

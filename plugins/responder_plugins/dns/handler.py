@@ -46,6 +46,7 @@ from .zone.tables import Zone
 if TYPE_CHECKING:
     from .etcd.follower import Follower
     from .keys.maintenance import Signing
+    from .transfer.versions import Versions
 
 WATCH: Final = 2.0
 """Seconds between two looks at the zone files."""
@@ -82,7 +83,7 @@ class DnsHandler(Handler):
         updates: Updates | None = None,
     ) -> None:
         self.processor = processor
-        self.versions = processor.versions
+        self._versions = processor.versions
         self._limit = limit
         self._tcp = tcp or TcpServer(processor)
         self._tls = tls
@@ -259,6 +260,10 @@ class DnsHandler(Handler):
     def catalog(self) -> Catalog:
         return self.processor.catalog
 
+    @property
+    def versions(self) -> Versions | None:
+        return self._versions
+
     def swap(self, catalog: Catalog) -> None:
         """From here on answer from another catalog."""
         self.processor.catalog = catalog
@@ -323,14 +328,14 @@ class DnsHandler(Handler):
         if self._reload is not None:
             catalog = await trio.to_thread.run_sync(self._reload)
             if catalog is not None:
-                if self.versions is not None:
-                    await self.versions.note(catalog)
+                if self._versions is not None:
+                    await self._versions.note(catalog)
                 for elsewhere in (self.secondaries, self._etcd):
                     if elsewhere is not None:
                         catalog = catalog.with_zones(elsewhere.served())
                 self.swap(catalog)
-                if self.versions is not None:
-                    await self.versions.settle(self)
+                if self._versions is not None:
+                    await self._versions.settle(self)
 
     async def run(self, network: Network) -> None:
         """Look at the zone files, where that is wanted, and at signatures; say at the end what was answered."""
@@ -339,11 +344,11 @@ class DnsHandler(Handler):
                 self._encrypted_ports = frozenset(map(network.port, self._tls.services))
                 nursery.start_soon(self._tls.watch, WATCH)
             nursery.start_soon(self._watch_signatures, network.instance)
-            if self.versions is not None:
+            if self._versions is not None:
                 # Before others are told: they ask what has changed at once.
-                await self.versions.note(self.catalog)
-                await self.versions.settle(self)
-                nursery.start_soon(self.versions.run, self)
+                await self._versions.note(self.catalog)
+                await self._versions.settle(self)
+                nursery.start_soon(self._versions.run, self)
             if self._reload is not None:
                 nursery.start_soon(self._watch)
             if self._notifier is not None:

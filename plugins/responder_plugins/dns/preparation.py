@@ -227,6 +227,8 @@ def _policies(
         zone = _name(text, path, errors)
         if zone not in files:
             errors.append(ConfigError("there is no such zone in zones", path=path))
+        if context.state_dir is None:
+            errors.append(ConfigError("there is no folder for its state", path=path))
         if not given.keys and not given.allow:
             errors.append(ConfigError("nobody may update it: expected keys or allow", path=path))
         owners = set()

@@ -209,6 +209,12 @@ class WholeZone:
         return self.zone.negative.ttl  # RFC 9077 section 3
 
 
+def unsigned(zone: Zone) -> Zone:
+    """The zone without what is made here."""
+    nodes = {name: _unsigned(node) for name, node in zone.nodes.items()}
+    return Zone(zone.origin, nodes, {}, zone.spelled, zone.cuts, zone.dnames, zone.files, zone.warnings)
+
+
 def serial_after(file: int | None, last: int | None, *, changed: bool) -> int:
     """The serial of the signed zone: it never goes back (RFC 1982), and is ahead of the file's where that is another.
 

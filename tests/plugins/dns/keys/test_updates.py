@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import dns.rcode
+import dns.rdatatype
 import dns.update
+import dns.zone
 import pytest
+from click.testing import CliRunner
+from responder_plugins.dns import commands
 from responder_plugins.dns.message import wire
 from responder_plugins.dns.options import Update
 from responder_plugins.dns.zone.tables import Zone
@@ -21,6 +25,21 @@ from tests.plugins.dns.keys.support import DENIALS, KEY, validate
 from tests.plugins.dns.support import request
 
 pytestmark = pytest.mark.clients("ldns-verify-zone", "dnssec-verify")
+
+CONFIG = """
+[daemon]
+state = "."
+
+[plugins.state]
+use = "dns"
+zones = { "example.test" = "zone" }
+
+[plugins.state.update."example.test"]
+allow = ["10.71.0.0/24"]
+
+[plugins.state.sign."example.test"]
+keys = "keys"
+"""
 
 UPDATE = {"update": {"example.test": Update(allow=(ip_network("10.71.0.0/24"),))}}
 
@@ -125,3 +144,18 @@ async def test_a_rollover_goes_on_beside_updates(tmp_path: Path, autojump_clock:
         assert zone.rrset(KEY, wire.CDS) is not None
         assert await update(first, "www 60 A 192.0.2.80") == dns.rcode.NOERROR
     validate(first.served, tmp_path / "signed")
+
+
+async def test_an_export_has_no_signatures(tmp_path: Path, autojump_clock: MockClock) -> None:
+    first = process(tmp_path)
+    async with first.running():
+        await first.zones.receive()
+        assert await update(first, "www 60 A 192.0.2.80") == dns.rcode.NOERROR
+    config = tmp_path / "config.toml"
+    config.write_text(CONFIG)
+    done = CliRunner().invoke(commands.dns, ["export", "example.test", "--config", str(config)])
+    assert done.exit_code == 0, done.output
+    found = dns.zone.from_text(done.stdout, "example.test", relativize=False)
+    types = {rdataset.rdtype for node in found.values() for rdataset in node}
+    assert types == {dns.rdatatype.SOA, dns.rdatatype.NS, dns.rdatatype.A}
+    assert found.get_rdataset("www.example.test.", "A") is not None
