@@ -305,7 +305,10 @@ class QueryProcessor:
         """What an IXFR query gets, of at most `room` bytes; None: the whole zone, or where there is no room the SOA."""
         if self.versions is None or query.serial is None or outgoing.is_current(query, zone):
             return None
-        return self.versions.since(zone, query.serial, room)
+        changes = self.versions.since(zone, query.serial, room)
+        if changes is not None:
+            self.counts["transfer-increment"] += 1
+        return changes
 
     # Writing
 
