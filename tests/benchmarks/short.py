@@ -1,8 +1,9 @@
-"""The row of short answers: STUN and SNTP beside the bundled echo, and beside coturn and chronyd.
+"""The row of short answers: STUN, SNTP and CoAP beside the bundled echo, and beside coturn and chronyd.
 
     python -m tests.benchmarks short --force --repeat 3 --seconds 1
 
-An answer of these protocols holds what its handler has worked out: the client's address, or the time of its arrival.
+An answer of these protocols holds what its handler has worked out: the client's address, the time of its arrival, or a
+resource; CoAP's is also remembered, for a request that comes twice.
 What that may cost beside the echo is the goal.
 """
 
@@ -26,11 +27,12 @@ PATIENCE = 30.0
 SHORT = (
     Goal("CPU: STUN against the bundled echo", "stun", "echo", field="cpu_us", at_most=1.5),
     Goal("CPU: SNTP against the bundled echo", "sntp", "echo", field="cpu_us", at_most=1.5),
+    Goal("CPU: CoAP against the bundled echo", "coap", "echo", field="cpu_us"),
     Goal("STUN against coturn", "stun", "coturn"),
     Goal("SNTP against chronyd", "sntp", "chronyd"),
 )
 
-SAYS = {"echo": "64", "stun": "stun", "sntp": "sntp", "coturn": "stun", "chronyd": "sntp"}
+SAYS = {"echo": "64", "stun": "stun", "sntp": "sntp", "coap": "coap", "coturn": "stun", "chronyd": "sntp"}
 
 
 def coturn(bench: Bench, port: int) -> list[str]:
@@ -75,6 +77,7 @@ def short(bench: Bench) -> Result:
         "echo": bench.ours(namespace, "echo", "echo"),
         "stun": bench.ours(namespace, "stun", "stun"),
         "sntp": bench.ours(namespace, "sntp", "sntp", options='trust = "always"'),
+        "coap": bench.ours(namespace, "coap", "coap", options='resources = { "/a" = { text = "a lab" } }'),
     }
     missing = {}
     for name, (program, command, asked) in PEERS.items():
@@ -89,7 +92,7 @@ def short(bench: Bench) -> Result:
         name: lambda server=server, says=SAYS[name]: echo_run(bench, server, says=says)
         for name, server in servers.items()
     }
-    return Result("short", "STUN and SNTP", alternate(measures, bench.rounds), SHORT, missing)
+    return Result("short", "STUN, SNTP and CoAP", alternate(measures, bench.rounds), SHORT, missing)
 
 
 def wait_for(namespace: Namespace, port: int, asked: bytes) -> None:

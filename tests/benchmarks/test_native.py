@@ -85,6 +85,7 @@ def test_echoes_are_answers(program: Path) -> None:
     [
         ("stun", lambda asked: bytes([1, 1, 0, 12]) + asked[4:] + bytes(12)),
         ("sntp", lambda asked: bytes([0x24, 10]) + bytes(22) + asked[40:] + bytes(16)),
+        ("coap", lambda asked: bytes([0x68, 0x45]) + asked[2:12] + bytes(12)),
     ],
 )
 def test_answers_of_a_protocol(program: Path, protocol: str, answer: Callable[[bytes], bytes]) -> None:

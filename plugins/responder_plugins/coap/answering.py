@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 
 from .asking import MAX_SIZE_EXPONENT, Asked, Block
-from .message import Code, Number, Option, uint
+from .message import Code, Number, Option, uint, write_rest
 from .resources import DEFAULT_MAX_AGE, Content, Unavailable
 
 MAX_BLOCKS: Final = 1 << 20
@@ -17,16 +17,15 @@ MAX_BLOCKS: Final = 1 << 20
 
 @attrs.frozen
 class Response:
-    """What is said, whatever kind of message says it; `options` are in the order of their numbers."""
+    """What is said, whatever kind of message says it: a code, and what stands behind the token."""
 
     code: int
-    options: tuple[Option, ...] = ()
-    payload: bytes = b""
+    rest: bytes = b""
 
 
 def refuse(error: Unavailable) -> Response:
     """The text is a diagnostic payload (RFC 7252 section 5.5.2)."""
-    return Response(error.code, payload=str(error).encode())
+    return Response(error.code, write_rest((), str(error).encode()))
 
 
 def block_bytes(size_exponent: int) -> int:
@@ -58,7 +57,7 @@ def represent(
     if content.etag in asked.etags:
         if content.max_age != DEFAULT_MAX_AGE:
             options.append(max_age)
-        return Response(Code.VALID, tuple(options))
+        return Response(Code.VALID, write_rest(options))
     options.append((Number.CONTENT_FORMAT, uint(content.content_format)))
     if content.max_age != DEFAULT_MAX_AGE:
         options.append(max_age)
@@ -77,4 +76,4 @@ def represent(
         options.append((Number.SIZE2, uint(length)))
     if echo is not None and (more or observe is not None):
         options.append((Number.ECHO, echo()))
-    return Response(Code.CONTENT, tuple(options), content.payload[start : start + size])
+    return Response(Code.CONTENT, write_rest(options, content.payload[start : start + size]))

@@ -50,8 +50,9 @@ class Block:
 class Asked:
     """What a GET asks for.
 
-    block  None: no block was asked for
-    echo   empty: none
+    block     None: no block was asked for
+    echo      empty: none
+    is_plain  there is nothing but the path and queries
     """
 
     path: tuple[bytes, ...]
@@ -62,6 +63,7 @@ class Asked:
     block: Block | None = None
     wants_size: bool = False
     echo: bytes = b""
+    is_plain: bool = False
 
 
 def read_request(message: Message) -> Asked:
@@ -93,7 +95,7 @@ def read_request(message: Message) -> Asked:
     if unknown is not None:
         raise BadOption(f"option {unknown}")
     if not single:  # most requests
-        return Asked(tuple(path), tuple(queries), tuple(etags))
+        return Asked(tuple(path), tuple(queries), tuple(etags), is_plain=not etags)
     return Asked(
         tuple(path),
         tuple(queries),

@@ -56,28 +56,31 @@ class Duplicates:
     A peer that has started anew may use the message IDs of its former life for other requests, which are no duplicates.
     """
 
-    _taken: OrderedDict[tuple[Way, int], Taken] = attrs.field(factory=OrderedDict, init=False)
+    _taken: OrderedDict[tuple[int, int, int, int, int], Taken] = attrs.field(factory=OrderedDict, init=False)
 
     def __len__(self) -> int:
         return len(self._taken)
 
     def find(self, request: Datagram, message: Message, now: float) -> Taken | None:
         """What is known of a duplicate; None: it is none."""
-        taken = self._taken.get((way_of(request), message.message_id))
+        taken = self._taken.get(_key(request, message))
         return taken if taken is not None and taken.payload == request.payload and now < taken.until else None
 
     def add(self, request: Datagram, message: Message, now: float) -> Taken:
         """Remember a message."""
-        key = way_of(request), message.message_id
+        key = _key(request, message)
         self._taken.pop(key, None)
-        while self._taken:
-            oldest = next(iter(self._taken))
-            if len(self._taken) < MAX_REMEMBERED and now < self._taken[oldest].until:
-                break
-            del self._taken[oldest]
+        while self._taken and (len(self._taken) >= MAX_REMEMBERED or next(iter(self._taken.values())).until <= now):
+            self._taken.popitem(last=False)
         lifetime = EXCHANGE_LIFETIME if message.type is Type.CON else NON_LIFETIME
         taken = self._taken[key] = Taken(request.payload, now + lifetime)
         return taken
+
+
+def _key(request: Datagram, message: Message) -> tuple[int, int, int, int, int]:
+    """Of numbers, since hashing addresses takes longer than all the rest."""
+    peer = request.peer
+    return int(peer.address), peer.port, peer.scope_id, int(request.destination), message.message_id
 
 
 @attrs.define(eq=False)
@@ -131,7 +134,7 @@ class Outgoing:
                 response = current()
                 if response is not sent:
                     sent, message_id = response, self.next_id(to.peer)
-                    data = write_message(Type.CON, response.code, message_id, token, response.options, response.payload)
+                    data = write_message(Type.CON, response.code, message_id, token, response.rest)
                     keys.append((way_of(to), message_id))
                     self._awaited[keys[-1]] = awaited, response
                 await self.send(data, to)

@@ -15,7 +15,7 @@ import trio
 from responder import Answer, Datagram, Exchange, Handler, Network, Repeated, Via, get_logger
 
 from ..shared.admission import Admission
-from .answering import Response, refuse, represent
+from .answering import Response, block_bytes, refuse, represent
 from .asking import DEREGISTER, REGISTER, Asked, BadOption, read_request
 from .exchanges import Duplicates, Outgoing, Taken, way_of
 from .link_format import FORMAT, Path, href, write_links
@@ -43,6 +43,8 @@ asks again after 2 s (ACK_TIMEOUT)."""
 
 PATIENCE: Final = 20.0
 """Seconds that a resource may take."""
+
+_NOTHING: Final = (None, Response(Code.EMPTY))
 
 _log = get_logger(__name__)
 
@@ -86,6 +88,8 @@ class CoapHandler(Handler):
     proofs: Proofs = attrs.field(factory=Proofs, init=False)
     admission: Admission = attrs.field(factory=Admission, init=False)
     repeated: Repeated = attrs.field(factory=Repeated, init=False)
+    _whole: dict[Path, tuple[Content | None, Response]] = attrs.field(factory=dict, init=False)
+    """What goes whole to anybody who asks for nothing but the path: the last content, and the response with it."""
     _slow: frozenset[Path] = attrs.field(init=False)
     """The paths of resources that are awaited."""
 
@@ -203,6 +207,14 @@ class CoapHandler(Handler):
         """The response to a request, and what it begins or ends."""
         if isinstance(state, Unavailable):
             return refuse(state)
+        if asked.is_plain:
+            content, response = self._whole.get(asked.path, _NOTHING)
+            if content is state:
+                return response
+            if len(state.payload) <= block_bytes(self.unproved_exponent):
+                response = represent(asked, state)
+                self._whole[asked.path] = state, response
+                return response
         now = trio.current_time()
         address = request.peer.address
         is_proved = self.proofs.hold(address, asked.echo, now)
@@ -233,10 +245,8 @@ class CoapHandler(Handler):
         self.counted[_KINDS[response.code]] += 1
         if message.type is Type.NON:
             message_id = self.outgoing.next_id(request.peer)
-            return write_message(Type.NON, response.code, message_id, message.token, response.options, response.payload)
-        taken.answer = write_message(
-            Type.ACK, response.code, message.message_id, message.token, response.options, response.payload
-        )
+            return write_message(Type.NON, response.code, message_id, message.token, response.rest)
+        taken.answer = write_message(Type.ACK, response.code, message.message_id, message.token, response.rest)
         return taken.answer
 
     async def _answer_later(
@@ -289,7 +299,7 @@ class CoapHandler(Handler):
             return None
         self.counted["group"] += 1
         message_id = self.outgoing.next_id(request.peer)
-        return write_message(Type.NON, response.code, message_id, message.token, response.options, response.payload)
+        return write_message(Type.NON, response.code, message_id, message.token, response.rest)
 
     # The handler's life
 

@@ -164,11 +164,15 @@ def _extended(data: bytes, nibble: int, at: int) -> tuple[int, int]:
     return int.from_bytes(data[at : at + size]) + (13 if size == 1 else 269), at + size
 
 
-def write_message(
-    type_: int, code: int, message_id: int, token: bytes, options: Iterable[Option] = (), payload: bytes = b""
-) -> bytes:
-    """`options` are in the order of their numbers."""
-    parts = [bytes((VERSION << 6 | type_ << 4 | len(token), code, message_id >> 8, message_id & 0xFF)), token]
+def write_message(type_: int, code: int, message_id: int, token: bytes, rest: bytes = b"") -> bytes:
+    """`rest` is what `write_rest` gives."""
+    head = bytes((VERSION << 6 | type_ << 4 | len(token), code, message_id >> 8, message_id & 0xFF))
+    return head + token + rest
+
+
+def write_rest(options: Iterable[Option], payload: bytes = b"") -> bytes:
+    """What stands behind the token: options, in the order of their numbers, and a payload."""
+    parts: list[bytes] = []
     last = 0
     for number, value in options:
         delta, delta_rest = _nibble(number - last)

@@ -89,9 +89,7 @@ class Notifier:
             observation.message_ids.append(message_id)
             observation.unconfirmed += 1
             await self.outgoing.send(
-                write_message(
-                    Type.NON, response.code, message_id, observation.token, response.options, response.payload
-                ),
+                write_message(Type.NON, response.code, message_id, observation.token, response.rest),
                 observation.way,
             )
         if not observation.tell(response, trio.current_time()):

@@ -7,7 +7,7 @@
    runs from when it was due to leave, so that a server that stalls is charged for all that had to wait.
 
    With SIZE, requests are of so many bytes, and an answer counts if its bytes are those that were sent. With a PROTOCOL
-   (stun, sntp) requests are that protocol's, and an answer counts if it has the size, the first bytes and the
+   (stun, sntp, coap) requests are that protocol's, and an answer counts if it has the size, the first bytes and the
    transaction of one. It must come from the address that was asked; whatever else comes is "wrong". With one ADDRESS
    the sockets are connected: the kernel itself drops what comes from elsewhere, which then shows as "lost". A request
    without an answer for PATIENCE is lost.
@@ -48,6 +48,9 @@ static const struct protocol protocols[] = {
     {"stun", {0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42}, 20, 8, 32, 8, 8, {1, 1, 0, 12, 0x21, 0x12, 0xa4, 0x42}},
     /* RFC 5905: version 4, mode 3, transmit timestamp; the answer has mode 4, stratum 10, and it as originate timestamp. */
     {"sntp", {0x23, 0, 6, 0xfa}, 48, 40, 48, 24, 2, {0x24, 10}},
+    /* RFC 7252: a Confirmable GET of "/a", message ID and token of 8 bytes; the answer is piggybacked, with an entity tag of
+       4 bytes, a content format and a payload of 5. */
+    {"coap", {0x48, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xb1, 'a'}, 14, 2, 24, 2, 2, {0x68, 0x45}},
 };
 static struct protocol spoken;
 

@@ -14,7 +14,7 @@ from responder_plugins.coap.exchanges import Duplicates
 from responder_plugins.coap.handler import PATIENCE
 from trio.testing import MockClock
 
-from responder.testing import answered_from, answers_within, delays_uniformly, never_answers, options
+from responder.testing import answered_from, answers_within, delays_uniformly, keeps_no_state, never_answers, options
 
 from .support import (
     ACK,
@@ -93,6 +93,10 @@ class TestDuplicates:
                     await coap.heard()
             await coap.heard()
             assert len(coap.handler.duplicates) == 4096
+
+    async def test_forged_sources_leave_no_more(self) -> None:
+        async with serving(ABOUT) as coap:
+            await keeps_no_state(coap.at, get("/about"), get("/about", kind=NON), get("/missing", 3), empty(CON, 1))
 
     async def test_those_that_are_too_old_are_forgotten(self, autojump_clock: MockClock) -> None:
         async with serving(ABOUT) as coap:
