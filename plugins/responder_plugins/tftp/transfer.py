@@ -8,25 +8,30 @@ that the first was lost, and is believed once.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
 import attrs
 import trio
 
-from responder import Conversation
+from responder import Conversation, SendRefused
 
 from ..shared.file_threads import FileThreads
 from .files import Blocks
 from .message import Code, Terms, is_error, read_acknowledgment, write_data, write_error
 
-TIMEOUT: Final = 1.0
-"""Seconds until something is sent again, where the peer says nothing else; doubled each time, up to MAX_TIMEOUT."""
+FIRST_TIMEOUT: Final = 1.0
+"""Seconds until the first packet is sent again, where the peer asks for no time; doubled each time."""
 
-MAX_TIMEOUT: Final = 8.0
+TIMEOUTS: Final = 0.2, 8.0
+"""The least and the most that it gets by what the peer's acknowledgments take (RFC 1123 section 4.2.3.2)."""
+
+PATIENCE: Final = 30.0
+"""Seconds after which what is not acknowledged is not sent again."""
 
 TRIES: Final = 6
-"""How often something is sent at most."""
+"""How often something is sent at most where the peer has asked for a time."""
 
 TRIES_UNPROVED: Final = 2
 """The same before the peer has said anything, since its address may be forged."""
@@ -54,6 +59,10 @@ class Transfer:
     heard: Callable[[], None]
     threads: FileThreads
     _is_proved: bool = attrs.field(default=False, init=False)
+    _timeout: float = attrs.field(default=FIRST_TIMEOUT, init=False)
+    _mean: float | None = attrs.field(default=None, init=False)
+    _deviation: float = attrs.field(default=0.0, init=False)
+    """Seconds that acknowledgments take."""
 
     async def run(self, option_acknowledgment: bytes | None) -> None:
         """Send all, from the options' acknowledgment, if any, to the last block.
@@ -82,20 +91,41 @@ class Transfer:
 
     async def _deliver(self, first: int, packets: Sequence[bytes]) -> int:
         """Send blocks from number `first` on until some are acknowledged: how many."""
-        tries, timeout = 0, float(self.terms.timeout or TIMEOUT)
+        tries, timeout, began = 0, float(self.terms.timeout or self._timeout), trio.current_time()
         believes = len(packets) > 1
-        while tries < (TRIES if self._is_proved else TRIES_UNPROVED):
+        while self._may_try(tries, trio.current_time() - began):
             tries += 1
-            await self.conversation.send(*packets)
+            with suppress(SendRefused):  # for a moment, as a link that loses
+                await self.conversation.send(*packets)
             with trio.move_on_after(timeout):
                 taken = await self._acknowledged(first, len(packets), believes)
                 if taken:
+                    self._learn(trio.current_time() - began if tries == 1 else None, timeout)
                     return taken
                 believes = False
                 continue
-            if self.terms.timeout is None:
-                timeout = min(MAX_TIMEOUT, timeout * 2)
+            timeout = self.terms.timeout or min(TIMEOUTS[1], timeout * 2)
         raise Ended("timed-out")
+
+    def _may_try(self, tries: int, waited: float) -> bool:
+        if not self._is_proved:
+            return tries < TRIES_UNPROVED
+        return waited < PATIENCE if self.terms.timeout is None else tries < TRIES
+
+    def _learn(self, took: float | None, timeout: float) -> None:
+        """How long to wait the next time, by how long an acknowledgment took (RFC 6298 section 2).
+
+        None: nobody knows which of several packets it was for; then as long as this time (section 5.7).
+        """
+        if took is None:
+            self._timeout = timeout
+            return
+        if self._mean is None:
+            self._mean, self._deviation = took, took / 2
+        else:
+            self._deviation += (abs(took - self._mean) - self._deviation) / 4
+            self._mean += (took - self._mean) / 8
+        self._timeout = min(max(TIMEOUTS[0], self._mean + 4 * self._deviation), TIMEOUTS[1])
 
     async def _acknowledged(self, first: int, count: int, believes: bool) -> int:
         """How many of those blocks the peer says that it has; 0: that it has none of them, if that is believed."""

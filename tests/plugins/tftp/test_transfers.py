@@ -151,6 +151,36 @@ class TestLoss:
             assert again.time - conversation.first.time == pytest.approx(1)
             assert (await conversation.ask(ack(1))).payload[:4] == b"\0\3\0\2"
 
+    async def test_what_a_firewall_refuses_is_lost(self, autojump_clock: MockClock, root: Path) -> None:
+        async with serving(root) as tftp:
+            conversation = await tftp.at.begin(request())
+            tftp.at.interface.block()
+            await conversation.send(ack(1))
+            await trio.sleep(0.1)
+            tftp.at.interface.unblock()
+            heard = await conversation.receive()
+            assert (heard.payload[2:4], heard.time) == (b"\0\2", pytest.approx(0.2))
+            assert tftp.counts == {"begun": 1}
+
+    async def test_the_time_is_what_acknowledgments_take(self, autojump_clock: MockClock, root: Path) -> None:
+        """RFC 1123 section 4.2.3.2; one for a packet that was sent twice tells nothing (RFC 6298 section 3)."""
+        (root / "file").write_bytes(bytes(60 * 512))
+        async with serving(root) as tftp:
+            conversation = await tftp.at.begin(request())
+            for number in range(1, 31):
+                await trio.sleep(0.5)
+                assert (await conversation.ask(ack(number))).payload[2:4] == (number + 1).to_bytes(2)
+            sent_at = trio.current_time()
+            waited = [(await conversation.receive()).time - sent_at for _ in range(2)]
+            assert waited == pytest.approx([0.5, 1.5], abs=0.01)
+            await conversation.ask(ack(31))
+            sent_at = trio.current_time()
+            assert (await conversation.receive()).time - sent_at == pytest.approx(2, abs=0.05)
+            await conversation.ask(ack(32))
+            await conversation.ask(ack(33))
+            sent_at = trio.current_time()
+            assert (await conversation.receive()).time - sent_at < 1.1
+
     async def test_no_sorcerers_apprentice(self, autojump_clock: MockClock, root: Path) -> None:
         """RFC 1123 section 4.2.3.1: acknowledgments that come twice double nothing."""
         async with serving(root) as tftp:
@@ -202,9 +232,19 @@ class TestEnds:
             conversation = await tftp.at.begin(request())
             await conversation.send(ack(1))
             heard = await tftp.at.collect(within=100)
-            assert [each.payload[2:4] for each in heard] == [b"\0\2"] * TRIES
+            # The acknowledgment took no time, so the least that there is, doubled up to 8 s, for half a minute.
+            assert [each.payload[2:4] for each in heard] == [b"\0\2"] * 9
+            moments = [each.time - heard[0].time for each in heard]
+            assert moments == pytest.approx([0, 0.2, 0.6, 1.4, 3, 6.2, 12.6, 20.6, 28.6])
             assert tftp.counts == {"begun": 1, "timed-out": 1}
             assert tftp.handler.running.places == {}
+
+    async def test_who_asked_for_a_time_gets_so_many_packets(self, autojump_clock: MockClock, root: Path) -> None:
+        async with serving(root) as tftp:
+            conversation = await tftp.at.begin(request(timeout=2))
+            await conversation.send(ack(0))
+            heard = await tftp.at.collect(within=100)
+            assert [each.time - heard[0].time for each in heard] == pytest.approx([2 * each for each in range(TRIES)])
 
     async def test_an_error_of_the_peers(self, autojump_clock: MockClock, root: Path) -> None:
         async with serving(root) as tftp:
