@@ -12,7 +12,7 @@ clock, so that pytest-trio's `autojump_clock` passes a protocol's minutes at onc
 operator writes; `wall_clock` sets the time of day; `hostile` makes payloads for Hypothesis, which is needed for it
 alone.  Installed, it also brings the pytest fixtures `fake_network`, `multihomed_network` and `loopback_address`.
 
-A blocking service works in threads, during which a fake clock would jump: test it on trio's own clock.
+While threads work, a fake clock stands still (`held_clock`).
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ from ..server.embedding import Server, to_instances
 from ..server.interfaces import SETTLE
 from .clients import FakeClient
 from .failures import Failures, watched
+from .held_clock import clock_held_by_threads
 from .interfaces import FakeInterface
 from .routing import Hop, StaticRoute, next_hop, prefix_of
 from .sockets import DEFAULT_HOP_LIMIT, FakeListener, FakeReceived, FakeSocket, Packet, now, taken, to_address
@@ -128,8 +129,8 @@ class FakeHost:
         """`responder.serve` on this host: the real server on fake sockets, with the same arguments.
 
         What the plugins' code raises beside PeerError is raised when the context is left, though the server goes on
-        without; a test that expects it gives a list, `failures=[]`, which takes it instead.  `prepare` runs at once and
-        in this thread: a fake clock would jump while another one works.
+        without; a test that expects it gives a list, `failures=[]`, which takes it instead.  `prepare` runs at once, in
+        this thread.
         """
         watched = Failures(failures)
         async with self.serve_watched(
@@ -149,8 +150,9 @@ class FakeHost:
     ) -> AsyncIterator[Server]:
         """The same, with what takes the failures: see `responder.testing.failures`."""
         prepared = [prepare(instance, state or Path.cwd()) for instance in to_instances(plugins, keys)]
-        async with watched(prepared, failures, platform=self, grace=grace, settle=settle, state=state) as server:
-            yield server
+        with clock_held_by_threads():
+            async with watched(prepared, failures, platform=self, grace=grace, settle=settle, state=state) as server:
+                yield server
 
     async def connect(
         self, to: str, port: int, *, interface: FakeInterface | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from threading import Lock
 from typing import BinaryIO, Final
 
 import attrs
@@ -104,3 +105,29 @@ def open_file(root: Path, name: bytes) -> tuple[BinaryIO, int]:
     """The file open for reading, and its bytes.  It may block.  Raises Outside and OSError."""
     file = open_regular(path_of(root, name))
     return file, os.fstat(file.fileno()).st_size
+
+
+@attrs.define(eq=False)
+class Opening:
+    """Opens a file in a thread; where nobody waits for that any more, the file is closed."""
+
+    root: Path
+    name: bytes
+    _lock: Lock = attrs.field(factory=Lock, init=False)
+    _file: BinaryIO | None = attrs.field(default=None, init=False)
+    _is_given_up: bool = attrs.field(default=False, init=False)
+
+    def open(self) -> tuple[BinaryIO, int]:
+        """As `open_file`, in a thread."""
+        file, size = open_file(self.root, self.name)
+        with self._lock:
+            self._file = file
+            if self._is_given_up:
+                file.close()
+        return file, size
+
+    def give_up(self) -> None:
+        with self._lock:
+            self._is_given_up = True
+            if self._file is not None:
+                self._file.close()

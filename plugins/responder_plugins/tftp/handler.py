@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -16,7 +15,7 @@ from responder import Answer, ConfigError, Context, Datagram, Exchange, Handler,
 
 from ..shared.file_threads import FileThreads
 from ..shared.refused import Refused
-from .files import CHUNK, Blocks, Outside, open_file
+from .files import CHUNK, Blocks, Opening, Outside
 from .message import (
     MODES,
     WRITE,
@@ -170,8 +169,12 @@ class TftpHandler(Handler):
             self.running.end(key, place)
 
     async def _send(self, request: Datagram, asked: Request, heard: Callable[[], None]) -> bytes | None:
+        opening = Opening(self.root, asked.name)
         try:
-            file, size = await self.threads.run(partial(open_file, self.root, asked.name))
+            file, size = await self.threads.run(opening.open)
+        except trio.Cancelled:
+            opening.give_up()
+            raise
         except Outside:
             return self._error("outside", Code.ACCESS_VIOLATION, "no such name here")
         except PermissionError:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
-import trio
 from responder_plugins.coap import Coap
 from responder_plugins.coap.handler import CoapHandler
-from responder_plugins.coap.resources import FileResource, Resource
-from responder_plugins.shared.file_threads import FileThreads
+from responder_plugins.coap.resources import Resource
 
 from responder import Context, Handler
 from responder.testing import Bench, Heard, bench, options
@@ -118,17 +116,6 @@ def read(data: bytes) -> Read:
     return Read(data[0] >> 4 & 3, data[1], int.from_bytes(data[2:4]), data[4 : 4 + size], found, payload)
 
 
-T = TypeVar("T")
-
-
-class AtOnce(FileThreads):
-    """No threads: a fake clock would jump while one works."""
-
-    async def run(self, function: Callable[[], T]) -> T:
-        await trio.lowlevel.checkpoint()
-        return function()
-
-
 def handler_of(
     resources: Mapping[str, Any], *, folder: Path = Path(), more: Mapping[str, Resource] | None = None, **own: Any
 ) -> CoapHandler:
@@ -142,9 +129,6 @@ def handler_of(
     plugin = options(More, resources=resources, folder=folder, **own)
     handler = plugin.prepare(Context("coap", folder))
     assert isinstance(handler, CoapHandler)
-    for each in handler.resources.values():
-        if isinstance(each, FileResource):
-            each.threads = AtOnce()
     return handler
 
 

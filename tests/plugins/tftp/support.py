@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import attrs
-import trio
-from responder_plugins.shared.file_threads import FileThreads
 from responder_plugins.tftp import Tftp
 from responder_plugins.tftp.handler import TftpHandler
 
@@ -52,17 +49,6 @@ def code_of(payload: bytes) -> int:
     return int.from_bytes(payload[2:4])
 
 
-T = TypeVar("T")
-
-
-class AtOnce(FileThreads):
-    """No threads: a fake clock would jump while one works."""
-
-    async def run(self, function: Callable[[], T]) -> T:
-        await trio.lowlevel.checkpoint()
-        return function()
-
-
 def handler_of(root: Path, **options: int) -> TftpHandler:
     handler = Tftp(root, **options).prepare(Context("tftp"))
     assert isinstance(handler, TftpHandler)
@@ -96,7 +82,6 @@ class Serving:
 @asynccontextmanager
 async def serving(root: Path, *, rate: float | None = None, **options: int) -> AsyncIterator[Serving]:
     handler = handler_of(root, **options)
-    handler.threads = AtOnce()
 
     @attrs.frozen
     class Prepared(Tftp):

@@ -8,26 +8,16 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
-from responder_plugins.tftp import Tftp
+from responder_plugins.shared.file_threads import FileThreads
 from responder_plugins.tftp.files import Blocks
 from responder_plugins.tftp.handler import RESTARTED
 from responder_plugins.tftp.message import Terms
 from responder_plugins.tftp.transfer import TRIES, TRIES_UNPROVED, Transfer
 from trio.testing import MockClock
 
-from responder.testing import NoAnswer, bench, settled
+from responder.testing import NoAnswer, settled
 
-from .support import DATA, AtOnce, ack, code_of, content, opcode_of, request, serving
-
-
-async def test_files_are_read_in_threads(root: Path) -> None:
-    """The only test here that has any."""
-    async with bench(Tftp(root)) as at:
-        conversation = await at.begin(request())
-        for number in range(1, 11):
-            heard = conversation.first if number == 1 else await conversation.receive()
-            assert heard.payload == b"\0\3" + number.to_bytes(2) + content(5_000)[512 * (number - 1) : 512 * number]
-            await conversation.send(ack(number))
+from .support import DATA, ack, code_of, content, opcode_of, request, serving
 
 
 class TestReading:
@@ -69,7 +59,7 @@ class TestReading:
         expected = content(8 * 65_540)
         peer = Taker(window=64)
         blocks = Blocks(io.BytesIO(expected), 8, is_netascii=False)
-        await Transfer(peer, blocks, Terms(8, 64), lambda: None, AtOnce()).run(None)
+        await Transfer(peer, blocks, Terms(8, 64), lambda: None, FileThreads()).run(None)
         assert b"".join(peer.data) == expected
 
 

@@ -95,9 +95,6 @@ class Goodbye(Plugin):
         self.said.append("bye")
 
 
-# `host.serve` prepares in this thread: while another works, a fake clock would jump.
-
-
 async def test_leaving_waits_for_goodbyes(host: FakeHost, autojump_clock: trio.testing.MockClock) -> None:
     plugin = Goodbye()
     async with host.serve(plugin):
