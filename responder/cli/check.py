@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +17,9 @@ from .config_argument import config_argument
 from .output import exit_with
 from .progress import progress_shown
 
+if TYPE_CHECKING:
+    from ..config.reading import DaemonOptions
+
 
 @click.command()
 @config_argument(required=True)
@@ -22,23 +27,19 @@ def check(config: Path) -> None:
     """Say everything that is wrong with CONFIG (-: standard input).  Nothing is bound, and nothing changed."""
     import trio
 
-    from ..config.divisible import WORKERS_KEY
     from ..config.hints import unmatched_patterns, unreachable
-    from ..config.reading import load_prepared
+    from ..config.reading import prepare_reading, read
     from ..daemon.state import known_state_root
-    from ..net import platform, privileges
+    from ..net import platform
     from ..net.firewall import opening_commands
-    from ..net.handover import why_not_shared
 
     errors: list[ResponderError] = []
     try:
         with progress_shown():
-            loaded, prepared = trio.run(partial(load_prepared, state_root=known_state_root), config)
+            reading = read(config)
+            errors += map(reading.located, _of_this_host(reading.daemon))
+            loaded, prepared = trio.run(partial(prepare_reading, reading, state_root=known_state_root))
         errors += [complaint for each in prepared for complaint in each.complaints]
-        if loaded.daemon.workers > 1 and (reason := why_not_shared()):
-            errors.append(ConfigError(reason, path=WORKERS_KEY))
-        if loaded.daemon.user is not None:
-            privileges.check(loaded.daemon.user)
         names = [interface.name for interface in trio.run(platform().interfaces)]
     except ResponderError as error:
         errors.append(error)
@@ -62,3 +63,18 @@ def check(config: Path) -> None:
         click.echo("hint: an administrator's PowerShell opens these ports in the firewall:", err=True)
     for command in commands:
         click.echo(f"  {command}", err=True)
+
+
+def _of_this_host(options: DaemonOptions) -> Iterator[ConfigError]:
+    """What this host can't give."""
+    from ..config.divisible import WORKERS_KEY
+    from ..net import privileges
+    from ..net.handover import why_not_shared
+
+    if options.workers > 1 and (reason := why_not_shared()):
+        yield ConfigError(reason, path=WORKERS_KEY)
+    if options.user is not None:
+        try:
+            privileges.check(options.user)
+        except ConfigError as error:
+            yield error

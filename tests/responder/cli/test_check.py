@@ -58,8 +58,9 @@ def test_check_asks_every_plugin(write: Write, tmp_path: Path) -> None:
 def test_check_says_where_workers_cannot_be_had(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handover, "why_not_shared", lambda: "not on this system")
     assert call("check", write("[daemon]\nworkers = 1\n[plugins.echo]\n")).exit_code == 0
-    result = call("check", write("[daemon]\nworkers = 2\n[plugins.echo]\n"))
-    assert (result.exit_code, result.stderr) == (2, "error: daemon.workers: not on this system\n")
+    file = write("[daemon]\nworkers = 2\n[plugins.echo]\n")
+    result = call("check", file)
+    assert (result.exit_code, result.stderr) == (2, f"error: {file}:2: daemon.workers: not on this system\n")
 
 
 def test_check_of_a_missing_file() -> None:
@@ -84,8 +85,13 @@ def test_check_takes_the_option_too_and_either_once(write: Write) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="users are POSIX'")
 def test_check_finds_a_user_that_does_not_exist(write: Write) -> None:
-    result = call("check", write("[daemon]\nuser = 'nobody-of-that-name'\n[plugins.echo]\n"))
-    assert (result.exit_code, result.stderr) == (2, "error: daemon.user: this host has no user 'nobody-of-that-name'\n")
+    file = write("[daemon]\nuser = 'nobody-of-that-name'\n[plugins.echo]\nprot = 7\n")
+    result = call("check", file)
+    assert result.exit_code == 2
+    assert sorted(result.stderr.splitlines()) == [
+        f"error: {file}:2: daemon.user: this host has no user 'nobody-of-that-name'",
+        f"error: {file}:4: plugins.echo.prot: unknown key; did you mean 'port'?",
+    ]
 
 
 def test_check_prints_a_warning_of_a_plugin_once() -> None:
