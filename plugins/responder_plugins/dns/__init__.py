@@ -81,6 +81,7 @@ class Dns(Plugin):
     update                the zones that take dynamic updates (RFC 2136), each with whose
     sign                  the zones that are signed here, each with how
     secondary             zones that are taken from other servers, each with its primaries
+    catalog               a catalog zone (RFC 9432) that is made here, and lists all zones of the instance
     edns_size             the largest UDP answer
     cookies               answer DNS cookies
     cookie_secrets        for servers that share a name: 32 hexadecimal digits each, the first for new cookies
@@ -107,6 +108,7 @@ class Dns(Plugin):
     update: dict[str, Update] = attrs.field(factory=dict)
     sign: dict[str, Sign] = attrs.field(factory=dict)
     secondary: dict[str, Secondary] = attrs.field(factory=dict)
+    catalog: str | None = None
     edns_size: Size = attrs.field(default=1232, validator=in_range(512, 65507))
     cookies: bool = True
     cookie_secrets: tuple[Secret, ...] = attrs.field(default=(), converter=_secrets, validator=_are_secrets)

@@ -33,6 +33,7 @@ from .answer.rate_limit import RateLimit, Verdict
 from .cache import BoundedCache, Doorkeeper
 from .encrypted.tls import TlsServer
 from .message import wire
+from .secondary.lister import Lister
 from .secondary.secondaries import Secondaries
 from .tcp import TcpServer
 from .transfer.notify import Notifier
@@ -78,6 +79,7 @@ class DnsHandler(Handler):
         notifier: Notifier | None = None,
         secondaries: Secondaries | None = None,
         etcd: Follower | None = None,
+        lister: Lister | None = None,
         reload: Callable[[], Catalog | None] | None = None,
         signing: Signing | None = None,
         updates: Updates | None = None,
@@ -89,9 +91,11 @@ class DnsHandler(Handler):
         self._tls = tls
         self._notifier = notifier
         self.secondaries = secondaries
-        if secondaries is not None:
-            secondaries.serve = self.serve
         self._etcd = etcd
+        self._lister = lister
+        for keeper in (secondaries, lister):
+            if keeper is not None:
+                keeper.serve = self.serve
         self._reload = reload
         self._signing = signing
         self._updates = updates
@@ -271,8 +275,9 @@ class DnsHandler(Handler):
         self.compiled = CompiledAnswers(catalog, settings.here.existing, settings.lists)
         self._compiled_answer = self.compiled.answer
         self._forget_packets()
-        if self._notifier is not None:
-            self._notifier.see(catalog)
+        for watcher in (self._notifier, self._lister):
+            if watcher is not None:
+                watcher.see(catalog)
 
     def zone(self, origin: bytes) -> Zone | None:
         """The zone of an origin that is served now."""
@@ -330,7 +335,7 @@ class DnsHandler(Handler):
             if catalog is not None:
                 if self._versions is not None:
                     await self._versions.note(catalog)
-                for elsewhere in (self.secondaries, self._etcd):
+                for elsewhere in (self.secondaries, self._etcd, self._lister):
                     if elsewhere is not None:
                         catalog = catalog.with_zones(elsewhere.served())
                 self.swap(catalog)
@@ -359,6 +364,8 @@ class DnsHandler(Handler):
                 nursery.start_soon(self.secondaries.run, network)
             if self._etcd is not None:
                 nursery.start_soon(self._etcd.run, self)
+            if self._lister is not None:
+                nursery.start_soon(self._lister.run, network)
             await network.stopping.wait()
             nursery.cancel_scope.cancel()
         _log.info("queries were counted", plugin=network.instance, counts=dict(self.counts()))

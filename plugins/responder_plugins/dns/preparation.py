@@ -6,6 +6,7 @@ import base64
 import importlib.util
 import time
 from collections.abc import Collection, Container, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,7 @@ from .handler import DnsHandler
 from .message import wire
 from .options import HTTPS, TLS, Etcd, Tls
 from .secondary.kept import Source
+from .secondary.lister import Lister, lists_of
 from .secondary.secondaries import Secondaries
 from .tcp import TcpServer
 from .transfer.incoming import Primary
@@ -59,33 +61,37 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
     files = {_name(text, f"zones.{text}", errors): (text, file) for text, file in options.zones.items()}
     if not (options.zones or options.here or options.secondary or options.etcd is not None):
         errors.append(ConfigError("missing: it has neither zones nor here names to serve", path="zones"))
-    sources = _sources(options, keys, files, errors)
+    file_zones = [name.to_digestable() for name in files]
+    sources = _sources(options, keys, file_zones, errors)
+    lister_origin = _listing(options, [*file_zones, *sources], errors)
     notified = {}
     for text, given in options.notify.items():
         path = f"notify.{text}"
         name = _name(text, path, errors)
-        if name not in files and name.to_digestable() not in sources:
+        origin = name.to_digestable()
+        if origin not in file_zones and origin not in sources and origin != lister_origin:
             errors.append(ConfigError("there is no such zone in zones or secondary", path=path))
-        notified[name.to_digestable()] = tuple(_servers(given, path, errors))
+        notified[origin] = tuple(_servers(given, path, errors))
     certificate = None if options.tls is None else _certificate(options.tls, context, errors)
     signing = _signing(options, files, context, errors)
     policies = _policies(options, files, keys, context, errors)
-    others = {*sources, *(name.to_digestable() for name in files)}
+    others = {*sources, *file_zones, lister_origin or b""}
     etcd = None if options.etcd is None else _follower(options.etcd, others, context, errors)
     if errors:
         raise ConfigErrors(errors)
     here_names = tuple(name.to_digestable() for name in here)
     zone_files = ZoneFiles(files, include_anywhere=options.include_anywhere, signing=signing)
     versions = updates = None
-    if context.state_dir is not None and (
-        options.allow_transfer or options.transfer_keys or options.secondary or policies
-    ):
+    if context.state_dir is not None and (options.allow_transfer or options.transfer_keys or sources or policies):
         folder = context.state_dir / "journals"
         zone_files.updates = versions = Versions(folder, [*policies], zone_files.read_again(context))
         updates = Updates(policies, versions, context.instance) if policies else None
         if updates is not None and signing is not None:
             updates.signed, updates.complete = signing.signers, signing.complete
-    secondaries = Secondaries(sources, [name.to_digestable() for name in files], versions) if sources else None
+    made = [] if lister_origin is None else [lister_origin]
+    secondaries = Secondaries(sources, [*file_zones, *made], versions) if sources else None
+    lists = frozenset([*made, *(origin for origin, source in sources.items() if source.is_catalog)])
+    lister = None if lister_origin is None else Lister(lister_origin, lists, versions)
     secrets = tuple(map(bytes.fromhex, options.cookie_secrets))
     settings = Settings(
         edns_size=options.edns_size,
@@ -95,7 +101,7 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
         keys=keys,
         cookies=Cookies(secrets, time.time) if options.cookies else None,
         here=HostNames(here_names, int(options.here_ttl), options.here_addresses),
-        lists=frozenset(origin for origin, source in sources.items() if source.is_catalog),
+        lists=lists,
         hear=None if secondaries is None else secondaries.hear,
     )
     catalog = zone_files.load(context)
@@ -104,6 +110,8 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
         catalog = catalog.with_zones(secondaries.served())
     if etcd is not None:
         catalog = catalog.with_zones(etcd.served())
+    if lister is not None:
+        catalog = catalog.with_zones({lister.origin: lister.load(context.state_dir, catalog)})
     processor = QueryProcessor(settings, catalog, versions)
     total = 10 * options.rate_limit if options.rate_limit_all is None else options.rate_limit_all
     tcp = TcpServer(processor, options.idle_timeout, options.connection_time)
@@ -112,9 +120,10 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
         limit=RateLimit(options.rate_limit, options.slip, total) if options.rate_limit else None,
         tcp=tcp,
         tls=None if certificate is None else TlsServer(tcp, certificate),
-        notifier=Notifier(notified) if notified else None,
+        notifier=Notifier(notified, partial(lists_of, secondaries, lister)) if notified else None,
         secondaries=secondaries,
         etcd=etcd,
+        lister=lister,
         reload=zone_files.reload_in(context) if options.watch else None,
         signing=signing,
         updates=updates,
@@ -191,15 +200,13 @@ def signers_of(options: Dns, folder: Path, errors: list[ConfigError]) -> dict[by
     return signers
 
 
-def _sources(
-    options: Dns, keys: Keyring, files: Container[dns.name.Name], errors: list[ConfigError]
-) -> dict[bytes, Source]:
+def _sources(options: Dns, keys: Keyring, files: Container[bytes], errors: list[ConfigError]) -> dict[bytes, Source]:
     """Where the zones of `secondary` come from, by their origins."""
     sources = {}
     for text, given in options.secondary.items():
         path = f"secondary.{text}"
         name = _name(text, path, errors)
-        if name in files:
+        if name.to_digestable() in files:
             errors.append(ConfigError("this zone is also in zones: it is either taken from others or read", path=path))
         if not given.primaries:
             errors.append(ConfigError("expected at least one address", path=f"{path}.primaries"))
@@ -271,6 +278,16 @@ def _follower(options: Etcd, others: Collection[bytes], context: Context, errors
     except ConfigErrors as several:
         errors += several.errors
         return None
+
+
+def _listing(options: Dns, others: Container[bytes], errors: list[ConfigError]) -> bytes | None:
+    """The origin of the catalog zone that is made here."""
+    if options.catalog is None:
+        return None
+    origin = _name(options.catalog, "catalog", errors).to_digestable()
+    if origin in others:
+        errors.append(ConfigError("this zone is also in zones or secondary, and is to be made here", path="catalog"))
+    return origin
 
 
 def _servers(texts: Iterable[str], path: str, errors: list[ConfigError]) -> Iterator[Peer]:

@@ -1,4 +1,4 @@
-"""NSD and Knot with a zone, in a namespace, for as long as a test needs them.
+"""NSD, Knot, BIND and PowerDNS with zones, in a namespace, for as long as a test needs them.
 
 A server is ready when it says so: nothing sleeps here.
 """
@@ -52,6 +52,42 @@ database:
 {zones}
 """
 
+BIND = """
+options {{
+    directory "{folder}";
+    listen-on port {port} {{ {listen}; }};
+    listen-on-v6 {{ none; }};
+    pid-file none;
+    session-keyfile none;
+    recursion no;
+    dnssec-validation no;
+{options}
+}};
+controls {{ }};
+{zones}
+"""
+
+POWERDNS = """
+launch=gsqlite3
+gsqlite3-database={folder}/pdns.sqlite
+local-address={listen}
+local-port={port}
+socket-dir={folder}
+primary=yes
+secondary=yes
+xfr-cycle-interval=1
+cache-ttl=0
+query-cache-ttl=0
+negquery-cache-ttl=0
+zone-cache-refresh-interval=0
+daemon=no
+guardian=no
+disable-syslog=yes
+log-timestamp=no
+loglevel=6
+{more}
+"""
+
 
 @attrs.frozen
 class Running:
@@ -99,3 +135,16 @@ def knot(folder: Path, port: int, zones: str, *, server: str = "", listen: str =
     config = folder / "knot.conf"
     config.write_text(KNOT.format(folder=folder, port=port, zones=zones, server=server, listen=listen))
     return ["knotd", "-c", str(config)]
+
+
+def bind(folder: Path, port: int, zones: str, *, options: str = "", listen: str = "127.0.0.1") -> list[str]:
+    """The command line of BIND with `zones` (and more `options`) as named.conf(5) has them."""
+    config = folder / "named.conf"
+    config.write_text(BIND.format(folder=folder, port=port, zones=zones, options=options, listen=listen))
+    return ["named", "-g", "-n", "1", "-c", str(config)]
+
+
+def powerdns(folder: Path, port: int, more: str = "", *, listen: str = "127.0.0.1") -> list[str]:
+    """The command line of PowerDNS with a database that is still to be made, and `more` settings."""
+    (folder / "pdns.conf").write_text(POWERDNS.format(folder=folder, port=port, more=more, listen=listen))
+    return ["pdns_server", f"--config-dir={folder}"]

@@ -106,6 +106,10 @@ class Copies:
             message = "what a zone's journal has beyond its copy is not to be had"
             _log.warning(message, zone=name_text(zone.origin), reason=str(error))
 
+    def hold(self, zone: Zone) -> None:
+        """This is the zone that is in use from here on."""
+        _in_use[self.path(zone.origin)] = zone
+
     def write(self, zone: Zone, checked: float) -> None:
         """Raises OSError; the copy before is then still there."""
         path = self.path(zone.origin)
@@ -144,6 +148,7 @@ class Copies:
     def remove(self, origins: Iterable[bytes]) -> None:
         """Raises OSError, but not where there is none."""
         for origin in origins:
+            _in_use.pop(self.path(origin), None)
             self.path(origin).unlink(missing_ok=True)
             if self.versions is not None:
                 self.versions.journal(origin).path.unlink(missing_ok=True)

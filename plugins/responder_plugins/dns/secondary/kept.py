@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final, TypeAlias
 
 import attrs
@@ -20,6 +20,9 @@ NEVER: Final = float("-inf")
 
 News: TypeAlias = list[Change] | Zone | None
 """See `transfer.incoming.take`."""
+
+Serve: TypeAlias = Callable[[Mapping[bytes, Zone | None], Collection[bytes]], None]
+"""From here on serve these zones (None: SERVFAIL), and those no more."""
 
 
 @attrs.frozen

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import count
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 import dns.name
 import trio
@@ -29,7 +29,7 @@ from ..zone.tables import Zone
 from . import catalog_zone
 from .catalog_zone import BrokenCatalog, Member
 from .copies import FOLDER, Copies
-from .kept import NEVER, Kept, Source, Upstream
+from .kept import NEVER, Kept, Serve, Source, Upstream
 from .members import Members
 from .storage import Storage
 from .timers import first_retry, spread
@@ -47,9 +47,6 @@ SILENT: Final = 10.0
 """Seconds in which a primary that did not answer is not asked about other zones, where there are many."""
 
 _log = get_logger(__name__)
-
-Serve: TypeAlias = Callable[[Mapping[bytes, Zone | None], Collection[bytes]], None]
-"""From here on serve these zones (None: SERVFAIL), and those no more."""
 
 
 class Secondaries:
@@ -131,7 +128,7 @@ class Secondaries:
                 await self._process(each)
         for each in self.zones.values():
             self._plan(each, each.due)
-        await self._storage.remove_others(list(self.zones))
+        await self._storage.remove_others([*self.zones, *self.members.configured])
         async with trio.open_nursery() as nursery:
             while True:
                 kept = self._next()
@@ -209,7 +206,8 @@ class Secondaries:
         """Is the zone as new as the primary's now?  Raises TransferError."""
         source = self._asked_at.get(primary.server.address)
         before = kept.zone
-        if before is not None:
+        # A catalog is asked for by TCP at once: Knot answers nothing about one by UDP.
+        if before is not None and not kept.source.is_catalog:
             serial = await self._upstream.newest(kept.origin, primary, source)
             if serial == before.serial:
                 await self._storage.touch(kept.origin)
@@ -224,7 +222,10 @@ class Secondaries:
                 await trio.to_thread.run_sync(getattr, before, "children")  # a look at all names, at the first time
             if isinstance(news, list) and not self._change(kept, news):
                 news = await self._upstream.take(kept.origin, primary, source, None)
-        if news is None or self.zones.get(kept.origin) is not kept:
+        if self.zones.get(kept.origin) is not kept:
+            return True
+        if news is None:
+            await self._storage.touch(kept.origin)
             return True
         if isinstance(news, Zone):
             if kept.zone is not None and is_newer(kept.zone.serial, news.serial):

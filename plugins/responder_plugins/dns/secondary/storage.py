@@ -41,6 +41,8 @@ class Storage:
 
     async def save(self, zone: Zone, before: Zone | None) -> None:
         """A zone came as a whole, in place of another version; small differences are changes for others."""
+        if self._copies is not None:
+            self._copies.hold(zone)
         if self.versions is not None and before is not None and is_newer(zone.serial, before.serial):
             most = SOME_RECORDS + len(before.nodes) // 2
             change = await trio.to_thread.run_sync(difference, before, zone.snapshot(), most)

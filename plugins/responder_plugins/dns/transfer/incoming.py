@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import attrs
 import dns.asyncquery
+import dns.entropy
 import dns.exception
 import dns.flags
 import dns.message
@@ -35,11 +36,11 @@ from ..zone.names import wire_name
 from ..zone.record import MAX_TTL
 from ..zone.tables import Zone
 
-TRIES: Final = (2.0, 3.0, 5.0)
-"""Seconds for an answer to each question for the SOA record."""
+TRIES: Final = (2.0, 3.0)
+"""Seconds for an answer to each question for the SOA record by UDP; then it is asked by TCP."""
 
 CONNECT: Final = 10.0
-"""Seconds in which the TCP connection must be there."""
+"""Seconds in which a TCP connection must be there, or a question by TCP be answered."""
 
 SILENCE: Final = 30.0
 """Seconds within which the primary must go on."""
@@ -74,42 +75,43 @@ class Primary:
 
 
 async def newest(origin: bytes, primary: Primary, source: IPAddress | None) -> int:
-    """The serial of the zone that the primary has: by UDP, and by TCP where that doesn't do.
+    """The serial of the zone that the primary has: by UDP, and by TCP where that gets nothing that can be believed.
 
     `source` is the own address to ask from; None: as the routing table has it.  Raises TransferError.
     """
     name = dns.name.from_wire(origin, 0)[0]
-    reply = None
-    error: Exception = TransferError()
-    for wait in TRIES:
-        query = dns.message.make_query(name, dns.rdatatype.SOA, flags=0)
-        if primary.key is not None:
-            query.use_tsig(primary.key)
-        try:
-            reply, _ = await dns.asyncquery.udp_with_fallback(
-                query,
-                str(primary.server.address),
-                wait,
-                primary.server.port,
-                None if source is None else str(source),
-                ignore_unexpected=True,
-                ignore_errors=True,
-            )
-            break
-        except dns.exception.Timeout as late:
-            error = late
-        except (OSError, EOFError, ValueError, dns.exception.DNSException) as broken:
-            if source is not None and isinstance(broken, OSError):
-                return await newest(origin, primary, None)  # this host no longer has the address
-            raise Unanswered(described(broken)) from broken
-    if reply is None:
+    query = dns.message.make_query(name, dns.rdatatype.SOA, flags=0)
+    if primary.key is not None:
+        query.use_tsig(primary.key)
+    try:
+        reply = await _ask(query, primary.server, source)
+    except dns.exception.Timeout as error:
         raise Unanswered("no answer") from error
+    except (OSError, EOFError, ValueError, dns.exception.DNSException, trio.BrokenResourceError) as error:
+        if source is not None and isinstance(error, OSError):
+            return await newest(origin, primary, None)  # this host may no longer have the address
+        raise Unanswered(described(error)) from error
     if reply.rcode() != dns.rcode.NOERROR:
         raise TransferError(dns.rcode.to_text(reply.rcode()))
     found = reply.get_rrset(reply.answer, name, dns.rdataclass.IN, dns.rdatatype.SOA)
     if found is None or len(found) != 1 or not reply.flags & dns.flags.AA:
         raise TransferError("the server has no authority for the zone")
     return int(found[0].serial)
+
+
+async def _ask(query: dns.message.Message, server: Peer, source: IPAddress | None) -> dns.message.Message:
+    where, port = str(server.address), server.port
+    own = None if source is None else str(source)
+    for wait in TRIES:
+        try:
+            reply, _ = await dns.asyncquery.udp_with_fallback(
+                query, where, wait, port, own, ignore_unexpected=True, ignore_errors=True
+            )
+        except dns.exception.Timeout:  # also where only answers came that are not signed as they should be
+            query.id = dns.entropy.random_16()
+        else:
+            return reply
+    return await dns.asyncquery.tcp(query, where, CONNECT, port, own)
 
 
 async def take(
@@ -122,15 +124,15 @@ async def take(
     """
     if soa is not None:
         try:
-            return await _transfer(_Incoming(origin, primary, soa), source)
+            return await _transfer(Incoming(origin, primary, soa), source)
         except Unanswered:
             raise
         except TransferError:  # RFC 1995 section 4: go on with AXFR
             pass
-    return await _transfer(_Incoming(origin, primary, None), source)
+    return await _transfer(Incoming(origin, primary, None), source)
 
 
-async def _transfer(incoming: _Incoming, source: IPAddress | None) -> list[Change] | Zone | None:
+async def _transfer(incoming: Incoming, source: IPAddress | None) -> list[Change] | Zone | None:
     with trio.move_on_after(LONGEST):
         stream = await _connect(incoming.primary.server, source)
         async with stream:
@@ -156,7 +158,7 @@ async def _connect(server: Peer, source: IPAddress | None) -> trio.SocketStream:
         raise Unanswered(f"no connection: {described(error)}") from error
 
 
-async def _read_all(incoming: _Incoming, stream: trio.SocketStream) -> None:
+async def _read_all(incoming: Incoming, stream: trio.SocketStream) -> None:
     asked = incoming.query.to_wire()
     with trio.fail_after(SILENCE):
         await stream.send_all(len(asked).to_bytes(2) + asked)
@@ -184,7 +186,7 @@ async def _read_all(incoming: _Incoming, stream: trio.SocketStream) -> None:
             done = incoming.feed(message)
 
 
-class _Incoming:
+class Incoming:
     """One transfer under way: messages go in, changes or a zone come out."""
 
     def __init__(self, origin: bytes, primary: Primary, soa: ZoneRecord | None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
+from itertools import chain
 from typing import Final, TypeAlias
 
 import attrs
@@ -73,9 +74,13 @@ def notification(zone: Zone) -> dns.message.Message:
 
 @attrs.define(eq=False)
 class Notifier:
-    """`servers` has what the option names, by origin: no other zone is told of."""
+    """`servers` has what the option names, by origin; others are told of where they are in a catalog zone of these.
+
+    lists_of  the catalog zones that list a zone
+    """
 
     servers: Mapping[bytes, tuple[Peer, ...]]
+    lists_of: Callable[[bytes], Iterable[bytes]] = lambda _origin: ()
     counts: Counter[str] = attrs.field(factory=Counter)
     ask: Ask = ask
     told: Told = attrs.field(factory=dict, init=False)
@@ -87,7 +92,7 @@ class Notifier:
     def see(self, catalog: Catalog, changed: Set[bytes] | None = None) -> None:
         """From here on these are the zones; the origins of those that can have changed, None being all."""
         self._catalog = catalog
-        self._changed |= self.servers.keys() if changed is None else self.servers.keys() & changed
+        self._changed |= catalog.zones.keys() if changed is None else changed
         self._wake.set()
 
     async def run(self, network: Network) -> None:
@@ -100,10 +105,13 @@ class Notifier:
                 changed, self._changed = self._changed, set()
                 for origin in changed:
                     zone = catalog.zones.get(origin)
-                    if zone is not None:
-                        await self._tell_all(zone, catalog, network, nursery)
+                    named = [self.servers[each] for each in (origin, *self.lists_of(origin)) if each in self.servers]
+                    if zone is not None and named:
+                        await self._tell_all(zone, chain(*named), catalog, network, nursery)
 
-    async def _tell_all(self, zone: Zone, catalog: Catalog, network: Network, nursery: trio.Nursery) -> None:
+    async def _tell_all(
+        self, zone: Zone, named: Iterable[Peer], catalog: Catalog, network: Network, nursery: trio.Nursery
+    ) -> None:
         own = [each for interface in network.interfaces for each in interface.addresses]
         known = dict.fromkeys(
             address
@@ -112,7 +120,7 @@ class Notifier:
         )
         others = await self._named_by(zone, catalog, own)
         gone_back = None
-        for server in dict.fromkeys([*self.servers[zone.origin], *others]):
+        for server in dict.fromkeys([*named, *others]):
             key = zone.origin, server
             last = self.told.get(key)
             if last == zone.serial:

@@ -13,7 +13,9 @@ import dns.rcode
 import trio
 from responder_plugins.dns import Dns, Secondary
 from responder_plugins.dns.handler import DnsHandler
+from responder_plugins.dns.secondary import copies
 from responder_plugins.dns.secondary.kept import News, Upstream
+from responder_plugins.dns.transfer import versions
 from responder_plugins.dns.transfer.incoming import Primary, TransferError, Unanswered
 from responder_plugins.dns.zone.builder import Line, ZoneBuilder
 from responder_plugins.dns.zone.changes import ZoneRecord, difference
@@ -148,7 +150,12 @@ def secondary(
     stateless: bool = False,
     **more: Any,
 ) -> DnsHandler:
-    """A handler with a zone from two primaries, which are asked nothing but what `primaries` has."""
+    """A handler with a zone from two primaries, which are asked nothing but what `primaries` has.
+
+    It knows nothing of earlier ones, as in another process.
+    """
+    copies._in_use.clear()
+    versions._journals.clear()
     if given is None:
         given = {"other.test": Secondary(primaries=("192.0.2.53", "[2001:db8::53]:5353"))}
     context = Context("dns", folder, None if stateless else folder)
