@@ -6,14 +6,13 @@ anew.
 
 from __future__ import annotations
 
-import os
 import struct
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from responder import get_logger, wall_time
+from responder_plugins.shared.kept_file import end_of_checked, write_checked
 
 from ..message import wire
 from ..zone.builder import name_text
@@ -33,16 +32,7 @@ _log = get_logger(__name__)
 def write(path: Path, zone: Zone) -> None:
     """Raises OSError; what was there before is then still there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(path.name + ".new")
-    with new.open("wb") as file:
-        checksum = 0
-        for part in _packed(zone):
-            checksum = zlib.crc32(part, checksum)
-            file.write(part)
-        file.write(_COUNT.pack(checksum))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)
+    write_checked(path, _packed(zone))
 
 
 def read(path: Path, origin: bytes) -> Zone | None:
@@ -85,11 +75,8 @@ def _stretches(items: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
 
 def _unpacked(data: bytes, origin: bytes) -> Zone:
     """Raises ValueError, LookupError and struct.error."""
-    end = len(data) - _COUNT.size
     head = FIRST_LINE + bytes((len(origin),)) + origin
-    if not data.startswith(head) or _COUNT.pack(zlib.crc32(memoryview(data)[:end])) != data[end:]:
-        raise ValueError("it was not written to its end, or changed since")
-    at = len(head)
+    at, end = len(head), end_of_checked(data, head)
     tables: list[dict[bytes, bytes]] = []
     for _ in range(5):
         (count,) = _COUNT.unpack_from(data, at)

@@ -12,7 +12,6 @@ import json
 import os
 import struct
 import weakref
-import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -20,7 +19,7 @@ from typing import Final
 import attrs
 
 from responder import ConfigErrors, get_logger
-from responder_plugins.shared.kept_file import write_whole
+from responder_plugins.shared.kept_file import end_of_checked, write_checked, write_whole
 
 from ..transfer.journal import JournalError
 from ..transfer.versions import Versions, file_name
@@ -112,18 +111,7 @@ class Copies:
 
     def write(self, zone: Zone, checked: float) -> None:
         """Raises OSError; the copy before is then still there."""
-        path = self.path(zone.origin)
-        new = path.with_name(path.name + ".new")
-        with new.open("wb") as file:
-            checksum = 0
-            for part in _packed(zone):
-                checksum = zlib.crc32(part, checksum)
-                file.write(part)
-            file.write(checksum.to_bytes(4))
-            file.flush()
-            os.fsync(file.fileno())
-        os.utime(new, (checked, checked))
-        new.replace(path)
+        write_checked(self.path(zone.origin), _packed(zone), modified=checked)
 
     def follow(self, zone: Zone, checked: float) -> None:
         """The zone has taken changes that are in the journal: they are enough until they are large beside the copy.
@@ -206,10 +194,7 @@ def _serial_in(begin: bytes) -> int:
 
 def _unpacked(origin: bytes, data: bytes, path: Path) -> Zone:
     """Raises ConfigErrors, ValueError and struct.error."""
-    end = len(data) - 4
-    view = memoryview(data)
-    if not data.startswith(FIRST_LINE) or zlib.crc32(view[:end]) != int.from_bytes(view[end:]):
-        raise ValueError("it was not written to its end, or changed since")
+    end = end_of_checked(data, FIRST_LINE)
     builder = ZoneBuilder(origin)
     line = Line(path, 0)
     at = _BEGIN
