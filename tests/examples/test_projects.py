@@ -23,7 +23,7 @@ def configs(name: str) -> list[str]:
 
 
 def test_there_are_some() -> None:
-    assert {"coap-disk", "wake-relay"} <= set(PROJECTS)
+    assert {"coap-disk", "settings", "wake-relay"} <= set(PROJECTS)
 
 
 @pytest.mark.parametrize("name", PROJECTS)
