@@ -16,7 +16,7 @@ from tests.plugins.dns.support import ZONE
 from tests.plugins.dns.test_tcp import SECRET
 from tests.plugins.dns.transfer.test_update import rcode_of, served, update
 from tests.plugins.dns.transfer.test_versions import again
-from tests.plugins.dns.zone.test_edit import assert_same
+from tests.plugins.dns.zone.comparing import assert_same
 
 ORIGIN = dns.name.from_text("example.test")
 CONFIG = """

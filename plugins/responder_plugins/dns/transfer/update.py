@@ -20,6 +20,7 @@ from responder_plugins.shared.dns_message import Record
 
 from ..message import wire
 from ..zone.builder import name_text
+from ..zone.catalog import Catalog
 from ..zone.changes import Change, ZoneRecord
 from ..zone.edit import Edit
 from ..zone.rdata import checked, folded
@@ -75,11 +76,12 @@ class Policy:
 
 
 class UpdateRefused(Exception):
-    """`rcode` is all that the client is told."""
+    """`rcode` is all that the client is told; `reason` is for the log."""
 
-    def __init__(self, rcode: int) -> None:
-        super().__init__(rcode)
+    def __init__(self, rcode: int, reason: str = "") -> None:
+        super().__init__(rcode, reason)
         self.rcode = rcode
+        self.reason = reason
 
 
 @attrs.define(eq=False)
@@ -98,49 +100,24 @@ class Updates:
 
     async def take(self, serving: Serving, data: bytes, key: dns.name.Name | None, address: IPAddress) -> int:
         """The rcode that answers a message; `key` is the one whose signature of it holds, None where it has none."""
+        who = str(address) if key is None else str(key)
         try:
-            message = dns_message.read(data, empty=(CLASS_NONE, wire.CLASS_ANY))
-            return await self._take(serving, message, key, address, len(data))
-        except dns_message.Malformed:
-            return wire.FORMERR
+            origin, message = self.admitted(serving.catalog, data, key, address)
+            async with self.versions.changing(serving, origin) as zone:
+                if len(data) > AT_ONCE:
+                    edit = await trio.to_thread.run_sync(self.planned, zone, message)
+                else:
+                    edit = self.planned(zone, message)
+                if edit is None:
+                    return wire.NOERROR
+                await self.versions.put(serving, edit)
         except UpdateRefused as refused:
+            if refused.reason:
+                _log.warning("an update is refused", plugin=self.instance, by=who, reason=refused.reason)
             return refused.rcode
         except (JournalError, ConfigErrors) as error:
             _log.error("an update can't be kept", plugin=self.instance, reason=str(error))
             return wire.SERVFAIL
-
-    async def _take(
-        self, serving: Serving, message: dns_message.Message, key: dns.name.Name | None, address: IPAddress, size: int
-    ) -> int:
-        if [question.rdtype for question in message.questions] != [wire.SOA]:
-            return wire.FORMERR
-        (asked,) = message.questions
-        origin = asked.name.lower()
-        if asked.rdclass != wire.IN or origin not in serving.catalog.zones:
-            return wire.NOTAUTH
-        policy = self.policies.get(origin)
-        if policy is None or not policy.admits(key, address):
-            return wire.REFUSED
-        async with self.versions.changing(serving, origin) as zone:
-            if (
-                zone.chain is not None and origin not in self.signed
-            ):  # signed elsewhere: its signatures would no longer hold
-                return wire.REFUSED
-            if size > AT_ONCE:
-                edit = await trio.to_thread.run_sync(_edit, zone, message, policy, self.complete)
-            else:
-                edit = _edit(zone, message, policy, self.complete)
-            if edit is None:
-                return wire.NOERROR
-            who = str(address) if key is None else str(key)
-            mistakes = list(edit.mistakes())
-            if mistakes:
-                reason = "; ".join(mistakes)
-                _log.warning(
-                    "an update is refused", plugin=self.instance, zone=name_text(origin), by=who, reason=reason
-                )
-                return wire.REFUSED
-            await self.versions.put(serving, edit)
         self.counts["updated"] += 1
         _log.info(
             "a zone was updated",
@@ -153,15 +130,41 @@ class Updates:
         )
         return wire.NOERROR
 
+    def admitted(
+        self, catalog: Catalog, data: bytes, key: dns.name.Name | None, address: IPAddress
+    ) -> tuple[bytes, dns_message.Message]:
+        """The origin of the zone that is to be updated, by who may, and what is to be done.  Raises UpdateRefused."""
+        try:
+            message = dns_message.read(data, empty=(CLASS_NONE, wire.CLASS_ANY))
+        except dns_message.Malformed:
+            raise UpdateRefused(wire.FORMERR) from None
+        if [question.rdtype for question in message.questions] != [wire.SOA]:
+            raise UpdateRefused(wire.FORMERR)
+        (asked,) = message.questions
+        origin = asked.name.lower()
+        if asked.rdclass != wire.IN or origin not in catalog.zones:
+            raise UpdateRefused(wire.NOTAUTH)
+        policy = self.policies.get(origin)
+        if policy is None or not policy.admits(key, address):
+            raise UpdateRefused(wire.REFUSED)
+        return origin, message
 
-def _edit(zone: Zone, message: dns_message.Message, policy: Policy, complete: Complete) -> Edit | None:
-    """What a message makes of the zone; None: nothing.  Raises UpdateRefused."""
-    draft = Draft(zone)
-    _look_at_prerequisites(draft, zone, message.answers)
-    for record in _checked(zone, message.authorities, policy):
-        _make(draft, record)
-    change = draft.change()
-    return None if change is None else Edit(zone, complete(zone, change))
+    def planned(self, zone: Zone, message: dns_message.Message) -> Edit | None:
+        """What a message makes of the zone, which is left alone; None: nothing.  Raises UpdateRefused."""
+        if zone.chain is not None and zone.origin not in self.signed:
+            raise UpdateRefused(wire.REFUSED, f"{name_text(zone.origin)} is signed elsewhere: its signatures would end")
+        draft = Draft(zone)
+        _look_at_prerequisites(draft, zone, message.answers)
+        for record in _checked(zone, message.authorities, self.policies[zone.origin]):
+            _make(draft, record)
+        change = draft.change()
+        if change is None:
+            return None
+        edit = Edit(zone, self.complete(zone, change))
+        mistakes = "; ".join(edit.mistakes())
+        if mistakes:
+            raise UpdateRefused(wire.REFUSED, mistakes)
+        return edit
 
 
 def _look_at_prerequisites(draft: Draft, zone: Zone, records: Iterable[Record]) -> None:

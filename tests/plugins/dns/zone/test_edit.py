@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from pathlib import Path
 
 import dns.name
@@ -22,14 +21,14 @@ from responder_plugins.dns.zone.changes import (
     records_of,
     with_serial,
 )
-from responder_plugins.dns.zone.denial import Nsec3Chain, NsecChain, canonical
+from responder_plugins.dns.zone.denial import NsecChain, canonical
 from responder_plugins.dns.zone.edit import DoesNotFitError, Edit, apply
 from responder_plugins.dns.zone.names import wire_name
-from responder_plugins.dns.zone.rdata import folded
-from responder_plugins.dns.zone.tables import Zone, blocks, node_of_one, unpack
+from responder_plugins.dns.zone.tables import Zone, node_of_one
 
 from responder import Context
-from tests.plugins.dns.test_signed import KINDS, sign
+from tests.plugins.dns.test_signed import KINDS, sign_by_ldns
+from tests.plugins.dns.zone.comparing import assert_same
 
 ORIGIN = dns.name.from_text("example.test")
 
@@ -37,39 +36,6 @@ ORIGIN = dns.name.from_text("example.test")
 def zone_of(folder: Path, text: str, name: str = "a.zone") -> Zone:
     (folder / name).write_text(text)
     return master_file.load(ORIGIN, folder / name, Context("dns", folder))
-
-
-def normal(table: Mapping[bytes, bytes]) -> dict[bytes, object]:
-    """Nodes without the order of records and the spelling of rdata, which make no other record."""
-    return {
-        name: (
-            node[:1],
-            sorted((rdtype, of, *sorted_records(rdtype, records)) for rdtype, of, _, records in blocks(node)),
-        )
-        for name, node in table.items()
-    }
-
-
-def sorted_records(rdtype: int, records: bytes) -> tuple[int, list[bytes]]:
-    ttl, rdatas = unpack(records)
-    return ttl, sorted(folded(rdtype, rdata) for rdata in rdatas)
-
-
-def chain_of(zone: Zone) -> list[bytes]:
-    match zone.chain:
-        case NsecChain(names=entries) | Nsec3Chain(labels=entries):
-            return entries
-        case _:
-            return []
-
-
-def assert_same(changed: Zone, read: Zone) -> None:
-    assert normal(changed.nodes) == normal(read.nodes)
-    assert normal(changed.hashed) == normal(read.hashed)
-    assert (changed.cuts, changed.dnames, changed.spelled) == (read.cuts, read.dnames, read.spelled)
-    assert changed.children == read.children
-    assert (changed.serial, changed.soa, changed.negative) == (read.serial, read.soa, read.negative)
-    assert (chain_of(changed), changed.first_end) == (chain_of(read), read.first_end)
 
 
 LABELS = ("a", "b", "*", "B", "deep.a", "x.deep.a", "cut", "ns.cut", "y.ns.cut", "alias", "z.dn")
@@ -120,7 +86,7 @@ def test_of_a_signed_zone_the_chain_and_the_first_end_change_too(kind: str, tmp_
     def signed(number: int, more: str = "") -> Zone:
         folder = tmp_path / str(number)
         folder.mkdir()
-        file = sign(folder, kind)
+        file = sign_by_ldns(folder, kind)
         file.write_text(file.read_text() + more)
         return master_file.load(ORIGIN, file, Context("dns", folder))
 
