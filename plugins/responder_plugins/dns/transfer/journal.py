@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from responder import Stamp, stamp_of
+from responder import Stamp, get_logger, stamp_of
 
 from ..zone.changes import Change, composed
 from ..zone.tables import Zone
@@ -40,6 +40,9 @@ _HEAD: Final = struct.Struct("!BIIII")
 
 _ENTRY: Final = _HEAD.size + 4
 _BASE, _HISTORY = 1, 2
+
+
+_log = get_logger(__name__)
 
 
 class JournalError(Exception):
@@ -152,8 +155,10 @@ class Journal:
 
         Of another file it is all that updates made of any.  Raises JournalError.
         """
-        entries: Sequence[Entry] = self.history if self.base is None else (self.base, *self._behind(self.base))
-        known = self.base is None or self.base.before == serial
+        if self.base is None:  # it is of a time when the zone took no updates
+            return None, True
+        entries: Sequence[Entry] = (self.base, *self._behind(self.base))
+        known = self.base.before == serial
         if not known:
             later = self._since(serial)
             known = later is not None
@@ -193,11 +198,17 @@ class Journal:
 
     def append(self, change: Change) -> None:
         """Add to the history, on the disk when it returns.  Raises JournalError, and then it is as it was."""
-        if self.durable and self.last not in (None, change.before):
-            raise JournalError(f"{self.path} ends with another version than the one that changes")
+        if self.durable and self.base is None:
+            soa = change.removed[:1]
+            history = list(self._read(self.history)) if self.last == change.before else []
+            self._write(Change(soa, soa), [*history, change])
+            return
         if self.last != change.before:
-            base = Change(change.removed[:1], change.removed[:1]) if self.durable else None
-            self._write(base, [change])
+            if self.durable:
+                raise JournalError(f"{self.path} ends with another version than the one that changes")
+            if self.base is not None:
+                self._put_aside()
+            self._write(None, [change])
             return
         data = _packed(_HISTORY, change)
         try:
@@ -230,6 +241,15 @@ class Journal:
         if base.after not in {serial for each in history for serial in (each.before, each.after)}:
             history = []  # what the zone now is can't be reached by it
         self._write(base, history)
+
+    def _put_aside(self) -> None:
+        """The zone no longer takes updates: those that it took stay on the disk, for who misses them."""
+        aside = self.path.with_suffix(".updates")
+        try:
+            self.path.replace(aside)
+        except OSError as error:
+            raise JournalError(f"{self.path} can't be written: {error.strerror}") from error
+        _log.warning("updates of a zone that takes none any more are put aside", file=str(aside))
 
     def _shorten(self) -> None:
         held = 0 if self.base is None else self.base.size

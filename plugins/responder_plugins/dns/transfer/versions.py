@@ -104,13 +104,13 @@ class Versions:
         journal = self.journal(base.origin)
         if journal.zone is not None:
             self._edited[base.origin] = base
-            journal.zone.files = base.files
             return journal.zone
         try:
             journal.refresh()
             journal.coming_base = _grow(base, journal)
         except (JournalError, DoesNotFitError) as error:
             raise ConfigErrors([ConfigError(f"its updates are not to be had: {error}")]) from error
+        len(base.children)  # worked out here, and not at the first change
         journal.zone = base
         return base
 
@@ -225,6 +225,8 @@ class Versions:
                     fresh = await trio.to_thread.run_sync(_put_under, self.journal(origin), base, live.snapshot())
                     if fresh is not None:
                         serving.replace(origin, fresh)
+                    else:
+                        live.files = base.files
             except (JournalError, DoesNotFitError) as error:
                 _log.error("a zone is served as it was", zone=name_text(origin), reason=str(error))
 

@@ -137,6 +137,32 @@ def test_a_history_that_does_not_go_on_begins_anew(tmp_path: Path) -> None:
         kept.append(change(9))
 
 
+def test_a_history_from_before_there_were_updates_is_no_base(tmp_path: Path) -> None:
+    path = tmp_path / "a.journal"
+    written(path, 3)
+    for before in (4, 9):
+        journal = reread(path, durable=True)
+        assert journal.net(2) == (None, True)
+        journal.append(change(before))
+        net = Change.of([soa(before), host(before)], [soa(before + 1), host(before + 1)])
+        assert reread(path, durable=True).net(before) == (net, True)
+        assert (reread(path).since(1) is None) == (before == 9)
+        path.unlink()
+        written(path, 3)
+
+
+def test_updates_of_a_zone_that_takes_none_any_more_are_put_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a.journal"
+    written(path, 3, durable=True)
+    before = path.read_bytes()
+    reread(path).append(change(9))
+    assert reread(path).last == 10
+    assert (tmp_path / "a.updates").read_bytes() == before
+    assert "are put aside" in caplog.text
+
+
 def test_it_is_bounded_and_what_a_zone_is_made_of_stays(tmp_path: Path) -> None:
     for durable in (False, True):
         journal = Journal(tmp_path / f"{durable}.journal", durable=durable, limit=2000)

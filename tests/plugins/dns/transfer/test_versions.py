@@ -122,6 +122,19 @@ async def test_a_reload_of_the_config_goes_on_with_the_zone_as_it_is(tmp_path: P
     assert await whole(again(tmp_path)) == await whole(last)
 
 
+async def test_a_reload_that_is_given_up_loses_no_edited_file(tmp_path: Path) -> None:
+    """Where another part of the configuration has a mistake, nobody serves what was prepared."""
+    handler = served(tmp_path)
+    await add(handler, "dynamic")
+    write(tmp_path, ZONE.replace("h 7 ", "h 20 ") + "new TXT text\n")
+    served(tmp_path, zone=None)
+    await settled(handler)
+    assert has(handler, "new", "TXT") == []
+    last = served(tmp_path, zone=None)
+    await settled(last)
+    assert (has(last, "dynamic", "A"), has(last, "new", "TXT")) == (["60 192.0.2.1"], ['300 "text"'])
+
+
 async def test_what_was_written_in_the_place_of_the_file_is_the_new_base(tmp_path: Path) -> None:
     handler = served(tmp_path, watch=True)
     await add(handler, "dynamic")
