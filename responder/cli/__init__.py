@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import sys
 from typing import Any
@@ -46,6 +47,9 @@ class _Main(click.Group):
         # Python has none where the descriptor is closed.
         sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - until the process ends
         escape_tracebacks()
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # A name that its encoding lacks, as that of a pipe on Windows does many, is no reason to fail.
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             return super().main(*args, **extra)
         except OSError as error:

@@ -133,4 +133,5 @@ def _view(watch: Watch, note: str, out: Console, height: int | None) -> Renderab
     from .top_view import view
 
     assert watch.status is not None  # noqa: S101 - it has been asked
-    return view(watch.status, watch.rates, note, width=out.width, height=height)
+    ascii_only = out.options.ascii_only
+    return view(watch.status, watch.rates, note, width=out.width, height=height, ascii_only=ascii_only)

@@ -51,9 +51,12 @@ class Section:
     rows: Sequence[Sequence[str]]
 
 
-def view(status: Status, seen: Rates, note: str = "", *, width: int, height: int | None) -> RenderableType:
+def view(
+    status: Status, seen: Rates, note: str = "", *, width: int, height: int | None, ascii_only: bool = False
+) -> RenderableType:
     """All of it, in so many lines; None: as many as there are.  `note` stands beside the daemon's state."""
-    narrow = width < NARROW
+    # Bars can't be drawn in ASCII.
+    narrow = width < NARROW or ascii_only
     sections = [each for each in _sections(status, seen) if each.rows]
     room = None
     if height is not None:

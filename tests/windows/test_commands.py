@@ -147,6 +147,15 @@ def test_the_embedded_default_says_what_to_type(alone: Machine, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_top_sees_a_running_daemon(alone: Machine, tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text('[daemon]\ncontrol = "control"\n[plugins.echo]\nport = 7007\n')
+    with alone.daemon(file):
+        done = responderd(alone, "top", "--config", file.name, folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"^echo +\|ready +\| +0 ", done.stdout, re.MULTILINE)
+
+
 def test_check_says_that_all_is_well(alone: Machine, config: Path) -> None:
     done = responderd(alone, "check", config.name, folder=config.parent)
     assert (done.returncode, done.stdout) == (0, "echo.toml: ok: 1 plugin (echo)\n"), done

@@ -140,5 +140,4 @@ def _section(name: str, title: str, content: Markup) -> Markup:
         tag("h2", title, id=heading),
         # What is wider than the window is moved within it, by keys too.
         tag("div", tag("div", content, id=name), class_="wide", role="region", aria_labelledby=heading, tabindex=0),
-        aria_labelledby=heading,
     )

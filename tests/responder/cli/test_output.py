@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -55,3 +56,18 @@ def test_no_error_of_a_command_is_raw() -> None:
     status, text = written("click")
     assert status == 1
     assert text.endswith("Error: \\x1b]0;taken\\x07\\u202eclick\n")
+
+
+def test_what_an_encoding_lacks_is_spelled_out() -> None:
+    program = """
+from responder.cli import main
+from responder.cli.output import print_table
+from responder.cli.status import status
+status.callback = lambda **_: print_table(["interface"], [["Подключение"]])
+main(["status"])
+"""
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60, env=environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\\u041f\\u043e\\u0434" in done.stdout

@@ -14,6 +14,7 @@ from responder.cli import top as command
 from responder.cli.top import PAUSE, Watch
 from responder.cli.top_view import view
 from responder.daemon import control_client
+from responder.daemon.figures import BARS
 from responder.daemon.rates import Looks, Rates
 from responder.daemon.recent_errors import ErrorStatus
 from responder.daemon.status import (
@@ -133,6 +134,14 @@ def test_it_fits_the_terminal(width: int, height: int) -> None:
     # The screen of a terminal lower than that is cut off below.
     assert len(lines) <= max(height, 3 + 3 + 1)
     assert max(map(len, lines)) <= width
+
+
+def test_in_ascii_there_are_no_bars() -> None:
+    console = Console(width=120, markup=False, emoji=False, highlight=False)
+    with console.capture() as capture:
+        console.print(view(LATER, rates(STATUS, LATER), width=120, height=None, ascii_only=True))
+    assert "two minutes" not in capture.get()
+    assert not set(BARS) & set(capture.get())
 
 
 def test_rows_that_have_no_room_are_counted() -> None:
