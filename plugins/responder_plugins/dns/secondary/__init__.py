@@ -1,8 +1,10 @@
 """Zones that are taken from other servers (the option `secondary`), and catalog zones (RFC 9432).
 
-secondaries   looks after all of them: checks, transfers, expiry, NOTIFY; one task, one heap of times
-timers        when to check a zone, and when it is too old, by its SOA record
-copies        the last copy of each zone in the state folder
-catalog_zone  a catalog zone read, and one made of the zones of this instance
+secondaries   looks after all of them: checks, transfers, expiry, NOTIFY
+kept          one of them; `schedule` when each is due, `timers` what its SOA record says of that
+storage       what is kept of them in the state folder; `copies` the files
+team          several processes that serve the same zones: one takes them over, the others follow; `board` their files
+catalog_zone  a catalog zone read, and one made
 members       which zone belongs to which catalog: they come, go, and change hands
+lister        keeps the catalog zone that lists the zones of this instance
 """

@@ -24,6 +24,7 @@ from responder_plugins.shared.kept_file import end_of_checked, write_checked, wr
 from ..transfer.journal import JournalError
 from ..transfer.versions import Versions, file_name
 from ..zone.builder import Line, ZoneBuilder, name_text
+from ..zone.changes import Change
 from ..zone.edit import DoesNotFitError, apply
 from ..zone.tables import Zone
 from .catalog_zone import Member
@@ -92,6 +93,34 @@ class Copies:
             return None
         _in_use[path] = zone
         return zone, checked
+
+    def news_of(self, origin: bytes, serial: int | None, checked: float) -> tuple[float, list[Change] | Zone | None]:
+        """What another process has written since, for who has the version of that serial, checked then.
+
+        When it was checked last, and what makes the version that is there: changes, a zone, or None: nothing has to be
+        done.
+        """
+        path = self.path(origin)
+        try:
+            written = path.stat().st_mtime
+            if written == checked:
+                return checked, None
+            if serial is not None and self.versions is not None:
+                journal = self.versions.journal(origin)
+                journal.refresh()
+                changes = journal.since(serial)
+                if changes is not None:
+                    return written, list(changes)
+            with path.open("rb") as file:
+                if serial is not None and _serial_in(file.read(_BEGIN)) == serial:
+                    return written, []
+            zone = _unpacked(origin, path.read_bytes(), path)
+            self._change(zone)
+        except (OSError, JournalError, ConfigErrors, ValueError, struct.error) as error:
+            if not isinstance(error, FileNotFoundError):
+                _log.warning("the copy of a zone can't be read", zone=name_text(origin), reason=str(error))
+            return checked, None
+        return written, zone
 
     def _change(self, zone: Zone) -> None:
         """What the journal has beyond the copy."""

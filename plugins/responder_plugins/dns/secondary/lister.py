@@ -16,12 +16,14 @@ from ..transfer.versions import Versions
 from ..zone.builder import name_text
 from ..zone.catalog import Catalog
 from ..zone.changes import is_newer, next_serial
+from ..zone.edit import apply
 from ..zone.tables import Zone
 from . import catalog_zone
 from .copies import FOLDER, Copies
 from .kept import Serve
 from .secondaries import Secondaries
 from .storage import Storage
+from .team import LOOK, Team
 
 _log = get_logger(__name__)
 
@@ -71,9 +73,35 @@ class Lister:
         return frozenset(catalog.zones.keys() - self._lists)
 
     async def run(self, network: Network) -> None:
+        await self._storage.open(network)
+        copies = self._storage.copies
+        team = Team(None if copies is None else copies.folder, network.instance, "catalog-")
+        try:
+            while not await team.lead():
+                await self._follow(copies)
+                await trio.sleep(LOOK)
+            await self._lead(network.instance)
+        finally:
+            team.resign()
+
+    async def _follow(self, copies: Copies | None) -> None:
+        """What another process has made of it."""
+        zone = self._zone
+        if zone is None or copies is None:
+            return
+        _, news = await trio.to_thread.run_sync(copies.news_of, self.origin, zone.serial, 0.0)
+        if isinstance(news, list):
+            for change in news:
+                apply(zone, change)
+        elif news is not None:
+            self._zone = news
+        if news:
+            self._listed = frozenset(catalog_zone.read(self._zone or zone).members)
+            self.serve({self.origin: self._zone}, ())
+
+    async def _lead(self, instance: str) -> None:
         zone = self._zone
         assert zone is not None  # noqa: S101 - it was loaded
-        await self._storage.open(network)
         await self._storage.save(zone, self._older)
         self._older = None
         while True:
@@ -83,13 +111,8 @@ class Lister:
             if wanted == self._listed:
                 continue
             made = await trio.to_thread.run_sync(catalog_zone.make, self.origin, wanted, _after(zone.serial))
-            _log.info(
-                "a catalog zone was made anew",
-                plugin=network.instance,
-                zone=name_text(self.origin),
-                serial=made.serial,
-                zones=len(wanted),
-            )
+            message = "a catalog zone was made anew"
+            _log.info(message, plugin=instance, zone=name_text(self.origin), serial=made.serial, zones=len(wanted))
             await self._storage.save(made, zone)
             zone = self._zone = made
             self._listed = wanted

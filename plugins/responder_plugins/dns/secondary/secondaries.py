@@ -8,10 +8,8 @@ record says (EXPIRE) is no longer served, and neither is one that was never tran
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +29,9 @@ from .catalog_zone import BrokenCatalog, Member
 from .copies import FOLDER, Copies
 from .kept import NEVER, Kept, Serve, Source, Upstream
 from .members import Members
+from .schedule import Schedule
 from .storage import Storage
+from .team import LOOK, Team
 from .timers import first_retry, spread
 
 CHECKS: Final = 64
@@ -65,9 +65,8 @@ class Secondaries:
         self.members = Members(frozenset([*sources, *others]))
         self._upstream = upstream or Upstream()
         self._storage = Storage(versions)
-        self._heap: list[tuple[float, int, Kept]] = []
-        self._number = count()
-        self._woken = trio.Event()
+        self._team = Team(None, "")
+        self._schedule = Schedule(self.zones)
         self._checks = trio.Semaphore(CHECKS)
         self._transfers = trio.Semaphore(TRANSFERS)
         self._asked_at: dict[IPAddress, IPAddress] = {}
@@ -85,6 +84,14 @@ class Secondaries:
             self.counts["notify-rejected"] += 1
             return False
         self.counts["notify-received"] += 1
+        if self._team.leads:
+            self._call(kept, peer, destination)
+        else:
+            self._team.call(origin, peer, destination)
+        return True
+
+    def _call(self, kept: Kept, peer: IPAddress, destination: IPAddress | None) -> None:
+        """Check it at once, or when it was checked a moment ago, as soon as that is allowed."""
         for primary in kept.source.primaries:
             if primary.server.address == peer:
                 kept.caller = peer
@@ -94,8 +101,7 @@ class Secondaries:
         if kept.is_busy:
             kept.is_called = True
         else:
-            self._plan(kept, max(trio.current_time(), kept.asked + APART))
-        return True
+            self._schedule.plan(kept, max(trio.current_time(), kept.asked + APART))
 
     def succeed(self, before: Secondaries) -> None:
         """Go on from where another one is, as far as the zones are the same."""
@@ -120,6 +126,45 @@ class Secondaries:
         """Serve the copies, and keep the zones new."""
         self._instance = network.instance
         await self._storage.open(network)
+        self._team = Team(None if self._storage.copies is None else self._storage.copies.folder, network.instance)
+        self._storage.leads = self._team.leads
+        try:
+            await self._follow()
+            await self._lead()
+        finally:
+            self._team.resign()
+
+    async def _follow(self) -> None:
+        """Until nobody else leads, serve what another process has taken over."""
+        while not await self._team.lead():
+            origins, missed = await self._team.news()
+            for origin in list(self.zones) if missed else origins:
+                if origin in self.zones:
+                    await self._renew(self.zones[origin])
+            await trio.sleep(LOOK)
+        for kept in list(self.zones.values()):
+            await self._renew(kept)
+
+    async def _renew(self, kept: Kept) -> None:
+        """What another process has written of a zone."""
+        if self._storage.copies is None:
+            return
+        known = None if kept.zone is None else kept.zone.serial
+        read = self._storage.copies.news_of
+        checked, news = await trio.to_thread.run_sync(read, kept.origin, known, kept.checked)
+        if isinstance(news, Zone):
+            kept.hold(news, checked)
+            self.serve({kept.origin: news}, ())
+        elif news and not self._change(kept, news):
+            return
+        kept.checked = checked
+        if kept.zone is not None and kept.left <= 0:
+            await self._expire(kept, "as another process tells")
+        if news and kept.source.is_catalog and kept.zone is not None:
+            await self._process(kept)
+
+    async def _lead(self) -> None:
+        self._storage.leads = True
         for each in list(self.zones.values()):
             if each.zone is not None and each.zone.serial != each.serial:  # changed by who looked after it before
                 each.hold(each.zone, each.checked)
@@ -127,38 +172,23 @@ class Secondaries:
             if each.zone is not None and each.source.is_catalog:
                 await self._process(each)
         for each in self.zones.values():
-            self._plan(each, each.due)
+            self._schedule.plan(each, each.due)
         await self._storage.remove_others([*self.zones, *self.members.configured])
         async with trio.open_nursery() as nursery:
+            if self._storage.copies is not None:
+                nursery.start_soon(self._take_calls)
             while True:
-                kept = self._next()
-                if kept is None:
-                    self._woken = trio.Event()
-                    with trio.move_on_at(self._heap[0][0] if self._heap else float("inf")):
-                        await self._woken.wait()
-                else:
-                    kept.is_busy = True
-                    await self._checks.acquire()
-                    nursery.start_soon(self._check, kept)
+                kept = await self._schedule.next()
+                await self._checks.acquire()
+                nursery.start_soon(self._check, kept)
 
-    # Times
-
-    def _plan(self, kept: Kept, due: float) -> None:
-        kept.due = due
-        heapq.heappush(self._heap, (due, next(self._number), kept))
-        self._woken.set()
-
-    def _next(self) -> Kept | None:
-        """A zone that is due; what was planned otherwise since, or is no longer there, is forgotten."""
-        while self._heap:
-            due, _, kept = self._heap[0]
-            is_outdated = kept.due != due or kept.is_busy or self.zones.get(kept.origin) is not kept
-            if not is_outdated and due > trio.current_time():
-                break
-            heapq.heappop(self._heap)
-            if not is_outdated:
-                return kept
-        return None
+    async def _take_calls(self) -> None:
+        """NOTIFY messages that came to other processes."""
+        while True:
+            await trio.sleep(LOOK)
+            for origin, peer, destination in await self._team.calls():
+                if origin in self.zones:
+                    self._call(self.zones[origin], peer, destination)
 
     # Checks
 
@@ -180,9 +210,9 @@ class Secondaries:
         else:
             kept.failures += 1
             self.counts["transfer-in-failed"] += 1
-            wait = self._failed(kept, reasons)
+            wait = await self._failed(kept, reasons)
         now = trio.current_time()
-        self._plan(kept, max(now, kept.asked + APART) if kept.is_called else now + wait)
+        self._schedule.plan(kept, max(now, kept.asked + APART) if kept.is_called else now + wait)
 
     async def _ask(self, kept: Kept) -> list[str] | None:
         """Ask the primaries; None: the zone is the newest now, otherwise why not."""
@@ -235,6 +265,7 @@ class Secondaries:
             await self._storage.save(news, before)
         elif before is not None:
             await self._storage.save_changes(before, news)
+        await self._team.tell(kept.origin)
         zone = kept.zone
         assert zone is not None  # noqa: S101 - it was changed, or is new
         self.counts["transfer-in"] += 1
@@ -256,34 +287,29 @@ class Secondaries:
         zone = kept.zone
         if zone is None or self.zones.get(kept.origin) is not kept:
             return True
+        why = None
         try:
             for change in changes:
                 edit = Edit(zone, change)
-                mistakes = [*edit.mistakes()]
-                if mistakes:
-                    self._tell_misfit(kept, mistakes[0])
-                    return False
+                why = next(iter(edit.mistakes()), None)
+                if why is not None:
+                    break
                 edit.commit()
         except DoesNotFitError as error:
-            self._tell_misfit(kept, str(error))
-            return False
-        finally:
-            kept.hold(zone, kept.checked)
-            self.serve({kept.origin: zone}, ())
-        return True
+            why = str(error)
+        kept.hold(zone, kept.checked)
+        self.serve({kept.origin: zone}, ())
+        if why is not None:
+            message = "an incremental transfer does not fit: the whole zone is asked for"
+            _log.warning(message, plugin=self._instance, zone=name_text(kept.origin), reason=why)
+        return why is None
 
-    def _tell_misfit(self, kept: Kept, why: str) -> None:
-        message = "an incremental transfer does not fit: the whole zone is asked for"
-        _log.warning(message, plugin=self._instance, zone=name_text(kept.origin), reason=why)
-
-    def _failed(self, kept: Kept, reasons: Iterable[str]) -> float:
+    async def _failed(self, kept: Kept, reasons: Iterable[str]) -> float:
         """Tell it; the seconds to the next check."""
         zone = name_text(kept.origin)
         why = "; ".join(reasons)
         if kept.timers is not None and kept.zone is not None and kept.left <= 0:
-            kept.zone = None
-            self.serve({kept.origin: None}, ())
-            self._tell_expired(kept, why)
+            await self._expire(kept, why)
         held_back = self._repeated.due(why)
         if held_back is not None:
             _log.warning(
@@ -298,6 +324,12 @@ class Secondaries:
         wait = spread(kept.timers.retry)
         return min(wait, max(kept.left, 0.0)) if kept.zone is not None else wait
 
+    async def _expire(self, kept: Kept, why: str) -> None:
+        kept.zone = None
+        self.serve({kept.origin: None}, ())
+        self._tell_expired(kept, why)
+        await self._team.tell(kept.origin)
+
     def _tell_expired(self, kept: Kept, why: str) -> None:
         self.counts["expired"] += 1
         message = "a zone is too old, and no longer served (EXPIRE)"
@@ -307,15 +339,14 @@ class Secondaries:
 
     def load(self, state: Path | None) -> None:
         """What an earlier run has left in the state folder; in the thread of `prepare`."""
-        if state is None:
-            return
-        copies = Copies(state / FOLDER, self._storage.versions)
-        self._hold_copies(copies, self.zones.values())
-        for catalog in [each.origin for each in self.zones.values() if each.source.is_catalog]:
-            self._hold_copies(copies, self._enlist(catalog, copies.read_members(catalog))[0])
+        if state is not None:
+            copies = Copies(state / FOLDER, self._storage.versions)
+            self._hold_copies(copies, self.zones.values())
+            for catalog in [each.origin for each in self.zones.values() if each.source.is_catalog]:
+                self._hold_copies(copies, self._enlist(catalog, copies.read_members(catalog))[0])
 
     def _hold_copies(self, copies: Copies, wanted: Iterable[Kept]) -> None:
-        for kept in list(wanted):
+        for kept in wanted:
             copy = copies.read(kept.origin)
             if copy is not None:
                 kept.hold(*copy)
@@ -341,7 +372,9 @@ class Secondaries:
         new, gone = self._enlist(kept.origin, listed.members)
         self.serve({each.origin: None for each in new}, gone)
         for each in new:
-            self._plan(each, each.due)
+            self._schedule.plan(each, each.due)
+            if not self._team.leads:
+                await self._renew(each)
         if new or gone:
             _log.info("a catalog zone was processed", plugin=self._instance, zone=zone, new=len(new), gone=len(gone))
         await self._storage.save_members(kept.origin, listed.members, [*gone, *(each.origin for each in new)])

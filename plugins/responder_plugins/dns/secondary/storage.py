@@ -1,6 +1,6 @@
 """What secondaries keep: copies of zones, members of catalogs, and changes for IXFR; what can't be kept is told.
 
-Without a state folder nothing is kept.  All of it is written in threads.
+Without a state folder nothing is kept, and only the process that leads writes there (see `team`).
 """
 
 from __future__ import annotations
@@ -27,22 +27,23 @@ class Storage:
 
     def __init__(self, versions: Versions | None) -> None:
         self.versions = versions
-        self._copies: Copies | None = None
+        self.leads = True
+        self.copies: Copies | None = None
         self._instance = ""
         self._repeated = Repeated(clock=trio.current_time)
 
     async def open(self, network: Network) -> None:
         self._instance = network.instance
         try:
-            self._copies = await trio.to_thread.run_sync(Copies.of, network.state_dir, self.versions)
+            self.copies = await trio.to_thread.run_sync(Copies.of, network.state_dir, self.versions)
         except (ConfigError, OSError) as error:
             message = "no copies of zones can be kept: after a restart each is served once it was transferred again"
             _log.warning(message, plugin=self._instance, reason=str(error))
 
     async def save(self, zone: Zone, before: Zone | None) -> None:
         """A zone came as a whole, in place of another version; small differences are changes for others."""
-        if self._copies is not None:
-            self._copies.hold(zone)
+        if self.copies is not None:
+            self.copies.hold(zone)
         if self.versions is not None and before is not None and is_newer(zone.serial, before.serial):
             most = SOME_RECORDS + len(before.nodes) // 2
             change = await trio.to_thread.run_sync(difference, before, zone.snapshot(), most)
@@ -70,12 +71,15 @@ class Storage:
         await self._do(Copies.remove_others, origins)
 
     async def _do(self, do: Callable[..., None], *args: object) -> None:
-        if self._copies is None:
+        if self.copies is None or not self.leads:
             return
         try:
-            await trio.to_thread.run_sync(partial(do, self._copies, *args))
+            await trio.to_thread.run_sync(partial(do, self.copies, *args))
         except OSError as error:
-            held_back = self._repeated.due("")
-            if held_back is not None:
-                message = "the copy of a zone can't be kept"
-                _log.warning(message, plugin=self._instance, reason=str(error), held_back=held_back)
+            self._fails(error)
+
+    def _fails(self, error: OSError) -> None:
+        held_back = self._repeated.due("")
+        if held_back is not None:
+            message = "the copy of a zone can't be kept"
+            _log.warning(message, plugin=self._instance, reason=str(error), held_back=held_back)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from ipaddress import ip_address
 from itertools import pairwise
 from pathlib import Path
@@ -307,10 +306,10 @@ async def test_copies_of_zones_that_are_no_longer_here_go(autojump_clock: MockCl
     primaries.zones[FIRST, OTHER] = zone_of(tmp_path, 7)
     async with running(secondary(tmp_path, primaries), tmp_path):
         await trio.sleep(1)
-    assert os.listdir(tmp_path / "secondary") == ["zone.other.test.copy"]
+    assert [path.name for path in (tmp_path / "secondary").glob("*.copy")] == ["zone.other.test.copy"]
     async with running(secondary(tmp_path, primaries, {"new.test": CONFIG["other.test"]}), tmp_path):
         await trio.sleep(1)
-    assert os.listdir(tmp_path / "secondary") == []
+    assert list((tmp_path / "secondary").glob("*.copy")) == []
 
 
 async def test_without_a_state_folder_it_serves_and_says_what_is_lost(
