@@ -19,7 +19,7 @@ from ..zone.denial import Nsec3Chain, NsecChain, canonical
 from ..zone.rdata import folded
 from ..zone.rules import MADE_BY_SIGNER
 from ..zone.tables import Zone, blocks, unpack
-from .records import RecordSigner, denied_types, hash_of, hashed_owner, nsec, nsec3
+from .records import RecordSigner, denied_types, hash_of, hashed_owner, label_of, nsec, nsec3
 from .signing import SIGNED_AT_A_CUT, Denial
 
 _RRsets: TypeAlias = dict[int, tuple[int, tuple[bytes, ...]]]
@@ -348,11 +348,6 @@ class _Ring:
                 return found
             at += step
         return None
-
-
-def label_of(owner: bytes) -> bytes:
-    """The first label of a name."""
-    return owner[1 : owner[0] + 1]
 
 
 def _rrsets(node: bytes) -> _RRsets:

@@ -149,6 +149,11 @@ def hashed_owner(digest: bytes, origin: bytes) -> bytes:
     return bytes((len(label),)) + label + origin
 
 
+def label_of(owner: bytes) -> bytes:
+    """The first label of a name."""
+    return owner[1 : owner[0] + 1]
+
+
 def denied_types(present: Mapping[int, bytes] | Collection[int], *, at_cut: bool) -> set[int]:
     """Of the types at a name those that its NSEC or NSEC3 record tells: at a cut what is this zone's (RFC 4035 2.3)."""
     return {rdtype for rdtype in present if not at_cut or rdtype in (wire.NS, wire.DS)}

@@ -45,8 +45,13 @@ class Chain(Protocol):
     def no_ds(self, cut: bytes) -> list[bytes]: ...
 
 
-def chain_of(origin: bytes, nodes: Mapping[bytes, bytes], hashed: Mapping[bytes, bytes]) -> Chain | None:
-    """The chain of a zone that is signed as a whole; None: it is not, or in a way that is not known here."""
+def chain_of(
+    origin: bytes, nodes: Mapping[bytes, bytes], hashed: Mapping[bytes, bytes], ordered: list[bytes] | None = None
+) -> Chain | None:
+    """The chain of a zone that is signed as a whole; None: it is not, or in a way that is not known here.
+
+    `ordered` are its names, or the labels of hashes, in their order, where that is known.
+    """
     apex = nodes.get(origin, b"")
     present = {(rdtype, covered) for rdtype, covered, _, _ in blocks(apex)}
     if not {(wire.DNSKEY, 0), (wire.RRSIG, wire.SOA), (wire.RRSIG, wire.DNSKEY)} <= present:
@@ -54,11 +59,11 @@ def chain_of(origin: bytes, nodes: Mapping[bytes, bytes], hashed: Mapping[bytes,
     for rdtype, _, _, records in blocks(apex):
         if rdtype == wire.NSEC3PARAM:
             for params in unpack(records)[1]:
-                chain = Nsec3Chain(origin, hashed, params)
+                chain = Nsec3Chain(origin, hashed, params, ordered)
                 # RFC 5155 section 4: algorithm 1 is SHA-1, flags are 0.
                 if params[:2] == b"\1\0" and chain.label_of(origin) in chain.labels:
                     return chain
-    return NsecChain(nodes) if (wire.NSEC, 0) in present else None
+    return NsecChain(nodes, ordered) if (wire.NSEC, 0) in present else None
 
 
 def unique(owners: Iterable[bytes]) -> list[bytes]:
@@ -106,8 +111,8 @@ def _edited(entries: list[bytes], wanted: Mapping[bytes, bool], key: Callable[[b
 class NsecChain:
     rdtype = wire.NSEC
 
-    def __init__(self, nodes: Mapping[bytes, bytes]) -> None:
-        self.names = sorted((name for name, node in nodes.items() if _has(node, wire.NSEC)), key=canonical)
+    def __init__(self, nodes: Mapping[bytes, bytes], names: list[bytes] | None = None) -> None:
+        self.names = names or sorted((name for name, node in nodes.items() if _has(node, wire.NSEC)), key=canonical)
 
     def change(self, nodes: Mapping[bytes, bytes], hashed: Mapping[bytes, bytes], names: Iterable[bytes]) -> None:
         self.names = _edited(self.names, {name: _has(nodes.get(name, b""), wire.NSEC) for name in names}, canonical)
@@ -136,12 +141,16 @@ class Nsec3Chain:
 
     rdtype = wire.NSEC3
 
-    def __init__(self, origin: bytes, hashed: Mapping[bytes, bytes], params: bytes) -> None:
+    def __init__(
+        self, origin: bytes, hashed: Mapping[bytes, bytes], params: bytes, labels: list[bytes] | None = None
+    ) -> None:
         self._origin = origin
         self._iterations = int.from_bytes(params[2:4])
         self._salt = params[5 : 5 + params[4]]
         self._in_use = params[2:5] + self._salt
-        self.labels = sorted(owner[1 : owner[0] + 1] for owner, node in hashed.items() if self._is_in_use(node))
+        self.labels = labels or sorted(
+            owner[1 : owner[0] + 1] for owner, node in hashed.items() if self._is_in_use(node)
+        )
         self._hashes: BoundedCache[bytes, bytes] = BoundedCache(MAX_HASHES)
 
     def _is_in_use(self, node: bytes) -> bool:
