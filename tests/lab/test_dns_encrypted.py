@@ -21,6 +21,7 @@ from tests.plugins.dns.certificates import Authority
 
 from .daemon import Child, daemon
 from .multihomed import Multihomed
+from .namespaces import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.clients("kdig", "curl")]
 
@@ -264,3 +265,33 @@ def test_a_certificate_changes_under_load(network: Multihomed, folder: Path, ser
         load.end()
     assert [load.lost for load in loads] == [[], []]
     assert [len(load.seen) for load in loads] == [4, 1]
+
+
+def test_workers_share_them(folder: Path, tmp_path: Path) -> None:
+    """Ports with TCP alone are handed to workers, go, and come again."""
+    config, plain = tmp_path / "dns.toml", CONFIG.replace("tls =", "# tls =")
+    for name in ("example.zone", "big.zone", "server.pem", "server.key"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    config.write_text(f"[daemon]\nworkers = 2\n{CONFIG}")
+    with Lab() as lab:
+        host, client = lab.namespace("host"), lab.namespace("client")
+        lab.link(host, "eth1", client, "eth1")
+        host.ip("addr add 10.71.0.2/24 dev eth1")
+        client.ip("addr add 10.71.0.9/24 dev eth1")
+
+        def asked(*way: str) -> list[str]:
+            return client.run("kdig", "@10.71.0.2", *way, "+short", "www.example.test").split()
+
+        with daemon(host, config, folder=tmp_path) as child:
+            for _ in range(4):
+                assert [asked("+tls"), asked("+https"), asked()] == [["192.0.2.80"]] * 3
+            config.write_text(f"[daemon]\nworkers = 2\n{plain}")
+            child.signal(signal.SIGHUP)
+            child.wait_for("reloaded")
+            assert asked() == ["192.0.2.80"]
+            config.write_text(f"[daemon]\nworkers = 2\n{CONFIG}")
+            child.signal(signal.SIGHUP)
+            child.wait_for("reloaded")
+            for _ in range(4):
+                assert [asked("+tls"), asked("+https"), asked()] == [["192.0.2.80"]] * 3
+        assert child.status == 0, "\n".join(child.said)

@@ -282,7 +282,7 @@ def _integer(given: Mapping[str, Any], field: str) -> int:
     value = given.get(field, 0)
     try:
         return int(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         raise EtcdError(f"{field} in its answer is no integer: is it etcd?") from None
 
 

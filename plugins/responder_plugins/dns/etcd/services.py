@@ -13,8 +13,8 @@ from typing import Final
 import attrs
 
 from ..message import wire
-from ..zone.changes import Change, difference
-from ..zone.tables import Sets, Zone, node_of
+from ..zone.changes import Change, difference, with_serial
+from ..zone.tables import Sets, Zone, blocks, node_of
 from . import skydns
 from .skydns import KeyedService, Placed
 
@@ -163,15 +163,20 @@ class Services:
                 touched.add(suffix)
                 if suffix == origin:
                     break
-        soa = soa_of(origin, serial)
-        new: dict[bytes, bytes] = {}
+        soa = soa_of(origin, zone.serial)  # for now, so that the zone's own node may stay
+        old, new = Zone(origin, {}), Zone(origin, {})
         for name in touched:
             branch = self._root.find(name) or (Branch(origin) if name == origin else None)
-            if branch is not None:
-                new[name] = self._node(origin, branch, soa)
-        old = {name: zone.nodes[name] for name in touched if name in zone.nodes}
-        change = difference(Zone(origin, old), Zone(origin, new))
-        return change if change is not None and len(change) > 2 else None
+            before = zone.nodes.get(name, b"")
+            after = b"" if branch is None else self._node(origin, branch, soa)
+            if name == origin and {*blocks(before)} == {*blocks(after)}:
+                before = after = node_of(soa)  # a name of many services, of which nothing changed
+            old.nodes[name], new.nodes[name] = before, after
+        change = difference(old, new)
+        if change is None or len(change) == 2:
+            return None
+        first, *added = change.added
+        return attrs.evolve(change, added=(with_serial(first, serial % 2**32 or 1), *added))
 
 
 def soa_of(origin: bytes, serial: int) -> Sets:
