@@ -17,6 +17,7 @@ import dns.xfr
 import dns.zone
 import pytest
 
+from tests.plugins.dns import peers
 from tests.plugins.dns.certificates import Authority
 
 from .daemon import Child, daemon
@@ -188,6 +189,32 @@ def test_a_zone_is_not_handed_over_by_tls_12(network: Multihomed, folder: Path) 
         dns.query.send_tcp(sock, query)
         reply = dns.message.from_wire(_message(sock))
     assert reply.rcode() == dns.rcode.REFUSED
+
+
+NSD_SECONDARY = """
+tls-auth:
+    name: "primary"
+    auth-domain-name: "ns.example.test"
+key:
+    name: key.test
+    algorithm: hmac-sha256
+    secret: "{secret}"
+zone:
+    name: big.test
+    zonefile: "{folder}/big.zone"
+    request-xfr: AXFR 10.71.0.2@853 key.test primary
+"""
+
+
+@pytest.mark.clients("nsd", "dig")
+def test_nsd_takes_a_zone_over(network: Multihomed, folder: Path, tmp_path: Path) -> None:
+    """By TLS, which it checks the certificate of, with a signature."""
+    client = network.clients[1]
+    zones = NSD_SECONDARY.format(secret=SECRET, folder=tmp_path)
+    argv = peers.nsd(tmp_path, 5301, zones, server=f'    tls-cert-bundle: "{folder / "ca.pem"}"')
+    with peers.running(client, argv, ["nsd started", "received update to serial 7"]):
+        answer = client.run("dig", "@127.0.0.1", "-p", "5301", "host19999.big.test", "A", "+short")
+    assert answer.split() == ["192.0.2.249"]
 
 
 def ask(sock: ssl.SSLSocket, number: int) -> bool:
