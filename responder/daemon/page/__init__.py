@@ -102,7 +102,7 @@ def _live(shown: Shown) -> bytes:
 def _page(shown: Shown, held: bool) -> bytes:
     title = f"responderd on {platform.node() or 'this host'}"
     refresh = Markup("") if held else tag("noscript", tag("meta", http_equiv="refresh", content=REFRESH))
-    other = tag("a", "Load again all the time", href="/") if held else tag("a", "Hold this view", href="/?hold")
+    other = tag("a", "Load again all the time", href="./") if held else tag("a", "Hold this view", href="?hold")
     parts = sections(shown)
     document = tag(
         "html",
@@ -112,9 +112,9 @@ def _page(shown: Shown, held: bool) -> bytes:
             tag("title", title),
             tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
             tag("meta", name="color-scheme", content="light dark"),
-            tag("link", rel="icon", href="/icon.svg", type="image/svg+xml"),
-            tag("link", rel="stylesheet", href="/page.css"),
-            tag("script", src="/page.js", defer=""),
+            tag("link", rel="icon", href="icon.svg", type="image/svg+xml"),
+            tag("link", rel="stylesheet", href="page.css"),
+            tag("script", src="page.js", defer=""),
             refresh,
         ),
         tag(

@@ -30,7 +30,7 @@ function say(text) {
 async function look() {
   if (!held && !document.hidden) {
     try {
-      const answer = await fetch("/live.json", { cache: "no-store" });
+      const answer = await fetch("live.json", { cache: "no-store" });
       if (!answer.ok) throw new Error(`it says ${answer.status}`);
       show((await answer.json()).sections);
       say("");
