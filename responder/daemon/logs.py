@@ -117,11 +117,7 @@ def _text_renderer(on_terminal: bool) -> Callable[[_Event], str]:
         lines = _indented(event.pop("exception", ""))
         at = datetime.fromtimestamp(event["timestamp"], None if on_terminal else UTC)
         event["timestamp"] = at.strftime("%H:%M:%S") if on_terminal else at.isoformat().replace("+00:00", "Z")
-        shown = {
-            # Within a list or a table there may be anything, with a text of its own.
-            printable(name): value if isinstance(value, int | float | None) else printable(str(value))
-            for name, value in event.items()
-        }
+        shown = _printable(event)
         return "\n".join([str(renderer(None, "", shown)), *lines])
 
     return to_text
@@ -129,6 +125,15 @@ def _text_renderer(on_terminal: bool) -> Callable[[_Event], str]:
 
 def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | dict | list | tuple | None) else str(value)
+
+
+def _printable(value: Any) -> Any:
+    """With nothing in it that a terminal acts on, at any depth: in a list there may be anything, with words of its own."""
+    if isinstance(value, dict):
+        return {printable(str(name)): _printable(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [*map(_printable, value)]
+    return value if isinstance(value, int | float | None) else printable(str(value))
 
 
 def _indented(text: str) -> Iterable[str]:
