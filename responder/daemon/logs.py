@@ -128,7 +128,7 @@ def _plain(value: Any) -> Any:
 
 
 def _printable(value: Any) -> Any:
-    """With nothing in it that a terminal acts on, at any depth: in a list there may be anything, with words of its own."""
+    """With nothing in it that a terminal acts on, at any depth: within a list or a table there may be anything."""
     if isinstance(value, dict):
         return {printable(str(name)): _printable(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
