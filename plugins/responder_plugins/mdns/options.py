@@ -221,10 +221,6 @@ class Offer:
     host: str
     services: tuple[ServiceOptions, ...]
 
-    def missing_host(self, service: ServiceOptions) -> bool:
-        """Is the service on this host, which has no name?"""
-        return not service.host and not self.host
-
     @classmethod
     def of(cls, host: str, services: Sequence[ServiceOptions]) -> Offer:
         """A service that names this host by its own name is on it as one that names none."""

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from ..message import wire
-from ..zone.changes import Change, ZoneRecord, soa_record, with_serial
+from ..zone.changes import Change, ZoneRecord
 from ..zone.denial import Nsec3Chain, NsecChain, canonical
 from ..zone.rdata import folded
 from ..zone.rules import MADE_BY_SIGNER
@@ -378,9 +378,3 @@ def _put_in(rrsets: _RRsets, record: ZoneRecord) -> None:
     """RFC 2181 section 5.2: the TTL of an RRset is one, and the last one's."""
     _, rdatas = rrsets.get(record.rdtype, (0, ()))
     rrsets[record.rdtype] = record.ttl, (*rdatas, record.rdata)
-
-
-def soa_change(zone: Zone, serial: int) -> Change:
-    """Nothing but another serial."""
-    soa = soa_record(zone)
-    return Change.of([soa], [with_serial(soa, serial)])
