@@ -170,7 +170,7 @@ class ListChange(Protocol):
         """0, or the code of Winsock's refusal."""
 
     async def changed(self) -> None:
-        """Return once the list has changed since `arm`."""
+        """Return once the list has changed since `arm`.  Always a checkpoint."""
 
     def close(self) -> None: ...
 

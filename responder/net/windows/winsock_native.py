@@ -101,6 +101,7 @@ class AddressListChange:
         return 0 if code == WSA_IO_PENDING else code
 
     async def changed(self) -> None:
+        await trio.lowlevel.checkpoint()  # the wait is none where the event is set already
         await trio.lowlevel.WaitForSingleObject(self._event)
 
     def close(self) -> None:

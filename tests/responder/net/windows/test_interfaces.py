@@ -111,7 +111,7 @@ class FakeListChange:
         return 0
 
     async def changed(self) -> None:
-        await self.event.wait()
+        await self.event.wait()  # a checkpoint in any case
 
     def close(self) -> None:
         self.closed += 1
