@@ -40,7 +40,7 @@ class Stun(Plugin):
     """Tells clients the address and port that they are seen with (RFC 8489).
 
     behavior_discovery  clients may ask for answers from another address and port, where there is one (RFC 5780)
-    addresses           the two of each family that are each other's other address; none: two of one interface
+    addresses           the two of each family that are each other's other address; none: the next one of its kind
     software            what answers tell as SOFTWARE; empty: nothing
     """
 

@@ -90,6 +90,10 @@ class StunHandler(Handler):
             if message is None:
                 return None
             may_change = ends is not None and ends.other is not None
+            if message.is_classic and message.change and not may_change:
+                # RFC 3489 has no error for it, and its clients take one for no answer, but ask again at once.
+                self.counted["no-other-address"] += 1
+                return None
             return self._error(message, may_change) or self._redirected(message, request, ends)
         except Refused as refused:
             self.counted[refused.kind] += 1

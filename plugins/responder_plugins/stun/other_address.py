@@ -20,22 +20,26 @@ MAX_ADDRESSES: Final = 1024
 
 
 def other_of(address: IPAddress, interfaces: Iterable[Interface]) -> IPAddress | None:
-    """Another address of the interface that has this one: of the same family, scope and reach.
+    """Another address of the same interface, of the same family, scope and reach; a public one may be of any interface.
 
-    So who reaches the one reaches the other too, and is told of no private address by a public one.  Addresses are
-    paired in their order; None: there is only one, or it is link-local, which no NAT is before.
+    So whoever reaches the one reaches the other, and nobody is told of a private address by a public one.  Addresses
+    are paired in their order.  None: there is only one, or it is link-local, which no NAT is before.
     """
-    if address.is_link_local:
+    interfaces = tuple(interfaces)
+    owner = next((each for each in interfaces if each.has(address)), None)
+    if owner is None or address.is_link_local:
         return None
-    for interface in interfaces:
-        if interface.has(address):
-            kind = _kind_of(address)
-            alike = [own.address for own in interface.addresses if _kind_of(own.address) == kind]
-            place = alike.index(address) ^ 1
-            if place < len(alike):
-                return alike[place]
-            return alike[0] if len(alike) > 1 else None
-    return None
+    alike = _alike(address, owner)
+    place = alike.index(address) ^ 1
+    if place < len(alike):
+        return alike[place]
+    everywhere = (owner, *interfaces) if address.is_global else (owner,)
+    return next((other for each in everywhere for other in _alike(address, each) if other != address), None)
+
+
+def _alike(address: IPAddress, interface: Interface) -> list[IPAddress]:
+    kind = _kind_of(address)
+    return [own.address for own in interface.addresses if _kind_of(own.address) == kind]
 
 
 def _kind_of(address: IPAddress) -> tuple[int, bool, bool, bool]:

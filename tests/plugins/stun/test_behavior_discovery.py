@@ -61,6 +61,7 @@ class TestChangeRequest:
                 answer = told((await at.ask(message(), to)).payload)
                 assert list(answer.attributes) == [0x0020]
                 assert told((await at.ask(change(2), to)).payload).unknown == [0x0003], "section 6.1"
+                await never_answers(at, change(2, transaction=CLASSIC), to=to)
 
     async def test_by_tcp_there_is_no_other_end(self, autojump_clock: MockClock) -> None:
         """It is told, since a client can connect to it (section 4.3)."""
@@ -136,7 +137,7 @@ class TestWhichAddress:
 
     def test_addresses_of_one_kind_are_paired_in_their_order(self) -> None:
         first = ["10.0.0.1", "8.8.8.1", "10.0.0.2", "8.8.8.2", "10.0.0.3", "9.9.9.9"]
-        second = ["2001:4860::1", "fe80::1", "fe80::2", "fd00::1", "2001:4860::2", "10.0.0.9"]
+        second = ["2001:4860::1", "fe80::1", "fe80::2", "fd00::1", "2001:4860::2", "10.0.0.9", "1.1.1.1"]
         interfaces = [
             Interface(number, f"eth{number}", addresses=[InterfaceAddress(each, 24) for each in addresses])
             for number, addresses in enumerate((first, second), 1)
@@ -155,6 +156,7 @@ class TestWhichAddress:
             "9.9.9.9": "8.8.8.1",
             "2001:4860::1": "2001:4860::2",
             "2001:4860::2": "2001:4860::1",
+            "1.1.1.1": "8.8.8.1",
         }
         assert other_of(ip_address("192.0.2.1"), interfaces) is None
 
