@@ -93,6 +93,7 @@ class State(Handler):
             assert_type(change, InterfaceChange)
             assert_type(network.stopping.reason, StopReason | None)
             await network.send(b"", to="239.255.70.7", interface=change.interface)
+            await network.send(b"", to=Datagram(b"", Peer("192.0.2.9", 7), "192.0.2.1", change.interface))
             await network.send("text", to="239.255.70.7")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 

@@ -42,9 +42,9 @@ def way_of(datagram: Datagram) -> Way:
 
 @attrs.define(eq=False)
 class Taken:
-    """A message that came, and what it was answered with at once; None: nothing, or not yet."""
+    """A message that came, by its bytes' hash, and what it was answered with at once; None: nothing, or not yet."""
 
-    payload: bytes
+    digest: int
     until: float
     answer: bytes | None = None
 
@@ -64,7 +64,7 @@ class Duplicates:
     def find(self, request: Datagram, message: Message, now: float) -> Taken | None:
         """What is known of a duplicate; None: it is none."""
         taken = self._taken.get(_key(request, message))
-        return taken if taken is not None and taken.payload == request.payload and now < taken.until else None
+        return taken if taken is not None and taken.digest == hash(request.payload) and now < taken.until else None
 
     def add(self, request: Datagram, message: Message, now: float) -> Taken:
         """Remember a message."""
@@ -73,7 +73,7 @@ class Duplicates:
         while self._taken and (len(self._taken) >= MAX_REMEMBERED or next(iter(self._taken.values())).until <= now):
             self._taken.popitem(last=False)
         lifetime = EXCHANGE_LIFETIME if message.type is Type.CON else NON_LIFETIME
-        taken = self._taken[key] = Taken(request.payload, now + lifetime)
+        taken = self._taken[key] = Taken(hash(request.payload), now + lifetime)
         return taken
 
 
@@ -119,12 +119,13 @@ class Outgoing:
             pass  # sent again, if it matters; a peer that is gone for good acknowledges nothing
 
     async def deliver(
-        self, to: Datagram, token: bytes, current: Callable[[], Response]
+        self, to: Datagram, token: bytes, current: Callable[[], Response | None]
     ) -> tuple[Outcome, Response | None]:
         """Send a response as a Confirmable message until it is acknowledged (section 4.2).
 
         `current` gives the response each time that it is sent: another one than before goes with another message ID,
-        and is not sent more often for it (RFC 7641 section 4.5.2).  Gives the outcome, and which one it is about.
+        and is not sent more often for it (RFC 7641 section 4.5.2); None ends it.  Gives the outcome, and the response
+        that it is about.
         """
         awaited, sent, data = Awaited(), None, b""
         keys: list[tuple[Way, int]] = []
@@ -132,6 +133,8 @@ class Outgoing:
         try:
             for _ in range(1 + MAX_RETRANSMIT):
                 response = current()
+                if response is None:
+                    break
                 if response is not sent:
                     sent, message_id = response, self.next_id(to.peer)
                     data = write_message(Type.CON, response.code, message_id, token, response.rest)

@@ -75,7 +75,9 @@ class Notifier:
         self.counted["notified"] += 1
         if observation.must_be_confirmed(now):
             outcome, response = await self.outgoing.deliver(
-                observation.way, observation.token, observation.notification
+                observation.way,
+                observation.token,
+                lambda: observation.notification() if self.observers.holds(observation) else None,
             )
             if not self.observers.holds(observation):
                 return

@@ -162,6 +162,14 @@ async def test_a_request_ends_it(autojump_clock: MockClock, coap: Serving, file:
     assert await coap.heard(100) == []
 
 
+async def test_who_asks_no_more_is_not_told_again(autojump_clock: MockClock, coap: Serving, file: Path) -> None:
+    await observe(coap)
+    file.write_text("1")
+    assert len(await coap.heard(SOON)) == 1
+    await coap.ask(get("/hello", 3, DEREGISTER))
+    assert await coap.heard(100) == []
+
+
 async def test_to_ask_again_begins_anew(autojump_clock: MockClock, coap: Serving, file: Path) -> None:
     for number in range(5):
         assert (await coap.ask(get("/hello", number, REGISTER))).option(OBSERVE) is not None
