@@ -35,6 +35,7 @@ class Notifier:
     outgoing: Outgoing
     look: Callable[[tuple[bytes, ...], tuple[str, ...]], Awaitable[State]]
     counted: Counter[str]
+    _looking: set[Variant] = attrs.field(factory=set, init=False)
     _busy: set[Way] = attrs.field(factory=set, init=False)
 
     async def run(self) -> None:
@@ -45,12 +46,16 @@ class Notifier:
                 variants: dict[Variant, list[Observation]] = {}
                 for each in self.observers:
                     variants.setdefault((each.asked.path, each.asked.queries), []).append(each)
-                async with trio.open_nursery() as looking:
-                    for variant, observations in variants.items():
-                        looking.start_soon(self._look_at, variant, observations, nursery)
+                for variant, observations in variants.items():
+                    if variant not in self._looking:  # one that takes its time holds no other up
+                        self._looking.add(variant)
+                        nursery.start_soon(self._look_at, variant, observations, nursery)
 
     async def _look_at(self, variant: Variant, observations: list[Observation], nursery: trio.Nursery) -> None:
-        state = await self.look(*variant)
+        try:
+            state = await self.look(*variant)
+        finally:
+            self._looking.discard(variant)
         now = trio.current_time()
         for each in observations:
             each.state = state

@@ -303,6 +303,35 @@ async def test_a_resource_of_others(autojump_clock: MockClock) -> None:
         assert counter.number == before + 2, "nobody observes it, so nobody looks at it"
 
 
+class Hanging(Resource):
+    """The first time at once, later after long."""
+
+    observable = True
+    asked = 0
+
+    async def get(self, queries: Sequence[str]) -> Content:
+        self.asked += 1
+        await trio.sleep(0 if self.asked == 1 else 15)
+        return Content(str(self.asked).encode())
+
+
+async def test_a_resource_that_takes_its_time_holds_no_other_up(autojump_clock: MockClock, file: Path) -> None:
+    hanging = Hanging()
+    async with serving({"/hello": file.name}, folder=file.parent, more={"/hanging": hanging}) as coap:
+        await trio.sleep(0.05)
+        await coap.ask(get("/hanging", 1, REGISTER, token=b"slow"))
+        await observe(coap)
+        for number in range(3):
+            file.write_text(f"new {number}")
+            (told,) = await coap.heard(SOON)
+            assert (told.token, told.payload) == (b"tok", f"new {number}".encode())
+            if told.kind == CON:
+                await acknowledge(coap, told)
+        assert hanging.asked == 2
+        (told_later,) = await coap.heard(12)
+        assert (told_later.token, told_later.payload) == (b"slow", b"2")
+
+
 class TestBounds:
     async def test_of_one_address(self, autojump_clock: MockClock, coap: Serving) -> None:
         for number in range(5):
