@@ -33,6 +33,7 @@ from responder import ConfigErrors, IPAddress, Peer
 from ..zone.builder import Line, ZoneBuilder
 from ..zone.changes import Change, ZoneRecord, serial_of
 from ..zone.names import wire_name
+from ..zone.rdata import checked
 from ..zone.record import MAX_TTL
 from ..zone.tables import Zone
 
@@ -333,4 +334,10 @@ class _Manager(dns.transaction.TransactionManager):
 def _records(name: dns.name.Name, rdataset: dns.rdataset.Rdataset) -> list[ZoneRecord]:
     ttl = rdataset.ttl if rdataset.ttl <= MAX_TTL else 0  # RFC 2181 section 8
     owner = wire_name(name)
-    return [ZoneRecord(owner, int(rdataset.rdtype), ttl, rdata.to_wire() or b"") for rdata in rdataset]
+    return [ZoneRecord(owner, int(rdataset.rdtype), ttl, _data(rdata)) for rdata in rdataset]
+
+
+def _data(rdata: dns.rdata.Rdata) -> bytes:
+    """In full.  Raises ValueError where the fields are not those of a type that dnspython does not know."""
+    data = rdata.to_wire() or b""
+    return checked(rdata.rdtype, data) if data and isinstance(rdata, dns.rdata.GenericRdata) else data

@@ -99,12 +99,12 @@ class Primaries:
         return [time for time, each, _, _ in self.asked if each == kind]
 
 
-def records_of(zone: Zone) -> list[ZoneRecord]:
+def records_of(zone: Zone, *, soa: bool = False) -> list[ZoneRecord]:
     return [
         ZoneRecord(rrset.name, rrset.rdtype, rrset.ttl, rdata)
         for rrset in zone.rrsets()
         for rdata in rrset.rdatas
-        if rrset.rdtype != 6
+        if soa or rrset.rdtype != 6
     ]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import dns.message
+import dns.name
 import dns.rcode
 import pytest
 import trio
@@ -14,13 +15,15 @@ from responder_plugins.dns.handler import DnsHandler
 from responder_plugins.dns.secondary import catalog_zone
 from responder_plugins.dns.secondary.catalog_zone import BrokenCatalog, Listed, Member
 from responder_plugins.dns.secondary.members import Members
+from responder_plugins.dns.zone.builder import Line, ZoneBuilder
 from responder_plugins.dns.zone.tables import Zone
 from trio.testing import MockClock
 
 from responder import Context
 from responder.errors import ConfigErrors
-from tests.plugins.dns.secondary.support import FIRST, Primaries, running, said, secondary, zone_of
-from tests.plugins.dns.support import SMALL, ask_bytes, handler_of
+from tests.plugins.dns.secondary.support import FIRST, Primaries, records_of, running, said, secondary, zone_of
+from tests.plugins.dns.secondary.test_secondaries import notify
+from tests.plugins.dns.support import SMALL, ask, ask_bytes, handler_of
 
 CATALOG = b"\3cat\4test\0"
 ONE, TWO = b"\3one\4test\0", b"\3two\4test\0"
@@ -182,6 +185,33 @@ async def test_a_reload_keeps_the_members(autojump_clock: MockClock, tmp_path: P
     assert said(after, "t.one.test") == "REFUSED"
     after.succeed(before)
     assert said(after, "t.one.test") == "7"
+
+
+async def test_many_members_are_transferred_a_few_at_a_time(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """And served after a restart at once; one of them changing costs one check."""
+    primaries = Primaries(takes=1, does_ixfr=False)
+    names = [f"z{number}.test" for number in range(500)]
+    member = zone_of(tmp_path, 7, name="other.test")
+    for name in names:
+        origin = dns.name.from_text(name).to_digestable()
+        builder = ZoneBuilder(origin)
+        for owner, rdtype, ttl, rdata in records_of(member, soa=True):
+            builder.add(owner[: -len(member.origin)] + origin, rdtype, ttl, rdata, Line(tmp_path, 0))
+        primaries.zones[FIRST, origin] = builder.finish(tmp_path, {})
+    listed = "".join(f"m{number}.zones PTR {name}.\n" for number, name in enumerate(names))
+    primaries.zones[FIRST, CATALOG] = catalog(tmp_path, 1, listed)
+    handler = secondary_of_catalog(tmp_path, primaries)
+    async with running(handler, tmp_path):
+        await trio.sleep(500 / 16 + 3)
+        assert all(said(handler, f"t.{name}") == "7" for name in names)
+        assert primaries.most == 16
+        primaries.asked.clear()
+        ask(handler, notify("z7.test"), peer="192.0.2.53")
+        await trio.sleep(2)
+        assert primaries.kinds(b"\2z7\4test\0") == ["SOA"]
+        assert len(primaries.asked) == 1
+    again = secondary_of_catalog(tmp_path, Primaries())
+    assert all(said(again, f"t.{name}") == "7" for name in names)
 
 
 # The catalog zone that is made here

@@ -18,8 +18,8 @@ import pytest
 import trio
 from responder_plugins.dns.message import wire
 from responder_plugins.dns.transfer import incoming, outgoing, tsig
-from responder_plugins.dns.transfer.incoming import Primary, TransferError, Unanswered, newest, take
-from responder_plugins.dns.zone.changes import Change, difference, soa_record
+from responder_plugins.dns.transfer.incoming import Incoming, Primary, TransferError, Unanswered, newest, take
+from responder_plugins.dns.zone.changes import Change, ZoneRecord, difference, soa_record
 from responder_plugins.dns.zone.tables import Zone
 
 from responder import Peer
@@ -230,6 +230,20 @@ async def test_a_zone_with_mistakes_is_none() -> None:
     async with Server({"AXFR": broken}).running() as primary:
         with pytest.raises(TransferError, match="CNAME record beside others"):
             await take(ORIGIN, primary, None, None)
+
+
+def test_data_that_are_not_of_their_type_are_refused() -> None:
+    """Found by chance: of MINFO, whose fields dnspython does not know."""
+    taking = Incoming(ORIGIN, Primary(Peer("192.0.2.53", 53)), soa_record(OLD))
+    taking.query.id = 0
+    asked = ORIGIN + struct.pack("!HH", wire.IXFR, 1)
+    steps = [soa_record(NEW), soa_record(OLD), soa_record(NEW)]
+    more = [ZoneRecord(b"\1v" + ORIGIN, 14, 300, b"\x018"), soa_record(NEW)]
+    message = struct.pack("!HHHHHH", 0, 0x8400, 1, 5, 0, 0) + asked
+    for name, rdtype, ttl, rdata in [*steps, *more]:
+        message += name + wire.RECORD.pack(rdtype, wire.IN, ttl, len(rdata)) + rdata
+    with pytest.raises(TransferError, match="name"):
+        taking.feed(message)
 
 
 # TSIG

@@ -120,6 +120,21 @@ async def test_a_change_is_told_to_those_named_and_to_the_zone_s_other_servers(
         assert notifier.counts == {"notified": 4}
 
 
+async def test_members_of_a_catalog_are_told_to_whom_the_catalog_is(autojump_clock: MockClock, tmp_path: Path) -> None:
+    others = Servers()
+    notifier = Notifier({b"\3cat\4test\0": (SERVER,)}, lambda origin: [b"\3cat\4test\0"], ask=others.ask)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(notifier.run, OnALink())
+        see(notifier, tmp_path, 7)
+        await trio.sleep(1)
+        assert [each.server for each in others.asked] == [SERVER, NS2]
+        notifier.lists_of = lambda _origin: []
+        see(notifier, tmp_path, 8)
+        await trio.sleep(1)
+        assert len(others.asked) == 2
+        nursery.cancel_scope.cancel()
+
+
 async def test_it_comes_from_the_address_that_the_other_server_knows(autojump_clock: MockClock, tmp_path: Path) -> None:
     """Of this host's addresses that are the zone's servers', in the other's network first; else the system chooses."""
     others = Servers()
