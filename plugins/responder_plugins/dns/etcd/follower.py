@@ -27,7 +27,7 @@ from ..message import wire
 from ..zone.edit import Edit
 from ..zone.tables import Zone
 from .client import CompactedError, EtcdClient, EtcdError, Event
-from .services import Services, differing
+from .services import Services
 from .skydns import KeyedService, read_name, read_value
 
 if TYPE_CHECKING:
@@ -69,12 +69,16 @@ class _State:
     """What is known, which a reload hands on.
 
     zones     by origin; None: not known yet, or for too long not heard of
+    behind    the names whose services have changed, and whose records have not
+    turn      of who changes services and zones: a reload may come in the middle of it
     cluster, revision  what is known is of; revision 0: nothing is known
     heard     when an endpoint answered last, in seconds of trio's clock
     """
 
     services: Services
     zones: dict[bytes, Zone | None]
+    behind: set[bytes] = attrs.field(factory=set)
+    turn: trio.Lock = attrs.field(factory=trio.Lock)
     cluster: str = ""
     revision: int = 0
     heard: float | None = None
@@ -116,6 +120,10 @@ class Follower:
 
     async def run(self, server: Server) -> None:
         """Until cancelled."""
+        state = self._state
+        async with state.turn:  # the one before may have been in the middle of it
+            for origin, zone in state.zones.items():
+                server.replace(origin, zone)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_age, server)
             pause = FIRST_PAUSE
@@ -154,31 +162,19 @@ class Follower:
     async def _list_unless_known(self, client: EtcdClient, server: Server) -> None:
         """Raises EtcdError."""
         header = await client.head(self._prefix)
+        self._note_contact()
         state = self._state
         if not state.revision or header.cluster != state.cluster or header.revision < state.revision:
-            await self._list(client, server)
+            header, events = await client.everything(self._prefix)
+            async with state.turn:
+                await self._put_in_use(server, header.revision, events, are_all=True)
+                state.cluster, state.revision = header.cluster, header.revision
+            self.counts["etcd-listed"] += 1
+            count = len(state.services.all())
+            _log.info("zones of etcd are served", plugin=self._instance, services=count, revision=header.revision)
         else:
-            await self._publish(set(), state.revision, server)  # what was too old for a while
-        self._note_contact()
-
-    async def _list(self, client: EtcdClient, server: Server) -> None:
-        """Raises EtcdError."""
-        state = self._state
-        header, events = await client.everything(self._prefix)
-        found = {name: service for name, service in self._read(events) if service is not None}
-        if self._replaced:
-            return
-        known = state.services.all()
-        changed = differing(known, found)
-        for name in changed:
-            if name in found:
-                state.services.put(name, found[name])
-            else:
-                state.services.delete(name)
-        await self._publish(changed, header.revision, server)
-        state.cluster, state.revision = header.cluster, header.revision
-        self.counts["etcd-listed"] += 1
-        _log.info("zones of etcd are served", plugin=self._instance, services=len(found), revision=header.revision)
+            async with state.turn:
+                await self._put_in_use(server, state.revision, ())  # what was too old for a while
 
     async def _watch(self, client: EtcdClient, server: Server) -> None:
         """Raises EtcdError."""
@@ -206,25 +202,65 @@ class Follower:
             raise failures[0]
 
     async def _take(self, server: Server, revision: int, events: Sequence[Event]) -> None:
-        if self._replaced or not events:
+        if not events:
             return
-        changed = set()
-        for name, service in self._read(events):
-            changed.add(name)
-            if service is None:
-                self._state.services.delete(name)
-            else:
-                self._state.services.put(name, service)
+        async with self._state.turn:
+            if self._replaced:
+                return
+            changed = await self._put_in_use(server, revision, events)
+            self._state.revision = revision
         if changed:
-            await self._publish(changed, revision, server)
             self.counts["etcd-changes"] += 1
             if trio.current_time() - self._changes_told >= QUIET:
                 self._changes_told = trio.current_time()
-                _log.info("zones of etcd change", plugin=self._instance, names=len(changed), revision=revision)
-        # Behind the publishing: who takes over in between goes through these events again.
-        self._state.revision = revision
+                _log.info("zones of etcd change", plugin=self._instance, names=changed, revision=revision)
         self._note_contact()
         await trio.sleep(GATHER)
+
+    async def _put_in_use(
+        self, server: Server, revision: int, events: Sequence[Event], *, are_all: bool = False
+    ) -> int:
+        """Serve what the events say, in one's turn; of how many names the services changed.
+
+        What takes long is done in threads: nobody else changes services or zones meanwhile.  Where this is cancelled,
+        the names that are `behind` are seen to the next time.
+        """
+        state = self._state
+        if events or are_all:
+            await trio.to_thread.run_sync(self._take_in, events, are_all)
+        for origin, zone in state.zones.items():
+            names = [name for name in state.behind if wire.is_below(name, origin)]
+            if zone is None or len(names) > LARGE:
+                fresh = await trio.to_thread.run_sync(state.services.zone_of, origin, revision)
+                state.zones[origin] = fresh
+                server.replace(origin, fresh)
+            elif names:
+                edit = await trio.to_thread.run_sync(self._edit_of, zone, names, revision)
+                if edit is not None:
+                    edit.commit()
+                    server.changed(origin)
+        count = len(state.behind)
+        state.behind.clear()
+        return count
+
+    def _take_in(self, events: Iterable[Event], are_all: bool) -> None:
+        """Change the services by the events; `are_all`: there are no others."""
+        state = self._state
+        read = self._read(events)
+        if are_all:
+            there = {name for name, service in read if service is not None}
+            read = [(name, None) for name in state.services.all() if name not in there] + read
+        for name, service in read:
+            if state.services.get(name) != service:
+                state.behind.add(name)
+                if service is None:
+                    state.services.delete(name)
+                else:
+                    state.services.put(name, service)
+
+    def _edit_of(self, zone: Zone, names: Iterable[bytes], revision: int) -> Edit | None:
+        change = self._state.services.change_of(zone, names, revision)
+        return None if change is None else Edit(zone, change)
 
     def _read(self, events: Iterable[Event]) -> list[tuple[bytes, KeyedService | None]]:
         """What keys mean that are in our zones; None: nothing any more."""
@@ -251,28 +287,6 @@ class Follower:
             some = "; ".join(malformed[:SOME]) + (" ..." if len(malformed) > SOME else "")
             _log.warning("keys are passed over", plugin=self._instance, count=len(malformed), reason=some)
         return found
-
-    async def _publish(self, changed: set[bytes], revision: int, server: Server) -> None:
-        """Serve what the services say now, where those of the names have changed."""
-        state = self._state
-        for origin, zone in state.zones.items():
-            names = [name for name in changed if wire.is_below(name, origin)]
-            if zone is None or len(names) > LARGE:
-                fresh = await trio.to_thread.run_sync(state.services.zone_of, origin, revision)
-                if self._replaced:
-                    return
-                state.zones[origin] = fresh
-                server.replace(origin, fresh)
-            elif names:
-                edit = await trio.to_thread.run_sync(self._edit_of, zone, names, revision)
-                if edit is not None and not self._replaced:
-                    edit.commit()
-                    server.changed(origin)
-
-    def _edit_of(self, zone: Zone, names: Iterable[bytes], revision: int) -> Edit | None:
-        """In a thread: a name of many services takes milliseconds.  Nobody else changes services or zones meanwhile."""
-        change = self._state.services.change_of(zone, names, revision)
-        return None if change is None else Edit(zone, change)
 
     # Away
 

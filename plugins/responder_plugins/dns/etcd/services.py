@@ -6,7 +6,7 @@ A service changes the records of its own name and of those above it, up to the z
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice, pairwise
 from typing import Final
 
@@ -114,6 +114,10 @@ class Services:
                 break
             del above.below[branch.name[1 : 1 + branch.name[0]]]
 
+    def get(self, name: bytes) -> KeyedService | None:
+        branch = self._root.find(name)
+        return None if branch is None else branch.service
+
     def all(self) -> dict[bytes, KeyedService]:
         """By their names."""
         return {branch.name: branch.service for branch in self._root.all() if branch.service is not None}
@@ -184,9 +188,3 @@ def soa_of(origin: bytes, serial: int) -> Sets:
     numbers = (serial % 2**32 or 1, REFRESH, RETRY, EXPIRE, SOA_TTL)
     rdata = _SERVERS + origin + b"\x0ahostmaster" + origin + b"".join(number.to_bytes(4) for number in numbers)
     return {(wire.SOA, 0): (SOA_TTL, [rdata])}
-
-
-def differing(before: Mapping[bytes, KeyedService], after: Mapping[bytes, KeyedService]) -> set[bytes]:
-    """The names whose services are not the same."""
-    changed = {name for name, service in after.items() if before.get(name) != service}
-    return changed | (before.keys() - after.keys())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import ssl
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from responder_plugins.dns import Dns, Etcd
 from responder_plugins.dns.etcd import follower as follower_module
 from responder_plugins.dns.etcd.client import EtcdClient
 from responder_plugins.dns.etcd.follower import Follower
+from responder_plugins.dns.etcd.services import Services
 from responder_plugins.dns.handler import DnsHandler
 from responder_plugins.dns.zone.tables import Zone
 
@@ -260,6 +262,43 @@ async def test_a_reload_goes_on_with_what_is_known(tmp_path: Path, etcd: EtcdSer
             await after.until(lambda: after.is_there("b", "192.0.2.2"))
             nursery.cancel_scope.cancel()
         assert after.handler.counts().get("etcd-listed", 0) == 0
+
+
+async def test_a_reload_in_the_middle_of_a_change(
+    tmp_path: Path, etcd: EtcdServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the one before has taken in and not yet served is served by the one after."""
+    begun, go_on = threading.Event(), threading.Event()
+    zone_of = Services.zone_of
+
+    def slow(self: Services, origin: bytes, serial: int) -> Zone:
+        begun.set()
+        assert go_on.wait(BOUND)
+        return zone_of(self, origin, serial)
+
+    etcd.put({f"{KEY}/a": {"host": "192.0.2.1"}})
+    async with trio.open_nursery() as nursery:
+        before = Served(prepared(tmp_path, endpoints=(etcd.url,)))
+        nursery.start_soon(before.follower.run, before)
+        await before.until(lambda: before.is_there("a", "192.0.2.1"))
+        nursery.cancel_scope.cancel()
+    etcd.compact(etcd.put({f"{KEY}/b{number}": {"host": "192.0.2.2"} for number in range(2 * follower_module.LARGE)}))
+    monkeypatch.setattr(Services, "zone_of", slow)
+    after = Served(prepared(tmp_path, endpoints=(etcd.url,)))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(before.follower.run, before)
+        await call(begun.wait, BOUND)
+        after.handler.succeed(before.handler)
+        assert after.is_gone("b0")
+        nursery.cancel_scope.cancel()
+        go_on.set()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(after.follower.run, after)
+        await after.until(lambda: after.is_there("b999", "192.0.2.2"))
+        assert after.is_there("a", "192.0.2.1")
+        await call(etcd.put, {f"{KEY}/c": {"host": "192.0.2.3"}})
+        await after.until(lambda: after.is_there("c", "192.0.2.3"))
+        nursery.cancel_scope.cancel()
 
 
 async def test_tls_with_certificates_of_both_sides(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
