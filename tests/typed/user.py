@@ -39,7 +39,17 @@ from responder import (
     Via,
     serve,
 )
-from responder.testing import Bench, FakeNetwork, Heard, bench, exchange, options
+from responder.testing import (
+    Bench,
+    FakeNetwork,
+    Heard,
+    Loopback,
+    LoopbackConversation,
+    bench,
+    exchange,
+    loopback,
+    options,
+)
 
 
 @attrs.frozen
@@ -129,3 +139,12 @@ async def tests(fake_network: FakeNetwork) -> None:
     host = fake_network.host("server")
     async with host.serve(Whole()) as server:
         assert_type(server, Server)
+
+
+async def on_real_sockets(loopback_address: str) -> None:
+    async with loopback(Whole(), address=loopback_address, failures=[], port=0) as at:
+        assert_type(at, Loopback)
+        assert_type(await at.ask(b""), bytes)
+        conversation = await at.begin(b"", within=1)
+        assert_type(conversation, LoopbackConversation)
+        assert_type(await conversation.ask(b""), bytes)
