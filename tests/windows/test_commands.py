@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.namespaces import Lab
+from tests.lab.operating import METRICS, get
 
 from .wine import Machine, WindowsPython
 
@@ -147,11 +148,15 @@ def test_the_embedded_default_says_what_to_type(alone: Machine, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_top_sees_a_running_daemon(alone: Machine, tmp_path: Path) -> None:
+def test_top_and_the_page_see_a_running_daemon(alone: Machine, tmp_path: Path) -> None:
     file = tmp_path / "a.toml"
-    file.write_text('[daemon]\ncontrol = "control"\n[plugins.echo]\nport = 7007\n')
+    file.write_text(f'[daemon]\ncontrol = "control"\nmetrics = "{METRICS}"\n[plugins.echo]\nport = 7007\n')
     with alone.daemon(file):
         done = responderd(alone, "top", "--config", file.name, folder=tmp_path)
+        assert alone.namespace is not None
+        status, page = get(alone.namespace, "/")
+    assert status == 200
+    assert '<th scope="row">echo</th><td class="minor">Echo</td>' in page
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(r"^echo +\|ready +\| +0 ", done.stdout, re.MULTILINE)
 
