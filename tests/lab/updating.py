@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeAlias
 
 import attrs
 
@@ -49,8 +49,8 @@ ZONE = """$TTL 300
 ns A 127.0.0.1
 """
 
-EACH_KILL = 40
-"""Updates from one kill to the next, on average."""
+Zone: TypeAlias = dict[tuple[str, str], set[str]]
+"""By name and type."""
 
 
 def write(folder: Path, *, more: str = "", daemon: str = "") -> Path:
@@ -61,12 +61,12 @@ def write(folder: Path, *, more: str = "", daemon: str = "") -> Path:
     return config
 
 
-def axfr(namespace: Namespace) -> dict[tuple[str, str], set[str]]:
-    """The zone by name and type, without the SOA record."""
+def axfr(namespace: Namespace) -> Zone:
+    """The zone without the SOA record."""
     said = namespace.run(
         "dig", "@127.0.0.1", "-p", "5300", "example.test", "AXFR", "-y", KEY, "+noall", "+answer", "+nottlid"
     )
-    found: dict[tuple[str, str], set[str]] = {}
+    found: Zone = {}
     for line in said.splitlines():
         words = line.split(None, 3)
         if len(words) == 4 and words[2] not in ("SOA", "TSIG"):
@@ -108,48 +108,52 @@ def nsupdate(namespace: Namespace) -> Iterator[Updater]:
         process.stdout.read()
 
 
-def run(namespace: Namespace, folder: Path, count: int, seed: int) -> int:
-    """How often the daemon was killed.  Raises AssertionError where the zone is not what was acknowledged."""
+def run(namespace: Namespace, folder: Path, count: int, seed: int, each_kill: int = 40) -> int:
+    """How often the daemon was killed, every `each_kill` updates on average.
+
+    Raises AssertionError where the zone is not what was acknowledged.
+    """
     rng = random.Random(seed)  # noqa: S311 - to be repeated
     config = write(folder)
     made = {("example.test.", "NS"): {"ns.example.test."}, ("ns.example.test.", "A"): {"127.0.0.1"}}
+    maybe: Zone | None = made
     done = kills = 0
     with nsupdate(namespace) as updater:
         while done < count:
-            child = daemon(namespace, config, folder=folder)
-            with child:
-                assert axfr(namespace) == made, "after a start"
-                left = min(rng.randrange(1, 2 * EACH_KILL), count - done)
-                maybe = None
-                killer: threading.Timer | None = None
-                while maybe is None and child.status is None:
-                    if left == 0:
-                        killer = threading.Timer(rng.random() * 0.01, child.signal, [signal.SIGKILL])
-                        killer.start()
+            with daemon(namespace, config, folder=folder) as child:
+                found = axfr(namespace)
+                assert found in (made, maybe), f"after kill {kills}, {done} updates"
+                made, maybe = found, None
+                left = rng.randrange(1, 2 * each_kill)
+                killer = threading.Timer(rng.random() * 0.01, child.signal, [signal.SIGKILL])
+                while maybe is None:
                     left -= 1
-                    name, address = f"h{rng.randrange(200)}.example.test.", f"192.0.2.{rng.randrange(250)}"
-                    after = dict(made)
-                    if rng.random() < 0.3:
-                        commands = [f"delete {name} A"]
-                        after.pop((name, "A"), None)
-                    else:
-                        commands = [f"add {name} 60 A {address}"]
-                        after[name, "A"] = after.get((name, "A"), set()) | {address}
+                    if left == 0:
+                        killer.start()
+                    commands, after = another(rng, made)
                     if updater.send(*commands):
                         made = after
                         done += 1
                     else:
                         maybe = after
-                child.wait()
-                assert killer is not None
                 killer.join()
                 kills += 1
+                child.wait()
             assert child.status == -signal.SIGKILL
-            with daemon(namespace, config, folder=folder):
-                found = axfr(namespace)
-            assert found in (made, maybe), f"after kill {kills}, {done} updates"
-            made = found
+        with daemon(namespace, config, folder=folder):
+            assert axfr(namespace) in (made, maybe), f"after the last kill, {done} updates"
     return kills
+
+
+def another(rng: random.Random, made: Zone) -> tuple[list[str], Zone]:
+    """An update, and what it makes of a zone."""
+    name, address = f"h{rng.randrange(200)}.example.test.", f"192.0.2.{rng.randrange(250)}"
+    after = dict(made)
+    if rng.random() < 0.3:
+        after.pop((name, "A"), None)
+        return [f"delete {name} A"], after
+    after[name, "A"] = after.get((name, "A"), set()) | {address}
+    return [f"add {name} 60 A {address}"], after
 
 
 def main() -> None:
@@ -157,7 +161,7 @@ def main() -> None:
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     with Lab() as lab, tempfile.TemporaryDirectory() as folder:
         namespace = lab.namespace("updating")
-        kills = run(namespace, Path(folder), count, seed)
+        kills = run(namespace, Path(folder), count, seed, each_kill=80)
         journal = next(Path(folder).glob("state/dns/journals/*.journal"))
         print(f"{count:,} updates, {kills} kills; the journal has {journal.stat().st_size:,} bytes")
 
