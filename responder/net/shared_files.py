@@ -74,7 +74,7 @@ if sys.platform == "win32":
             os.lseek(descriptor, 0, os.SEEK_SET)
             try:
                 msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-            except PermissionError:
+            except OSError:  # PermissionError; under Wine one without a number
                 if not wait:
                     return False
                 time.sleep(POLL)

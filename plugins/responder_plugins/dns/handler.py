@@ -41,7 +41,6 @@ from .transfer.update import Updates
 from .zone import signatures
 from .zone.builder import name_text
 from .zone.catalog import Catalog
-from .zone.changes import Change
 from .zone.tables import Zone
 
 if TYPE_CHECKING:
@@ -294,10 +293,6 @@ class DnsHandler(Handler):
         self._forget_packets()
         if self._notifier is not None:
             self._notifier.see(self.processor.catalog, {origin})
-
-    async def updated(self, origin: bytes, change: Change) -> None:
-        """A zone that takes updates has taken this change."""
-        self.changed(origin)
 
     def _forget_packets(self) -> None:
         # The answer behind its ID by the query behind its ID, on which with the catalog it depends alone.  With a limit

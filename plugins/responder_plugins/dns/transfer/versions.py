@@ -59,8 +59,8 @@ class Serving(Protocol):
 
     @property
     def catalog(self) -> Catalog: ...
-    async def updated(self, origin: bytes, change: Change) -> None:
-        """A zone that takes updates has taken this change."""
+    def changed(self, origin: bytes) -> None:
+        """A zone has taken a change."""
 
     def replace(self, origin: bytes, zone: Zone | None) -> None: ...
 
@@ -136,7 +136,7 @@ class Versions:
         origin = edit.zone.origin
         await trio.to_thread.run_sync(self.journal(origin).append, edit.change)
         edit.commit()
-        await serving.updated(origin, edit.change)
+        serving.changed(origin)
 
     async def note(self, catalog: Catalog) -> None:
         """Versions of zones that take no updates, read from their files a moment ago, go into the history."""
@@ -193,7 +193,7 @@ class Versions:
             try:
                 for change in changes:
                     apply(zone, change)
-                    await serving.updated(origin, change)
+                    serving.changed(origin)
             except DoesNotFitError as error:
                 reason = str(error)
             else:

@@ -16,7 +16,6 @@ from responder_plugins.dns.keys.maintenance import Signing
 from responder_plugins.dns.transfer import versions as versions_module
 from responder_plugins.dns.transfer.versions import Versions
 from responder_plugins.dns.zone.catalog import Catalog
-from responder_plugins.dns.zone.changes import Change
 from responder_plugins.dns.zone.tables import Zone
 
 from responder import Context
@@ -80,8 +79,8 @@ class Running:
     def versions(self) -> Versions | None:
         return self.handler.versions
 
-    async def updated(self, origin: bytes, change: Change) -> None:
-        await self.handler.updated(origin, change)
+    def changed(self, origin: bytes) -> None:
+        self.handler.changed(origin)
         self._given.send_nowait(self.served)
 
     @asynccontextmanager
