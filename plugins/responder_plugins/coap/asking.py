@@ -34,10 +34,6 @@ MAX_SIZE_EXPONENT: Final = 6
 """Of a block: 1024 bytes (RFC 7959 section 2.2)."""
 
 
-class BadOption(Exception):
-    """A critical option that isn't understood; the message names it."""
-
-
 @attrs.frozen
 class Block:
     """A Block2 option's number and size exponent."""
@@ -67,7 +63,7 @@ class Asked:
 
 
 def read_request(message: Message) -> Asked:
-    """Raises BadOption, and Unavailable with the code of any other refusal."""
+    """Raises Unavailable with the code of the refusal; the text of BAD_OPTION names a critical option."""
     path: list[bytes] = []
     queries: list[str] = []
     etags: list[bytes] = []
@@ -93,7 +89,7 @@ def read_request(message: Message) -> Asked:
         method = METHODS.get(message.code, dotted(message.code))
         raise Unavailable(f"no {method} here", Code.METHOD_NOT_ALLOWED)
     if unknown is not None:
-        raise BadOption(f"option {unknown}")
+        raise Unavailable(f"option {unknown}", Code.BAD_OPTION)
     if not single:  # most requests
         return Asked(tuple(path), tuple(queries), tuple(etags), is_plain=not etags)
     return Asked(

@@ -16,7 +16,7 @@ from responder import Answer, Datagram, Exchange, Handler, Network, Repeated, Vi
 
 from ..shared.admission import Admission
 from .answering import Response, block_bytes, refuse, represent
-from .asking import DEREGISTER, REGISTER, Asked, BadOption, read_request
+from .asking import DEREGISTER, REGISTER, Asked, read_request
 from .exchanges import Duplicates, Outgoing, Taken, way_of
 from .link_format import FORMAT, Path, href, write_links
 from .message import (
@@ -124,14 +124,12 @@ class CoapHandler(Handler):
         try:
             asked = read_request(message)
             resource = self._find(asked.path)
-        except (BadOption, Unavailable) as error:
+        except Unavailable as error:
             if is_group:
                 self.counted["group-silent"] += 1
                 return None
-            if isinstance(error, BadOption):
-                if message.type is Type.NON:
-                    return self._reject(message, "bad-option", is_group)  # section 5.4.1
-                error = Unavailable(str(error), Code.BAD_OPTION)
+            if error.code is Code.BAD_OPTION and message.type is Type.NON:
+                return self._reject(message, "bad-option", is_group)  # section 5.4.1
             return self._write(request, message, refuse(error), self.duplicates.add(request, message, now))
         if is_group:
             if isinstance(resource, Links) and not resource.get(asked.queries).payload:
