@@ -309,7 +309,7 @@ class Follower:
         """Tell the age of what is served now and then, and end that when it is too old."""
         told = 0.0
         while not self._replaced:
-            await trio.sleep(1.0)
+            await trio.sleep(min(10.0, self._options.stale / 4))
             state = self._state
             if not self._away or state.heard is None or not any(state.zones.values()):
                 told = 0.0
