@@ -52,6 +52,9 @@ LONGEST: Final = 3600.0
 LARGEST: Final = 2**31
 """Bytes of messages that a transfer may have."""
 
+AHEAD: Final = 4096
+"""Messages that wait for being read."""
+
 BESIDE: Final = 4096
 """Bytes of a message from which on it is read in a thread, beside the answering."""
 
@@ -139,10 +142,8 @@ async def _transfer(incoming: Incoming, source: IPAddress | None) -> list[Change
         async with stream:
             try:
                 await _read_all(incoming, stream)
-            except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
-                raise TransferError(f"the connection broke: {described(error)}") from error
-            except trio.TooSlowError as error:
-                raise TransferError(f"nothing came for {SILENCE:.0f} seconds") from error
+            except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as error:
+                raise TransferError(f"it can't be asked: {described(error)}") from error
         return await trio.to_thread.run_sync(incoming.result) if incoming.is_large else incoming.result()
     raise TransferError(f"it took more than {LONGEST:.0f} seconds")
 
@@ -160,31 +161,58 @@ async def _connect(server: Peer, source: IPAddress | None) -> trio.SocketStream:
 
 
 async def _read_all(incoming: Incoming, stream: trio.SocketStream) -> None:
+    """Messages are read ahead of what is made of them: Knot ends a transfer that is not taken for half a second."""
     asked = incoming.query.to_wire()
     with trio.fail_after(SILENCE):
         await stream.send_all(len(asked).to_bytes(2) + asked)
+    failure = None
+    into, messages = trio.open_memory_channel[bytes | TransferError](AHEAD)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_receive, stream, into)
+        async for message in messages:
+            if isinstance(message, TransferError):
+                failure = message
+                break
+            try:
+                if len(message) > BESIDE:
+                    incoming.is_large = True
+                    done = await trio.to_thread.run_sync(incoming.feed, message)
+                else:
+                    done = incoming.feed(message)
+            except TransferError as error:
+                failure = error
+                break
+            if done:
+                break
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+async def _receive(stream: trio.SocketStream, into: trio.MemorySendChannel[bytes | TransferError]) -> None:
+    """Message by message, and at last why there are no more."""
     held = bytearray()
     total = 0
-    done = False
-    while not done:
-        size = int.from_bytes(held[:2]) + 2
-        if len(held) < max(size, 2):
+    why = f"it has more than {LARGEST >> 20} MiB"
+    try:
+        while total <= LARGEST:
+            size = int.from_bytes(held[:2]) + 2
+            if len(held) >= max(size, 2):
+                await into.send(bytes(held[2:size]))
+                del held[:size]
+                total += size
+                continue
             with trio.fail_after(SILENCE):
                 more = await stream.receive_some(2**16)
             if not more:
-                raise TransferError("the connection ended before the transfer did")
+                why = "the connection ended before the transfer did"
+                break
             held += more
-            continue
-        message = bytes(held[2:size])
-        del held[:size]
-        total += size
-        if total > LARGEST:
-            raise TransferError(f"it has more than {LARGEST >> 20} MiB")
-        if size > BESIDE:
-            incoming.is_large = True
-            done = await trio.to_thread.run_sync(incoming.feed, message)
-        else:
-            done = incoming.feed(message)
+    except trio.TooSlowError:
+        why = f"nothing came for {SILENCE:.0f} seconds"
+    except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+        why = f"the connection broke: {described(error)}"
+    await into.send(TransferError(why))
 
 
 class Incoming:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import socket
 import struct
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from ipaddress import ip_address
+from pathlib import Path
 
 import attrs
 import dns.message
@@ -19,7 +21,8 @@ import trio
 from responder_plugins.dns.message import wire
 from responder_plugins.dns.transfer import incoming, outgoing, tsig
 from responder_plugins.dns.transfer.incoming import Incoming, Primary, TransferError, Unanswered, newest, take
-from responder_plugins.dns.zone.changes import Change, ZoneRecord, difference, soa_record
+from responder_plugins.dns.zone.builder import Line, ZoneBuilder
+from responder_plugins.dns.zone.changes import Change, ZoneRecord, difference, records_of, soa_record
 from responder_plugins.dns.zone.tables import Zone
 
 from responder import Peer
@@ -179,6 +182,35 @@ async def test_a_transfer_that_breaks_off_anywhere_is_none(kind: str) -> None:
             size += 7
         server.say = {kind: partial(cut, size=size)}
         assert await take(ORIGIN, primary, None, soa) is not None
+
+
+async def test_messages_are_taken_before_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large zone whose records take longer than the network: a primary that has to wait would break off."""
+    builder = ZoneBuilder(ORIGIN)
+    for record in records_of(NEW):
+        builder.add(*record, Line(Path("large"), 0))
+    for number in range(500):
+        builder.add(
+            b"\3" + b"%03d" % number + ORIGIN, wire.TXT, 300, 63 * (b"\xff" + 255 * b"x"), Line(Path("large"), 0)
+        )
+    large = builder.finish(Path("large"), {})
+    sent = threading.Event()
+
+    def say(query: bytes) -> Iterator[bytes]:
+        yield from whole(large, query)
+        sent.set()
+
+    feed = Incoming.feed
+
+    def feed_later(self: Incoming, message: bytes) -> bool:
+        assert sent.wait(BOUND)
+        return feed(self, message)
+
+    monkeypatch.setattr(Incoming, "feed", feed_later)
+    async with Server({"AXFR": say}).running() as primary:
+        zone = await take(ORIGIN, primary, None, None)
+    assert isinstance(zone, Zone)
+    assert records(zone) == records(large)
 
 
 async def test_a_silent_primary_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
