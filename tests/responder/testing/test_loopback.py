@@ -68,6 +68,16 @@ async def test_a_conversation_goes_on_with_the_port_that_answers(loopback_addres
         await other.send(b"")
 
 
+async def test_a_conversation_hears_no_stranger(loopback_address: str) -> None:
+    family = socket.AF_INET6 if ":" in loopback_address else socket.AF_INET
+    async with loopback(Counting(), address=loopback_address) as at:
+        conversation = await at.begin(b"go")
+        with socket.socket(family, socket.SOCK_DGRAM) as stranger:
+            stranger.sendto(b"strange", (loopback_address, conversation._socket.getsockname()[1]))
+        assert await conversation.ask(b"x") == b"1"
+        await conversation.send(b"")
+
+
 async def test_what_fails_in_a_conversation_is_told(loopback_address: str) -> None:
     async with loopback(Counting(), address=loopback_address) as at:
         conversation = await at.begin(b"go")
