@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -69,12 +70,17 @@ def private_opener(path: str, flags: int) -> int:
 if sys.platform == "win32":
     import msvcrt
 
+    HELD: Final = (errno.EACCES, 0)
+    """What `locking` says where another one holds it; Wine's has no number for it."""
+
     def _lock(descriptor: int, *, wait: bool) -> bool:
         while True:
             os.lseek(descriptor, 0, os.SEEK_SET)
             try:
                 msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-            except OSError:  # PermissionError; under Wine one without a number
+            except OSError as error:
+                if error.errno not in HELD:
+                    raise
                 if not wait:
                     return False
                 time.sleep(POLL)

@@ -25,6 +25,7 @@ SHARED = [
         "test_tcp.py",
         "test_platform.py",
         "test_cmsg.py",
+        "test_shared_files.py",
         "windows/test_platform.py",
         "windows/test_memberships.py",
         "windows/test_interfaces.py",

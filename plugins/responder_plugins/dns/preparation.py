@@ -178,7 +178,16 @@ def _signing(
     if errors:
         return None
     from .keys.maintenance import Signing  # noqa: PLC0415 - cryptography is an extra
+    from .keys.zone_signer import unwritable  # noqa: PLC0415 - as above
 
+    reason = "there is no folder for it" if context.state_dir is None else unwritable(context.state_dir)
+    if reason:
+        errors.append(ConfigError(f"the state of signed zones can't be kept: {reason}", path="sign"))
+    for number, text in enumerate(options.here):
+        above = next((each for each in wire.suffixes(_name(text, "", errors).to_digestable()) if each in signers), None)
+        if above is not None:
+            message = f"{text} is in a zone that is signed here, and answers to it are not: who validates refuses them"
+            context.warn(ConfigError(message, path=f"here[{number}]"))
     return Signing(signers, context.state_dir)
 
 

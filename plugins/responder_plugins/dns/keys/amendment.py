@@ -70,6 +70,9 @@ class _Amendment:
         for rdtype in {*present, *wanted}:
             if _comparable(present.get(rdtype)) != _comparable(wanted.get(rdtype)):
                 self._replace(origin, rdtype, present.get(rdtype), wanted.get(rdtype))
+        if self._negative_ttl != zone.negative.ttl:  # that of the whole chain
+            due = [name for name, node in zone.nodes.items() if len(node) > 1]
+            self.due_hashed = frozenset(zone.hashed)
         for name in (origin, *due):
             self._affect(name)
         for record in self.removed:

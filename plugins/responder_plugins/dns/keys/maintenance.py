@@ -146,12 +146,18 @@ class Signing:
 
     async def _follow(self, state: Path, serving: Serving) -> None:
         for origin, signer in self.signers.items():
-            if not _takes_updates(serving, origin) and stamp_of(self._path(origin, state)) != self._read.get(origin):
-                zone = await trio.to_thread.run_sync(self._copy, signer, state, abandon_on_cancel=True)
-                if zone is not None:
-                    _live[origin, signer.policy] = zone
-                    self._saved[origin] = zone
-                    serving.replace(origin, zone)
+            if _takes_updates(serving, origin):
+                continue  # its journal is followed
+            if stamp_of(self._path(origin, state)) != self._read.get(origin):
+                copy = await _in_thread(self._copy, signer, state)
+                if copy is not None:
+                    self._saved[origin] = copy
+            zone, saved = serving.zone(origin), self._saved.get(origin)
+            # What this process has signed by itself, since it has read the file, gives way to what all have.
+            if saved is not None and saved is not zone and (zone is None or not is_newer(zone.serial, saved.serial)):
+                _live[origin, signer.policy] = saved
+                serving.replace(origin, saved)
+                _log.info("a zone was signed by another process", zone=name_text(origin), serial=saved.serial)
 
     async def _keep(self, signer: ZoneSigner, state: Path, instance: str, serving: Serving) -> None:
         while True:

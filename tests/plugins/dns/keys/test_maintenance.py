@@ -200,7 +200,28 @@ async def test_keys_of_another_algorithm_are_told(tmp_path: Path, autojump_clock
 
 def test_a_zone_that_is_not_there_can_t_be_signed(tmp_path: Path) -> None:
     with pytest.raises(ConfigErrors, match=r"sign\.other\.test: there is no such zone in zones"):
-        Dns(here=("a.test",), sign={"other.test": Sign(keys=tmp_path)}).prepare(Context("dns", tmp_path))
+        Dns(here=("a.test",), sign={"other.test": Sign(keys=tmp_path)}).prepare(Context("dns", tmp_path, tmp_path))
+
+
+def test_without_a_folder_for_state_nothing_is_signed(tmp_path: Path) -> None:
+    (tmp_path / "zone").write_text(TEXT)
+    (tmp_path / "file").write_text("")
+    plugin = Dns(zones={"example.test": Path("zone")}, sign={"example.test": Sign(keys=Path("keys"))})
+    for state, reason in ((None, "there is no folder for it"), (tmp_path / "file/state", "is no folder")):
+        with pytest.raises(ConfigErrors, match=f"the state of signed zones can't be kept: .*{reason}"):
+            plugin.prepare(Context("dns", tmp_path, state))
+
+
+def test_here_names_in_a_signed_zone_are_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "zone").write_text(TEXT)
+    context = Context("dns", tmp_path, tmp_path / "state")
+    Dns(
+        zones={"example.test": Path("zone")},
+        sign={"example.test": Sign(keys=Path("keys"))},
+        here=("router.example.test", "router.lan"),
+    ).prepare(context)
+    (warning,) = context.warnings
+    assert str(warning).startswith("here[0]: router.example.test is in a zone that is signed here")
 
 
 def test_without_the_package_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,6 +249,6 @@ def test_a_policy_that_contradicts_itself_is_refused(policy: dict[str, Any], mes
 
 def test_a_refresh_that_caches_outlive_is_warned_of(tmp_path: Path) -> None:
     (tmp_path / "zone").write_text(TEXT.replace("300", "7d"))
-    context = Context("dns", tmp_path)
+    context = Context("dns", tmp_path, tmp_path / "state")
     Dns(zones={"example.test": Path("zone")}, sign={"example.test": Sign(keys=Path("keys"))}).prepare(context)
     assert ["signature_refresh is not longer" in str(each) for each in context.warnings] == [True]

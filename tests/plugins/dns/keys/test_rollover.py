@@ -6,6 +6,7 @@ lifetime is such that each time that the daemon looks, it replaces them.
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -78,6 +79,9 @@ stub-zone:
     name: example.test
     stub-addr: 127.0.0.1@5300
 """
+
+FOLLOWED = "a zone was signed by another process"
+DIG = ("dig", "@127.0.0.1", "-p", "5300", "+short", "+dnssec", "www.example.test", "A")
 
 ASKED = {
     "www.example.test A": dns.rcode.NOERROR,
@@ -259,3 +263,27 @@ def test_a_zsk_and_then_a_ksk_roll(tmp_path: Path) -> None:
         signer.wait_until(lambda: ksk not in signer.published())
         signer.validate(parent)
         assert signer.is_bogus(before)
+
+
+def test_all_workers_give_the_same_signatures(tmp_path: Path) -> None:
+    """One signs, the others follow it: at the start, and where the zone's file has changed."""
+    (tmp_path / "zone").write_text(ZONE)
+    config = CONFIG.replace('state = "state"', 'state = "state"\nworkers = 3').replace(
+        "port = 5300", "watch = true\nport = 5300"
+    )
+    (tmp_path / "config.toml").write_text(re.sub("signature_.*\n", "", config).format(more=""))
+    with Lab() as lab:
+        namespace = lab.namespace("workers")
+        with daemon(namespace, tmp_path / "config.toml", folder=tmp_path) as child:
+            for address in ("192.0.2.80", "192.0.2.90"):
+                new = tmp_path / "new"
+                new.write_text(ZONE.replace("192.0.2.80", address))
+                new.replace(tmp_path / "zone")
+                while not _are_one(namespace, address):
+                    child.wait_for("a zone was signed", FOLLOWED)
+
+
+def _are_one(namespace: Namespace, address: str) -> bool:
+    """Is it one signature of this address that whoever is asked answers with?"""
+    answers = {namespace.run(*DIG, "-b", f"127.0.0.{host}") for host in range(1, 40)}
+    return len(answers) == 1 and answers.pop().startswith(f"{address}\nA 13 3 1 20")

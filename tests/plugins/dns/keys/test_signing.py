@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 from responder_plugins.dns.keys import algorithms
+from responder_plugins.dns.keys.key import ds
 from responder_plugins.dns.keys.signing import serial_after
 from responder_plugins.dns.keys.zone_signer import used_tags
 from responder_plugins.dns.message import wire
+from responder_plugins.dns.zone.changes import Change, soa_record, with_serial
+from responder_plugins.dns.zone.edit import Edit
 from responder_plugins.dns.zone.tables import Zone, blocks, unpack
 
 from responder import ConfigErrors
@@ -196,6 +199,43 @@ def test_two_keys_sign_while_one_follows_the_other(tmp_path: Path) -> None:
         assert now < NOW + 60 * DAY
     # DNSKEY records, keys that sign, CDS records.
     assert seen == [(1, 1, 1), (2, 1, 1), (2, 2, 1)]
+
+
+@pytest.mark.parametrize(("cds", "expected"), [("always", 1), ("none", 0), ("delete", 1)])
+def test_what_the_parent_is_asked_for(cds: str, expected: int, tmp_path: Path) -> None:
+    signer = signer_of(tmp_path / "keys", cds=cds)
+    zone = signer.renew(zone_of(tmp_path / "zone", SOA), None, NOW - DAY)
+    zone = signer.renew(zone, None, NOW)
+    (key,) = signer.load_keys()
+    found = _cds(zone)
+    assert len(found) == expected
+    if cds == "always":
+        assert found == (ds(key),)
+    elif cds == "delete":
+        assert found == (bytes(5),)
+        cdnskey = zone.rrset(zone.origin, wire.CDNSKEY)
+        assert cdnskey is not None
+        assert cdnskey.rdatas == (b"\0\0\3\0\0",)
+
+
+@pytest.mark.parametrize("denial", DENIALS)
+def test_another_negative_ttl_is_that_of_the_chain(denial: str, tmp_path: Path) -> None:
+    signer = signer_of(tmp_path / "keys", **DENIALS[denial])
+    zone = signer.renew(zone_of(tmp_path / "zone", SOA), None, NOW)
+    soa = soa_record(zone)
+    change = Change.of(
+        [soa],
+        [
+            with_serial(soa, 9)._replace(
+                rdata=soa.rdata[:-20] + bytes((0, 0, 0, 9)) + soa.rdata[-16:-4] + bytes((0, 0, 0, 30))
+            )
+        ],
+    )
+    Edit(zone, signer.complete(zone, change, NOW)).commit()
+    zone = signer.renew(zone, None, NOW)
+    ttls = {rrset.ttl for rrset in zone.rrsets() if rrset.rdtype in (wire.NSEC, wire.NSEC3)}
+    assert ttls == {30}
+    validate(zone, tmp_path / "signed", with_bind=False)
 
 
 def _cds(zone: Zone) -> tuple[bytes, ...]:
