@@ -16,7 +16,7 @@ from ..transfer.versions import Versions
 from ..zone.builder import name_text
 from ..zone.catalog import Catalog
 from ..zone.changes import is_newer, next_serial
-from ..zone.edit import apply
+from ..zone.edit import DoesNotFitError, apply
 from ..zone.tables import Zone
 from . import catalog_zone
 from .copies import FOLDER, Copies
@@ -91,9 +91,12 @@ class Lister:
             return
         _, news = await trio.to_thread.run_sync(copies.news_of, self.origin, zone.serial, 0.0)
         if isinstance(news, list):
-            for change in news:
-                apply(zone, change)
-        elif news is not None:
+            try:
+                for change in news:
+                    apply(zone, change)
+            except DoesNotFitError:  # this process has made another one of that serial
+                _, news = await trio.to_thread.run_sync(copies.news_of, self.origin, None, 0.0)
+        if isinstance(news, Zone):
             self._zone = news
         if news:
             self._listed = frozenset(catalog_zone.read(self._zone or zone).members)
