@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 import attrs
 import trio
 
-from responder import PASS, Answer, Connection, Datagram, Exchange, Handler, Interface, Network, Via
+from responder import PASS, Answer, Connection, Datagram, Exchange, Handler, Network, Via
 
 from ..shared import dns_message as dns
 from ..shared import dns_stream
@@ -80,7 +80,7 @@ class LlmnrHandler(Handler):
             # Link-scope groups are heard from any source, but a response goes to an address on the link (section 2.5).
             raise Refused("a query from off the link", "off-link")
         query = read_query(request.payload)
-        found = self._find(query, request.interface)
+        found = self._find(query, request)
         if found is None:
             return PASS
         records, state = found
@@ -102,7 +102,7 @@ class LlmnrHandler(Handler):
             except Refused as error:
                 self.counted[error.kind] += 1
                 raise
-            found = self._find(query, connection.interface)
+            found = self._find(query, connection)
             if found is None:
                 return None
             records, state = found
@@ -110,28 +110,29 @@ class LlmnrHandler(Handler):
 
         await dns_stream.serve(connection.stream, answer)
 
-    def _find(self, query: Query, interface: Interface) -> tuple[Sequence[Record], State] | None:
+    def _find(self, query: Query, request: Datagram | Connection) -> tuple[Sequence[Record], State] | None:
         """The records that answer a query on that link; None: it gets no answer."""
-        found = self._lookup(query, interface) if query.question.rdclass in CLASSES else None
+        found = self._lookup(query, request) if query.question.rdclass in CLASSES else None
         if found is None:
             self.counted["not-here"] += 1
         elif query.conflict:
             # Section 4.2: it is not answered, and its claim is looked into.
             self.counted["conflict-told"] += 1
-            self.verifier.suspect(query.question, interface.index)
+            self.verifier.suspect(query.question, request.interface.index)
             return None
         else:
             self.counted["tentative" if found[1] is State.TENTATIVE else "taken"] += 1
         return found
 
-    def _lookup(self, query: Query, interface: Interface) -> tuple[Sequence[Record], State] | None:
+    def _lookup(self, query: Query, request: Datagram | Connection) -> tuple[Sequence[Record], State] | None:
         question = query.question
+        interface = request.interface
         name = question.name.lower()
         if name in self.names:
             state = self.verifier.state(interface.index, name)
             if state is State.LOST:
                 return None
-            return list(address_records(question.name, interface, question.rdtype)), state
+            return list(address_records(question.name, interface, question.rdtype, request.peer.address)), state
         if not name.endswith(b"\4arpa\0") or not any(reverse_name(own.address) == name for own in interface.addresses):
             return None
         kept = [

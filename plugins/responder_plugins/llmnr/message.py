@@ -134,9 +134,12 @@ def write_response(query: Query, records: Iterable[Record], *, tentative: bool =
     return writer.finish(query.ident, flags)
 
 
-def address_records(name: bytes, interface: Interface, rdtype: int) -> Iterator[Record]:
-    """The A and AAAA records of an interface, as far as the type asks for them."""
-    for entry in interface.addresses:
+def address_records(name: bytes, interface: Interface, rdtype: int, peer: IPAddress) -> Iterator[Record]:
+    """The A and AAAA records of an interface, as far as the type asks for them.
+
+    First those of the peer's scope: link-local ones for a link-local peer, the others else (section 2.6 (d), (e)).
+    """
+    for entry in sorted(interface.addresses, key=lambda own: own.address.is_link_local != peer.is_link_local):
         kind = dns.A if entry.address.version == 4 else dns.AAAA
         if rdtype in (kind, dns.ANY):
             yield Record(name, kind, entry.address.packed)

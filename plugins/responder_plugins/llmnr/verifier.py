@@ -237,3 +237,10 @@ class Verifier:
             check.lost_to = peer
             check.retry = min(max([TTL, *(record.ttl for record in response.answers)]), MAX_RETRY)
             check.over.set()
+        elif check.defends and (held_back := self._warnings.due((check.key, "kept"))) is not None:
+            _log.warning(
+                "the name is another host's too: this host has the lower address, and keeps it on that link",
+                other=peer,
+                held_back=held_back,
+                **self._fields(check),
+            )

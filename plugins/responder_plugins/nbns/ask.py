@@ -92,9 +92,10 @@ class Querier(Asker):
 
 @attrs.frozen(eq=False)
 class StatusAsker(Asker):
-    """Asks one host for its names."""
+    """Asks one host for its names; `by_route` is that of `ask_host`."""
 
     host: IPv4Address
+    by_route: bool = attrs.field(default=True, kw_only=True)
     ident: int = attrs.field(factory=lambda: randbits(16))
 
     def respond(self, request: Datagram) -> Answer:
@@ -111,7 +112,8 @@ class StatusAsker(Asker):
     async def run(self, network: Network) -> None:
         """Ask, and wait for the answer."""
         query = write_query(self.ident, ANY, NBSTAT, broadcast=False)
-        await self.ask_host(network, query, Peer(self.host, PORT), times=CLAIMS, between=WAIT)
+        to = Peer(self.host, PORT)
+        await self.ask_host(network, query, to, by_route=self.by_route, times=CLAIMS, between=WAIT)
 
 
 def _response(request: Datagram, ident: int, rdtype: int) -> Response:
@@ -168,5 +170,5 @@ def status(address: str, interfaces: tuple[str, ...], as_json: bool) -> None:
         host = IPv4Address(address)
     except ValueError:
         raise click.BadParameter("expected an IPv4 address", param_hint="ADDRESS") from None
-    found = ask(StatusAsker(host), interfaces)
+    found = ask(StatusAsker(host, by_route=not interfaces), interfaces)
     show(("address", "name", "kind", "hardware address"), found, as_json=as_json)

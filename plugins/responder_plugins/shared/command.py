@@ -6,7 +6,6 @@ which interface it came.  What peers send is shown without what a terminal would
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,7 +28,10 @@ PIPE_WIDTH: Final = 10_000
 
 @attrs.frozen(eq=False)
 class Asker(Plugin):
-    """Asks, and collects answers in `found`; `asked` holds the interfaces that took the question, by index."""
+    """Asks, and collects answers in `found`.
+
+    `asked` holds the interfaces that took the question, by index; 0 stands for the one that the routing table chose.
+    """
 
     found: dict[Any, None] = attrs.field(factory=dict, init=False)
     asked: set[int] = attrs.field(factory=set, init=False)
@@ -73,15 +75,25 @@ class Asker(Plugin):
         if ends:
             self.done.set()
 
-    async def ask_host(self, network: Network, payload: bytes, to: Peer, *, times: int, between: float) -> None:
-        """Ask one host, so many times with so many seconds between, until `done` is set."""
+    async def ask_host(
+        self, network: Network, payload: bytes, to: Peer, *, by_route: bool, times: int, between: float
+    ) -> None:
+        """Ask one host, so many times with so many seconds between, until `done` is set.
+
+        `by_route`: as the routing table has it; else by each interface whose link the host is on.
+        """
         for _ in range(times):
-            with contextlib.suppress(SendError):
-                await network.send(payload, to=to)
-                self.asked.add(0)
-            with trio.move_on_after(between):
-                await self.done.wait()
-                return
+            ways = [None] if by_route else [each for each in network.interfaces if each.on_link(to.address)]
+            for way in ways:
+                try:
+                    await network.send(payload, to=to, interface=way)
+                except SendError:
+                    continue
+                self.asked.add(0 if way is None else way.index)
+            if self.asked:
+                with trio.move_on_after(between):
+                    await self.done.wait()
+                    return
         self.done.set()
 
 

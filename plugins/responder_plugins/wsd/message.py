@@ -5,6 +5,7 @@ The two differ in their namespaces and little else, so what is answered has the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
@@ -18,8 +19,12 @@ from ..shared.refused import Refused
 from .soap import SOAP, Element, read
 
 PORT: Final = 3702
-MAX_ID: Final = 256
-"""Characters of a MessageID."""
+MESSAGE_ID: Final = re.compile(r'[^\s<>"&]{1,256}')
+"""A MessageID that is related to.
+
+No URI has spaces, quotes or angle brackets (RFC 3986), and IDs that are UUIDs have no "&".  Written as XML, such a
+character would lengthen the answer by up to five bytes.
+"""
 
 MAX_SCOPES: Final = 64
 """Scopes that a Probe may ask for: each is compared with all of the endpoint's."""
@@ -126,9 +131,7 @@ def describe(payload: bytes) -> dict[str, str | int]:
 
 def _of_kind(kind: str, version: Version, header: Element, body: Element) -> Probe | Resolve | Matches | None:
     wsd, wsa = f"{{{version.discovery}}}", f"{{{version.addressing}}}"
-    message_id = header.find_text(f"{wsa}MessageID")
-    if kind in ("Probe", "Resolve") and not 0 < len(message_id) <= MAX_ID:
-        raise Refused("no MessageID that could be related to")
+    message_id = read_message_id(header, version) if kind in ("Probe", "Resolve") else ""
     content = body.find(f"{wsd}{kind}")
     if kind in ("Hello", "Bye"):
         return None
@@ -154,6 +157,14 @@ def _of_kind(kind: str, version: Version, header: Element, body: Element) -> Pro
         found = tuple(_match(each, wsd, wsa) for each in content.children if each.tag == one)
         return Matches(header.find_text(f"{wsa}RelatesTo"), found)
     return None
+
+
+def read_message_id(header: Element, version: Version) -> str:
+    """Raises Refused where there is none that could be related to."""
+    message_id = header.find_text(f"{{{version.addressing}}}MessageID")
+    if not MESSAGE_ID.fullmatch(message_id):
+        raise Refused("no MessageID that could be related to")
+    return message_id
 
 
 def _match(element: Element, wsd: str, wsa: str) -> Match:

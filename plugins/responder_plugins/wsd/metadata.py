@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape
 
 from ..shared.refused import Refused
 from . import COMPUTER
-from .message import MAX_ID, VERSIONS, prefixes_of, write_envelope
+from .message import VERSIONS, prefixes_of, read_message_id, write_envelope
 from .soap import read
 
 if TYPE_CHECKING:
@@ -26,9 +26,7 @@ def answer_get(payload: bytes, options: Wsd, endpoint: str) -> bytes:
         wsa = f"{{{version.addressing}}}"
         if header.find_text(f"{wsa}Action") != f"{TRANSFER}/Get":
             continue
-        message_id = header.find_text(f"{wsa}MessageID")
-        if not 0 < len(message_id) <= MAX_ID:
-            raise Refused("no MessageID that could be related to")
+        message_id = read_message_id(header, version)
         if header.find_text(f"{wsa}To").lower() != endpoint:
             raise Refused("a Get for another endpoint")
         types = (f"{{{version.devices}}}Device", *options.types)

@@ -64,7 +64,7 @@ class TestAnswers:
         self, autojump_clock: MockClock, group: str, name: str, kind: str, wanted: list[str]
     ) -> None:
         (answer,) = await ask(query(name, kind), group)
-        assert records(answer) == wanted
+        assert sorted(records(answer)) == sorted(wanted)
         message = dns.message.from_wire(answer)
         assert (message.id, message.rcode(), flags_of(answer)) == (7, 0, dns.flags.QR)
         assert message.question[0].name.to_text(omit_final_dot=name[-1] != ".") == name, "in the case of the query"
@@ -104,11 +104,45 @@ class TestAnswers:
             for group in (GROUP4, GROUP6):
                 await client.send(query(kind="ANY"), group, 5355)
                 heard = await client.receive()
-                assert records(heard.payload) == [f"A 10.7{number}.0.1", f"AAAA fd7{number}::1", "AAAA fe80::1"]
+                wanted = [f"A 10.7{number}.0.1", f"AAAA fd7{number}::1", "AAAA fe80::1"]
+                assert sorted(records(heard.payload)) == wanted
                 # An address of the other link is not this link's business.
                 await client.send(query(f"1.0.7{3 - number}.10.in-addr.arpa", "PTR"), group, 5355)
                 await client.send(query(f"1.0.7{number}.10.in-addr.arpa", "PTR"), group, 5355)
                 assert records((await client.receive()).payload) == ["PTR lab."]
+
+    @pytest.mark.parametrize("stream", [False, True])
+    @pytest.mark.parametrize(
+        ("source", "group", "kind", "wanted"),
+        [
+            ("192.0.2.9", GROUP4, "A", ["192.0.2.1", "192.0.2.2", "169.254.0.1"]),
+            ("169.254.0.9", GROUP4, "A", ["169.254.0.1", "192.0.2.1", "192.0.2.2"]),
+            ("2001:db8::9", GROUP6, "AAAA", ["2001:db8::1", "fe80::1"]),
+            ("fe80::9", GROUP6, "AAAA", ["fe80::1", "2001:db8::1"]),
+        ],
+    )
+    async def test_addresses_of_the_askers_scope_come_first(
+        self, autojump_clock: MockClock, source: str, group: str, kind: str, wanted: list[str], stream: bool
+    ) -> None:
+        """Section 2.6 (d) and (e)."""
+        network = FakeNetwork()
+        link = network.link("eth0")
+        host, asking = network.host("host"), network.host("asking")
+        host.attach(link, "169.254.0.1/16", "192.0.2.1/24", "192.0.2.2/24", "fe80::1/64", "2001:db8::1/64")
+        interface = asking.attach(link, f"{source}/{16 if source.startswith('169') else 64 if ':' in source else 24}")
+        payload = query(kind=kind)
+        async with host.serve(LAB):
+            await trio.sleep(VERIFIED)
+            if stream:
+                connection = await asking.connect(wanted[0], 5355, interface=interface)
+                await connection.send_all(len(payload).to_bytes(2) + payload)
+                answer = await one(connection)
+                await connection.aclose()
+            else:
+                client = asking.client(source)
+                await client.send(payload, group, 5355)
+                answer = (await client.receive()).payload
+        assert records(answer) == [f"{kind} {each}" for each in wanted]
 
 
 class TestSilence:

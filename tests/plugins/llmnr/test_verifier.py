@@ -157,7 +157,9 @@ class TestDefence:
     """Section 4.2: a query with C set is a claim, which is looked into."""
 
     @pytest.mark.parametrize(("address", "kept"), [(HIGH, True), (LOW, False)])
-    async def test_the_lower_address_keeps_the_name(self, autojump_clock: MockClock, address: str, kept: bool) -> None:
+    async def test_the_lower_address_keeps_the_name(
+        self, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, address: str, kept: bool
+    ) -> None:
         async with with_other(None, address=address) as (at, other):
             await trio.sleep(VERIFIED)
             other.asked.clear()
@@ -171,6 +173,11 @@ class TestDefence:
                 assert {flags_of(each.payload) for each in own} == {0}
                 assert await flags_heard(at) == ([0] if kept else [])
                 nursery.cancel_scope.cancel()
+        (told,) = [message for message in caplog.messages if "another host's" in message]
+        assert ("keeps it" in told) is kept
+        assert "interface=eth0" in told
+        assert "name=lab" in told
+        assert any(f"other={each}" in told for each in (address.removesuffix("/24"), "fe80::1", "fe80::9"))
 
     async def test_claims_without_end_cost_little(self, autojump_clock: MockClock) -> None:
         async with with_other() as (at, other):

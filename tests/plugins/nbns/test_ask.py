@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from responder_plugins.nbns import Nbns, ask
 from responder_plugins.nbns.ask import Found, Querier, Status, StatusAsker
 from responder_plugins.nbns.message import Name
+from responder_plugins.shared import command
 from responder_plugins.shared.command import Asker
 from trio.testing import MockClock
 
@@ -57,6 +58,24 @@ async def test_the_names_of_a_host(autojump_clock: MockClock) -> None:
     assert len({each.link_address for each in found if isinstance(each, Status)}) == 1
 
 
+@pytest.mark.parametrize(("pattern", "is_asked"), [("link1", False), ("link2", True), ("nope*", False)])
+async def test_a_host_is_asked_by_the_interfaces_that_were_named_only(
+    autojump_clock: MockClock, pattern: str, is_asked: bool
+) -> None:
+    network = FakeNetwork()
+    asking = network.host("asking")
+    interfaces = {f"link{number}": network.link(f"link{number}") for number in (1, 2)}
+    indexes = {name: asking.attach(link, f"10.7{name[-1]}.0.9/24").index for name, link in interfaces.items()}
+    server = network.host("server")
+    server.attach(interfaces["link2"], "10.72.0.1/24")
+    heard = server.client(None, 137)
+    asker = StatusAsker(IPv4Address("10.72.0.1"), by_route=False)
+    async with asking.serve(asker, interfaces=[pattern]):
+        await asker.done.wait()
+    assert asker.asked == ({indexes["link2"]} if is_asked else set())
+    assert bool(heard.heard()) is is_asked
+
+
 async def test_of_a_host_that_says_nothing(autojump_clock: MockClock) -> None:
     began = trio.current_time()
     assert await answers(StatusAsker(IPv4Address("10.72.0.77"))) == []
@@ -91,6 +110,13 @@ class TestCommands:
     def test_status(self) -> None:
         done = CliRunner().invoke(ask.nbns, ["status", "10.71.0.9"])
         assert "02:00:00:00:00:01" in done.output
+
+    @pytest.mark.parametrize("arguments", [["query", "lab"], ["status", "192.0.2.1"]])
+    def test_where_no_interface_matches(self, monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
+        monkeypatch.setattr(ask, "ask", command.ask)
+        done = CliRunner().invoke(ask.nbns, [*arguments, "--interface", "nope*"])
+        assert done.exit_code == 1
+        assert "no interface matches nope*" in done.output
 
     @pytest.mark.parametrize(
         "arguments",

@@ -21,7 +21,7 @@ from responder import ConfigErrors
 from responder.testing import FakeNetwork, Heard, bench, hostile, options
 
 from .fuzz_target import answered
-from .support import GROUP4, GROUP6, LAB, NEW, OLD, STARTED, UUID, Names, Said, envelope, probe, resolve
+from .support import GROUP4, GROUP6, LAB, NEW, OLD, SOAP, STARTED, UUID, Names, Said, envelope, probe, resolve
 
 versions = pytest.mark.parametrize("names", [OLD, NEW], ids=["2005/04", "2009/01"])
 
@@ -243,6 +243,11 @@ async def test_each_link_gets_its_own_addresses_and_each_once(autojump_clock: Mo
             await client.send(probe(ident="urn:uuid:2"), GROUP4, 3702)
             await trio.sleep(STARTED)
             assert {Said.of(each.payload).text("wsa:RelatesTo") for each in client.heard()} == {"urn:uuid:2"}
+        # The same from the same address: the interface alone tells the links apart.
+        for client in clients:
+            await client.send(probe(ident="urn:uuid:3"), GROUP6, 3702)
+        await trio.sleep(STARTED)
+        assert [len(client.heard()) for client in clients] == [2, 2]
 
 
 HOSTILE = {
@@ -264,6 +269,11 @@ HOSTILE = {
     "no MessageID": probe().replace(b"wsa:MessageID", b"wsa:Message"),
     "empty MessageID": probe(ident=" "),
     "overlong MessageID": probe(ident="x" * 257),
+    "MessageID of >": probe(ident=">" * 256),
+    "MessageID with a quote": probe(ident='urn:"'),
+    "MessageID with a space": probe(ident="urn:uuid:1 2"),
+    "MessageID with <": probe(ident="urn:&lt;"),
+    "MessageID with &": probe(ident="<![CDATA[urn:&]]>"),
     "no Probe": envelope("Probe", ""),
     "a Resolve for a Probe": resolve().replace(b"/Resolve<", b"/Probe<"),
     "unknown prefix": probe("no:Device"),
@@ -317,6 +327,7 @@ async def test_off_link(autojump_clock: MockClock, tmp_path: Path) -> None:
         at.spoof(probe(), "198.51.100.7")
         await trio.sleep(STARTED)
         assert at.outcomes()["sent"] == before
+        assert at.outcomes()["off-link"] == 2
 
 
 class TestStorm:
@@ -331,7 +342,7 @@ class TestStorm:
             other.attach(calm, "10.72.0.9/24")
             client = other.client()
             await trio.sleep(STARTED)
-            before = at.outcomes()["sent"]
+            before = at.outcomes().get("answered", 0)
             for tick in range(100):
                 for number in range(50):
                     source = f"192.0.2.{10 + (tick * 50 + number) % hosts}"
@@ -341,7 +352,7 @@ class TestStorm:
                 await trio.sleep(0.01)
             await trio.sleep(STARTED)
             assert len(client.heard()) == 2
-            answers = at.outcomes()["sent"] - before
+            answers = at.outcomes()["answered"] - before
         # Half of the places, each for two answers over MIN_WINDOW at least: 5,000 probes would be 10,000.
         assert answers < 2 * (MAX_PENDING / 2) / MIN_WINDOW
         assert answers < 10_000 / 2
@@ -358,6 +369,13 @@ class TestStorm:
 async def test_amplification(autojump_clock: MockClock, tmp_path: Path) -> None:
     (first, second) = await ask(probe(), tmp_path)
     assert (len(first.payload) + len(second.payload)) / len(probe()) < 4
+    shortest = (
+        f'<Envelope xmlns="{SOAP}" xmlns:a="{OLD.wsa}"><Header><a:Action>{OLD.wsd}/Probe</a:Action>'
+        f'<a:MessageID>x</a:MessageID></Header><Body><Probe xmlns="{OLD.wsd}"/></Body></Envelope>'
+    ).encode()
+    (first, second) = await ask(shortest, tmp_path)
+    assert len(shortest) == 324
+    assert (len(first.payload) + len(second.payload)) / len(shortest) < 6.9
 
 
 class TestOptions:

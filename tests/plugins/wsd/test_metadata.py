@@ -102,6 +102,7 @@ async def test_another_device_is_no_computer(autojump_clock: MockClock, tmp_path
         (get(), f"/{UUID}", "text/xml", 415),
         (get("urn:uuid:other"), f"/{UUID}", TYPE, 400),
         (get(ident=""), f"/{UUID}", TYPE, 400),
+        (get(ident=">" * 256), f"/{UUID}", TYPE, 400),
         (get().replace(b"transfer/Get", b"transfer/Put"), f"/{UUID}", TYPE, 400),
         (b"<:/>", f"/{UUID}", TYPE, 400),
         (b"", f"/{UUID}", TYPE, 400),
@@ -115,6 +116,16 @@ async def test_errors(
 ) -> None:
     async with serving(tmp_path) as at:
         assert (await post(at, body, path, media_type))[0] == status
+
+
+async def test_off_link(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with serving(tmp_path) as at:
+        far = at.network.host("far")
+        far.route("192.0.2.0/24", interface=far.attach(at.link, "198.51.100.7/24"))
+        at.host.route("198.51.100.0/24", interface=at.interface)
+        stream = await far.connect("192.0.2.1", at.port("metadata"))
+        assert await stream.receive_some() == b""
+        assert at.outcomes()["off-link"] == 1
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "SUBSCRIBE"])
