@@ -30,10 +30,18 @@ ACK_RANDOM_FACTOR: Final = 1.5
 MAX_RETRANSMIT: Final = 4
 """Section 4.8: seconds until a Confirmable message is sent again, doubled each time, and how often."""
 
+TRIES_UNPROVED: Final = 2
+"""How often a separate response is sent to a peer that may not be where its request says; a sender may give up early
+(section 4.2)."""
+
+MAX_SEPARATE: Final = 64
+MAX_SEPARATE_PER_PEER: Final = 8
+"""Separate responses that wait for their acknowledgments."""
+
 Way: TypeAlias = tuple[Peer, IPAddress]
 """A peer, and the address of ours that it speaks to."""
 
-Outcome: TypeAlias = Literal["acknowledged", "reset", "timed-out"]
+Outcome: TypeAlias = Literal["acknowledged", "reset", "timed-out", "gave-way"]
 
 
 def way_of(datagram: Datagram) -> Way:
@@ -91,6 +99,43 @@ class Awaited:
     outcome: Outcome = "timed-out"
     response: Response | None = None
 
+    def settle(self, outcome: Outcome, response: Response | None = None) -> None:
+        self.outcome, self.response = outcome, response
+        self.settled.set()
+
+
+@attrs.define(eq=False)
+class SeparateResponses:
+    """The deliveries of separate responses, by age: a forged source acknowledges nothing, so they are bounded.
+
+    For one too many another one gives way, and is not sent again: the oldest one of the same address where that has
+    too many, else the oldest one whose peer is not proved, else the oldest one.
+    """
+
+    _waiting: dict[Awaited, tuple[IPAddress, bool]] = attrs.field(factory=dict, init=False)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def begin(self, address: IPAddress, *, is_proved: bool) -> Awaited:
+        """A new one."""
+        of_peer = [each for each, (whose, _) in self._waiting.items() if whose == address]
+        if len(of_peer) >= MAX_SEPARATE_PER_PEER:
+            self._give_way(of_peer[0])
+        elif len(self._waiting) >= MAX_SEPARATE:
+            unproved = (each for each, (_, proved) in self._waiting.items() if not proved)
+            self._give_way(next(unproved, next(iter(self._waiting))))
+        awaited = Awaited()
+        self._waiting[awaited] = address, is_proved
+        return awaited
+
+    def _give_way(self, awaited: Awaited) -> None:
+        self.end(awaited)
+        awaited.settle("gave-way")
+
+    def end(self, awaited: Awaited) -> None:
+        self._waiting.pop(awaited, None)
+
 
 @attrs.define(eq=False)
 class Outgoing:
@@ -119,19 +164,26 @@ class Outgoing:
             pass  # sent again, if it matters; a peer that is gone for good acknowledges nothing
 
     async def deliver(
-        self, to: Datagram, token: bytes, current: Callable[[], Response | None]
+        self,
+        to: Datagram,
+        token: bytes,
+        current: Callable[[], Response | None],
+        *,
+        awaited: Awaited | None = None,
+        tries: int = 1 + MAX_RETRANSMIT,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> tuple[Outcome, Response | None]:
         """Send a response as a Confirmable message until it is acknowledged (section 4.2).
 
         `current` gives the response each time that it is sent: another one than before goes with another message ID,
         and is not sent more often for it (RFC 7641 section 4.5.2); None ends it.  Gives the outcome, and the response
-        that it is about.
+        that it is about.  `awaited` may be settled by others; it is sent once all the same, and has started then.
         """
-        awaited, sent, data = Awaited(), None, b""
+        awaited, sent, data = awaited or Awaited(), None, b""
         keys: list[tuple[Way, int]] = []
         timeout = self.uniform(ACK_TIMEOUT, ACK_TIMEOUT * ACK_RANDOM_FACTOR)
         try:
-            for _ in range(1 + MAX_RETRANSMIT):
+            for number in range(tries):
                 response = current()
                 if response is None:
                     break
@@ -141,6 +193,8 @@ class Outgoing:
                     keys.append((way_of(to), message_id))
                     self._awaited[keys[-1]] = awaited, response
                 await self.send(data, to)
+                if not number:
+                    task_status.started()
                 with trio.move_on_after(timeout):
                     await awaited.settled.wait()
                     break
@@ -156,7 +210,5 @@ class Outgoing:
         if found is None:
             return False
         awaited, response = found
-        awaited.response = response
-        awaited.outcome = "acknowledged" if message.type is Type.ACK else "reset"
-        awaited.settled.set()
+        awaited.settle("acknowledged" if message.type is Type.ACK else "reset", response)
         return True

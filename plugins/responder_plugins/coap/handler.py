@@ -17,7 +17,15 @@ from responder import Answer, Datagram, Exchange, Handler, Network, Repeated, Vi
 from ..shared.admission import Admission
 from .answering import Response, block_bytes, refuse, represent
 from .asking import DEREGISTER, REGISTER, Asked, read_request
-from .exchanges import Duplicates, Outgoing, Taken, way_of
+from .exchanges import (
+    MAX_RETRANSMIT,
+    TRIES_UNPROVED,
+    Duplicates,
+    Outgoing,
+    SeparateResponses,
+    Taken,
+    way_of,
+)
 from .link_format import FORMAT, Path, href, write_links
 from .message import (
     METHODS,
@@ -85,6 +93,7 @@ class CoapHandler(Handler):
     uniform: Callable[[float, float], float] = random.uniform
     counted: Counter[str] = attrs.field(factory=Counter, init=False)
     duplicates: Duplicates = attrs.field(factory=Duplicates, init=False)
+    separate: SeparateResponses = attrs.field(factory=SeparateResponses, init=False)
     proofs: Proofs = attrs.field(factory=Proofs, init=False)
     admission: Admission = attrs.field(factory=Admission, init=False)
     repeated: Repeated = attrs.field(factory=Repeated, init=False)
@@ -92,6 +101,8 @@ class CoapHandler(Handler):
     """What goes whole to anybody who asks for nothing but the path: the last content, and the response with it."""
     _slow: frozenset[Path] = attrs.field(init=False)
     """The paths of resources that are awaited."""
+    _running: trio.Nursery | None = attrs.field(default=None, init=False)
+    """Where separate responses are delivered, so that they take no place of an answer; None: `run` doesn't go on."""
 
     def __attrs_post_init__(self) -> None:
         self._slow = frozenset(path for path, each in self.resources.items() if iscoroutinefunction(each.get))
@@ -266,10 +277,38 @@ class CoapHandler(Handler):
             return self._write(request, message, response, taken)
         self.counted[_KINDS[response.code]] += 1
         self.counted["separate"] += 1
-        outcome, _ = await self.outgoing.deliver(request, message.token, lambda: response)
+        if self._running is None:
+            await self._deliver(request, message, asked, response)
+        else:
+            await self._running.start(self._deliver, request, message, asked, response)
+        return None
+
+    async def _deliver(
+        self,
+        request: Datagram,
+        message: Message,
+        asked: Asked,
+        response: Response,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Deliver a separate response; it has started once it is sent for the first time."""
+        address = request.peer.address
+        is_proved = self.proofs.hold(address, asked.echo, trio.current_time())
+        awaited = self.separate.begin(address, is_proved=is_proved)
+        try:
+            outcome, _ = await self.outgoing.deliver(
+                request,
+                message.token,
+                lambda: response,
+                awaited=awaited,
+                tries=1 + MAX_RETRANSMIT if is_proved else TRIES_UNPROVED,
+                task_status=task_status,
+            )
+        finally:
+            self.separate.end(awaited)
         if outcome != "acknowledged":
             self.counted[f"separate-{outcome}"] += 1
-        return None
 
     async def _acknowledge(self, request: Datagram, message: Message, taken: Taken) -> None:
         await trio.sleep(PROCESSING_DELAY)
@@ -302,11 +341,15 @@ class CoapHandler(Handler):
     # The handler's life
 
     async def run(self, network: Network) -> None:
-        """Tell observers of changes."""
+        """Tell observers of changes, and deliver separate responses."""
         self.outgoing.network = network
         async with trio.open_nursery() as nursery:
             nursery.start_soon(Notifier(self.observers, self.outgoing, self._awaited, self.counted).run)
-            await network.stopping.wait()
+            self._running = nursery
+            try:
+                await network.stopping.wait()
+            finally:
+                self._running = None
             nursery.cancel_scope.cancel()
 
     def succeed(self, predecessor: Handler) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
-from responder_plugins.coap.resources import MAX_FILE
+import trio
+from responder_plugins.coap.resources import MAX_FILE, Content, Resource
 from trio.testing import MockClock
 
 from responder.testing import amplifies_at_most
@@ -136,3 +137,17 @@ class TestProofs:
             coap.at, 1, b"\x40\0\0\1", b"\x40\1\0\1\xff", b"\x4f\1\0\1" + bytes(15), b"\x40\xe0\0\1"
         )
         assert (await coap.ask(get("/data", 5))).code == CONTENT
+
+    async def test_amplification_of_separate_responses(self, autojump_clock: MockClock) -> None:
+        """As the README tells it: an empty acknowledgment, and twice the response."""
+
+        class Late(Resource):
+            async def get(self, queries: Sequence[str]) -> Content:
+                await trio.sleep(1)
+                return Content(DATA)
+
+        async with serving({}, more={"/x": Late(), "/later": Late()}) as coap:
+            shortest, usual = get("/x", 1, token=b""), get("/later", 2, token=b"12345678")
+            assert (len(shortest), len(usual)) == (6, 18)
+            assert await amplifies_at_most(coap.at, 52, shortest, within=100) > 51
+            assert await amplifies_at_most(coap.at, 18.2, usual, within=100) > 18

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from unittest import mock
 
@@ -24,6 +25,7 @@ from .support import (
     OBSERVE,
     RST,
     UNAVAILABLE,
+    Serving,
     empty,
     get,
     message,
@@ -46,6 +48,12 @@ class Slow(Resource):
         self.asked.append(trio.current_time())
         await trio.sleep(self.seconds)
         return Content(b"done")
+
+
+def prove(coap: Serving) -> None:
+    """The client's address is one that has repeated an Echo option."""
+    proofs, address = coap.handler.proofs, ip_address("192.0.2.9")
+    assert proofs.hold(address, proofs.challenge(address, trio.current_time()), trio.current_time())
 
 
 class TestDuplicates:
@@ -173,12 +181,21 @@ class TestSeparateResponses:
     async def test_it_is_sent_again_until_it_is_acknowledged(self, autojump_clock: MockClock) -> None:
         async with serving({}, more={"/slow": Slow(3)}) as coap:
             coap.handler.outgoing.uniform = lambda low, high: low
+            prove(coap)
             await coap.at.ask(get("/slow"))
             heard = await coap.at.collect(within=100)
             assert [each.time for each in heard] == [3, 5, 9, 17, 33], "section 4.2: 2 s, doubled, 4 times"
             assert len({each.payload for each in heard}) == 1
             assert coap.counts["separate-timed-out"] == 1
             assert not coap.handler.outgoing._awaited
+            assert not len(coap.handler.separate)
+
+    async def test_twice_to_who_is_not_proved(self, autojump_clock: MockClock) -> None:
+        async with serving({}, more={"/slow": Slow(3)}) as coap:
+            coap.handler.outgoing.uniform = lambda low, high: low
+            await coap.at.ask(get("/slow"))
+            assert [each.time for each in await coap.at.collect(within=100)] == [3, 5]
+            assert coap.counts["separate-timed-out"] == 1
 
     async def test_a_reset_ends_it(self, autojump_clock: MockClock) -> None:
         async with serving({}, more={"/slow": Slow(3)}) as coap:
@@ -194,7 +211,7 @@ class TestSeparateResponses:
             (answer,) = await coap.heard(4)
             await coap.at.client.host.client().send(empty(ACK, answer.message_id), "192.0.2.1", 5683)
             await coap.send(empty(ACK, answer.message_id), "192.0.2.2")
-            assert len(await coap.heard(100)) == 4
+            assert len(await coap.heard(100)) == 1
             assert coap.counts["stray"] == 2
 
     async def test_a_non_confirmable_request_needs_no_acknowledgment(self, autojump_clock: MockClock) -> None:
@@ -207,6 +224,38 @@ class TestSeparateResponses:
             await coap.at.ask(get("/slow"))
             (answer,) = await coap.heard(PATIENCE)
             assert (answer.kind, answer.code) == (CON, UNAVAILABLE)
+
+    async def test_forged_ones_hold_nobody_up(self, autojump_clock: MockClock, tmp_path: Path) -> None:
+        """What waits for an acknowledgment takes no place of an answer."""
+        (tmp_path / "hello.txt").write_text("one")
+        async with serving({"/hello": "hello.txt"}, more={"/slow": Slow(1)}, folder=tmp_path) as coap:
+            for number in range(256):
+                coap.at.spoof(get("/slow", number), f"198.51.100.{number}", source_port=1024)
+            await coap.heard(1.5)
+            assert coap.counts["separate"] == 256
+            assert coap.counts["separate-gave-way"] == 256 - 64
+            assert len(coap.handler.separate) == 64
+            assert (await coap.ask(get("/hello"))).payload == b"one"
+            (heard,) = await coap.at.exchange(get("/.well-known/core", kind=NON), GROUPS[0], within=6)
+            assert read(heard.payload).code == CONTENT
+
+    async def test_who_is_proved_does_not_give_way_to_who_is_not(self, autojump_clock: MockClock) -> None:
+        async with serving({}, more={"/slow": Slow(1)}) as coap:
+            prove(coap)
+            await coap.at.ask(get("/slow"))
+            for number in range(100):
+                coap.at.spoof(get("/slow", number), f"198.51.100.{number}", source_port=1024)
+            assert len(await coap.heard(100)) == 5
+            assert coap.counts["separate-gave-way"] == 100 - 63
+
+    async def test_one_address_has_few(self, autojump_clock: MockClock) -> None:
+        """The oldest of them is sent once all the same."""
+        async with serving({}, more={"/slow": Slow(1)}) as coap:
+            for number in range(10):
+                await coap.at.client.send(get("/slow", number), "192.0.2.1", 5683)
+            assert len([each for each in await coap.heard(1.5) if each.kind == CON]) == 10
+            assert coap.counts["separate-gave-way"] == 2
+            assert len(await coap.heard(100)) == 8
 
     async def test_where_no_more_may_wait_nothing_is_left_behind(self, autojump_clock: MockClock) -> None:
         slow = Slow(3)
