@@ -229,6 +229,8 @@ class TestNbns:
         rows = responderd(network, number, "nbns", "status", own(number)["secondary-v4"])
         assert {row["name"] for row in rows} == {"LAB<00>", "LAB<03>", "LAB<20>", "OFFICE<00>", "OFFICE<1e>"}
         assert {row["link_address"] for row in rows} == {link_address(network, number)}
+        by_link = ("--interface", f"link{number}")
+        assert responderd(network, number, "nbns", "status", own(number)["secondary-v4"], *by_link) == rows
 
     @both_links
     def test_a_name_of_others_is_not_told(self, network: Multihomed, number: int) -> None:

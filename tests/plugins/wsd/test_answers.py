@@ -176,8 +176,9 @@ class TestScopes:
         assert scopes_match(Probe(V2009, "x", frozenset(), (), "none"), ())
 
     @versions
+    @pytest.mark.parametrize(("to", "host"), [(GROUP4, "192.0.2.1"), (GROUP6, "[fe80::1]")])
     async def test_a_camera_is_found_by_its_scopes(
-        self, autojump_clock: MockClock, tmp_path: Path, names: Names
+        self, autojump_clock: MockClock, tmp_path: Path, names: Names, to: str, host: str
     ) -> None:
         onvif = "http://www.onvif.org/ver10/network/wsdl"
         camera = Wsd(
@@ -190,11 +191,11 @@ class TestScopes:
         scope = f'<wsd:Scopes MatchBy="{names.wsd}/rfc3986">onvif://www.onvif.org/type</wsd:Scopes>'
         payload = probe("dn:NetworkVideoTransmitter", scope, names=names)
         payload = payload.replace(b"<wsd:Types>", f'<wsd:Types xmlns:dn="{onvif}">'.encode())
-        heard = await ask(payload, tmp_path, plugin=camera)
+        heard = await ask(payload, tmp_path, to, plugin=camera)
         said = Said.of(heard[0].payload)
-        assert said.text("wsd:XAddrs") == "http://192.0.2.1:8000/onvif/device_service"
+        assert said.text("wsd:XAddrs") == f"http://{host}:8000/onvif/device_service"
         assert said.text("wsd:Scopes") == "onvif://www.onvif.org/type/video_encoder"
-        assert not await ask(payload.replace(b">onvif://www", b">onvif://ftp"), tmp_path, plugin=camera)
+        assert not await ask(payload.replace(b">onvif://www", b">onvif://ftp"), tmp_path, to, plugin=camera)
 
 
 class TestResolve:
