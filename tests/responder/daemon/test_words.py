@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import attrs
 import pytest
 
 from responder import Answer, Datagram, Exchange, PeerError, Plugin, Service
+from responder.config.instance import Instance, prepare
 from responder.daemon.words import MAX_WORD, MAX_WORDS, Vocabulary, Words
 from responder.dispatch.observers import Observation
-from responder.testing import bench
+from responder.server.embedding import serving
+from responder.testing import FakeNetwork, bench
 
 
 def wordy(say: Callable[[Exchange], Any]) -> Plugin:
@@ -39,11 +42,18 @@ async def told(say: Callable[[Exchange], Any], payload: bytes = b"hi") -> tuple[
         return say(exchange)
 
     words: list[Words] = []
-    async with bench(wordy(noting), failures=[]) as at:
-        vocabulary = Vocabulary(at.server._core)
+    network = FakeNetwork()
+    link = network.link("eth0")
+    host, other = network.host("server"), network.host("client")
+    host.attach(link, "192.0.2.1/24")
+    other.attach(link, "192.0.2.7/24")
+    prepared = [prepare(Instance.of(wordy(noting)), Path.cwd())]
+    # Without the kit's own watcher, which asks for words as well.
+    async with serving(prepared, platform=host, grace=2.0, settle=0.0, state=None) as server:
+        vocabulary = Vocabulary(server._core)
         for _ in range(2):
-            at.server._core.observers.add(lambda seen: words.append(vocabulary.words(seen)))
-        await at.ask(payload)
+            server._core.observers.add(lambda seen: words.append(vocabulary.words(seen)))
+        await other.client().ask(payload, to="192.0.2.1", port=7007)
     return words, asked
 
 
