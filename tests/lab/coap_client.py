@@ -1,7 +1,8 @@
 """aiocoap in a namespace of the lab: `python coap_client.py URI...`; prints what it gets as JSON.
 
-Of the last URI it gets two states, the second as an observer is told of it, after a line on its standard input.  It is
-run as a script, so that it neither shares a process with the tests nor needs their packages.
+Of the last URI it gets two states, the second as an observer is told of it, after a line on its standard input; but
+with `--group` as the first argument each is asked for once, by a Non-confirmable request, and the address that answers
+is told too.  It is run as a script, so that it neither shares a process with the tests nor needs their packages.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import json
 import sys
 
-from aiocoap import GET, Context, Message
+from aiocoap import GET, Context, Message, Unreliable
 
 
 async def main(*uris: str) -> None:
@@ -26,5 +27,16 @@ async def main(*uris: str) -> None:
     await client.shutdown()
 
 
+async def ask_groups(*uris: str) -> None:
+    client = await Context.create_client_context()
+    for uri in uris:
+        answer = await client.request(Message(code=GET, uri=uri, transport_tuning=Unreliable)).response
+        print(json.dumps([str(answer.code), answer.payload.decode(), answer.remote.hostinfo]))
+    await client.shutdown()
+
+
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    if sys.argv[1] == "--group":
+        asyncio.run(ask_groups(*sys.argv[2:]))
+    else:
+        asyncio.run(main(*sys.argv[1:]))

@@ -180,6 +180,15 @@ def test_aiocoap(network: Multihomed, folder: Path) -> None:
     assert json.loads(told) == ["2.05 Content", "two"]
 
 
+@pytest.mark.parametrize(
+    ("group", "source"),
+    [("224.0.1.187", "10.71.0.1"), ("ff02::fd%link1", "[fe80::1%link1]"), ("ff05::fd", "[fd71::1]")],
+)
+def test_aiocoap_by_groups(network: Multihomed, group: str, source: str) -> None:
+    printed = run(network, sys.executable, str(CLIENT), "--group", uri(group, "/.well-known/core?rt=example"))
+    assert json.loads(printed.splitlines()[0]) == ["2.05 Content", '</about>;rt="example";ct=0', source]
+
+
 @pytest.mark.clients("nmap")
 def test_nmap(network: Multihomed) -> None:
     """Its script reads the links, which are more than a block, from the address that it asks."""
