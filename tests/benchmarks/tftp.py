@@ -146,7 +146,8 @@ def measure(megabytes: int, rounds: int) -> dict[str, object]:
         **{
             f"{server}_mb_per_s": round(statistics.median(run.rate for run in each), 1) for server, each in runs.items()
         },
-        **{f"{server}_cpu_s": round(statistics.median(run.cpu for run in each), 2) for server, each in runs.items()},
+        # tftpd-hpa sends from a child that is gone by then.
+        "responderd_cpu_s": round(statistics.median(run.cpu for run in runs["responderd"]), 2),
         "ratio": round(ratio, 2),
         "lowest_ratio": round(min(ratios), 2),
         "goal": f">= {GOAL}: {'reached' if ratio >= GOAL else 'MISSED'}",

@@ -36,8 +36,10 @@ TARGETS = {
 
 def guided(name: str, options: list[str]) -> None:
     """libFuzzer's loop, which ends the process."""
-    import atheris  # noqa: PLC0415 - optional, and not on every platform
-
+    try:
+        import atheris  # noqa: PLC0415 - optional, and not on every platform
+    except ImportError:
+        sys.exit("coverage needs `pip install atheris`; without it: python -m tests.fuzz TARGET --mutating")
     # With the libraries that read bytes for us: their unexpected exceptions are ours too.
     with atheris.instrument_imports(include=["responder", "responder_plugins", "dns", "h11", "tomllib"]):
         target = importlib.import_module(TARGETS[name])
