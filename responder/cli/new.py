@@ -30,7 +30,7 @@ _FILES: Mapping[str, str] = {
 
 
 def rendered(name: str) -> Iterator[tuple[str, str]]:
-    """The project's files: the path below its folder, and the text.  Raises ConfigError for a name that is none."""
+    """The project's files: the path below its folder, and the text.  Raises ConfigError for an impossible name."""
     if not NAME.fullmatch(name):
         raise ConfigError(f"expected small letters, digits and single hyphens, as in 'my-protocol', got {name!r}")
     module = name.replace("-", "_")
@@ -55,7 +55,7 @@ def rendered(name: str) -> Iterator[tuple[str, str]]:
 def write_project(folder: Path) -> None:
     """Write a project into a new folder, named after its last part.
 
-    Raises ConfigError for a name that is none, or is a plugin's already, and for a folder that exists, NetworkError for
+    Raises ConfigError for an impossible name, for that of a plugin, and for a folder that exists, NetworkError for
     what the system refuses.
     """
     project = dict(rendered(folder.name))

@@ -18,7 +18,7 @@ class Paced(Generic[Value]):
     """
 
     def __init__(self, get: Callable[[], Value | Awaitable[Value]], pause: float) -> None:
-        """Where `get` is async, what it waits for is not held against it."""
+        """Time that an async `get` spends waiting does not lengthen the pause."""
         self._get = get
         self._pause = pause
         self._next_at = -float("inf")

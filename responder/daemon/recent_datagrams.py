@@ -42,7 +42,7 @@ class RecentDatagrams:
 
 
 def newest_first(datagrams: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """As many as are shown."""
+    """The newest datagrams, as many as are shown."""
     return sorted(datagrams, key=lambda each: -each["time"])[:KEPT]
 
 

@@ -64,7 +64,7 @@ class Host(Protocol):
 
     @property
     def options(self) -> DaemonOptions:
-        """What is in force."""
+        """The options in force."""
 
     def change(self, reading: Reading) -> AbstractAsyncContextManager[Change]:
         """Open what the members can't open themselves.  Raises as opening ports does."""

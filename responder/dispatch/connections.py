@@ -99,7 +99,7 @@ class Connections:
     _running: int = attrs.field(default=0, init=False)
 
     def __len__(self) -> int:
-        """Those that gave way and have not ended yet included."""
+        """How many there are, with those that gave way and have not ended yet."""
         return self._running
 
     @contextmanager

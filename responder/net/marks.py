@@ -12,7 +12,7 @@ def mark_of_flow(flow: Flow) -> int:
 
 
 def mark_of_route(route: Route) -> int:
-    """As a flow's."""
+    """The same for a route, which compares by identity as a flow does."""
     return hash((int(route.to), route.scope_id, route.interface, _number(route.source), route.hop_limit))
 
 

@@ -227,7 +227,7 @@ def _create_private(path: str, flags: int) -> int:
 
 
 def _read_control_file(path: Path) -> tuple[int, bytes]:
-    """Port and secret.  Raises OSError, and ValueError for a file that is none of ours."""
+    """Port and secret.  Raises OSError, and ValueError for a file that this program did not write."""
     # More than our own can be, so that no other is read whole.
     with path.open(encoding="ascii") as file:
         content = json.loads(file.read(1024))

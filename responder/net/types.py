@@ -180,7 +180,7 @@ class ErrorTellingSocket(Protocol):
         """Have the system keep them from now on; `wait_readable` then returns for an error too."""
 
     def take_errors(self) -> Sequence[SendFailure]:
-        """Those that came since the last call."""
+        """The errors that came since the last call."""
 
 
 @runtime_checkable

@@ -82,7 +82,7 @@ def read_query(payload: bytes) -> Query:
 
 
 def read_response(payload: bytes) -> Response:
-    """Raises Refused for what is none."""
+    """Raises Refused for what is no response to a query."""
     message = _read(payload)
     if not message.flags & dns.QR or message.flags & dns.OPCODE or len(message.questions) != 1:
         raise Refused("no response to a query", "malformed")

@@ -48,7 +48,7 @@ class Querier(Asker):
         return places_of(interface)
 
     def respond(self, request: Datagram) -> Answer:
-        """Take a response.  Raises PeerError for what is none to this query."""
+        """Take a response.  Raises PeerError for what does not answer this query."""
         response = read_response(request.payload)
         if response.ident != self.ident or response.question.name.lower() != self.name.lower() or response.rcode:
             raise PeerError("no response to this query")

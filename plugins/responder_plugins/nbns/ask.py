@@ -73,7 +73,7 @@ class Querier(Asker):
         return places_of(interface)
 
     def respond(self, request: Datagram) -> Answer:
-        """Take a positive response.  Raises PeerError for what is none to this query."""
+        """Take a positive response.  Raises PeerError for what does not answer this query."""
         response = _response(request, self.ident, NB)
         if response.name != self.name or response.rcode:
             raise PeerError("no positive response to this query")
@@ -99,7 +99,7 @@ class StatusAsker(Asker):
     ident: int = attrs.field(factory=lambda: randbits(16))
 
     def respond(self, request: Datagram) -> Answer:
-        """Take the status.  Raises PeerError for what is none to this request."""
+        """Take the status.  Raises PeerError for what does not answer this request."""
         response = _response(request, self.ident, NBSTAT)
         if request.peer.address != self.host:
             raise PeerError("not the host that was asked")

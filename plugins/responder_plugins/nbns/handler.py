@@ -70,7 +70,7 @@ class NbnsHandler(Handler):
         return cls({each.name: each for each in owned})
 
     def respond(self, request: Datagram) -> Answer:
-        """Answer a request.  Raises PeerError for what is none, has a scope, or came by IPv6."""
+        """Answer a request.  Raises PeerError for what is no request, has a scope, or came by IPv6."""
         try:
             return self._respond(request, read(request.payload))
         except Refused as error:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 
 def open_regular(file: Path) -> BinaryIO:
-    """Open a file for reading.  Raises OSError, also for what is none: no FIFO is waited for, no device read."""
+    """Open a file for reading.  Raises OSError, for another kind of file too: no FIFO is waited for, no device read."""
     handle = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)

@@ -59,7 +59,7 @@ class Searcher(Asker):
         return places_of(interface)
 
     def respond(self, request: Datagram) -> Answer:
-        """Take an answer.  Raises PeerError for what is none."""
+        """Take an answer.  Raises PeerError for what is no answer."""
         message = read_message(request.payload)
         if message.start.split()[:2] not in (["HTTP/1.1", "200"], ["HTTP/1.0", "200"]):
             raise PeerError("no answer to a search")

@@ -149,12 +149,12 @@ class Message:
             return None
         # The draft had 2 bytes, the RFC has 4, of which the last two say nothing.
         if len(value) not in (2, 4) or not any(value[:2]):
-            raise Refused("a RESPONSE-PORT that is none", "malformed")
+            raise Refused("a RESPONSE-PORT of another size, or of port 0", "malformed")
         return int.from_bytes(value[:2])
 
 
 def read_message(data: bytes) -> Message:
-    """A whole message.  Raises Refused for what is none, also where its fingerprint is wrong."""
+    """A whole message.  Raises Refused for what is no STUN message, also where its fingerprint is wrong."""
     if len(data) < HEADER_BYTES:
         raise Refused(f"{len(data)} bytes are no header", "malformed")
     kind, length = _HEADER.unpack_from(data)

@@ -22,7 +22,8 @@ More than the 39.5 s that a client waits for an answer (RFC 8489 section 6.2.2).
 async def serve(stream: trio.abc.Stream, answer: Callable[[bytes], bytes | None]) -> None:
     """Answer requests until the client ends or idles, or sends what is no message.
 
-    `answer` raises Refused for what is none: then the connection ends, since nobody knows where the next would begin.
+    `answer` raises Refused for what is no STUN message: then the connection ends, since nobody knows where the next
+    would begin.
     """
     held = b""
     while True:

@@ -90,7 +90,7 @@ class Blocks:
         self._data = b"".join(pieces)
 
     def get(self, first: int, count: int) -> list[memoryview]:
-        """Those blocks, which `has`; fewer where the file ends before: its last block is shorter than the others."""
+        """`count` blocks from `first` on, which `has` says are here; fewer at the end, whose last block is shorter."""
         begin = (first - 1) * self.size - self._begin
         data = memoryview(self._data)
         found = []

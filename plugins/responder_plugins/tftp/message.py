@@ -150,7 +150,7 @@ def write_option_acknowledgment(options: Mapping[str, int]) -> bytes:
 
 
 def words_of(request: bytes | None, answers: Iterable[bytes]) -> dict[str, str | int]:
-    """What was said, by the packets' abbreviations.  Raises PeerError for a request that is none."""
+    """What was said, by the packets' abbreviations.  Raises PeerError for what is no request."""
     words: dict[str, str | int] = {}
     if request:
         opcode = int.from_bytes(request[:2])

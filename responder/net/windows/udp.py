@@ -7,8 +7,8 @@ What the system wants, and what is done about it:
 - The destination decides the form of the source: `in_pktinfo` for an IPv4 one, `in6_pktinfo` for any other, while the
   name is always a SOCKADDR_IN6.  `in_pktinfo` without an address would send from 0.0.0.0, so it is always filled.
 - An earlier datagram's ICMP error (WSAECONNRESET, WSAENETRESET) may come out of any call: it is passed over.
-- Any other failed receive, but of a socket that is none any more, may be over in a moment (WSAENOBUFS, WSAENETDOWN, an
-  installed filter driver): the socket is asked again after a pause.
+- Any other failed receive, but of a handle that is no socket any more, may be over in a moment (WSAENOBUFS,
+  WSAENETDOWN, an installed filter driver): the socket is asked again after a pause.
 - A routed datagram (a source, and no interface) is refused by some hosts (WSAEINVAL), which take it once the interface
   of the source is named.
 - There is no control message for the hop limit of a send, so it is a socket option, set when it changes.

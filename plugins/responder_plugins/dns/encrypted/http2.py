@@ -65,7 +65,7 @@ class Http2:
         self._h2.local_settings = h2.settings.Settings(client=False, initial_values=_SETTINGS)
 
     async def serve(self) -> None:
-        """Until the peer ends, breaks the protocol, or is idle."""
+        """Serve until the peer closes, breaks the protocol, or is idle for too long."""
         self._h2.initiate_connection()
         while await self._flush():
             data: bytes | bytearray = b""
@@ -175,7 +175,7 @@ class Http2:
 
 
 def _request(coming: _Coming) -> http.Request | None:
-    """None: its path is none."""
+    """The request of a stream; None where its headers make no request."""
     try:
         path = coming.head.get(b":path", b"").decode("ascii")
         method = coming.head.get(b":method", b"").decode("ascii")

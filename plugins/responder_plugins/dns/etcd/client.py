@@ -19,6 +19,8 @@ import attrs
 import httpx
 import trio
 
+from .skydns import read_object
+
 TIMEOUT: Final = 5.0
 """Seconds for a connection, and for an answer."""
 
@@ -255,12 +257,9 @@ async def _take_all(coming: trio.MemoryReceiveChannel[bytes], take: Take) -> Non
 
 def _object(content: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(content)
-    except (ValueError, RecursionError):
-        raise EtcdError("it answered what is no JSON: is it etcd?") from None
-    if not isinstance(found, dict):
-        raise EtcdError("it answered what is no JSON object: is it etcd?")
-    return found
+        return read_object(content)
+    except ValueError as error:
+        raise EtcdError(f"it answered what is {error}: is it etcd?") from None
 
 
 def _dict(given: Mapping[str, Any], field: str) -> dict[str, Any]:

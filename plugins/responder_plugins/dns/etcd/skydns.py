@@ -79,17 +79,22 @@ def read_name(key: bytes, prefix: bytes) -> bytes:
     return name
 
 
+def read_object(content: bytes) -> dict[str, Any]:
+    """A JSON object.  Raises ValueError, which says what is wrong."""
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        raise ValueError("no JSON") from None
+    if not isinstance(found, dict):
+        raise ValueError("no JSON object")  # noqa: TRY004 - of the content, not of our code
+    return found
+
+
 def read_value(value: bytes) -> KeyedService:
     """Raises ValueError, which says what is wrong."""
     if len(value) > MAX_VALUE:
         raise ValueError(f"a value of {len(value)} bytes")
-    try:
-        given = json.loads(value)
-    except (ValueError, RecursionError):
-        raise ValueError("no JSON") from None
-    if not isinstance(given, dict):
-        raise ValueError("no JSON object")  # noqa: TRY004 - of the value, not of our code
-    given = {key.lower(): each for key, each in given.items()}  # as Go's decoder has it
+    given = {key.lower(): each for key, each in read_object(value).items()}  # as Go's decoder has it
     host = _text(given, "host")
     text = _text(given, "text").encode()
     address, target = b"", b""

@@ -21,9 +21,9 @@ from ..zone.tables import Zone
 from . import catalog_zone
 from .copies import FOLDER, Copies
 from .kept import Serve
+from .leadership import LOOK, Leadership
 from .secondaries import Secondaries
 from .storage import Storage
-from .team import LOOK, Team
 
 _log = get_logger(__name__)
 
@@ -75,14 +75,14 @@ class Lister:
     async def run(self, network: Network) -> None:
         await self._storage.open(network)
         copies = self._storage.copies
-        team = Team(None if copies is None else copies.folder, network.instance, "catalog-")
+        leadership = Leadership(None if copies is None else copies.folder, network.instance, "catalog-")
         try:
-            while not await team.lead():
+            while not await leadership.lead():
                 await self._follow(copies)
                 await trio.sleep(LOOK)
             await self._lead(network.instance)
         finally:
-            team.resign()
+            leadership.resign()
 
     async def _follow(self, copies: Copies | None) -> None:
         """What another process has made of it."""

@@ -28,10 +28,10 @@ from . import catalog_zone
 from .catalog_zone import BrokenCatalog, Member
 from .copies import FOLDER, Copies
 from .kept import NEVER, Kept, Serve, Source, Upstream
+from .leadership import LOOK, Leadership
 from .members import Members
 from .schedule import Schedule
 from .storage import Storage
-from .team import LOOK, Team
 from .timers import first_retry, spread
 
 CHECKS: Final = 64
@@ -65,7 +65,7 @@ class Secondaries:
         self.members = Members(frozenset([*sources, *others]))
         self._upstream = upstream or Upstream()
         self._storage = Storage(versions)
-        self._team = Team(None, "")
+        self._leadership = Leadership(None, "")
         self._schedule = Schedule(self.zones)
         self._checks = trio.Semaphore(CHECKS)
         self._transfers = trio.Semaphore(TRANSFERS)
@@ -84,10 +84,10 @@ class Secondaries:
             self.counts["notify-rejected"] += 1
             return False
         self.counts["notify-received"] += 1
-        if self._team.leads:
+        if self._leadership.leads:
             self._call(kept, peer, destination)
         else:
-            self._team.call(origin, peer, destination)
+            self._leadership.call(origin, peer, destination)
         return True
 
     def _call(self, kept: Kept, peer: IPAddress, destination: IPAddress | None) -> None:
@@ -126,18 +126,19 @@ class Secondaries:
         """Serve the copies, and keep the zones new."""
         self._instance = network.instance
         await self._storage.open(network)
-        self._team = Team(None if self._storage.copies is None else self._storage.copies.folder, network.instance)
-        self._storage.leads = self._team.leads
+        copies = self._storage.copies
+        self._leadership = Leadership(None if copies is None else copies.folder, network.instance)
+        self._storage.leads = self._leadership.leads
         try:
             await self._follow()
             await self._lead()
         finally:
-            self._team.resign()
+            self._leadership.resign()
 
     async def _follow(self) -> None:
-        """Until nobody else leads, serve what another process has taken over."""
-        while not await self._team.lead():
-            origins, missed = await self._team.news()
+        """Serve what the leading process has taken over, until this one leads."""
+        while not await self._leadership.lead():
+            origins, missed = await self._leadership.news()
             for origin in list(self.zones) if missed else origins:
                 if origin in self.zones:
                     await self._renew(self.zones[origin])
@@ -186,7 +187,7 @@ class Secondaries:
         """NOTIFY messages that came to other processes."""
         while True:
             await trio.sleep(LOOK)
-            for origin, peer, destination in await self._team.calls():
+            for origin, peer, destination in await self._leadership.calls():
                 if origin in self.zones:
                     self._call(self.zones[origin], peer, destination)
 
@@ -265,7 +266,7 @@ class Secondaries:
             await self._storage.save(news, before)
         elif before is not None:
             await self._storage.save_changes(before, news)
-        await self._team.tell(kept.origin)
+        await self._leadership.tell(kept.origin)
         zone = kept.zone
         assert zone is not None  # noqa: S101 - it was changed, or is new
         self.counts["transfer-in"] += 1
@@ -328,7 +329,7 @@ class Secondaries:
         kept.zone = None
         self.serve({kept.origin: None}, ())
         self._tell_expired(kept, why)
-        await self._team.tell(kept.origin)
+        await self._leadership.tell(kept.origin)
 
     def _tell_expired(self, kept: Kept, why: str) -> None:
         self.counts["expired"] += 1
@@ -373,7 +374,7 @@ class Secondaries:
         self.serve({each.origin: None for each in new}, gone)
         for each in new:
             self._schedule.plan(each, each.due)
-            if not self._team.leads:
+            if not self._leadership.leads:
                 await self._renew(each)
         if new or gone:
             _log.info("a catalog zone was processed", plugin=self._instance, zone=zone, new=len(new), gone=len(gone))

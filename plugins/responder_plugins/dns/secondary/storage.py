@@ -1,6 +1,6 @@
 """What secondaries keep: copies of zones, members of catalogs, and changes for IXFR; what can't be kept is told.
 
-Without a state folder nothing is kept, and only the process that leads writes there (see `team`).
+Without a state folder nothing is kept, and only the process that leads writes there (see `leadership`).
 """
 
 from __future__ import annotations

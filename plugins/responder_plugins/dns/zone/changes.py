@@ -188,7 +188,7 @@ def composed(changes: Iterable[Change]) -> Change:
 
 
 def fitting(zone: Zone, change: Change, after: ZoneRecord) -> Change:
-    """The part of a change that is none yet in a zone that it wasn't made for; `after` is the SOA record to get."""
+    """What is left to do of a change in a zone that it wasn't made for; `after` is the SOA record to get."""
     soa = soa_record(zone)
     removed = [record for record in change.removed[1:] if _stands_in(zone, record)]
     taken = {record.identity for record in removed}

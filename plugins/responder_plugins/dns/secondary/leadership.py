@@ -28,10 +28,10 @@ T = TypeVar("T")
 _log = get_logger(__name__)
 
 
-class Team:
+class Leadership:
     """This process among those with the same folder; without a folder it is alone, and leads.
 
-    `prefix` is of the names of the files, for teams beside each other.
+    The names of the files begin with `prefix`, so that several leaderships can share a folder.
     """
 
     def __init__(self, folder: Path | None, instance: str, prefix: str = "") -> None:
@@ -75,7 +75,7 @@ class Team:
             self._fails(error)
 
     async def calls(self) -> list[tuple[bytes, IPAddress, IPAddress | None]]:
-        """Those that came to others."""
+        """The NOTIFY messages that came to other processes since the last call: zone, sender, address asked."""
         if self._is_alone:
             return []
         lines, _ = await self._do(self._calls.read) or ([], False)
