@@ -20,7 +20,8 @@ the config makes it; there may be several instances of one plugin, and several o
 1. `prepare(context)` runs in a thread, at `check`, start and reload, and returns the handler that answers: the plugin
    itself, or, where there is state, an object of its own (see `Handler`).
 2. The framework opens the ports, and calls the handler's `respond` for each datagram that the instance may answer,
-   `converse` for each TCP connection, `run` once, for background work, and `counts` when somebody looks at the status.
+   `converse` for each TCP connection, `run` once, for background work, and, when somebody looks at the status, `counts`
+   and `notes`.
 3. At a reload that changes the instance, and at the end, `Network.stopping` fires; `run` has a grace period for its
    goodbyes and is then cancelled.
 
@@ -36,7 +37,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, Protocol, TypeAlias
 
@@ -46,6 +46,7 @@ from attrs.validators import and_, ge, gt, instance_of, le, lt, optional
 from .datagram import IS_HOP_LIMIT, Datagram, Group, Interface, InterfaceChange, IPAddress, Peer, Reply, to_groups
 from .errors import ConfigError
 from .files import Stamp, decoded, read_file, stamp_of
+from .progress import progress_watcher
 
 if TYPE_CHECKING:
     import trio
@@ -129,12 +130,6 @@ class Service:
     def __attrs_post_init__(self) -> None:
         if not self.udp and (not self.tcp or self.groups):
             raise ValueError(f"udp: a service {'with groups' if self.groups else 'without TCP'} needs it")
-
-
-ProgressWatcher: TypeAlias = Callable[[str, float], None]
-"""Is told of an instance, by its name, how much of its `prepare` is done; called in the thread that does it."""
-
-progress_watcher: ContextVar[ProgressWatcher | None] = ContextVar("progress_watcher", default=None)
 
 
 @attrs.define
@@ -352,6 +347,10 @@ class Handler:
         it raises, or returns something else, none of it is shown, and the log says why.
         """
         return {}
+
+    def notes(self) -> Iterable[str]:
+        """What is so now and people should know, a line each: `status` shows up to 64.  Called like `counts`."""
+        return ()
 
     def describe(self, exchange: Exchange) -> Mapping[str, str | int]:
         """What was said, in the protocol's own words: `{"name": "www.example.", "type": "A", "rcode": "NOERROR"}`.

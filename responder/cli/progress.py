@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from ..log import printable
-from ..plugin import progress_watcher
+from ..progress import progress_watcher
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -65,6 +65,11 @@ def _show_status(found: Mapping[str, Any]) -> None:
         ((each["name"], counts(each["events"])) for each in found["instances"] if each.get("events")),
     )
     _section(
+        ("plugin", "says of itself"),
+        # As above.
+        ((each["name"], note) for each in found["instances"] for note in each.get("notes", ())),
+    )
+    _section(
         ("port", "address", "plugins", "receive buffer", "kernel drops"),
         (
             (

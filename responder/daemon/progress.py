@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import attrs
 
-from ..plugin import ProgressWatcher, progress_watcher
+from ..progress import ProgressWatcher, progress_watcher
 from .service_manager import ManagerLine
 
 PAUSE = 1.0

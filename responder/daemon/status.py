@@ -7,15 +7,16 @@ nothing.  This is the one place that knows where a server keeps all this.
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import platform
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
@@ -35,10 +36,15 @@ from .recent_errors import ErrorStatus, RecentErrors
 DISTRIBUTION = "responderd"
 MAX_KINDS = 64
 MAX_TOTAL = 2**64 - 1
+MAX_NOTES = 64
+MAX_NOTE = 400
+"""Characters."""
 
 _KIND = re.compile(r"[a-z0-9-]{1,64}")
 
 _log = get_logger(__name__)
+
+Found = TypeVar("Found")
 
 CountsByInterface = dict[str, dict[str, dict[str, int]]]
 """instance -> interface -> outcome -> count."""
@@ -48,7 +54,8 @@ CountsByInterface = dict[str, dict[str, dict[str, int]]]
 class InstanceStatus:
     """One plugin instance; `state` is the supervisor's, `slowest` the seconds that its slowest `respond` took.
 
-    `events` is what its handler counts itself, by kind (`Handler.counts`).
+    `events` is what its handler counts itself, by kind (`Handler.counts`), `notes` what it says of itself
+    (`Handler.notes`).
     """
 
     name: str
@@ -60,6 +67,7 @@ class InstanceStatus:
     slowest: float
     last_error: ErrorStatus | None
     events: dict[str, int] = attrs.field(factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -275,7 +283,8 @@ def _bindings(server: ServerCore) -> tuple[Binding, ...]:
 
 def _instance(runtime: Supervised, bindings: Iterable[Binding], about: About) -> InstanceStatus:
     own = [binding for binding in bindings if binding.name == runtime.name]
-    events = events_of(runtime, about.repeated)  # before its last error is looked for: that may come of it
+    # Before its last error is looked for, which may come of these.
+    events, notes = events_of(runtime, about.repeated), notes_of(runtime, about.repeated)
     return InstanceStatus(
         name=runtime.name,
         plugin=type(runtime.instance.plugin).__name__,
@@ -286,21 +295,44 @@ def _instance(runtime: Supervised, bindings: Iterable[Binding], about: About) ->
         slowest=max((binding.slowest for binding in own), default=0.0),
         last_error=about.errors.of(runtime.name),
         events=events,
+        notes=notes,
     )
 
 
 def events_of(runtime: Supervised, repeated: Repeated) -> dict[str, int]:
     """What the handler counts; nothing, and a line in the log, where that fails."""
+    return _asked(runtime, repeated, "counts", _checked, {})
+
+
+def notes_of(runtime: Supervised, repeated: Repeated) -> tuple[str, ...]:
+    """What the handler says of itself; nothing, and a line in the log, where that fails."""
+    return _asked(runtime, repeated, "notes", _checked_notes, ())
+
+
+def _asked(
+    runtime: Supervised, repeated: Repeated, method: str, checked: Callable[[object], Found], nothing: Found
+) -> Found:
     try:
-        counts = getattr(runtime.handler, "counts", None)
+        ask = getattr(runtime.handler, method, None)
         # Not every handler is a `Handler`, and a plugin may have an option of that name.
-        return _checked(counts()) if callable(counts) else {}
+        return checked(ask()) if callable(ask) else nothing
     except BaseException as error:
         failure = plugin_failure(error)
-        held_back = repeated.due(runtime.name)
+        held_back = repeated.due((runtime.name, method))
         if held_back is not None:
-            _log.error("counts failed", exc_info=failure, plugin=runtime.name, held_back=held_back)
-        return {}
+            _log.error(f"{method} failed", exc_info=failure, plugin=runtime.name, held_back=held_back)
+        return nothing
+
+
+def _checked_notes(found: object) -> tuple[str, ...]:
+    """The first ones, each as one line.  Raises PluginError, and whatever a strange iterable raises."""
+    if isinstance(found, str | bytes) or not isinstance(found, Iterable):
+        raise PluginError(f"notes returned {type(found).__name__}, which is no iterable of strings")
+    notes = tuple(itertools.islice(found, MAX_NOTES))
+    for note in notes:
+        if not isinstance(note, str):
+            raise PluginError(f"notes returned {type(note).__name__} where a string belongs")
+    return tuple(" ".join(note[:MAX_NOTE].split()) for note in notes)
 
 
 def _checked(found: object) -> dict[str, int]:

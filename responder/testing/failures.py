@@ -1,7 +1,7 @@
 """What the plugins under test raised: no test passes over it, unless it says that it expects it.
 
 The server catches what they raise, as it would in a daemon.  As those who watch a daemon have it done, each exchange is
-described (`Handler.describe`), and at the end counts are taken (`Handler.counts`).
+described (`Handler.describe`), and at the end counts and notes are taken (`Handler.counts`, `notes`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import attrs
 
 from ..config.instance import Prepared
-from ..daemon.status import events_of
+from ..daemon.status import events_of, notes_of
 from ..daemon.words import Vocabulary
 from ..dispatch.failures import WATCHER
 from ..dispatch.observers import Observation
@@ -67,6 +67,7 @@ async def watched(
             with _noting(failures):
                 for each in served._core.instances:
                     events_of(each, Repeated())
+                    notes_of(each, Repeated())
     finally:
         failures.tell()
 

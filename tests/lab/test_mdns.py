@@ -20,14 +20,13 @@ from pathlib import Path
 
 import pytest
 from responder_plugins.shared import dns_message as dns
-from responder_plugins.shared.dns_message import RRset, Writer
 
 from . import resolved as systemd
 from .avahi import NAMES, avahi
 from .changing import memory
 from .daemon import BOUND, Child, daemon
 from .multihomed import CLIENT_LINK_LOCAL, LINK_LOCAL, Multihomed, own
-from .operating import CONTROL, descriptors, instance, status
+from .operating import descriptors
 from .test_hostile import ip_packet, udp
 
 pytestmark = [pytest.mark.lab, pytest.mark.clients(*NAMES, "mdns-scan", "nmap")]
@@ -322,29 +321,6 @@ def test_an_answer_comes_from_port_5353_with_the_hop_limit_255(network: Multihom
     assert dns.read(payload).ident == 7
     assert source == (own(1)["primary-v4"], 5353)
     assert [struct.unpack("=i", data) for *_, data in ancillary] == [(255,)]
-
-
-def test_a_name_that_is_taken_is_told_by_status_and_kept_for_that_link(tmp_path: Path) -> None:
-    taken = dns.to_name([b"lab", b"local"])
-    theirs = RRset(taken, dns.A, 120, (socket.inet_aton("10.71.0.9"),), 0x8001)
-    writer = Writer(b"", 512)
-    writer.add(0, theirs)
-    claim = writer.finish(0, dns.QR | dns.AA)
-    file = config(tmp_path, daemon_keys=f'control = "{tmp_path / CONTROL}"')
-    for _ in range(2):
-        with (
-            Multihomed() as network,
-            group_socket(network, 1) as sock,
-            daemon(network.host, file, folder=tmp_path) as child,
-        ):
-            while not answers_of(payload := sock.recv(9000), "lab-2.local"):
-                if not dns.read(payload).flags & dns.QR:
-                    sock.sendto(claim, (GROUP, 5353))  # a probe: whoever has the name says so
-            established(network, 2)
-            error = instance(status(tmp_path), "mdns")["last_error"]
-            assert "the name 'lab' is taken: it is 'lab-2' here" in error["message"]
-            assert child.stop() == 0
-        assert json.loads((tmp_path / "state" / "mdns" / "names.json").read_text()) == {"link1": {"host": 2}}
 
 
 STORM = 10_000  # queries a second

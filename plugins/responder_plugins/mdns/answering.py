@@ -3,7 +3,7 @@
 Time comes from outside, in seconds.  What is to be sent comes out as `Send`.  In the way of an answer stand
 
 - known answers (section 7.1), also those of further packets, which a query with TC set announces (section 7.2);
-- the moment: unique records go at once; where others may answer too, after 20 to 120 ms (section 6), and what waits by
+- the moment: unique records go at once; where others may answer too, after 20 to 110 ms (section 6), and what waits by
   then goes in the same message (section 6.4);
 - a record's last multicast: a second must lie between two, a quarter of one in defence of a name (section 6);
 - the same answer from somebody else (section 7.4).
@@ -30,8 +30,8 @@ from . import message as messages
 from .message import CLASS, QU, each_once, packed
 from .records import Entry, Zone, comparable
 
-SOON: Final = (0.020, 0.120)
-"""Seconds before an answer where others may answer too."""
+SOON: Final = (0.020, 0.110)
+"""Seconds before an answer where others may answer too: within section 6's 20 to 120 ms, also on a busy machine."""
 
 FURTHER: Final = (0.400, 0.500)
 """Seconds for further known answers (section 7.2)."""

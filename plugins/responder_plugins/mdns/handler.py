@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Self
 
@@ -108,6 +108,13 @@ class MdnsHandler(Handler):
     def counts(self) -> Mapping[str, int]:
         """Queries by what they got, and what happened to names."""
         return self.counted
+
+    def notes(self) -> Iterator[str]:
+        """Names that are taken, and what is told instead, by link."""
+        for link in self.links.values():
+            for claim in link.claims.values():
+                if claim.number == claim.told != 1:
+                    yield f"{link.interface.name}: the name {claim.label!r} is taken: it is {claim.text!r} here"
 
     def describe(self, exchange: Exchange) -> Mapping[str, str | int]:
         """Whether it is a query, a probe or a response, and the name and type of its first question or record.

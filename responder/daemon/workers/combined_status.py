@@ -68,7 +68,8 @@ def departed(status: Status) -> Status:
         failed=False,
         lingering=(),
         instances=tuple(
-            attrs.evolve(each, state="ready", pending=0, connections=0, last_error=None) for each in status.instances
+            attrs.evolve(each, state="ready", pending=0, connections=0, last_error=None, notes=())
+            for each in status.instances
         ),
         ports=(),
         groups=(),
@@ -141,6 +142,7 @@ def _instance(several: Sequence[InstanceStatus]) -> InstanceStatus:
         slowest=max(each.slowest for each in several),
         last_error=max(errors, key=lambda error: error.time, default=None),
         events=_events(several),
+        notes=tuple(dict.fromkeys(note for each in several for note in each.notes)),
     )
 
 

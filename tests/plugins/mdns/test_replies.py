@@ -55,7 +55,7 @@ async def test_a_unique_answer_comes_at_once(autojump_clock: MockClock, tmp_path
 
 
 async def test_shared_reply_timing(autojump_clock: MockClock, tmp_path: Path) -> None:
-    """Between 20 and 125 ms, no quarter of that below 5 % or above 45 % of the replies."""
+    """Between 20 and 125 ms, no quarter of that below 5 % or above 45 % of the replies; 15 ms are the machine's."""
     quarters: Counter[int] = Counter()
     async with serving(state=tmp_path) as world:
         for _ in range(400):
@@ -63,7 +63,7 @@ async def test_shared_reply_timing(autojump_clock: MockClock, tmp_path: Path) ->
             asked = world.now
             (heard,) = await world.ask(query("_http._tcp.local", dns.PTR), within=0.5)
             delay = heard.time - asked
-            assert 0.020 <= delay <= 0.125
+            assert 0.020 <= delay <= 0.110
             quarters[int((delay - 0.020) / (0.105 / 4))] += 1
     assert all(0.05 <= quarters[number] / 400 <= 0.45 for number in range(4)), quarters
 
@@ -123,7 +123,7 @@ async def test_several_questions_are_all_answered_in_one_message(autojump_clock:
             ("_services._dns-sd._udp.local", dns.PTR),
             ("_http._tcp.local", dns.PTR),
         }
-        assert 0.020 <= heard.time - asked <= 0.120
+        assert 0.020 <= heard.time - asked <= 0.110
 
 
 # Section 6.4: aggregation
@@ -138,7 +138,7 @@ async def test_reply_aggregation(autojump_clock: MockClock, tmp_path: Path) -> N
             asked = world.now
             await world.say(query("_http._tcp.local", dns.PTR))
             heard = await world.ask(query("_ipp._tcp.local", dns.PTR))
-            assert all(asked + 0.020 <= each.time <= asked + 0.120 for each in heard)
+            assert all(asked + 0.020 <= each.time <= asked + 0.110 for each in heard)
             together += len(heard) == 1
     assert together == 20
 
@@ -222,7 +222,7 @@ async def test_unicast_interoperability(autojump_clock: MockClock, tmp_path: Pat
         asked = world.now
         (heard,) = await world.ask(query("_http._tcp.local", dns.PTR, qu=True))
         assert heard.to == OTHER
-        assert 0.020 <= heard.time - asked <= 0.120
+        assert 0.020 <= heard.time - asked <= 0.110
 
 
 async def test_a_query_to_this_host_alone_is_answered_by_unicast(autojump_clock: MockClock, tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ STATUS: dict[str, Any] = {
         {
             **{"name": "dns", "plugin": "Dns", "state": "ready", "restarts": 0, "pending": 3, "connections": 1},
             **{"slowest": 0.0021, "last_error": ERROR, "events": {"noerror": 9, "formerr": 20}},
+            "notes": ["lan: lab-2", "wan: lab-3"],
         },
         {
             **{"name": "[red]echo", "plugin": "Echo", "state": "restarting", "restarts": 5, "pending": 0},

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from responder.cli.progress import Bar, progress_shown
-from responder.plugin import Context, progress_watcher
+from responder.plugin import Context
+from responder.progress import progress_watcher
 
 from .support import Write, call
 

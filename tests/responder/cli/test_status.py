@@ -20,6 +20,8 @@ class TestStatus:
         assert any(line.startswith("dns Dns ready 0 3 1 2.1 ms 2023-11-1") for line in lines)
         assert "[red]echo Echo restarting 5 0 0" in lines
         assert "dns formerr 20, noerror 9" in lines
+        assert "dns lan: lab-2" in lines
+        assert "dns wan: lab-3" in lines
         assert "53/udp+tcp * dns, [red]echo 4096 KiB 9" in lines
         assert "53 * failed-receives 4" in lines
         assert "lan 53 224.0.0.251 232.1.1.1 from 10.0.0.1" in lines

@@ -6,7 +6,8 @@ import trio
 
 from responder.daemon.progress import Teller, progress_told
 from responder.daemon.service_manager import Notifier
-from responder.plugin import Context, progress_watcher
+from responder.plugin import Context
+from responder.progress import progress_watcher
 
 
 class Manager(Notifier):

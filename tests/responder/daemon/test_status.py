@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,7 +18,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from responder import Answer, Context, Datagram, Handler, Plugin, Service
 from responder.config.instance import Instance, prepare_all
 from responder.daemon.recent_errors import MAX_ERRORS, MAX_MESSAGE, RecentErrors
-from responder.daemon.status import MAX_KINDS, MAX_TOTAL, About, GroupStatus, TrafficStatus, take
+from responder.daemon.status import MAX_KINDS, MAX_NOTE, MAX_NOTES, MAX_TOTAL, About, GroupStatus, TrafficStatus, take
 from responder.log import Repeated, get_logger
 from responder.server.server import ServerCore, open_server
 from tests.fakes import FakePlatform, FakeReceived, flow
@@ -140,7 +140,25 @@ class _OlderHandler:
     async def run(self, network: object) -> None: ...
 
 
+@attrs.frozen
+class Notes(Plugin):
+    """Says of itself what `note` returns."""
+
+    note: Callable[[], Any]
+
+    services: ClassVar[tuple[Service, ...]] = (Service(port=7007),)
+
+    def notes(self) -> Iterable[str]:
+        found: Iterable[str] = self.note()
+        return found
+
+
 def _raises() -> None:
+    raise RuntimeError("broken")
+
+
+def _raises_late() -> Iterator[str]:
+    yield "fine"
     raise RuntimeError("broken")
 
 
@@ -159,6 +177,36 @@ class TestCounts:
         async with opened(FakePlatform(), *instances) as server:
             assert [each.events for each in take(server, About()).instances] == [{}, {}]
         assert "counts" not in caplog.text
+
+    async def test_what_a_handler_says_of_itself_is_told_as_it_is_now(self, autojump_clock: MockClock) -> None:
+        said = ["lan: lab-2\nhere", "x" * (MAX_NOTE + 1)]
+        async with opened(FakePlatform(), Instance.of(Notes(lambda: said), "a")) as server:
+            first = take(server, About()).instances[0]
+            said[:] = map(str, range(MAX_NOTES + 1))
+            second = take(server, About()).as_json()["instances"][0]
+        assert first.notes == ("lan: lab-2 here", "x" * MAX_NOTE)
+        assert json.loads(json.dumps(second))["notes"] == [str(number) for number in range(MAX_NOTES)]
+
+    @pytest.mark.parametrize(
+        ("said", "why"),
+        [
+            (_raises, "broken"),
+            (_raises_late, "broken"),
+            (lambda: None, "NoneType, which is no iterable"),
+            (lambda: "text", "str, which is no iterable of strings"),
+            (lambda: [7], "int where a string belongs"),
+        ],
+    )
+    async def test_notes_that_are_none_cost_a_line_in_the_log(
+        self, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, said: Callable[[], Any], why: str
+    ) -> None:
+        about = About(repeated=Repeated(clock=lambda: 0.0))
+        async with opened(FakePlatform(), Instance.of(Notes(said), "bad")) as server:
+            for _ in range(2):
+                (bad,) = take(server, about).instances
+                assert (bad.notes, bad.state) == ((), "ready")
+        assert caplog.text.count("notes failed plugin=bad") == 1
+        assert why in caplog.text
 
     @pytest.mark.parametrize(
         ("found", "why"),

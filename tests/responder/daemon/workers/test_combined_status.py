@@ -66,6 +66,13 @@ def test_what_is_counted_is_summed() -> None:
     assert [port.events for port in sum_.ports] == [{"failed-receives": 4}, {}]
 
 
+def test_what_one_says_of_itself_is_told_once_and_not_of_one_that_has_ended() -> None:
+    (dns,) = status().instances
+    one, other = (status(instances=(attrs.evolve(dns, notes=notes),)) for notes in (("a", "b"), ("b", "c")))
+    assert combined([one, other]).instances[0].notes == ("a", "b", "c")
+    assert combined([one, departed(other)]).instances[0].notes == ("a", "b")
+
+
 def test_one_that_has_the_compiled_module_makes_a_daemon_that_has_it() -> None:
     assert not combined([status(), status()]).build.compiled
     assert combined([status(), status(build=BuildStatus("1.2", compiled=True))]).build.compiled
