@@ -138,6 +138,7 @@ def test_the_source_distribution_builds_without_a_compiler(venv: Venv, checkout:
     with zipfile.ZipFile(wheel) as packed:
         inside = packed.namelist()
     assert "responder/cli/templates/systemd/responderd.service.template" in inside
-    assert {"responder/py.typed", "responder/daemon/page/page.css", "responder/daemon/page/page.js"} <= set(inside)
+    assert {"responder/py.typed", "responder_plugins/py.typed"} <= set(inside)
+    assert {"responder/daemon/page/page.css", "responder/daemon/page/page.js"} <= set(inside)
     assert any(name.endswith("share/man/man1/responderd.1") for name in inside)
     assert not [name for name in inside if name.endswith(".so") or name.startswith(("tests/", "docs/"))]

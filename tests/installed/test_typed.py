@@ -18,7 +18,7 @@ from .venv import BOUND, Venv
 
 pytestmark = pytest.mark.index
 
-WAKE_RELAY = CHECKOUT / "examples" / "wake-relay"
+PROJECTS = sorted(file.parent for file in (CHECKOUT / "examples").glob("*/pyproject.toml"))
 
 PYRIGHT = """
 [tool.pyright]
@@ -36,8 +36,11 @@ def user(venv: Venv) -> Path:
     folder.mkdir()
     for file in (CHECKOUT / "tests" / "typed" / "user.py", *(CHECKOUT / "examples").glob("*.py")):
         shutil.copy(file, folder)
-    shutil.copytree(WAKE_RELAY / "responder_wake_relay", folder / "responder_wake_relay")
-    shutil.copy(WAKE_RELAY / "tests" / "test_wake_relay.py", folder)
+    for project in PROJECTS:
+        (package,) = project.glob("responder_*/")
+        shutil.copytree(package, folder / package.name)
+        for file in project.glob("tests/test_*.py"):
+            shutil.copy(file, folder)
     assert venv.run("responderd", "new", "typed-user", cwd=folder).returncode == 0
     venv.pip("install", "pytest", "pytest-trio", "hypothesis")  # which the tests there import
     (folder / "pyproject.toml").write_text(PYRIGHT)
@@ -52,8 +55,8 @@ def check(*argv: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 def test_mypy_strict(venv: Venv, user: Path) -> None:
     mypy = ("mypy", "--strict", "--warn-unused-ignores", "--no-incremental", "--python-executable")
-    files = sorted(path.name for path in user.glob("*.py"))
-    done = check(*mypy, venv.program("python"), "responder_wake_relay", *files, cwd=user)
+    files = sorted(path.name for path in (*user.glob("*.py"), *user.glob("responder_*")))
+    done = check(*mypy, venv.program("python"), *files, cwd=user)
     assert done.returncode == 0, done.stdout + done.stderr
     done = check(*mypy, venv.program("python"), "responder_typed_user", "tests", cwd=user / "typed-user")
     assert done.returncode == 0, done.stdout + done.stderr

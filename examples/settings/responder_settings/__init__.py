@@ -51,7 +51,7 @@ class Settings(Plugin):
     announce  time between announcements
     """
 
-    files: dict[str, Path] = attrs.field(factory=dict)
+    files: dict[str, Path] = attrs.field(factory=dict[str, Path])
     announce: Duration = attrs.field(default=60.0, validator=is_interval)
 
     # A device that says nothing gets the first piece, three times; what it acknowledges proves where it is.
