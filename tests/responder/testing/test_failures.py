@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import attrs
@@ -84,10 +84,11 @@ COUNTS: dict[str, object] = {
 
 @attrs.frozen
 class Tells(Plugin):
-    """Has words of `WORDS` and counts of `COUNTS`; by default none."""
+    """Has words of `WORDS`, counts of `COUNTS` and one note; by default none."""
 
     words: str = ""
     counted: str = ""
+    noted: str | int = ""
 
     services: ClassVar = (Service(port=7007),)
 
@@ -104,6 +105,10 @@ class Tells(Plugin):
         found: Any = COUNTS.get(self.counted, {})
         return found
 
+    def notes(self) -> Iterable[str]:
+        found: Any = [self.noted]
+        return found
+
 
 @pytest.mark.parametrize(
     ("plugin", "kind", "message"),
@@ -113,6 +118,7 @@ class Tells(Plugin):
         (Tells(words="name"), PluginError, "a name that is not 1 to 32"),
         (Tells(counted="kind"), PluginError, "a kind that is not 1 to 64"),
         (Tells(counted="number"), PluginError, "no integer from 0"),
+        (Tells(noted=7), PluginError, "notes returned int where a string belongs"),
     ],
 )
 async def test_what_those_who_watch_are_told_is_tried_too(
