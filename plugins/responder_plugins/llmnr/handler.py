@@ -19,7 +19,7 @@ from ..shared import dns_message as dns
 from ..shared import dns_stream
 from ..shared.delays import Uniform, by_chance
 from ..shared.dns_text import describe
-from ..shared.refused import Refused
+from ..shared.refused import Refused, refusals_counted
 from . import wire_name
 from .message import (
     Query,
@@ -60,18 +60,12 @@ class LlmnrHandler(Handler):
         names = [wire_name(name) for name in options.names]
         return cls({name.lower(): name for name in names})
 
+    @refusals_counted
     def respond(self, request: Datagram) -> Answer:
         """Answer a query.  Raises PeerError for what RFC 4795 has discarded."""
-        try:
-            if request.service == "verification":
-                self.verifier.hear(read_response(request.payload), request.peer.address, request.interface.index)
-                return None
-            return self._respond(request)
-        except Refused as error:
-            self.counted[error.kind] += 1
-            raise
-
-    def _respond(self, request: Datagram) -> Answer:
+        if request.service == "verification":
+            self.verifier.hear(read_response(request.payload), request.peer.address, request.interface.index)
+            return None
         if is_response(request.payload):
             return PASS
         if request.via is not Via.MULTICAST:

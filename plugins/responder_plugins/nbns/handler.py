@@ -14,7 +14,7 @@ import attrs
 
 from responder import PASS, Answer, Datagram, Exchange, Handler, Network, Via
 
-from ..shared.refused import Refused
+from ..shared.refused import Refused, refusals_counted
 from .announcer import Announcer
 from .message import (
     ANY,
@@ -33,7 +33,6 @@ from .message import (
     WORKSTATION,
     Name,
     Owned,
-    Request,
     Response,
     read,
     write_answer,
@@ -69,15 +68,10 @@ class NbnsHandler(Handler):
         ]
         return cls({each.name: each for each in owned})
 
+    @refusals_counted
     def respond(self, request: Datagram) -> Answer:
         """Answer a request.  Raises PeerError for what is no request, has a scope, or came by IPv6."""
-        try:
-            return self._respond(request, read(request.payload))
-        except Refused as error:
-            self.counted[error.kind] += 1
-            raise
-
-    def _respond(self, request: Datagram, message: Request | Response) -> Answer:
+        message = read(request.payload)
         if request.peer.address.version == 6:
             raise Refused("NetBIOS knows IPv4 only", "ipv6")
         if isinstance(message, Response):

@@ -30,11 +30,11 @@ from ..shared import http
 from ..shared.admission import MIN_WINDOW
 from ..shared.announcing_handler import AnnouncingHandler
 from ..shared.boot_number import BootNumber
-from ..shared.refused import Refused
+from ..shared.refused import Refused, refusals_counted
 from ..shared.timed_answers import Make, TimedAnswers
 from .announcer import Announcer
 from .description import describe, seen_by
-from .message import Search, read_message, read_search
+from .message import read_message, read_search
 from .options import UUID, walk
 from .targets import Index, Match, Root, matches_of
 from .writer import Writer
@@ -80,15 +80,10 @@ class SsdpHandler(AnnouncingHandler):
                 context.warn(ConfigError(odd, path=f"devices{path}.uuid"))
         return cls(Index(matches), documents, options.server, int(options.max_age))
 
+    @refusals_counted
     def respond(self, request: Datagram) -> Answer:
         """Answer a search.  Raises PeerError for an unreadable message, or a multicast search without MX."""
-        try:
-            return self._respond(request, read_search(request.payload))
-        except Refused as error:
-            self.counted[error.kind] += 1
-            raise
-
-    def _respond(self, request: Datagram, search: Search | None) -> Answer:
+        search = read_search(request.payload)
         if search is None:
             return PASS
         address: IPAddress | None = request.destination

@@ -21,7 +21,7 @@ from ..shared.admission import MIN_WINDOW
 from ..shared.announcing_handler import AnnouncingHandler
 from ..shared.boot_number import BootNumber
 from ..shared.http import url_host
-from ..shared.refused import Refused
+from ..shared.refused import Refused, refusals_counted
 from ..shared.timed_answers import TimedAnswers
 from . import ADDRESS
 from .announcer import APP_MAX_DELAY, UNICAST_REPEAT, Announcer, repetitions
@@ -49,15 +49,9 @@ class WsdHandler(AnnouncingHandler):
     _metadata_port: int = attrs.field(default=0, init=False)
     _seen: OrderedDict[tuple[int, IPAddress, str], None] = attrs.field(factory=OrderedDict, init=False)
 
+    @refusals_counted
     def respond(self, request: Datagram) -> Answer:
         """Answer a Probe or Resolve.  Raises PeerError for what is no readable message."""
-        try:
-            return self._respond(request)
-        except Refused as error:
-            self.counted[error.kind] += 1
-            raise
-
-    def _respond(self, request: Datagram) -> Answer:
         message = read_message(request.payload)
         if not isinstance(message, Probe | Resolve):
             return PASS
