@@ -19,13 +19,14 @@ import json
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import attrs
 
 from ..plugin import Plugin, Service
 from .instance import DEFAULT, InstanceKeys, is_of_all_services
-from .key_paths import BARE_KEY, join, option_key
+from .key_paths import BARE_KEY, concatenate, join, option_key
+from .option_types import is_union
 from .type_names import classes_in, example_of, type_name
 
 _ROW = re.compile(r"([a-z_][a-z0-9_]*(?:, [a-z_][a-z0-9_]*)*)  +(\S.*)")
@@ -63,19 +64,47 @@ def options_of(cls: type[Any]) -> list[Option]:
     ]
 
 
-def tables_of(
-    cls: type[Any], path: str = "", _seen: frozenset[type] = frozenset()
-) -> Iterator[tuple[str, list[Option]]]:
+def tables_of(cls: type[Any]) -> Iterator[tuple[str, list[Option]]]:
     """The keys of the tables that stand in options, each table by its path, such as "devices.services".
 
     A table that may stand within itself is told once.
     """
+    return ((table.path, table.keys) for table in _tables(cls))
+
+
+@attrs.frozen
+class _Table:
+    """A table that stands in an option.
+
+    place     its path as a header has it, with a name where it is one of several by name: `sign.name`
+    repeated  it is one of an array
+    """
+
+    path: str
+    place: str
+    repeated: bool
+    keys: list[Option]
+
+
+def _tables(cls: type[Any], path: str = "", place: str = "", seen: frozenset[type] = frozenset()) -> Iterator[_Table]:
     for field in attrs.fields(attrs.resolve_types(cls)):
         here = join(path, option_key(field)) if path else option_key(field)
         for nested in classes_in(field.type) if field.init else ():
-            if nested not in _seen | {cls}:
-                yield here, options_of(nested)
-                yield from tables_of(nested, here, _seen | {cls})
+            if nested not in seen | {cls}:
+                containers = _containers(field.type, nested)
+                there = concatenate(place, ".".join([option_key(field), *["name"] * containers.count(dict)]))
+                yield _Table(here, there, bool(containers) and containers[-1] is not dict, options_of(nested))
+                yield from _tables(nested, here, there, seen | {cls})
+
+
+def _containers(type_: Any, cls: type) -> list[Any]:
+    """What of tables by name (dict) and arrays a class stands in, the outermost first."""
+    found: list[Any] = []
+    while type_ is not cls:
+        if not is_union(type_):
+            found.append(get_origin(type_))
+        type_ = next(each for each in get_args(type_) if cls in classes_in(each))
+    return found
 
 
 def keys_of(plugin: type[Plugin]) -> list[Option]:
@@ -116,21 +145,35 @@ def summary(cls: type[Any]) -> str:
 
 
 def example(name: str, cls: type[Plugin]) -> str:
-    """A configuration of one instance that is accepted, with each option and key; what is optional is commented out."""
+    """A configuration of one instance that is accepted, with each option and key; what is optional is commented out.
+
+    So are the tables that stand in options, which come last, with their keys.
+    """
     options = options_of(cls)
     lines = [f"# {summary(cls)}", f"[plugins.{name}]"]
     for title, rows in (("Options", options), ("Keys of every plugin", keys_of(cls))):
         if rows:
             lines += ["", f"# {title}"]
         for row in rows:
-            value, about = row.default, row.type
-            if isinstance(value, Mapping) and is_of_all_services(row.name):
-                about += f"; here {', '.join(f'{as_toml(own)} for {service}' for service, own in value.items())}"
-                value = None
-            lines += ["", *_wrapped(f"{row.description} ({about})" if row.description else about)]
-            value = row.example if value is None or row.essential else value
-            lines.append(f"{'' if row.essential else '# '}{row.name} = {as_toml(value)}")
+            lines += _entry(row, "" if row.essential else "# ")
+    for table in _tables(cls):
+        header = f"[plugins.{name}.{table.place}]"
+        lines += ["", *_wrapped(f"Keys of {table.path}, which may stand in a table of its own instead of above")]
+        lines.append(f"# {f'[{header}]' if table.repeated else header}")
+        for row in table.keys:
+            lines += _entry(row, "# ")
     return "\n".join([*lines, ""])
+
+
+def _entry(row: Option, mark: str) -> Iterator[str]:
+    """An option or key with what it is, behind an empty line; `mark` is "# " where it is commented out."""
+    value, about = row.default, row.type
+    if isinstance(value, Mapping) and is_of_all_services(row.name):
+        about += f"; here {', '.join(f'{as_toml(own)} for {service}' for service, own in value.items())}"
+        value = None
+    yield ""
+    yield from _wrapped(f"{row.description} ({about})" if row.description else about)
+    yield f"{mark}{row.name} = {as_toml(row.example if value is None or row.essential else value)}"
 
 
 def as_toml(value: Any) -> str:

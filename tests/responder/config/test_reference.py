@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 import tomllib
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -164,6 +165,39 @@ async def test_ours_are_accepted_as_they_are(name: str, tmp_path: Path) -> None:
     assert [each.complaints for each in prepared] == [()]
 
 
+def uncommented(name: str, cls: type[Plugin]) -> dict[str, Any]:
+    """The instance with the tables that its example has at its end, and nothing else."""
+    tables = [path for path, _ in tables_of(cls)]
+    lines: list[str] = []
+    path = ""
+    for line in example(name, cls).splitlines():
+        if title := re.fullmatch(r"# Keys of (\S+), which .*", line):
+            path = title[1]
+        key = re.fullmatch(r"# (\w+) = .*", line)
+        if path and (line.startswith("# [") or (key and f"{path}.{key[1]}" not in tables)):
+            lines.append(line.removeprefix("# "))
+    instance: dict[str, Any] = tomllib.loads("\n".join(lines)).get("plugins", {}).get(name, {})
+    return instance
+
+
+def first(value: Any) -> Any:
+    """The table that is meant, of several by name or in an array."""
+    if isinstance(value, list):
+        return first(value[0])
+    return first(value["name"]) if list(value) == ["name"] else value
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_example_of_ours_has_each_key_of_each_table(name: str) -> None:
+    cls = installed()[name].load()
+    instance = uncommented(name, cls)
+    for path, keys in tables_of(cls):
+        table = instance
+        for step in path.split("."):
+            table = first(table[step])
+        assert sorted(table) == sorted(key.name for key in keys), path
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_all_options_of_ours_are_described(name: str) -> None:
     assert [option.name for option in options_of(installed()[name].load()) if not option.description] == []
@@ -210,3 +244,8 @@ def test_the_keys_of_tables_are_told_once_each_by_its_path() -> None:
     (_, keys), *_ = tables_of(Forest)
     assert keys[0].required
     assert keys[0].description == "what it is called"
+
+
+def test_the_example_has_tables_as_the_options_take_them() -> None:
+    found = structure(uncommented("forest", Forest), Forest, folder=Path("/"))
+    assert found == Forest(trees=(Tree("text", inner={"name": Inner("text", Path("/file"))}),))
