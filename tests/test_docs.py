@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from html import unescape
 from importlib import import_module
 from inspect import isroutine
+from itertools import takewhile
 from pathlib import Path
+from unittest import mock
 
 import attrs
 import click
@@ -100,11 +103,41 @@ def test_every_command_is_on_its_page(manual: Path) -> None:
     assert [name for name in names if f"responderd {name}" not in page] == []
 
 
-def test_every_command_that_is_shown_is_there() -> None:
-    context = click.Context(main)
-    line = re.compile(r"^(?: {4}\$? ?|\$ )\S*\bresponderd ([a-z]+)\b", re.MULTILINE)
-    shown = set()
-    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "plugins").rglob("README.md")):
-        shown |= {(page.name, word) for word in line.findall(page.read_text(encoding="utf-8"))}
-    assert ("README.md", "status") in shown
-    assert {(page, word) for page, word in shown if main.get_command(context, word) is None} == set()
+def parse(arguments: list[str]) -> None:
+    """Read a command line as the program does, and run nothing.  Raises click.UsageError."""
+    with mock.patch.object(click.Command, "invoke"), main.make_context("responderd", arguments) as context:
+        main.invoke(context)
+
+
+def arguments_of(line: str) -> list[str]:
+    """Of a shell's line that calls the program, up to what is the shell's own."""
+    words = shlex.shlex(line.partition("responderd ")[2], posix=True, punctuation_chars=True)
+    words.whitespace_split = True
+    return list(takewhile(lambda word: not set(word) <= set("&|;<>()"), words))
+
+
+def test_every_command_line_that_is_shown_is_taken() -> None:
+    shown, named, refused = set(), set(), []
+    places = ("README.md", "docs/*.md", "plugins/**/README.md", "examples/*/README.md")
+    for page in (page for place in places for page in ROOT.glob(place)):
+        text = page.read_text(encoding="utf-8")
+        shown |= set(re.findall(r"^(?: {4}\$? ?|\$ )((?:\S*/)?responderd [a-z].*)$", text, re.MULTILINE))
+        named |= set(re.findall(r"`((?:\S*/)?responderd [a-z][^`]*)`", text))
+    assert "responderd status --config site.toml" in shown
+    assert "responderd plugins dns --example" in named
+    for line in shown | named:
+        try:
+            parse(arguments_of(line))
+        except click.UsageError as error:
+            # What is only named may leave out what it is called with.
+            if line in shown or not isinstance(error, click.MissingParameter):
+                refused.append((line, error.format_message()))
+    assert refused == []
+
+
+@pytest.mark.parametrize(
+    "line", ["nonsense", "dns exporttt example.test", "dns keys example.test --rolll csk", "dns ds", "top --nonsense"]
+)
+def test_a_command_line_that_the_program_refuses_would_show(line: str) -> None:
+    with pytest.raises(click.UsageError):
+        parse(arguments_of(f"responderd {line} | less  # as shown"))
