@@ -212,7 +212,7 @@ def test_nsd_takes_a_zone_over(network: Multihomed, folder: Path, tmp_path: Path
     client = network.clients[1]
     zones = NSD_SECONDARY.format(secret=SECRET, folder=tmp_path)
     argv = peers.nsd(tmp_path, 5301, zones, server=f'    tls-cert-bundle: "{folder / "ca.pem"}"')
-    with peers.running(client, argv, ["nsd started", "received update to serial 7"]):
+    with peers.running(client, argv, ["nsd started", "serial 0 is updated to 7"]):
         answer = client.run("dig", "@127.0.0.1", "-p", "5301", "host19999.big.test", "A", "+short")
     assert answer.split() == ["192.0.2.249"]
 
