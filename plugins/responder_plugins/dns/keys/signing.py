@@ -34,6 +34,7 @@ STRETCH: Final = 64
 """RRsets that are signed before others have the processor for a moment."""
 
 PAUSE: Final = 1e-5
+"""Seconds of that moment: a wait of any length lets go of the interpreter (the GIL)."""
 
 SIGNED_AT_A_CUT: Final = frozenset({wire.DS, wire.NSEC})
 
