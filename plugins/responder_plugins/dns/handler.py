@@ -28,7 +28,8 @@ from responder import (
 from responder_plugins.shared.dns_text import describe
 
 from .answer.compiled import CompiledAnswers
-from .answer.processor import PLAIN, RCODES, QueryProcessor, Response, truncated
+from .answer.padding import PLAIN
+from .answer.processor import RCODES, QueryProcessor, Response, truncated
 from .answer.rate_limit import RateLimit, Verdict
 from .cache import BoundedCache, Doorkeeper
 from .encrypted.tls import TlsServer

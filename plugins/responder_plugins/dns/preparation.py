@@ -73,8 +73,8 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
             errors.append(ConfigError("there is no such zone in zones or secondary", path=path))
         notified[origin] = tuple(_servers(given, path, errors))
     certificate = None if options.tls is None else _certificate(options.tls, context, errors)
-    signing = _signing(options, files, context, errors)
-    policies = _policies(options, files, keys, context, errors)
+    signing = _signing(options, files, sources, context, errors)
+    policies = _policies(options, files, sources, keys, context, errors)
     others = {*sources, *file_zones, lister_origin or b""}
     etcd = None if options.etcd is None else _follower(options.etcd, others, context, errors)
     if errors:
@@ -162,15 +162,26 @@ def _certificate(options: Tls, context: Context, errors: list[ConfigError]) -> C
     return certificate
 
 
+def _why_not(origin: bytes, sources: Container[bytes], done: str) -> str:
+    """Why a zone that is none of `zones` is not `done` here."""
+    if origin in sources:
+        return f"a zone of secondary can't be {done} here: that is not supported, and is its primary's matter"
+    return "there is no such zone in zones"
+
+
 def _signing(
-    options: Dns, files: Container[dns.name.Name], context: Context, errors: list[ConfigError]
+    options: Dns,
+    files: Container[dns.name.Name],
+    sources: Container[bytes],
+    context: Context,
+    errors: list[ConfigError],
 ) -> Signing | None:
     if not options.sign:
         return None
     signers = signers_of(options, context.folder, errors)
     for signer in signers.values():
         if dns.name.from_wire(signer.origin, 0)[0] not in files:
-            errors.append(ConfigError("there is no such zone in zones", path=signer.path))
+            errors.append(ConfigError(_why_not(signer.origin, sources, "signed"), path=signer.path))
         try:
             signer.load_keys()
         except ConfigErrors as mistakes:
@@ -232,6 +243,7 @@ def _sources(options: Dns, keys: Keyring, files: Container[bytes], errors: list[
 def _policies(
     options: Dns,
     files: Container[dns.name.Name],
+    sources: Container[bytes],
     keys: Container[dns.name.Name],
     context: Context,
     errors: list[ConfigError],
@@ -242,7 +254,7 @@ def _policies(
         path = f"update.{text}"
         zone = _name(text, path, errors)
         if zone not in files:
-            errors.append(ConfigError("there is no such zone in zones", path=path))
+            errors.append(ConfigError(_why_not(zone.to_digestable(), sources, "updated"), path=path))
         if context.state_dir is None:
             errors.append(ConfigError("there is no folder for its state", path=path))
         if not given.keys and not given.allow:

@@ -107,9 +107,9 @@ class _Session:
                     processor.count(granted.rcode)
                     await self._send(granted.data, whole)
                 else:
-                    zone, signer = granted
+                    zone, signer = granted.zone, granted.signer
                     changes = processor.changes_for(zone, query) if query.rdtype == wire.IXFR else None
-                    for message in outgoing.messages(zone.snapshot(), query, changes):
+                    for message in outgoing.messages(zone.snapshot(), query, changes, granted.opt):
                         await self._send(message if signer is None else signer.sign(message, multi=True), whole)
             else:
                 if query.opcode == wire.UPDATE:

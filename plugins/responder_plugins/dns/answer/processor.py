@@ -28,17 +28,12 @@ from . import lookup
 from .cookies import Cookies
 from .host_names import HostNames
 from .lookup import Found, LocalData
+from .padding import padded
 
 PROHIBITED, NOT_SUPPORTED, OTHER = 18, 21, 0  # extended errors, RFC 8914 section 4
 
 _VERSION: Final = frozenset({b"\7version\4bind\0", b"\7version\6server\0"})
 _IDENTITY: Final = frozenset({b"\x08hostname\4bind\0", b"\2id\6server\0"})  # RFC 4892
-
-PLAIN: Final = "default"
-"""The service whose connections everyone can read."""
-
-PADDED: Final = 468
-"""Bytes that the length of a padded answer is a multiple of (RFC 8467 section 4.1)."""
 
 RCODES: Final = {
     wire.NOERROR: "noerror",
@@ -109,6 +104,15 @@ class _Extras:
     signer: tsig.Signer | None = None
     exempt: bool = False
     varies: bool = False
+
+
+@attrs.frozen
+class Granted:
+    """A zone that is handed over, who signs it, and the OPT record that ends a message of so many bytes."""
+
+    zone: Zone
+    signer: tsig.Signer | None = None
+    opt: Callable[[int], bytes] = lambda _size: b""
 
 
 class QueryProcessor:
@@ -272,10 +276,8 @@ class QueryProcessor:
 
     # Transfers
 
-    def transfer(
-        self, query: Query, data: bytes, request: Connection, *, allowed: bool = True
-    ) -> tuple[Zone, tsig.Signer | None] | Response:
-        """The zone that an AXFR or IXFR query may have, and who signs it; or the reply that refuses it.
+    def transfer(self, query: Query, data: bytes, request: Connection, *, allowed: bool = True) -> Granted | Response:
+        """The zone that an AXFR or IXFR query may have; or the reply that refuses it.
 
         allowed  a zone may be handed over on this connection
         """
@@ -293,8 +295,16 @@ class QueryProcessor:
                 found = Found(wire.SERVFAIL, aa=False, error=lookup.NOT_READY)
             else:
                 self.counts["transfer"] += 1
-                return zone, extras.signer
+                return self._granted(zone, query, request, extras)
         return self._write(query, found, request, extras)
+
+    def _granted(self, zone: Zone, query: Query, request: Connection, extras: _Extras) -> Granted:
+        if query.edns is None:
+            return Granted(zone, extras.signer)
+        # RFC 6891 section 6.1.1, RFC 9103 section 7.9: then each message has an OPT record.
+        opt = wire.opt_record(self.settings.edns_size, wire.NOERROR, query.edns.dnssec_ok, extras.options)
+        room = wire.STREAM - (0 if extras.signer is None else tsig.ROOM)
+        return Granted(zone, extras.signer, partial(padded, opt, query.edns, request, room))
 
     def _may_transfer(self, request: Datagram | Connection, extras: _Extras) -> bool:
         return extras.signer is not None or any(
@@ -334,8 +344,8 @@ class QueryProcessor:
             # RFC 6891 section 6.1.1: an OPT record only if there was one; RFC 3225 section 3: DO is copied.
             opt = wire.opt_record(self.settings.edns_size, found.rcode, edns.dnssec_ok, options)
         signer = extras.signer
-        room = limit - len(opt) - (0 if signer is None else tsig.ROOM)
-        writer = Writer(query.question, room)
+        room = limit - (0 if signer is None else tsig.ROOM)
+        writer = Writer(query.question, room - len(opt))
         if chaos:
             for rrset in found.answer:
                 writer.add_raw(0, wire.FIRST_NAME + wire.RECORD.pack(wire.TXT, wire.CH, 0, len(rrset.rdatas[0])))
@@ -347,14 +357,8 @@ class QueryProcessor:
             # RFC 7766 section 8: no message is longer, so there is nowhere to send the client on to.
             failed = Found(wire.SERVFAIL, aa=False, error=OTHER, kind=found.kind)
             return self._write(query, failed, request, extras)
-        if opt:
-            if edns is not None and edns.padding and isinstance(request, Connection) and request.service != PLAIN:
-                # RFC 7830 section 4: padding hides lengths where the rest is hidden too.
-                padding = min(-(len(writer) + len(opt) + 4) % PADDED, room - len(writer) - 4)
-                if padding >= 0:
-                    options += wire.option(wire.PADDING, bytes(padding))
-                    opt = wire.opt_record(self.settings.edns_size, found.rcode, edns.dnssec_ok, options)
-            writer.add_raw(2, opt)
+        if edns is not None:
+            writer.add_raw(2, padded(opt, edns, request, room, len(writer)))
         flags = wire.QR | query.flags & wire.ECHOED | found.rcode & 0xF
         flags |= (wire.AA if found.aa else 0) | (0 if whole else wire.TC)
         data = writer.finish(query.ident, flags)

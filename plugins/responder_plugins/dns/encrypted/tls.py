@@ -1,7 +1,7 @@
 """Accepts TLS on a connection, and serves DNS on what is within: messages behind their length, or HTTP.
 
 A handshake must be done within the idle time.  One that fails, or never ends, is counted, and that is all.  The peer
-may always ask what it may ask by TCP; a zone is handed over by TLS 1.3 only (RFC 9103 section 7.1).
+may always ask what it may ask by TCP; a zone is handed over by TLS 1.3 only (RFC 9103 section 7.2).
 """
 
 from __future__ import annotations

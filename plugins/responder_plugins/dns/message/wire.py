@@ -218,3 +218,10 @@ def _read_options(rdata: bytes, edns: Edns) -> None:
 
 def option(code: int, value: bytes) -> bytes:
     return struct.pack("!HH", code, len(value)) + value
+
+
+def with_option(opt: bytes, code: int, value: bytes) -> bytes:
+    """An OPT record with one option more."""
+    end = len(ROOT) + RECORD.size
+    rest = opt[end:] + option(code, value)
+    return opt[: end - 2] + len(rest).to_bytes(2) + rest

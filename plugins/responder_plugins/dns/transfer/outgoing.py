@@ -5,7 +5,7 @@ Give it a snapshot of the zone, so that the transfer is consistent however long 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from ..message import wire
@@ -22,13 +22,25 @@ def is_current(query: Query, zone: Zone) -> bool:
     return query.serial is not None and (query.serial - zone.serial) % 2**32 < 2**31
 
 
-def messages(zone: Zone, query: Query, changes: Iterable[Change] | None = None) -> Iterator[bytes]:
+def messages(
+    zone: Zone,
+    query: Query,
+    changes: Iterable[Change] | None = None,
+    opt: Callable[[int], bytes] = lambda _size: b"",
+) -> Iterator[bytes]:
     """All messages of the answer, in order.  Every name of the zone ends with a pointer to the question's.
 
-    `changes` lead from the version that the client has to this one; None: the whole zone goes.
+    `changes` lead from the version that the client has to this one; None: the whole zone goes.  `opt` gives the OPT
+    record, or nothing, that ends a message of so many bytes.
     """
     flags = wire.QR | wire.AA | query.flags & wire.ECHOED
     question = query.question
+
+    def message() -> bytes:
+        records = b"".join(parts)
+        last = opt(wire.HEADER.size + len(question) + len(records))
+        return wire.HEADER.pack(query.ident, flags, 1, count, 0, bool(last)) + question + records + last
+
     parts: list[bytes] = []
     size = count = 0
     records = whole(zone) if changes is None else increments(zone, changes)
@@ -38,12 +50,12 @@ def messages(zone: Zone, query: Query, changes: Iterable[Change] | None = None) 
         owner = name[: len(name) - len(zone.origin)] + wire.FIRST_NAME
         record = owner + wire.RECORD.pack(rdtype, wire.IN, ttl, len(rdata)) + rdata
         if size + len(record) > FULL and parts:
-            yield wire.HEADER.pack(query.ident, flags, 1, count, 0, 0) + question + b"".join(parts)
+            yield message()
             parts, size, count = [], 0, 0
         parts.append(record)
         size += len(record)
         count += 1
-    yield wire.HEADER.pack(query.ident, flags, 1, count, 0, 0) + question + b"".join(parts)
+    yield message()
 
 
 def whole(zone: Zone) -> Iterator[ZoneRecord]:

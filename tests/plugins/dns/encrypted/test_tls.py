@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from typing import Any
 
 import dns.edns
 import dns.message
 import dns.name
 import dns.rcode
 import dns.rdatatype
+import dns.rrset
 import dns.zone
 import pytest
 import trio
@@ -76,15 +78,53 @@ async def test_padded_where_it_is_asked_for(tmp_path: Path) -> None:
             assert len(await client.receive()) % 468
 
 
+PADDING = dns.edns.GenericOption(dns.edns.OptionType.PADDING, b"")
+
+
+@pytest.mark.parametrize("kind", ["AXFR", "IXFR"])
+@pytest.mark.parametrize(
+    ("service", "edns", "is_padded"),
+    [
+        ("tls", {"use_edns": 0, "options": [PADDING]}, True),
+        ("tls", {"use_edns": 0}, False),
+        ("tls", {}, False),
+        ("default", {"use_edns": 0, "options": [PADDING]}, False),
+    ],
+    ids=["asked for", "not asked for", "no EDNS", "not encrypted"],
+)
+async def test_each_message_of_a_transfer_is_padded_where_it_is_asked_for(
+    tmp_path: Path, kind: str, service: str, edns: dict[str, Any], is_padded: bool
+) -> None:
+    """And has an OPT record where the query has one (RFC 9103 section 7.9)."""
+    (tmp_path / "a.zone").write_text(SMALL + "".join(f"host{number} A 192.0.2.1\n" for number in range(3000)))
+    handler = tls_handler(tmp_path, zones={"example.test": Path("a.zone")}, allow_transfer=["10.71.0.9/32"])
+    query = dns.message.make_query("example.test", kind, **edns)
+    if kind == "IXFR":
+        query.authority.append(dns.rrset.from_text("example.test.", 1, "IN", "SOA", ". . 0 1 2 3 4"))
+    opened = secured(handler, "tls", tmp_path) if service == "tls" else raw(handler, service)
+    messages: list[bytes] = []
+    count = 0
+    async with opened as stream:
+        client = Client(stream)  # type: ignore[arg-type]  # as above
+        await client.send(query)
+        while count < 3005:
+            messages.append(await client.receive())
+            message = dns.message.from_wire(messages[-1], xfr=True, one_rr_per_rrset=True)
+            assert (message.edns == 0) == bool(edns)
+            count += len(message.answer)
+    assert count == 3005
+    assert len(messages) > 3
+    assert all(len(message) % 468 == 0 for message in messages) == is_padded
+
+
 async def test_an_answer_without_room_for_padding_is_not_padded(tmp_path: Path) -> None:
     """One RRset of as many bytes as a zone may have it: the message ends before the next multiple of 468."""
     long = "".join(f'long TXT "{number:03}{"x" * 240}"\n' for number in range(253))
     (tmp_path / "a.zone").write_text(SMALL + long)
     handler = tls_handler(tmp_path, zones={"example.test": Path("a.zone")})
-    padding = dns.edns.GenericOption(dns.edns.OptionType.PADDING, b"")
     async with secured(handler, "tls", tmp_path) as stream:
         client = Client(stream)  # type: ignore[arg-type]  # as above
-        await client.send(dns.message.make_query("long.example.test", "TXT", use_edns=0, options=[padding]))
+        await client.send(dns.message.make_query("long.example.test", "TXT", use_edns=0, options=[PADDING]))
         answer = await client.receive()
     assert len(answer) <= 65535
     assert len(dns.message.from_wire(answer).answer[0]) == 253

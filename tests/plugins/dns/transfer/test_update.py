@@ -20,7 +20,7 @@ import dns.tsigkeyring
 import dns.update
 import pytest
 import trio
-from responder_plugins.dns import Dns, TransferKey
+from responder_plugins.dns import Dns, Secondary, TransferKey
 from responder_plugins.dns.handler import DnsHandler
 from responder_plugins.dns.options import Update
 
@@ -365,6 +365,13 @@ async def test_only_names_of_the_policy_are_updated(name: str, rcode: str, tmp_p
         (
             {"update": {"other.test": Update(keys=("key.test",))}},
             r"update\.other\.test: there is no such zone in zones",
+        ),
+        (
+            {
+                "secondary": {"other.test": Secondary(primaries=("192.0.2.53",))},
+                "update": {"other.test": Update(keys=("key.test",))},
+            },
+            r"update\.other\.test: a zone of secondary can't be updated here",
         ),
         ({"update": {"example.test": Update()}}, r"update\.example\.test: nobody may update it"),
         ({"update": {"example.test": Update(keys=("no.test",))}}, r"keys\[0\]: there is no such key in transfer_keys"),
