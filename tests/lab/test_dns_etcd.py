@@ -1,4 +1,4 @@
-"""Zones of etcd, served by the daemon: changed, reloaded, and served on while etcd says nothing."""
+"""Zones of etcd, served by the daemon: changed, reloaded, restarted, and served on while etcd says nothing."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from .multihomed import Multihomed
 pytestmark = [pytest.mark.lab, pytest.mark.clients("etcd", "curl", "dig")]
 
 CONFIG = """
+[daemon]
+state = "state"
+
 [plugins.dns.etcd]
 endpoints = ["{url}"]
 path = "/skydns"
@@ -67,3 +70,13 @@ def test_it_is_served_over_a_reload_and_while_etcd_says_nothing(
     etcd.put({"test/cluster/web/x2": {"host": "192.0.2.2"}})
     server.wait_for("zones of etcd change")
     assert dig(network, "web.cluster.test", "A") == ["192.0.2.1", "192.0.2.2"]
+
+
+def test_it_is_served_after_a_restart_while_etcd_says_nothing(
+    network: Multihomed, server: Child, etcd: EtcdServer, folder: Path
+) -> None:
+    etcd.freeze()
+    server.stop()
+    with daemon(network.host, folder / "dns.toml", folder=folder):
+        assert dig(network, "web.cluster.test", "A") == ["192.0.2.1", "192.0.2.2"]
+    etcd.thaw()

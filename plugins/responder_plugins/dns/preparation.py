@@ -109,6 +109,7 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
         secondaries.load(context.state_dir)
         catalog = catalog.with_zones(secondaries.served())
     if etcd is not None:
+        etcd.load()
         catalog = catalog.with_zones(etcd.served())
     if lister is not None:
         catalog = catalog.with_zones({lister.origin: lister.load(context.state_dir, catalog)})

@@ -4,7 +4,8 @@ Endpoints are tried in their order, with growing pauses.  What an endpoint knows
 go on from is compacted, or it is of another cluster, or of an older state of it (a restored one).  An endpoint must
 answer a question every `PROBE` seconds: a watch may be silent because nothing happens, or because nobody is there.
 
-While etcd is away the last known answers are served, up to `stale` seconds, and their age is told; then SERVFAIL.
+While etcd is away the last known answers are served, up to `stale` seconds, and their age is told; then SERVFAIL.  They
+are in the state folder, too, so that a restart goes on with them.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from typing import TYPE_CHECKING, Final, Protocol
 import attrs
 import trio
 
-from responder import ConfigErrors, Context, get_logger
+from responder import ConfigErrors, Context, get_logger, wall_time
 
 from ..encrypted import pem
 from ..message import wire
 from ..zone.edit import Edit
 from ..zone.tables import Zone
 from .client import CompactedError, EtcdClient, EtcdError, Event
+from .last_known import LastKnownFile, Place
 from .services import Services
 from .skydns import KeyedService, read_name, read_value
 
@@ -51,6 +53,9 @@ AGES: Final = (60.0, 600.0, 3600.0, 6 * 3600.0, 86400.0)
 QUIET: Final = 60.0
 """Seconds after which it is told again that zones change."""
 
+FOLDER: Final = "etcd"
+"""Of the instance's state folder."""
+
 SOME: Final = 3
 """Keys that a warning tells of many."""
 
@@ -71,8 +76,9 @@ class _State:
     zones     by origin; None: not known yet, or for too long not heard of
     behind    the names whose services have changed, and whose records have not
     turn      of who changes services and zones: a reload may come in the middle of it
-    cluster, revision  what is known is of; revision 0: nothing is known
+    cluster, revision  what is known is of; revision 0: nothing was listed yet
     heard     when an endpoint answered last, in seconds of trio's clock
+    restored  when that was, in seconds since 1970, before the restart that what is known comes from
     """
 
     services: Services
@@ -82,6 +88,7 @@ class _State:
     cluster: str = ""
     revision: int = 0
     heard: float | None = None
+    restored: float | None = None
 
 
 class Follower:
@@ -95,6 +102,13 @@ class Follower:
         self._state = _State(Services(origins), dict.fromkeys(origins))
         self._replaced = False
         self._instance, self._folder = context.instance, context.folder
+        self._place: Place = {
+            "path": options.path,
+            "endpoints": list(options.endpoints),
+            "zones": sorted(origin.hex() for origin in origins),
+        }
+        state = context.state_dir
+        self._file = None if state is None else LastKnownFile(state / FOLDER, self._place, context.instance)
         self._told: dict[str, str] = {}
         self._away = False
         self._changes_told = -inf
@@ -111,12 +125,25 @@ class Follower:
 
     def succeed(self, predecessor: Follower) -> None:
         """Go on with what it knows, where that is about the same zones of the same place."""
-        old = predecessor._options
-        if (old.path, old.endpoints) == (self._options.path, self._options.endpoints):
-            state = predecessor._state
-            if state.zones.keys() == self._state.zones.keys():
-                self._state, predecessor._replaced = state, True
-                self._away, self._told = predecessor._away, predecessor._told
+        if predecessor._place == self._place:
+            self._state, predecessor._replaced = predecessor._state, True
+            self._away, self._told = predecessor._away, predecessor._told
+
+    def load(self) -> None:
+        """What etcd said before a restart, where that is not too old; in the thread of `prepare`."""
+        known = None if self._file is None else self._file.read()
+        if known is None:
+            return
+        age = wall_time() - known.heard
+        if age > self._options.stale:
+            _log.warning("what etcd said last is too old to be served", plugin=self._instance, age=round(age))
+            return
+        state = self._state
+        for name, service in known.services.items():
+            state.services.put(name, service)
+        for origin in state.zones:
+            state.zones[origin] = state.services.zone_of(origin, known.revision)
+        state.restored = known.heard
 
     async def run(self, server: Server) -> None:
         """Until cancelled."""
@@ -126,11 +153,14 @@ class Follower:
                 server.replace(origin, zone)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_age, server)
+            if self._file is not None:
+                nursery.start_soon(self._file.keep, state)
             pause = FIRST_PAUSE
             while True:
                 for endpoint in self._options.endpoints:
                     failure = await self._follow(endpoint, server)
                     if failure is None or self._replaced:
+                        nursery.cancel_scope.cancel()
                         return
                     if not self._away:  # it has answered meanwhile
                         pause = FIRST_PAUSE
@@ -307,10 +337,12 @@ class Follower:
 
     async def _watch_age(self, server: Server) -> None:
         """Tell the age of what is served now and then, and end that when it is too old."""
+        state = self._state
+        if state.heard is None and state.restored is not None:
+            state.heard = trio.current_time() - max(wall_time() - state.restored, 0.0)
         told = 0.0
         while not self._replaced:
             await trio.sleep(min(10.0, self._options.stale / 4))
-            state = self._state
             if not self._away or state.heard is None or not any(state.zones.values()):
                 told = 0.0
                 continue

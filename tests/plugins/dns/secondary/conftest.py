@@ -1,20 +1,10 @@
-"""No thread works beside a clock that jumps: it would jump meanwhile."""
+"""No thread works beside a clock that jumps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
-import trio
 
 
 @pytest.fixture(autouse=True)
-def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What threads do is done at once."""
-
-    async def at_once(do: Callable[..., object], *args: object, **_more: Any) -> object:
-        await trio.lowlevel.checkpoint()
-        return do(*args)
-
-    monkeypatch.setattr(trio.to_thread, "run_sync", at_once)
+def jumping(no_threads: None) -> None:
+    """All tests of this folder have such a clock."""
