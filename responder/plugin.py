@@ -349,7 +349,7 @@ class Handler:
         return {}
 
     def notes(self) -> Iterable[str]:
-        """What is so now and people should know, a line each: `status` shows up to 64.  Called like `counts`."""
+        """What is so now and people should know: `status` and `/ready` show up to 64 lines.  Called like `counts`."""
         return ()
 
     def describe(self, exchange: Exchange) -> Mapping[str, str | int]:

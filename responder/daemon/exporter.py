@@ -2,7 +2,8 @@
 
     GET /metrics  counters and gauges in Prometheus's text form
     GET /health   200 while the event loop runs
-    GET /ready    200, or 503 with a line for each reason why requests may go unanswered
+    GET /ready    503 with a line for each reason why requests may go unanswered, or 200, with what plugins say of
+                  themselves (`Handler.notes`) below
     GET /         what the daemon does at the moment (`responder.daemon.page`), where `metrics_page` allows it
 
 Each connection has one request, and all is bounded: connections, bytes, time, how often there is anything to do.  Where
@@ -159,7 +160,8 @@ class _Exporter:
         status = await self._take()
         if path == "/ready":
             reasons = status.not_ready()
-            return _Answer(503 if reasons else 200, ("\n".join(reasons or ["ready"]) + "\n").encode())
+            lines = reasons or ["ready", *(f"{each.name}: {note}" for each in status.instances for note in each.notes)]
+            return _Answer(503 if reasons else 200, "".join(f"{line}\n" for line in lines).encode(errors="replace"))
         # In a thread: many interfaces make a long text, and the loop has datagrams to answer.
         body = await trio.to_thread.run_sync(render, status)
         return _Answer(200, body, PROMETHEUS_TEXT)

@@ -28,7 +28,7 @@ import pytest
 from .daemon import BOUND, Child, daemon
 from .namespaces import Lab, Namespace
 
-pytestmark = [pytest.mark.lab, pytest.mark.clients("bird", "birdc", "curl", "dig")]
+pytestmark = [pytest.mark.lab, pytest.mark.clients("bird", "birdc", "curl")]
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLE = ROOT / "examples" / "anycast"
@@ -151,9 +151,7 @@ class Host:
 
     def begin_to_announce(self) -> None:
         argv = [str(self.folder / "announce"), "-s", str(self.folder / f"{self.name}.conf.ctl")]
-        self.announce = subprocess.Popen(
-            self.namespace.argv(*argv, SERVICE, "example.test", "other.test"), stdout=subprocess.DEVNULL
-        )
+        self.announce = subprocess.Popen(self.namespace.argv(*argv), stdout=subprocess.DEVNULL)
         self.stack.callback(self.end_announcement)
 
     def end_announcement(self) -> None:

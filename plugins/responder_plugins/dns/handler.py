@@ -23,10 +23,10 @@ from responder import (
     Pass,
     PeerError,
     get_logger,
-    wall_time,
 )
 from responder_plugins.shared.dns_text import describe
 
+from . import zone_notes
 from .answer.compiled import CompiledAnswers
 from .answer.padding import PLAIN
 from .answer.processor import RCODES, QueryProcessor, Response, truncated
@@ -39,8 +39,6 @@ from .secondary.secondaries import Secondaries
 from .tcp import TcpServer
 from .transfer.notify import Notifier
 from .transfer.update import Updates
-from .zone import signatures
-from .zone.builder import name_text
 from .zone.catalog import Catalog
 from .zone.tables import Zone
 
@@ -51,9 +49,6 @@ if TYPE_CHECKING:
 
 WATCH: Final = 2.0
 """Seconds between two looks at the zone files."""
-
-SIGNATURES: Final = 600.0
-"""Seconds between two looks at when the zones' signatures end."""
 
 PACKETS: Final = 16384, 2**23
 """Answers remembered whole: entries and bytes, each counting twice (see `BoundedCache`)."""
@@ -252,6 +247,10 @@ class DnsHandler(Handler):
                 remembered += part.counts
         return remembered + self.processor.counts
 
+    def notes(self) -> Iterator[str]:
+        """Which zones get SERVFAIL and why, and what else is so with them."""
+        return zone_notes.notes(self.catalog, self.secondaries, self._etcd)
+
     def describe(self, exchange: Exchange) -> Mapping[str, str | int]:
         """The first question's name and type, and the answer's rcode; nothing of what is encrypted."""
         if exchange.port in self._encrypted_ports:
@@ -344,7 +343,7 @@ class DnsHandler(Handler):
             if self._tls is not None:
                 self._encrypted_ports = frozenset(map(network.port, self._tls.services))
                 nursery.start_soon(self._tls.watch, WATCH)
-            nursery.start_soon(self._watch_signatures, network.instance)
+            nursery.start_soon(zone_notes.watch_signatures, lambda: self.catalog, network.instance)
             if self._versions is not None:
                 # Before others are told: they ask what has changed at once.
                 await self._versions.note(self.catalog)
@@ -365,23 +364,6 @@ class DnsHandler(Handler):
             await network.stopping.wait()
             nursery.cancel_scope.cancel()
         _log.info("queries were counted", plugin=network.instance, counts=dict(self.counts()))
-
-    async def _watch_signatures(self, instance: str) -> None:
-        """Tell once that a zone's first signature ends soon, and once that it has; of loading, `ZoneFiles` tells."""
-        told = dict(self._remarks())
-        while True:
-            await trio.sleep(SIGNATURES)
-            remarks = dict(self._remarks())
-            for origin, remark in remarks.items():
-                if told.get(origin) != remark:
-                    _log.warning("signatures end", plugin=instance, zone=name_text(origin), reason=remark)
-            told = remarks
-
-    def _remarks(self) -> Iterator[tuple[bytes, str]]:
-        for origin, zone in self.processor.catalog.zones.items():
-            remark = signatures.remark(zone.first_end, wall_time()) if zone is not None else None
-            if remark is not None:
-                yield origin, remark
 
     async def _watch(self) -> None:
         while True:

@@ -163,6 +163,14 @@ async def test_not_ready_names_the_plugin(exporter: Exporter, autojump_clock: Mo
     assert response.endswith(b"\r\n\r\necho is restarting\n")
 
 
+async def test_ready_has_what_plugins_say_of_themselves(exporter: Exporter, autojump_clock: MockClock) -> None:
+    saying = attrs.evolve(instance("dns"), notes=("SERVFAIL: a", "\ud800"))
+    exporter.status = attrs.evolve(STATUS, instances=(saying, instance("echo")))
+    response = await exporter.ask(get("/ready"))
+    assert response.startswith(b"HTTP/1.1 200 ")
+    assert response.endswith(b"\r\n\r\nready\ndns: SERVFAIL: a\ndns: ?\n")
+
+
 async def test_a_second_request_is_not_heard(exporter: Exporter, autojump_clock: MockClock) -> None:
     assert (await exporter.ask(get("/health") * 2)).count(b"HTTP/1.1") == 1
 

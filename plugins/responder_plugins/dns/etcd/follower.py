@@ -123,6 +123,14 @@ class Follower:
         """Of etcd's store, which the zones are of; 0: they are of none yet."""
         return self._state.revision
 
+    @property
+    def away(self) -> float:
+        """The last of `AGES` that etcd has been away for; 0: none, or what it says is not known yet."""
+        if not self._away or self._state.heard is None:
+            return 0.0
+        age = trio.current_time() - self._state.heard
+        return max((each for each in AGES if each <= age), default=0.0)
+
     def succeed(self, predecessor: Follower) -> None:
         """Go on with what it knows, where that is about the same zones of the same place."""
         if predecessor._place == self._place:
@@ -346,8 +354,7 @@ class Follower:
             if not self._away or state.heard is None or not any(state.zones.values()):
                 told = 0.0
                 continue
-            age = trio.current_time() - state.heard
-            reached = max((each for each in AGES if each <= age), default=0.0)
+            age, reached = trio.current_time() - state.heard, self.away
             if age > self._options.stale:
                 _log.error("etcd is away for too long: its zones get SERVFAIL", plugin=self._instance, age=round(age))
                 for origin in state.zones:
