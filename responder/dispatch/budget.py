@@ -9,9 +9,10 @@ victim's, stays however many other prefixes a flood invents.
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import attrs
 
-from ..bounded import BoundedTable
 from ..datagram import IPAddress
 
 MAX_BUCKETS = 16384
@@ -61,12 +62,10 @@ class Budget:
     rate: float | None
     amplification: float | None
     limit: int = MAX_BUCKETS
-    _buckets: BoundedTable[int, _Bucket] = attrs.field(init=False)
+    _buckets: OrderedDict[int, _Bucket] = attrs.field(factory=OrderedDict, init=False)
+    """By prefix, the one that was not used for longest first; at most `limit`."""
     _forgotten_at: float = attrs.field(default=-float("inf"), init=False)
     """When the bucket that was forgotten last had been used last."""
-
-    def __attrs_post_init__(self) -> None:
-        self._buckets = BoundedTable(self.limit)
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -91,12 +90,16 @@ class Budget:
     def asked(self, prefix: int, size: int, now: float) -> None:
         """A request of `size` bytes came: its credit, whether it is answered or not."""
         if self.amplification is not None:
-            bucket = self._bucket(prefix, now)
-            bucket.credit = min(MAX_CREDIT, bucket.credit + size * self.amplification)
+            self._credit(self._bucket(prefix, now), size)
 
-    def may_answer(self, prefix: int, size: int, now: float) -> str | None:
-        """Take what an answer of `size` bytes costs; or the name of the key whose bound it would break."""
+    def may_answer(self, prefix: int, size: int, now: float, *, asked: int = 0) -> str | None:
+        """Take what an answer of `size` bytes costs; or the name of the key whose bound it would break.
+
+        `asked`: the bytes of a request that came with it, of which `asked` was not told.
+        """
         bucket = self._bucket(prefix, now)
+        if asked:
+            self._credit(bucket, asked)
         if self.rate is not None:
             full = max(1.0, self.rate)
             bucket.tokens = min(full, bucket.tokens + (now - bucket.filled_at) * self.rate)
@@ -136,6 +139,10 @@ class Budget:
             return False
         bucket.warned_at = now
         return True
+
+    def _credit(self, bucket: _Bucket, size: int) -> None:
+        if self.amplification is not None:
+            bucket.credit = min(MAX_CREDIT, bucket.credit + size * self.amplification)
 
     def _pay(self, bucket: _Bucket, size: int) -> bool:
         if self.amplification is None:

@@ -93,7 +93,7 @@ class Decision:
     counts      of the owner
     suspects    source ports that make a datagram one to look at: 0, and our own where the peer's address is this host's
     prefix      the peer's network, as `responder.dispatch.budget` knows it
-    usual       the only candidate, where asking it takes no more than a call: no thread, no budget; else None
+    usual       the only candidate, where asking it takes no more than a call, and no thread; else None
     """
 
     flow: Flow
@@ -218,7 +218,7 @@ def decide(flow: Flow, arrival: Arrival, environment: Environment) -> Decision:
     if candidates:
         candidates[-1].respond = candidates[-1].binding.respond_last
     only = candidates[0] if len(candidates) == 1 else None
-    is_usual = only is not None and only.plain_limit >= 0 and not only.binding.service.blocking
+    is_usual = only is not None and not only.binding.service.blocking
     return Decision(
         flow,
         interface,

@@ -4,8 +4,8 @@ One task a socket waits until datagrams are there, takes a bounded burst of them
 answered at once in one batch.  What can't be done at once becomes a task of its own: an answer that waits, and a send
 that the system refused for the moment.
 
-Almost every datagram is *usual*: its flow is known, one instance may take it, no bound has to be checked, and the
-answer is bytes.  Where the platform has compiled code it does just that case, by calling the same methods for all else
+Almost every datagram is *usual*: its flow is known, one instance may take it, and the answer is bytes within the
+bounds.  Where the platform has compiled code it does just that case, by calling the same methods for all else
 (`responder.net.types.AnswerUsual`); the rules stand here.
 
 This file opens no sockets, knows no platform, and restarts nothing.
@@ -178,8 +178,9 @@ class Port:
                 continue
             if error is not None:
                 self.failed(decision, received, error)
-            else:
-                self.other(decision, received, answer)
+            elif self.other(decision, received, answer) and type(answer) is bytes:
+                messages.append((answer, candidate.route, received.peer_port))
+                counted.append(candidate.counts)
             began = perf_counter()
         if run is not None:
             run.count(asked, answered, spent)
@@ -199,12 +200,24 @@ class Port:
         """A datagram that must be looked at, or whose candidates take more than a call."""
         self._left += self._take(decision, received)
 
-    def other(self, decision: Decision, received: Received, answer: object) -> None:
-        """An answer of the usual candidate that is not plain bytes within its limit."""
+    def other(self, decision: Decision, received: Received, answer: object) -> bool:
+        """An answer of the usual candidate that is not plain bytes within its limit.
+
+        True for bytes that the budget allows: they are counted then, and the loop sends them with the others.
+        """
+        candidate = decision.candidates[0]
+        binding = candidate.binding
+        if type(answer) is not bytes or len(answer) > binding.service.max_answer or binding.budget is None:
+            self._credit(decision, received, binding)
+        elif binding.budget.may_answer(decision.prefix, len(answer), self._now, asked=len(received.payload)) is None:
+            candidate.counts[outcomes.ANSWERED] += 1
+            return True
         self._left += self._sorted(decision, received, decision.candidates, answer)
+        return False
 
     def failed(self, decision: Decision, received: Received, error: BaseException) -> None:
         """The usual candidate's handler raised."""
+        self._credit(decision, received, decision.candidates[0].binding)
         self.answers.fail(decision, received, decision.candidates[0], plugin_failure(error))
 
     def unsent(self, answer: bytes, candidate: Candidate, peer_port: int) -> None:
@@ -242,14 +255,18 @@ class Port:
                 self._arrivals[key] = arrival
         return decide(flow, arrival, self.environment)
 
+    def _credit(self, decision: Decision, received: Received, binding: Binding) -> None:
+        """What `amplification` allows to be answered grows with each request, answered or not."""
+        if binding.budget is not None:
+            binding.budget.asked(decision.prefix, len(received.payload), self._now)
+
     def _ask(self, decision: Decision, received: Received, candidates: Sequence[Candidate]) -> list[Outgoing]:
         """Ask one candidate after the other until one does not PASS; return the datagrams that are ready to be sent."""
         for position, candidate in enumerate(candidates):
             binding = candidate.binding
             # Each has a request of its own: one that passes may have kept it.
             request = request_of(received, candidate, self._now, self._wall)
-            if binding.budget is not None:
-                binding.budget.asked(decision.prefix, len(received.payload), trio.current_time())
+            self._credit(decision, received, binding)
             answer: Any
             try:
                 if binding.service.blocking:

@@ -100,7 +100,8 @@ AnswerUsual: TypeAlias = Callable[[int, Any, dict[Flow, Any], float, float], int
 ones, give the port all others, and return how many there were.
 
 port       a `responder.dispatch.port.Port`: its `missed`, `unusual`, `other`, `failed` and `unsent` are called, and its
-           `traffic` counts the bytes that came in, and those that were sent here
+           `traffic` counts the bytes that came in, and those that were sent here; an answer of which `other` says
+           True is sent as a plain one is
 decisions  flow -> `responder.dispatch.flow.Decision`; its `usual` is None, or the candidate whose `respond` is called
 now, wall  the present: seconds on trio's clock and on the real-time clock
 

@@ -202,3 +202,10 @@ class Load:
         words = [f"{name} {share:.0%}" for name, share in self.busiest]
         named = f" ({', '.join(words)})" if words else ""
         return f"other processes used {self.others:.0%} of a core{named}, the hypervisor took {self.stolen:.0%}"
+
+
+def watch(seconds: float) -> Load:
+    """The machine's load while we do nothing for so long."""
+    before = Snapshot.take()
+    time.sleep(seconds)  # a measurement of the machine, not a wait for something to happen
+    return Load.between(before, Snapshot.take())

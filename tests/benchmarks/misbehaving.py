@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--force", action="store_true", help="measure on a busy machine too")
     arguments = parser.parse_args()
     if not arguments.force and (load := machine.watch(1.0)).disturbs:
-        sys.exit(machine.refusal(load))
+        sys.exit(f"the machine is busy, so nothing is measured: {load} (--force measures all the same)")
     result = measure(arguments.rounds, arguments.seconds, arguments.requests)
     if arguments.json:
         print(json.dumps(result))

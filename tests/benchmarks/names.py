@@ -172,16 +172,20 @@ def parse_dnsperf(said: str) -> tuple[int, int, float, float]:
     return answered, lost, rate, absent
 
 
+def dnsperf(bench: Bench, client: Namespace, address: str, port: int, queries: Path, *bounds: str) -> str:
+    """What dnsperf(1) prints, with eight clients that wait a second for an answer; `bounds` are its own options."""
+    options = ["-s", address, "-p", str(port), "-d", str(queries), "-c", "8", "-q", "128", "-t", "1", *bounds]
+    return client.run(*bench.on_core(bench.load_core, "dnsperf", *options))
+
+
 def ask(bench: Bench, server: Server, queries: Path, seconds: float | None) -> Run:
     """One run of dnsperf, or, without seconds, each question once.
 
     Raises ClickException where the answers are not those of the zone.
     """
-    options = ["-s", "127.0.0.1", "-p", str(server.port), "-d", str(queries)]
     bounds = ["-n", "1"] if seconds is None else ["-l", f"{seconds:g}"]
-    bounds += ["-c", "8", "-q", "128", "-t", "1"]
     with Cost.of(bench, server) as costs:
-        said = server.namespace.run(*bench.on_core(bench.load_core, "dnsperf", *options, *bounds))
+        said = dnsperf(bench, server.namespace, "127.0.0.1", server.port, queries, *bounds)
     answered, lost, rate, absent = parse_dnsperf(said)
     # A run that ends within the list has asked for a little more, or less, than a tenth.
     if not 0.07 < absent < 0.13:

@@ -418,14 +418,18 @@ static double seconds(void)
     return (double)at.tv_sec + (double)at.tv_nsec * 1e-9;
 }
 
-/* Have the port do what is not the usual case, with (decision, received) and, unless it is NULL, `what`. */
+/* Have the port do what is not the usual case, with (decision, received) and, unless it is NULL, `what`; whether what it
+   returned is true, or -1 with an exception. */
 static int hand_over(Memory *self, Burst *burst, const char *method, PyObject *decision, const Arrived *one,
                      PyObject *flow, PyObject *what)
 {
     PyObject *received = received_of(self, one, flow);
     int result = -1;
-    if (received != NULL)
-        result = done(PyObject_CallMethod(burst->port, method, what == NULL ? "OO" : "OOO", decision, received, what));
+    if (received != NULL) {
+        PyObject *said = PyObject_CallMethod(burst->port, method, what == NULL ? "OO" : "OOO", decision, received, what);
+        result = said == NULL ? -1 : PyObject_IsTrue(said);
+        Py_XDECREF(said);
+    }
     Py_XDECREF(received);
     burst->began = seconds(); /* that was not the next handler's time */
     return result;
@@ -449,13 +453,14 @@ static int ask(Memory *self, Burst *burst, const Arrived *one, PyObject *flow, P
                        PyBytes_GET_SIZE(answer) <= PyLong_AsSsize_t(SLOT(candidate, CANDIDATE_plain_limit));
         if (!PyErr_Occurred())
             result = note(self, burst, candidate, binding, took, is_plain);
-        if (result == 0 && is_plain) {
+        if (result == 0 && answer == NULL)
+            result = hand_over(self, burst, "failed", decision, one, flow, error);
+        else if (result == 0 && (is_plain || (result = hand_over(self, burst, "other", decision, one, flow, answer)) == 1)) {
             burst->answers[burst->queued] = Py_NewRef(answer);
             burst->candidates[burst->queued] = Py_NewRef(candidate);
             burst->ports[burst->queued++] = one->port;
-        } else if (result == 0)
-            result = answer != NULL ? hand_over(self, burst, "other", decision, one, flow, answer)
-                                    : hand_over(self, burst, "failed", decision, one, flow, error);
+            result = 0;
+        }
     }
     Py_XDECREF(error), Py_XDECREF(answer), Py_XDECREF(respond), Py_XDECREF(binding);
     return result;

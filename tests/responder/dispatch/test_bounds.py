@@ -11,7 +11,7 @@ import trio
 import trio.lowlevel
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from responder import Answer, Datagram, InterfaceAddress, Network, Reply
+from responder import PASS, Answer, Datagram, InterfaceAddress, Network, PeerError, Reply
 from responder.config.instance import Instance
 from responder.dispatch import outcomes
 from responder.dispatch.own import MEMORY
@@ -361,6 +361,24 @@ class TestPolicy:
             await it.deliver(FakeReceived(bytes(20), flow()))
             assert [len(reply) for reply in it.replies()] == [40]
             assert it.count(outcomes.AMPLIFICATION) == 1
+
+    async def test_every_request_earns_its_answer_bytes_whatever_becomes_of_it(self) -> None:
+        def respond(request: Datagram) -> Answer:
+            match request.payload[:1]:
+                case b"n":
+                    return None
+                case b"p":
+                    return PASS
+                case b"e":
+                    raise PeerError("nonsense")
+            return bytes(100)
+
+        async with bench(Instance.of(Probe(respond), amplification=1.0)) as it:
+            for kind in (b"n", b"p", b"e"):
+                await it.deliver(FakeReceived(kind * 28, flow()), FakeReceived(b"long", flow()))
+            assert it.count(outcomes.AMPLIFICATION) == 3
+            await it.deliver(FakeReceived(b"long", flow()))
+            assert it.replies() == [bytes(100)]
 
     async def test_the_size_of_an_answer(self) -> None:
         async with bench(Instance.of(Probe(echo), max_answer=10)) as it:

@@ -77,8 +77,9 @@ class AskingPort:
     def unusual(self, decision: Decision, received: Received) -> None:
         self.calls.append(("unusual", received))
 
-    def other(self, decision: Decision, received: Received, answer: object) -> None:
+    def other(self, decision: Decision, received: Received, answer: object) -> bool:
         self.calls.append(("other", received, answer))
+        return False
 
     def failed(self, decision: Decision, received: Received, error: BaseException) -> None:
         self.calls.append(("failed", received, error))

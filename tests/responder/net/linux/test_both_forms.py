@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 import pytest
@@ -63,9 +63,15 @@ PAYLOADS = (
 SOURCES = ("127.0.0.1", "127.0.0.2", "127.0.0.3", "::1")
 
 
-async def serve(use_compiled: bool, burst: Sequence[tuple[bytes, str]]) -> tuple[object, ...]:
+BOUNDS = ({}, {"amplification": 5.0}, {"rate": 1e6, "amplification": 30.0})
+"""Some answers are refused, and which depends on all that came before."""
+
+
+async def serve(
+    use_compiled: bool, burst: Sequence[tuple[bytes, str]], bounds: Mapping[str, float]
+) -> tuple[object, ...]:
     """What is answered to a burst, and all that is counted."""
-    first = Instance.of(Probe(respond), "first", port=0, groups=[], max_answer=1000, deny=["127.0.0.3/32"])
+    first = Instance.of(Probe(respond), "first", port=0, groups=[], max_answer=1000, deny=["127.0.0.3/32"], **bounds)
     with trio.fail_after(PATIENCE), ExitStack() as stack:
         clients = {source: stack.enter_context(bound(source)) for source in SOURCES}
         async with open_server(
@@ -83,9 +89,9 @@ async def serve(use_compiled: bool, burst: Sequence[tuple[bytes, str]]) -> tuple
 
 
 @settings(max_examples=25)
-@given(st.lists(st.tuples(st.sampled_from(PAYLOADS), st.sampled_from(SOURCES)), max_size=40))
-def test_both_forms_do_the_same(burst: list[tuple[bytes, str]]) -> None:
-    assert trio.run(serve, True, burst) == trio.run(serve, False, burst)
+@given(st.lists(st.tuples(st.sampled_from(PAYLOADS), st.sampled_from(SOURCES)), max_size=40), st.sampled_from(BOUNDS))
+def test_both_forms_do_the_same(burst: list[tuple[bytes, str]], bounds: Mapping[str, float]) -> None:
+    assert trio.run(serve, True, burst, bounds) == trio.run(serve, False, burst, bounds)
 
 
 async def test_times_are_counted(server: socket.socket, client: socket.socket) -> None:

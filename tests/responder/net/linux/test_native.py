@@ -24,7 +24,7 @@ from responder.dispatch.request import Request
 from responder.net.linux import compiled
 from responder.net.types import Received, Route
 
-from .native_support import LOOPBACK, AskingPort, ask, decode, memory, port_of, reply
+from .native_support import LOOPBACK, AskingPort, ask, decode, drained, memory, port_of, reply
 
 pytestmark = pytest.mark.ipv6
 
@@ -90,6 +90,19 @@ def test_an_answer_over_the_limit_is_not_plain(server: socket.socket, client: so
     assert client.recv(10) == b"xy"
 
 
+def test_an_answer_that_the_port_allows_goes_in_its_place(server: socket.socket, client: socket.socket) -> None:
+    class Bounded(AskingPort):
+        def other(self, decision: Decision, received: Received, answer: object) -> bool:
+            return answer == b"2"
+
+    asking = Bounded(lambda request: request.payload, plain_limit=-1)
+    ask(client, server, b"1", b"2", b"3")
+    assert asking.answer(server) == 3
+    client.setblocking(False)
+    assert list(drained(client)) == [b"2"]
+    assert asking.counts == {"answered": 0}  # that is the port's
+
+
 def test_what_a_handler_raises(server: socket.socket, client: socket.socket) -> None:
     error = KeyboardInterrupt()
 
@@ -108,7 +121,7 @@ def test_what_a_handler_raises(server: socket.socket, client: socket.socket) -> 
 
 def test_a_port_that_raises_ends_the_burst(server: socket.socket, client: socket.socket) -> None:
     class Failing(AskingPort):
-        def other(self, decision: Decision, received: Received, answer: object) -> None:
+        def other(self, decision: Decision, received: Received, answer: object) -> bool:
             raise LookupError("a mistake")
 
     asking = Failing(lambda _: None)
