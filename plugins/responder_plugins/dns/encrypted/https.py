@@ -1,4 +1,8 @@
-"""A DNS query in an HTTP request, and its answer (RFC 8484), whatever version of HTTP carries them."""
+"""A DNS query in an HTTP request, and its answer (RFC 8484), whatever version of HTTP carries them.
+
+Only queries: what else DNS has, UPDATE and NOTIFY, is not in RFC 8484, and would have a GET do something (RFC 9110
+section 9.2.1 has it safe).  It gets NOTIMP.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +50,10 @@ class Queries:
 
     def _answer(self, data: bytes) -> http.Document:
         """Raises PeerError for what gets no answer by DNS."""
-        reply = self.processor.answer(self.processor.read(data), data, self.connection)
+        query = self.processor.read(data)
+        if query.opcode:
+            query.problem, query.question = wire.NOTIMP, b""
+        reply = self.processor.answer(query, data, self.connection)
         self.processor.count(reply.rcode)
         # RFC 8484 section 5.1.  What varies is for this client, or this moment.
         fresh = "no-store" if reply.varies else f"max-age={lifetime(reply.data)}"

@@ -6,12 +6,15 @@ import base64
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import attrs
 import dns.message
+import dns.opcode
 import dns.rcode
+import dns.update
 import h2.config
 import h2.connection
 import h2.events
@@ -20,6 +23,7 @@ import h11
 import pytest
 import trio
 import trio.testing
+from responder_plugins.dns import Secondary, Update
 from responder_plugins.dns.encrypted.http2 import Http2
 from responder_plugins.dns.encrypted.https import lifetime
 from responder_plugins.dns.handler import DnsHandler
@@ -177,6 +181,31 @@ async def test_what_is_no_query_gets_a_status(tmp_path: Path, version: str) -> N
     async with client(handler, tmp_path, version) as asker:
         assert (await asker.ask("POST", "/dns-query", query(), "text/plain")).status == 415
     assert handler.counts()["http-refused"] == len(requests)  # the 405 is no request for us; the 415 is
+
+
+@VERSIONS
+async def test_what_is_no_query_of_dns_is_not_implemented(tmp_path: Path, version: str) -> None:
+    """UPDATE and NOTIFY, of whoever may send them by TCP."""
+    update = dns.update.UpdateMessage("example.test")
+    update.add("new", 60, "A", "192.0.2.1")
+    notify = dns.message.make_query("other.test", "SOA")
+    notify.set_opcode(dns.opcode.NOTIFY)
+    handler = tls_handler(
+        tmp_path,
+        state=tmp_path / "state",
+        update={"example.test": Update(allow=(ip_network("10.71.0.9/32"),))},
+        secondary={"other.test": Secondary(primaries=("10.71.0.9",))},
+    )
+    async with client(handler, tmp_path, version) as asker:
+        for message in (update, notify):
+            wire = message.to_wire()
+            for got in (await asker.ask("GET", get(wire)), await asker.ask("POST", "/dns-query", wire)):
+                assert (got.status, got.header["cache-control"] in ("no-store", "max-age=0")) == (200, True)
+                reply = dns.message.from_wire(got.body)
+                assert (reply.id, reply.opcode(), reply.rcode()) == (message.id, message.opcode(), dns.rcode.NOTIMP)
+        reply = dns.message.from_wire((await asker.ask("GET", get(query("new.example.test")))).body)
+        assert reply.rcode() == dns.rcode.NXDOMAIN
+    assert "notify-received" not in handler.counts()
 
 
 async def test_a_body_that_is_too_long_for_http1(tmp_path: Path) -> None:

@@ -12,16 +12,19 @@ import dns.name
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
+import dns.tsigkeyring
+import dns.update
 import dns.zone
 import pytest
 import trio
 import trio.testing
+from responder_plugins.dns import TransferKey, Update
 from responder_plugins.dns.handler import DnsHandler
 
 from responder import Exchange, PeerError
 from tests.plugins.dns.encrypted.support import connection, raw, secured, tls_handler
 from tests.plugins.dns.support import SMALL, ZONE
-from tests.plugins.dns.test_tcp import Client
+from tests.plugins.dns.test_tcp import SECRET, Client
 
 
 async def test_queries_side_by_side(tmp_path: Path) -> None:
@@ -39,6 +42,28 @@ async def test_a_name_of_no_zone_is_refused_since_no_other_instance_can_read_it(
         client = Client(stream)  # type: ignore[arg-type]  # as above
         await client.send(dns.message.make_query("elsewhere.test", "A"))
         assert dns.message.from_wire(await client.receive()).rcode() == dns.rcode.REFUSED
+
+
+async def test_updates(tmp_path: Path) -> None:
+    """As by TCP (RFC 7858 section 3.3 has any message within)."""
+    keyring = dns.tsigkeyring.from_text({"key.test": SECRET})
+    handler = tls_handler(
+        tmp_path,
+        state=tmp_path / "state",
+        transfer_keys={"key.test": TransferKey(SECRET)},
+        update={"example.test": Update(keys=("key.test",))},
+    )
+    async with secured(handler, "tls", tmp_path) as stream:
+        client = Client(stream)  # type: ignore[arg-type]  # as above
+        for signed, rcode in ((None, dns.rcode.REFUSED), (keyring, dns.rcode.NOERROR)):
+            update = dns.update.UpdateMessage("example.test", keyring=signed)
+            update.add("new", 60, "A", "192.0.2.1")
+            await client.send(update)
+            reply = dns.message.from_wire(await client.receive(), keyring=keyring, request_mac=update.mac)
+            assert reply.rcode() == rcode
+        await client.send(dns.message.make_query("new.example.test", "A"))
+        (rrset,) = dns.message.from_wire(await client.receive()).answer
+        assert rrset[0].address == "192.0.2.1"
 
 
 @pytest.mark.parametrize(
