@@ -21,7 +21,6 @@ from responder import (
     Handler,
     Network,
     Pass,
-    PeerError,
     get_logger,
 )
 from responder_plugins.shared.dns_text import describe
@@ -97,7 +96,7 @@ class DnsHandler(Handler):
         if updates is not None:
             processor.take_update = partial(updates.take, self)
         self._by_rcode = [0] * 16
-        self._encrypted_ports: frozenset[int] = frozenset()
+        self._encrypted_ports: dict[int, str] = {}
         self.swap(processor.catalog)
 
     def respond(self, request: Datagram) -> Answer:
@@ -252,10 +251,9 @@ class DnsHandler(Handler):
         return zone_notes.notes(self.catalog, self.secondaries, self._etcd)
 
     def describe(self, exchange: Exchange) -> Mapping[str, str | int]:
-        """The first question's name and type, and the answer's rcode; nothing of what is encrypted."""
-        if exchange.port in self._encrypted_ports:
-            raise PeerError("it is encrypted")
-        return describe(exchange)
+        """The first question's name and type, and the answer's rcode; of what is encrypted, by what it came."""
+        over = self._encrypted_ports.get(exchange.port)
+        return describe(exchange) if over is None else {"over": over}
 
     # Zones that change
 
@@ -341,7 +339,7 @@ class DnsHandler(Handler):
         """Look at the zone files, where that is wanted, and at signatures; say at the end what was answered."""
         async with trio.open_nursery() as nursery:
             if self._tls is not None:
-                self._encrypted_ports = frozenset(map(network.port, self._tls.services))
+                self._encrypted_ports = {network.port(name): name for name in self._tls.services}
                 nursery.start_soon(self._tls.watch, WATCH)
             nursery.start_soon(zone_notes.watch_signatures, lambda: self.catalog, network.instance)
             if self._versions is not None:

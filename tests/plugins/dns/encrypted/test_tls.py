@@ -20,9 +20,11 @@ import trio
 import trio.testing
 from responder_plugins.dns import TransferKey, Update
 from responder_plugins.dns.handler import DnsHandler
+from trio.testing import MockClock
 
-from responder import Exchange, PeerError
+from responder import Exchange
 from tests.plugins.dns.encrypted.support import connection, raw, secured, tls_handler
+from tests.plugins.dns.secondary.support import Network
 from tests.plugins.dns.support import SMALL, ZONE
 from tests.plugins.dns.test_tcp import SECRET, Client
 
@@ -214,10 +216,20 @@ class TestWhatHoldsAConnection:
                 assert trio.current_time() - began <= 21
 
 
-def test_what_is_encrypted_is_not_described(tmp_path: Path) -> None:
+class Ports(Network):
+    """Where each service is."""
+
+    def port(self, service: str = "default") -> int:
+        return {"default": 53, "tls": 853, "https": 8443}[service]
+
+
+async def test_of_what_is_encrypted_it_is_told_by_what_it_came(tmp_path: Path, autojump_clock: MockClock) -> None:
     handler = tls_handler(tmp_path)
-    handler._encrypted_ports = frozenset({853})
     query = dns.message.make_query("www.example.test", "A").to_wire()
-    assert handler.describe(Exchange("tcp", 53, len(query).to_bytes(2) + query))["name"] == "www.example.test."
-    with pytest.raises(PeerError):
-        handler.describe(Exchange("tcp", 853, len(query).to_bytes(2) + query))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(handler.run, Ports(None))
+        await trio.testing.wait_all_tasks_blocked()
+        words = [handler.describe(Exchange("tcp", port, len(query).to_bytes(2) + query)) for port in (53, 853, 8443)]
+        nursery.cancel_scope.cancel()
+    assert words[0]["name"] == "www.example.test."
+    assert words[1:] == [{"over": "tls"}, {"over": "https"}]
