@@ -20,6 +20,7 @@ PYTHON_PEERS = ("blocking", "pktinfo", "uvloop", "asyncio", "trio")
 ECHO = (
     Goal("payload only against the C batch loop", "payload", "C batch", at_least=0.88),
     Goal("bundled echo against the C batch loop", "echo", "C batch", at_least=0.80),
+    Goal("payload only against a C loop that sends segments too", "payload", "C segments"),
     Goal("user CPU: peer read against payload only", "peer", "payload", field="user_us", at_most=1.5),
     Goal("user CPU: six fields against payload only", "six fields", "payload", field="user_us", at_most=2),
     Goal("user CPU: all fields against payload only", "all fields", "payload", field="user_us", at_most=3),
@@ -64,7 +65,7 @@ def echo(bench: Bench) -> Result:
     off = {"RESPONDER_COMPILED": "off"}
     servers["not compiled"] = bench.ours(namespace, "not-compiled", "plain", environment=off)
     missing = {}
-    for kind in ("batch", "single"):
+    for kind in ("batch", "segments", "single"):
         port = bench.port()
         pid = bench.child(namespace, str(bench.native("loops")), kind, str(port))
         servers[f"C {kind}"] = Server(f"C {kind}", namespace, port, pid)

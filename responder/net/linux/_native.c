@@ -14,8 +14,8 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -32,6 +32,7 @@
 #define NAME_REST (sizeof(struct sockaddr_in6) - NAME_REST_AT) /* sin6_flowinfo and those */
 #define FLOW_SIZE (SENDER_SIZE + sizeof(struct in6_pktinfo))
 enum { REPLY_CONTROL = 64, KNOWN = 16384 }; /* bytes; flows remembered, a power of two */
+enum { SEGMENT_SIZE = 1472, SEGMENTS_SIZE = 65000 }; /* bytes: what an Ethernet frame carries; what an IP packet does */
 
 /* Python's classes with `__slots__` that this module makes and reads, and the slots of each. */
 
@@ -63,6 +64,7 @@ typedef struct {
     PyObject_HEAD PyObject *classes, *decode;
     Py_ssize_t at[PLACES]; /* where the slots are in an object */
     long long drops;
+    int no_segments; /* since the kernel refused some: an older one, a way that knows none, or one with less room */
     int busy; /* the buffers are in use: by another thread, or by whom `decode` or `encode` has called */
     size_t control_size;
     unsigned char *payloads;
@@ -70,7 +72,7 @@ typedef struct {
     struct mmsghdr in[BURST], out[BURST];
     struct iovec iov_in[BURST], iov_out[BURST];
     struct sockaddr_in6 names_in[BURST], names_out[BURST];
-    _Alignas(struct cmsghdr) unsigned char controls_in[BURST][CONTROL_SIZE], controls_out[BURST][REPLY_CONTROL];
+    _Alignas(struct cmsghdr) unsigned char controls_in[BURST][CONTROL_SIZE], controls_out[BURST][REPLY_CONTROL + CMSG_SPACE(2)];
 } Memory;
 
 /* A datagram, out of the memory. */
@@ -82,6 +84,12 @@ typedef struct {
     double timestamp;               /* 0: not told */
 } Arrived;
 
+/* A plain answer that is to be sent, and whose; references of its own. */
+typedef struct {
+    PyObject *answer, *candidate;
+    int port;
+} Queued;
+
 /* What one `answer` has at hand. */
 typedef struct {
     PyObject *port, *decisions, *encode; /* its arguments' */
@@ -92,10 +100,8 @@ typedef struct {
     long asked, answered;
     double spent, began;
     long long bytes_in, bytes_out; /* of payload: all that came, and what was sent here */
-    /* Plain answers that are to be sent, and whose; references of its own. */
     int queued;
-    PyObject *answers[BURST], *candidates[BURST];
-    int ports[BURST];
+    Queued queue[BURST];
 } Burst;
 
 #define CLASS(kind) ((PyTypeObject *)PyTuple_GET_ITEM(self->classes, kind))
@@ -104,23 +110,18 @@ typedef struct {
 /* Find the slots in the classes; -1 with an exception. */
 static int learn(Memory *self)
 {
-    for (int i = 0; i < PLACES; i++) {
+    for (int i = 0; i < PLACES && !PyErr_Occurred(); i++) {
         PyTypeObject *kind = CLASS(kinds[i]);
-        PyObject *found = PyObject_GetAttrString((PyObject *)kind, names[i]);
-        if (found == NULL)
-            return -1;
+        PyObject *found = PyType_Check(kind) ? PyObject_GetAttrString((PyObject *)kind, names[i]) : NULL;
         /* Not any descriptor: one that another class lent says where something is in that class's objects. */
-        int is_slot = PyType_Check(kind) && Py_IS_TYPE(found, &PyMemberDescr_Type) &&
-                      PyType_IsSubtype(kind, PyDescr_TYPE(found)) && ((PyMemberDescrObject *)found)->d_member->type == T_OBJECT_EX;
-        if (is_slot)
+        if (found != NULL && Py_IS_TYPE(found, &PyMemberDescr_Type) && PyType_IsSubtype(kind, PyDescr_TYPE(found)) &&
+            ((PyMemberDescrObject *)found)->d_member->type == T_OBJECT_EX)
             self->at[i] = ((PyMemberDescrObject *)found)->d_member->offset;
-        else
+        else if (!PyErr_Occurred())
             PyErr_Format(PyExc_TypeError, "%R.%s is no slot", kind, names[i]);
-        Py_DECREF(found);
-        if (!is_slot)
-            return -1;
+        Py_XDECREF(found);
     }
-    return 0;
+    return PyErr_Occurred() ? -1 : 0;
 }
 
 /* A new reference to what a slot holds; NULL with an exception where it is empty. */
@@ -164,8 +165,7 @@ static void memory_dealloc(Memory *self)
     for (size_t i = 0; self->known != NULL && i < KNOWN; i++)
         Py_XDECREF(self->known[i].flow);
     PyMem_Free(self->known);
-    if (self->payloads != NULL)
-        munmap(self->payloads, (size_t)BURST * PAYLOAD_STRIDE);
+    PyMem_RawFree(self->payloads);
     Py_XDECREF(self->classes), Py_XDECREF(self->decode);
     PyObject_Free(self);
 }
@@ -184,30 +184,21 @@ static PyObject *memory_new(PyTypeObject *type, PyObject *arguments, PyObject *k
     Memory *self = (Memory *)type->tp_alloc(type, 0);
     if (self == NULL)
         return NULL;
-    self->classes = Py_NewRef(classes);
-    self->decode = Py_NewRef(decode);
+    self->classes = Py_NewRef(classes), self->decode = Py_NewRef(decode);
     self->control_size = (size_t)control_size;
-    self->drops = -1;
-    void *payloads = mmap(NULL, (size_t)BURST * PAYLOAD_STRIDE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    self->payloads = payloads == MAP_FAILED ? NULL : payloads;
+    self->payloads = PyMem_RawCalloc(BURST, PAYLOAD_STRIDE); /* pages that the kernel gives as they are used */
     self->known = PyMem_Calloc(KNOWN, sizeof(Known));
     if (self->payloads == NULL || self->known == NULL)
         PyErr_NoMemory();
     else if (learn(self) == 0) {
         for (int i = 0; i < BURST; i++) {
             self->iov_in[i] = (struct iovec){self->payloads + (size_t)i * PAYLOAD_STRIDE, (size_t)payload_size};
-            self->in[i].msg_hdr = (struct msghdr){.msg_name = &self->names_in[i],
-                                                  .msg_namelen = sizeof(struct sockaddr_in6),
-                                                  .msg_iov = &self->iov_in[i],
-                                                  .msg_iovlen = 1,
-                                                  .msg_control = self->controls_in[i],
-                                                  .msg_controllen = self->control_size};
+            self->in[i].msg_hdr = (struct msghdr){
+                .msg_name = &self->names_in[i], .msg_namelen = sizeof(struct sockaddr_in6), .msg_iov = &self->iov_in[i],
+                .msg_iovlen = 1, .msg_control = self->controls_in[i], .msg_controllen = self->control_size};
             self->names_out[i].sin6_family = AF_INET6;
-            self->out[i].msg_hdr = (struct msghdr){.msg_name = &self->names_out[i],
-                                                   .msg_namelen = sizeof(struct sockaddr_in6),
-                                                   .msg_iov = &self->iov_out[i],
-                                                   .msg_iovlen = 1,
-                                                   .msg_control = self->controls_out[i]};
+            self->out[i].msg_hdr = (struct msghdr){
+                .msg_name = &self->names_out[i], .msg_namelen = sizeof(struct sockaddr_in6), .msg_control = self->controls_out[i]};
         }
         return (PyObject *)self;
     }
@@ -220,11 +211,8 @@ static void read_header(Memory *self, struct msghdr *header, Arrived *one)
 {
     const struct sockaddr_in6 *sender = header->msg_name;
     const unsigned char *end = (unsigned char *)header->msg_control + header->msg_controllen;
-    one->truncated = (header->msg_flags & MSG_TRUNC) != 0;
-    one->hop_limit = -1;
-    one->timestamp = 0.0;
-    one->port = ntohs(sender->sin6_port);
-    one->size = SENDER_SIZE;
+    *one = (Arrived){.truncated = (header->msg_flags & MSG_TRUNC) != 0, .hop_limit = -1, .port = ntohs(sender->sin6_port),
+                     .size = SENDER_SIZE};
     memcpy(one->raw, &sender->sin6_addr, 16);
     memcpy(one->raw + 16, &sender->sin6_scope_id, 4);
     for (struct cmsghdr *message = CMSG_FIRSTHDR(header); message != NULL; message = CMSG_NXTHDR(header, message)) {
@@ -268,10 +256,8 @@ static PyObject *flow_of(Memory *self, const Arrived *one)
     if (entry->flow != NULL && entry->size == one->size && memcmp(entry->raw, one->raw, one->size) == 0)
         return Py_NewRef(entry->flow);
     PyObject *flow = PyObject_CallFunction(self->decode, "y#", (const char *)one->raw, (Py_ssize_t)one->size);
-    if (flow != NULL && !is_a(self, flow, FLOW))
-        Py_CLEAR(flow);
-    if (flow == NULL)
-        return NULL;
+    if (flow == NULL || !is_a(self, flow, FLOW))
+        return Py_XDECREF(flow), NULL;
     memcpy(entry->raw, one->raw, one->size);
     entry->size = one->size;
     Py_XSETREF(entry->flow, Py_NewRef(flow));
@@ -308,9 +294,8 @@ static PyObject *received_of(Memory *self, const Arrived *one, PyObject *flow)
     PyObject *made = CLASS(RECEIVED)->tp_alloc(CLASS(RECEIVED), 0);
     if (made != NULL &&
         (put(self, made, RECEIVED_payload, Py_NewRef(one->payload)) || put(self, made, RECEIVED_flow, Py_NewRef(flow)) ||
-         put(self, made, RECEIVED_truncated, PyBool_FromLong(one->truncated)) ||
+         put(self, made, RECEIVED_truncated, PyBool_FromLong(one->truncated)) || put(self, made, RECEIVED_hop_limit, HOP_LIMIT(one)) ||
          put(self, made, RECEIVED_peer_port, PyLong_FromLong(one->port)) ||
-         put(self, made, RECEIVED_hop_limit, HOP_LIMIT(one)) ||
          put(self, made, RECEIVED_timestamp,
              one->timestamp == 0.0 ? Py_NewRef(Py_None) : PyFloat_FromDouble(one->timestamp))))
         Py_CLEAR(made);
@@ -322,8 +307,8 @@ static int end_run(Burst *burst)
 {
     PyObject *candidate = burst->candidate;
     burst->candidate = NULL;
-    int result = candidate == NULL ? 0 : done(PyObject_CallMethod(candidate, "count", "lld", burst->asked, burst->answered,
-                                                                  burst->spent));
+    int result = candidate == NULL ? 0 : done(PyObject_CallMethod(
+        candidate, "count", "lld", burst->asked, burst->answered, burst->spent));
     Py_XDECREF(candidate);
     return result;
 }
@@ -353,9 +338,8 @@ static int note(Memory *self, Burst *burst, PyObject *candidate, PyObject *bindi
 static PyObject *peer_of(Memory *self, PyObject *flow, PyObject *port)
 {
     PyObject *peer = CLASS(PEER)->tp_alloc(CLASS(PEER), 0);
-    if (peer != NULL && (put(self, peer, PEER_address, held(self, flow, FLOW_peer)) ||
-                         put(self, peer, PEER_scope_id, held(self, flow, FLOW_scope_id)) ||
-                         put(self, peer, PEER_port, Py_NewRef(port))))
+    if (peer != NULL && (put(self, peer, PEER_address, held(self, flow, FLOW_peer)) || put(self, peer, PEER_port, Py_NewRef(port)) ||
+                         put(self, peer, PEER_scope_id, held(self, flow, FLOW_scope_id))))
         Py_CLEAR(peer);
     return peer;
 }
@@ -374,23 +358,20 @@ static PyObject *blank_request(Memory *self, Burst *burst)
 }
 
 /* What `request_of` makes in dispatch/request.py; NULL with an exception. */
-static PyObject *request_of(Memory *self, Burst *burst, const Arrived *one, PyObject *flow, PyObject *candidate,
-                            PyObject *port)
+static PyObject *request_of(Memory *self, Burst *burst, const Arrived *one, PyObject *flow, PyObject *candidate, PyObject *port)
 {
     double ago = one->timestamp == 0.0 ? 0.0 : burst->wall - one->timestamp;
     PyObject *request = blank_request(self, burst);
     if (request != NULL &&
-        (put(self, request, REQUEST_payload, Py_NewRef(one->payload)) ||
-         put(self, request, REQUEST_peer, peer_of(self, flow, port)) ||
+        (put(self, request, REQUEST_payload, Py_NewRef(one->payload)) || put(self, request, REQUEST_peer, peer_of(self, flow, port)) ||
          put(self, request, REQUEST_destination, held(self, candidate, CANDIDATE_destination)) ||
          put(self, request, REQUEST_interface, held(self, candidate, CANDIDATE_interface)) ||
          put(self, request, REQUEST_service, held(self, candidate, CANDIDATE_service)) ||
          put(self, request, REQUEST_port, held(self, candidate, CANDIDATE_port)) ||
          put(self, request, REQUEST_via, held(self, candidate, CANDIDATE_via)) ||
-         put(self, request, REQUEST_hop_limit, HOP_LIMIT(one)) ||
+         put(self, request, REQUEST_hop_limit, HOP_LIMIT(one)) || put(self, request, REQUEST__candidate, Py_NewRef(candidate)) ||
          /* Never later than now, should the real-time clock have been set back since. */
-         put(self, request, REQUEST_arrival, PyFloat_FromDouble(ago < 0.0 ? burst->now : burst->now - ago)) ||
-         put(self, request, REQUEST__candidate, Py_NewRef(candidate))))
+         put(self, request, REQUEST_arrival, PyFloat_FromDouble(ago < 0.0 ? burst->now : burst->now - ago))))
         Py_CLEAR(request);
     return request;
 }
@@ -418,19 +399,14 @@ static double seconds(void)
     return (double)at.tv_sec + (double)at.tv_nsec * 1e-9;
 }
 
-/* Have the port do what is not the usual case, with (decision, received) and, unless it is NULL, `what`; whether what it
-   returned is true, or -1 with an exception. */
+/* Have the port do what is not the usual case: whether what it returns is true; -1 with an exception. */
 static int hand_over(Memory *self, Burst *burst, const char *method, PyObject *decision, const Arrived *one,
                      PyObject *flow, PyObject *what)
 {
-    PyObject *received = received_of(self, one, flow);
-    int result = -1;
-    if (received != NULL) {
-        PyObject *said = PyObject_CallMethod(burst->port, method, what == NULL ? "OO" : "OOO", decision, received, what);
-        result = said == NULL ? -1 : PyObject_IsTrue(said);
-        Py_XDECREF(said);
-    }
-    Py_XDECREF(received);
+    PyObject *said = PyObject_CallMethod(burst->port, method, what == NULL ? "ON" : "ONO", decision,
+                                         received_of(self, one, flow), what);
+    int result = said == NULL ? -1 : PyObject_IsTrue(said);
+    Py_XDECREF(said);
     burst->began = seconds(); /* that was not the next handler's time */
     return result;
 }
@@ -455,12 +431,8 @@ static int ask(Memory *self, Burst *burst, const Arrived *one, PyObject *flow, P
             result = note(self, burst, candidate, binding, took, is_plain);
         if (result == 0 && answer == NULL)
             result = hand_over(self, burst, "failed", decision, one, flow, error);
-        else if (result == 0 && (is_plain || (result = hand_over(self, burst, "other", decision, one, flow, answer)) == 1)) {
-            burst->answers[burst->queued] = Py_NewRef(answer);
-            burst->candidates[burst->queued] = Py_NewRef(candidate);
-            burst->ports[burst->queued++] = one->port;
-            result = 0;
-        }
+        else if (result == 0 && (is_plain || (result = hand_over(self, burst, "other", decision, one, flow, answer)) == 1))
+            burst->queue[burst->queued++] = (Queued){Py_NewRef(answer), Py_NewRef(candidate), one->port}, result = 0;
     }
     Py_XDECREF(error), Py_XDECREF(answer), Py_XDECREF(respond), Py_XDECREF(binding);
     return result;
@@ -488,51 +460,78 @@ static int answer_one(Memory *self, Burst *burst, const Arrived *one)
     return result;
 }
 
-/* Put a datagram into a slot of the memory, by its encoded route: the sockaddr behind the port, and control messages. */
-static int fill(Memory *self, Burst *burst, int slot)
+/* Bring the next answer that may be a segment beside `one` to place `at`: to its peer by its way, of its size. */
+static int bring(Burst *burst, const Queued *one, int at)
 {
-    PyObject *answer = burst->answers[slot], *candidate = burst->candidates[slot];
-    PyObject *encoded = held(self, candidate, CANDIDATE_encoded);
+    for (int i = at; i < burst->queued; i++) {
+        Queued found = burst->queue[i];
+        if (found.candidate == one->candidate && found.port == one->port &&
+            PyBytes_GET_SIZE(found.answer) == PyBytes_GET_SIZE(one->answer)) {
+            memmove(&burst->queue[at + 1], &burst->queue[at], (size_t)(i - at) * sizeof found);
+            burst->queue[at] = found;
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Lay out a message for an answer and those that may be segments beside it, by the encoded route: the sockaddr behind the
+   port, and control messages; of several, udp(7)'s UDP_SEGMENT too.  How many they are; -1 with an exception. */
+static int fill(Memory *self, Burst *burst, int slot, int first)
+{
+    const Queued *one = &burst->queue[first];
+    PyObject *encoded = held(self, one->candidate, CANDIDATE_encoded);
     if (encoded == Py_None) {
-        PyObject *route = held(self, candidate, CANDIDATE_route);
-        Py_SETREF(encoded, route == NULL ? NULL : PyObject_CallOneArg(burst->encode, route));
-        Py_XDECREF(route);
+        Py_SETREF(encoded, PyObject_CallFunction(burst->encode, "N", held(self, one->candidate, CANDIDATE_route)));
         if (encoded != NULL)
-            put(self, candidate, CANDIDATE_encoded, Py_NewRef(encoded));
+            put(self, one->candidate, CANDIDATE_encoded, Py_NewRef(encoded));
     }
     Py_ssize_t size = encoded != NULL && PyBytes_Check(encoded) ? PyBytes_GET_SIZE(encoded) - (Py_ssize_t)NAME_REST : -1;
+    size_t count = 0, length = (size_t)PyBytes_GET_SIZE(one->answer);
+    size_t most = self->no_segments || length == 0 || length > SEGMENT_SIZE ? 1 : SEGMENTS_SIZE / length;
     if (size >= 0 && size <= REPLY_CONTROL) {
-        self->names_out[slot].sin6_port = htons((unsigned short)burst->ports[slot]);
+        unsigned char *control = self->controls_out[slot];
+        self->names_out[slot].sin6_port = htons((unsigned short)one->port);
         memcpy((char *)&self->names_out[slot] + NAME_REST_AT, PyBytes_AS_STRING(encoded), NAME_REST);
-        memcpy(self->controls_out[slot], PyBytes_AS_STRING(encoded) + NAME_REST, (size_t)size);
+        memcpy(control, PyBytes_AS_STRING(encoded) + NAME_REST, (size_t)size);
+        do
+            self->iov_out[first + count] = (struct iovec){PyBytes_AS_STRING(one[count].answer), length};
+        while (++count < most && bring(burst, one, first + (int)count));
+        if (count > 1) {
+            struct cmsghdr *segment = (struct cmsghdr *)(control + CMSG_ALIGN((size_t)size));
+            *segment = (struct cmsghdr){.cmsg_len = CMSG_LEN(2), .cmsg_level = SOL_UDP, .cmsg_type = UDP_SEGMENT};
+            memcpy(CMSG_DATA(segment), &(unsigned short){(unsigned short)length}, 2);
+            size = (Py_ssize_t)(CMSG_ALIGN((size_t)size) + CMSG_LEN(2));
+        }
+        self->out[slot].msg_hdr.msg_iov = &self->iov_out[first], self->out[slot].msg_hdr.msg_iovlen = count;
         self->out[slot].msg_hdr.msg_controllen = (size_t)size;
-        self->iov_out[slot] = (struct iovec){PyBytes_AS_STRING(answer), (size_t)PyBytes_GET_SIZE(answer)};
     } else if (encoded != NULL)
         PyErr_SetString(PyExc_TypeError, "no encoded route");
     Py_XDECREF(encoded);
-    return PyErr_Occurred() ? -1 : 0;
+    return PyErr_Occurred() ? -1 : (int)count;
 }
 
 /* Send what is queued; what does not go is the port's, which meets the refusal again and knows what it means. */
 static int send_queued(Memory *self, Burst *burst, int descriptor)
 {
-    int filled = 0, sent = 0;
-    while (filled < burst->queued && fill(self, burst, filled) == 0)
-        filled++;
-    if (filled > 0) {
+    int slots = 0, sent = 0, gone = 0, error = 0, n;
+    for (int at = 0; at < burst->queued && (n = fill(self, burst, slots, at)) > 0; at += n)
+        slots++;
+    for (n = 1; sent < slots && n > 0; sent += n > 0 ? n : 0) {
         Py_BEGIN_ALLOW_THREADS
-        sent = sendmmsg(descriptor, self->out, (unsigned int)filled, 0);
+        n = sendmmsg(descriptor, self->out + sent, (unsigned int)(slots - sent), 0);
+        error = errno;
         Py_END_ALLOW_THREADS
     }
-    if (PyErr_Occurred()) {
-        if (!PyErr_ExceptionMatches(PyExc_Exception))
-            return -1; /* a KeyboardInterrupt comes once */
-        PyErr_Clear();
-    }
-    for (int i = 0; i < sent; i++) burst->bytes_out += (long long)self->iov_out[i].iov_len;
-    for (int i = sent < 0 ? 0 : sent; i < burst->queued; i++)
-        if (done(PyObject_CallMethod(burst->port, "unsent", "OOi", burst->answers[i], burst->candidates[i],
-                                     burst->ports[i])) != 0)
+    if (sent < slots && self->out[sent].msg_hdr.msg_iovlen > 1 && (error == EINVAL || error == EIO || error == EMSGSIZE))
+        self->no_segments = 1;
+    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception))
+        return -1; /* a KeyboardInterrupt comes once */
+    PyErr_Clear();
+    for (int i = 0; i < sent; i++) gone += (int)self->out[i].msg_hdr.msg_iovlen;
+    for (int i = 0; i < gone; i++) burst->bytes_out += (long long)self->iov_out[i].iov_len;
+    for (const Queued *left = burst->queue + gone; left < burst->queue + burst->queued; left++)
+        if (done(PyObject_CallMethod(burst->port, "unsent", "OOi", left->answer, left->candidate, left->port)) != 0)
             return -1;
     return 0;
 }
@@ -552,9 +551,7 @@ static PyObject *memory_answer(Memory *self, PyObject *arguments)
     Burst burst = {0};
     Arrived arrived[BURST];
     if (!PyArg_ParseTuple(arguments, "iiOO!ddO", &descriptor, &limit, &burst.port, &PyDict_Type, &burst.decisions,
-                          &burst.now, &burst.wall, &burst.encode))
-        return NULL;
-    if (enter(self) != 0)
+                          &burst.now, &burst.wall, &burst.encode) || enter(self) != 0)
         return NULL;
     int taken = take(self, descriptor, limit < 0 || limit > BURST ? BURST : (unsigned int)limit, arrived);
     for (int i = 0; i < taken; i++) burst.bytes_in += self->in[i].msg_len;
@@ -571,10 +568,7 @@ static PyObject *memory_answer(Memory *self, PyObject *arguments)
         result = send_queued(self, &burst, descriptor);
         self->busy = 0;
     }
-    for (int i = 0; i < burst.queued; i++) {
-        Py_DECREF(burst.answers[i]);
-        Py_DECREF(burst.candidates[i]);
-    }
+    for (int i = 0; i < burst.queued; i++) Py_DECREF(burst.queue[i].answer), Py_DECREF(burst.queue[i].candidate);
     Py_XDECREF(burst.spare), Py_XDECREF(burst.candidate);
     return result == 0 ? Py_BuildValue("iLLL", taken, self->drops, burst.bytes_in, burst.bytes_out) : NULL;
 }

@@ -30,6 +30,9 @@ IPV6_PMTUDISC_OMIT: Final = 5
 MCAST_JOIN_SOURCE_GROUP: Final = 46
 MCAST_LEAVE_SOURCE_GROUP: Final = 47
 
+# Linux, level IPPROTO_UDP (linux/udp.h); not in Python as of 3.14.
+UDP_SEGMENT: Final = 103
+
 # Linux, level SOL_SOCKET (asm-generic/socket.h); not in Python as of 3.14.
 SO_SNDBUFFORCE: Final = 32
 SO_RCVBUFFORCE: Final = 33

@@ -4,7 +4,9 @@ What a datagram costs:
 
 - Receiving is one recvmsg.  Its sender, scope and raw pktinfo are the key of a bounded table that holds the decoded
   `Flow`, so that addresses are decoded once a flow.
-- Sending is one sendmsg.  A `Route` is encoded once, into a bounded table by its identity.
+- Sending is one sendmsg, also for several that go one after the other to one peer and have one size: the kernel takes
+  them as one and sends segments of it (udp(7), UDP_SEGMENT).  A `Route` is encoded once, into a bounded table by its
+  identity.
 
 On an AF_INET6 socket an IPv4 datagram brings two pktinfo messages, IPV6_PKTINFO with the mapped address and IP_PKTINFO;
 the second is read, since it alone tells `ipi_spec_dst`.  To IPv4 peers in_pktinfo is sent, to IPv6 peers in6_pktinfo.
@@ -21,6 +23,7 @@ import struct
 import sys
 from collections.abc import Coroutine, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from itertools import islice
 from typing import Any, Final, TypeAlias
 
 import trio
@@ -37,7 +40,7 @@ if sys.platform != "linux":  # mypy leaves out what follows, whose names the oth
 
 from ..posix.udp import TABLE_SIZE, receive_each, refusal
 from . import icmp
-from .constants import IP_PKTINFO, SO_RXQ_OVFL, SO_TIMESTAMPNS
+from .constants import IP_PKTINFO, SO_RXQ_OVFL, SO_TIMESTAMPNS, UDP_SEGMENT
 from .memberships import LinuxMemberships
 
 # Plain integers: an IntEnum member is slower to compare, and these are compared for every datagram.
@@ -50,10 +53,25 @@ _IP_TTL: Final = int(socket.IP_TTL)  # the message that IP_RECVTTL asks for is c
 _MSG_TRUNC: Final = int(socket.MSG_TRUNC)
 
 
+_IPPROTO_UDP: Final = int(socket.IPPROTO_UDP)
+
+SEGMENT_SIZE = 1472
+"""Bytes of a datagram that may be a segment: what an Ethernet frame carries.  Segments are not fragmented."""
+
+SEGMENTS_SIZE = 65000
+"""Bytes of all the segments of one: what an IP packet carries, with room for headers."""
+
+MAX_SEGMENTS = 64
+"""Of one; Linux 6.8 has 128."""
+
+_NO_SEGMENTS = frozenset({errno.EINVAL, errno.EIO, errno.EMSGSIZE})
+"""An older kernel, a way that knows none (IPsec), or one with less room."""
+
 _IN_PKTINFO_SIZE = len(cmsg.pack_in_pktinfo_posix(None, 0))
 _TIMESPEC = struct.Struct("@ll")
 _INT = struct.Struct("=i")
 _UNSIGNED = struct.Struct("=I")
+_SEGMENT = struct.Struct("=H")
 
 ControlMessages: TypeAlias = Sequence[tuple[int, int, bytes]]
 
@@ -230,6 +248,7 @@ class LinuxSocket:
         self.port: int = sock.getsockname()[1]
         self.address = address
         self.kernel_drops = 0
+        self._segments = True
         self.answer: AnswerUsual | None = None
         """Set where there is the compiled module: see `responder.net.linux.compiled`."""
 
@@ -271,23 +290,44 @@ class LinuxSocket:
     def send(self, batch: Sequence[Message]) -> int:
         sendmsg, known, missed = self._socket.sendmsg, self._routes.known, self._routes.missed
         sent = 0
-        for message in batch:
+        while sent < len(batch):
+            payload, route, port = batch[sent]
+            count = self._segments_of(batch, sent) if len(batch) - sent > 1 else 1
             try:
-                payload, route, port = message
                 host, rest, control = known.get(route) or missed(route)
-                sendmsg((payload,), control, 0, (host, port, *rest))
+                name = host, port, *rest
+                if count == 1:
+                    sendmsg((payload,), control, 0, name)
+                else:
+                    segment = _IPPROTO_UDP, UDP_SEGMENT, _SEGMENT.pack(len(payload))
+                    sendmsg([each[0] for each in batch[sent : sent + count]], (*control, segment), 0, name)
             except BlockingIOError:
                 break
             except OSError as error:
+                if count > 1 and error.errno in _NO_SEGMENTS:
+                    self._segments = False
+                    continue
                 if sent:
                     break
-                raise refusal(error, message) from error
+                raise refusal(error, batch[0]) from error
             except (TypeError, ValueError):  # a value that no check caught
                 if sent:
                     break
                 raise
-            sent += 1
+            sent += count
         return sent
+
+    def _segments_of(self, batch: Sequence[Message], first: int) -> int:
+        """How many messages from the first one on are segments of one; 1: it is sent by itself."""
+        payload, route, port = batch[first]
+        size, count = len(payload), 1
+        if self._segments and 0 < size <= SEGMENT_SIZE:
+            most = min(MAX_SEGMENTS, SEGMENTS_SIZE // size)
+            for other, way, to in islice(batch, first + 1, first + most):
+                if way is not route or to != port or len(other) != size:
+                    break
+                count += 1
+        return count
 
     async def send_when_ready(self, message: Message) -> None:
         batch = (message,)

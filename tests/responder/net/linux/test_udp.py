@@ -119,7 +119,9 @@ async def test_tables_that_peers_can_fill_are_bounded(monkeypatch: pytest.Monkey
     platform = LinuxPlatform(use_compiled=use_compiled)
     with closing(platform.open_udp(0)) as server, closing(platform.open_udp(0)) as client:
         for number in range(1, 30):
-            client.send([to(f"127.0.0.{number}", server.port)] * 2)
+            message = to(f"127.0.0.{number}", server.port)
+            client.send([message])
+            client.send([message])
             await drained(server, 2)
         assert len(server._flows) <= 4
         assert len(client._routes) <= 4
