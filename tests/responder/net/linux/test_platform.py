@@ -199,8 +199,21 @@ def test_the_holder_of_a_taken_port_is_named(transport: str, host: str) -> None:
     assert str(caught.value) == f"{transport} port {port} is taken by {caught.value.holder}"
 
 
+@contextmanager
+def plain_beside_no_tcp(host: str) -> Iterator[int]:
+    """`plain` on a port that no TCP socket of this host has, nor gets meanwhile."""
+    while True:
+        with plain(host=host) as port, socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as tcp:
+            try:
+                tcp.bind(("::", port))
+            except OSError:
+                continue
+            yield port
+            return
+
+
 def test_a_socket_on_another_address_is_not_the_holder() -> None:
-    with plain(host="::ffff:127.0.0.2") as port:
+    with plain_beside_no_tcp("::ffff:127.0.0.2") as port:
         with closing(LinuxPlatform().open_udp(port, ip_address("127.0.0.1"))):
             pass
         assert port_holder(Place("UDP", port, ip_address("127.0.0.1"))) is None
