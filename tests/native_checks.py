@@ -52,7 +52,7 @@ def sanitize() -> None:
             "PYTHONMALLOC": "malloc",
             "PYTHONPATH": f"{copy}{os.pathsep}{copy / 'plugins'}",
         }
-        # The tree's own `responder`, not the installed one: an editable installation's finder comes after PYTHONPATH.
+        # The tree's own `responder`, not the installed one: an editable installation comes after PYTHONPATH.
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS]
         done = subprocess.run(command, cwd=copy, env=environment, check=False)
     sys.exit(done.returncode)

@@ -10,6 +10,7 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("the benchmarks need Linux", allow_module_level=True)
 
+from . import machine, misbehaving
 from .machine import TICKS, Load, Process, Snapshot, descendants, parse_cores, parse_stat
 
 
@@ -51,6 +52,15 @@ def test_time_that_the_hypervisor_takes_disturbs_where_it_is_much(stolen: float,
     load = Load.between(snapshot(0, {}), snapshot(10, {}, stolen=stolen))
     assert load.disturbs is disturbs
     assert f"hypervisor took {stolen / 10:.0%}" in str(load)
+
+
+def test_misbehaving_is_not_measured_on_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshots = iter([snapshot(0, {7: process(5.0)}), snapshot(1, {7: process(6.0)})])
+    monkeypatch.setattr(Snapshot, "take", lambda: next(snapshots))
+    monkeypatch.setattr(machine.time, "sleep", lambda _: None)
+    monkeypatch.setattr(sys, "argv", ["misbehaving"])
+    with pytest.raises(SystemExit, match="busy, so nothing is measured: other processes used 100%"):
+        misbehaving.main()
 
 
 def test_descendants_are_found_through_generations() -> None:
