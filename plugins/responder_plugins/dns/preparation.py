@@ -87,7 +87,8 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
         zone_files.updates = versions = Versions(folder, [*policies], zone_files.read_again(context))
         updates = Updates(policies, versions, context.instance) if policies else None
         if updates is not None and signing is not None:
-            updates.signed, updates.complete = signing.signers, signing.complete
+            updates.signed = signing.signers
+            updates.complete = versions.complete = signing.complete
     made = [] if lister_origin is None else [lister_origin]
     secondaries = Secondaries(sources, [*file_zones, *made], versions) if sources else None
     lists = frozenset([*made, *(origin for origin, source in sources.items() if source.is_catalog)])

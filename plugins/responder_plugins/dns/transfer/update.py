@@ -7,8 +7,8 @@ may be updated, and the update.  It is on the disk before the answer says so, an
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Final, TypeAlias
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final
 
 import attrs
 import dns.name
@@ -21,7 +21,7 @@ from responder_plugins.shared.dns_message import Record
 from ..message import wire
 from ..zone.builder import name_text
 from ..zone.catalog import Catalog
-from ..zone.changes import Change, ZoneRecord
+from ..zone.changes import ZoneRecord
 from ..zone.edit import Edit
 from ..zone.rdata import checked, folded
 from ..zone.record import MAX_TTL
@@ -29,14 +29,12 @@ from ..zone.rules import MADE_BY_SIGNER
 from ..zone.tables import Zone
 from .draft import Draft
 from .journal import JournalError
-from .versions import Serving, Versions
+from .versions import Complete, Serving, Versions
 
 CLASS_NONE: Final = 254
 
 AT_ONCE: Final = 4096
 """Bytes of a message that others may wait for; a longer one is worked on in a thread."""
-
-Complete: TypeAlias = Callable[[Zone, Change], Change]
 
 MADE_BY_SIGNERS: Final = frozenset({wire.RRSIG, wire.NSEC, wire.NSEC3})
 """What no update brings: it would not hold."""

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 from urllib.parse import quote
 
 import trio
@@ -26,6 +26,7 @@ from ..zone.catalog import Catalog
 from ..zone.changes import (
     Change,
     ZoneRecord,
+    composed,
     difference,
     fitting,
     is_newer,
@@ -48,6 +49,9 @@ SMALL: Final = 2**16
 MAX_FILE_NAME: Final = 200
 """Bytes of a journal's name."""
 
+Complete: TypeAlias = Callable[[Zone, Change], Change]
+"""Adds to a change of a zone what else has to change with it.  Raises ConfigErrors."""
+
 _log = get_logger(__name__)
 
 _journals: weakref.WeakValueDictionary[Path, Journal] = weakref.WeakValueDictionary()
@@ -68,7 +72,8 @@ class Serving(Protocol):
 class Versions:
     """`folder` is where the journals are; `updated` are the origins of zones that take updates.
 
-    `read` reads such a zone once more, in a thread; None where it has become unreadable.
+    `read` reads such a zone once more, in a thread; None where it has become unreadable.  `complete` signs the change
+    that an edited file makes of a zone that is signed here.
     """
 
     def __init__(self, folder: Path, updated: Collection[bytes], read: Callable[[bytes], Zone | None]) -> None:
@@ -78,6 +83,7 @@ class Versions:
         self._by_origin: dict[bytes, Journal] = {}
         self._edited: dict[bytes, Zone] = {}
         self.updated = updated
+        self.complete: Complete = lambda _zone, change: change
 
     def journal(self, origin: bytes) -> Journal:
         journal = self._by_origin.get(origin)
@@ -222,12 +228,13 @@ class Versions:
         for origin, base in edited.items():
             try:
                 async with self.changing(serving, origin) as live:
-                    fresh = await trio.to_thread.run_sync(_put_under, self.journal(origin), base, live.snapshot())
+                    journal = self.journal(origin)
+                    fresh = await trio.to_thread.run_sync(_put_under, journal, base, live, self.complete)
                     if fresh is not None:
                         serving.replace(origin, fresh)
                     else:
                         live.files = base.files
-            except (JournalError, DoesNotFitError) as error:
+            except (JournalError, DoesNotFitError, ConfigErrors) as error:
                 _log.error("a zone is served as it was", zone=name_text(origin), reason=str(error))
 
 
@@ -274,26 +281,24 @@ def _put_base(journal: Journal) -> None:
         journal.rebase(base)
 
 
-def _put_under(journal: Journal, base: Zone, live: Zone) -> Zone | None:
+def _put_under(journal: Journal, base: Zone, live: Zone, complete: Complete) -> Zone | None:
     """Put the updates of a zone onto its edited file; None where that is what is served.
 
-    Raises JournalError and DoesNotFitError.
+    Nobody changes `live` meanwhile.  Raises JournalError, DoesNotFitError and ConfigErrors.
     """
     of_file = soa_record(base)
     net, known = journal.net(base.serial)
     done = Change.of([of_file], [of_file]) if net is None else _fit(base, net, net.added[0])
-    step = difference(live, base)
+    step = difference(live.snapshot(), base)
     assert step is not None  # noqa: S101 - there is no limit
     if known and len(step) == 2 and with_serial(step.removed[0], 0) == with_serial(step.added[0], 0):
         if journal.base is not None and journal.base.before != serial_of(of_file.rdata):
             journal.rebase(Change.of([of_file], [of_file]))
         return None
-    before = soa_record(base)
-    after = with_serial(before if known else of_file, _next(serial_of(of_file.rdata), live.serial))
-    apply(base, Change.of([before], [after]))
-    journal.rebase(
-        Change.of([of_file, *done.removed[1:]], [after, *done.added[1:]]),
-        Change.of(step.removed, [after, *step.added[1:]]),
-    )
+    after = with_serial(step.added[0] if known else of_file, _next(serial_of(of_file.rdata), live.serial))
+    change = complete(live, Change.of(step.removed, [after, *step.added[1:]]))
+    rest = composed([Change.of(step.added, step.removed), change])
+    apply(base, rest)
+    journal.rebase(composed([done, rest]), change)
     journal.zone = base
     return base

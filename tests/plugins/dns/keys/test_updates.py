@@ -13,6 +13,7 @@ import dns.rdatatype
 import dns.update
 import dns.zone
 import pytest
+import trio
 from click.testing import CliRunner
 from responder_plugins.dns import commands
 from responder_plugins.dns.message import wire
@@ -113,6 +114,34 @@ async def test_a_file_that_is_edited_under_updates_is_signed(tmp_path: Path, aut
     assert addresses(zone, b"\2ns") == {bytes((192, 0, 2, 54))}
     assert addresses(zone, b"\3www") == {bytes((192, 0, 2, 80))}
     assert addresses(zone, b"\3new") == {bytes((192, 0, 2, 1))}
+
+
+@pytest.mark.parametrize("denial", DENIALS)
+async def test_a_file_that_is_edited_while_it_is_served_is_signed_before_it_is(
+    denial: str, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    first = started(tmp_path, TEXT + "old A 192.0.2.7\nsub NS ns.x.\n", UPDATE | {"watch": True}, **DENIALS[denial])
+    async with first.running():
+        await first.zones.receive()
+        assert await update(first, "www 60 A 192.0.2.80", "a.ent 60 A 192.0.2.81") == dns.rcode.NOERROR
+        serial = first.served.serial
+    text = TEXT.replace("192.0.2.53", "192.0.2.54") + "new A 192.0.2.1\nx.y.z A 192.0.2.2\nother NS ns.x.\n"
+    (tmp_path / "zone").write_text(text)
+    await first.handler.look()
+    validate(first.served, tmp_path / "signed")
+    assert first.served.serial == serial + 1
+    assert addresses(first.served, b"\2ns") == {bytes((192, 0, 2, 54))}
+    assert addresses(first.served, b"\3www") == {bytes((192, 0, 2, 80))}
+    assert addresses(first.served, b"\3old") == set()
+    # That is what a restart makes of it, and there is nothing to be done again.
+    assert await update(first, "www 60 A 192.0.2.82") == dns.rcode.NOERROR
+    validate(first.served, tmp_path / "signed")
+    second = started(tmp_path, None, UPDATE, **DENIALS[denial])
+    assert (second.served.nodes.keys(), second.served.serial) == (first.served.nodes.keys(), serial + 2)
+    async with second.running():
+        await trio.sleep(100)
+        validate(second.served, tmp_path / "signed")
+        assert second.served.serial == serial + 2
 
 
 async def test_keys_and_signatures_are_not_updated_by_others(tmp_path: Path, autojump_clock: MockClock) -> None:
