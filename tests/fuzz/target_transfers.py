@@ -17,7 +17,8 @@ from responder_plugins.dns import Dns, Secondary, TransferKey
 from responder_plugins.dns.handler import DnsHandler
 from responder_plugins.dns.message import wire
 from responder_plugins.dns.transfer import outgoing
-from responder_plugins.dns.transfer.incoming import Incoming, Primary, TransferError
+from responder_plugins.dns.transfer.incoming import Incoming
+from responder_plugins.dns.transfer.primary import Primary, TransferError
 from responder_plugins.dns.zone.builder import Line, ZoneBuilder
 from responder_plugins.dns.zone.changes import Change, difference, soa_record
 from responder_plugins.dns.zone.edit import DoesNotFitError, Edit

@@ -16,12 +16,12 @@ import attrs
 
 from responder import Duration, IPNetwork, Plugin, Secret, Service, Size
 
-from .options import HTTPS, TLS, Etcd, Secondary, Sign, Tls, Update, in_range
+from .options import HTTPS, TLS, Etcd, PrimaryTls, Secondary, Sign, Tls, Update, in_range
 
 if TYPE_CHECKING:
     from responder import Context, Handler
 
-__all__ = ["Dns", "Etcd", "Secondary", "Sign", "Tls", "TransferKey", "Update"]
+__all__ = ["Dns", "Etcd", "PrimaryTls", "Secondary", "Sign", "Tls", "TransferKey", "Update"]
 
 
 def _is_text(_instance: object, attribute: attrs.Attribute[str | None], value: str | None) -> None:

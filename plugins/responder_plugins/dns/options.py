@@ -163,14 +163,46 @@ class Sign:
 
 
 @attrs.frozen(kw_only=True)
+class PrimaryTls:
+    """How primaries are asked within TLS (RFC 9103).
+
+    names          what their certificates must be of: one name for all, or one for each of `primaries` in their order
+    ca             a PEM file: the authorities that vouch for them, or their own certificates; None: the system's
+    certificate    a PEM file: our own certificate, where they want one
+    key            a PEM file: its private key, not encrypted
+    opportunistic  encrypt, and believe whoever answers
+    """
+
+    names: tuple[str, ...] = attrs.field(default=(), metadata={"example": ["ns1.example.test"]})
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    opportunistic: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        if self.opportunistic and (self.names or self.ca is not None):
+            raise ValueError("opportunistic: not with names or ca, which say who is to be believed")
+        if not (self.opportunistic or self.names or self.ca is not None):
+            raise ValueError("expected names, or ca, to know the primaries by; or opportunistic = true")
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate, key: neither without the other")
+
+
+@attrs.frozen(kw_only=True)
 class Secondary:
     """A zone that is taken from other servers (IXFR, AXFR), and kept in the state folder.
 
     primaries  addresses of the servers that have it, asked in this order
     key        the one of transfer_keys that signs what they are asked
-    catalog    it is a catalog zone (RFC 9432): its members are taken from the same servers, with the same key
+    catalog    it is a catalog zone (RFC 9432): its members are taken from the same servers, in the same way
+    tls        they are asked within TLS, on port 853
     """
 
     primaries: tuple[str, ...]
     key: str | None = None
     catalog: bool = False
+    tls: PrimaryTls | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.tls is not None and len(self.tls.names) not in (0, 1, len(self.primaries)):
+            raise ValueError("tls.names: expected one name, or one for each of primaries")

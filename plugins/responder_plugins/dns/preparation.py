@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import importlib.util
+import ssl
 import time
-from collections.abc import Collection, Container, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from functools import partial
+from itertools import cycle, repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import dns.exception
 import dns.name
@@ -20,18 +22,18 @@ from .answer.cookies import Cookies
 from .answer.host_names import HostNames
 from .answer.processor import QueryProcessor, Settings
 from .answer.rate_limit import RateLimit
-from .encrypted.certificate import Certificate
+from .encrypted import certificate, client
 from .encrypted.tls import TlsServer
 from .handler import DnsHandler
 from .message import wire
-from .options import HTTPS, TLS, Etcd, Tls
+from .options import HTTPS, TLS, Etcd, PrimaryTls, Tls
 from .secondary.kept import Source
 from .secondary.lister import Lister, lists_of
 from .secondary.secondaries import Secondaries
 from .tcp import TcpServer
-from .transfer.incoming import Primary
 from .transfer.notify import Notifier
-from .transfer.servers import server_of
+from .transfer.primary import Primary
+from .transfer.servers import PORT, TLS_PORT, server_of
 from .transfer.tsig import Keyring
 from .transfer.update import Pattern, Policy, Updates
 from .transfer.versions import Versions
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 
 MAX_ORIGIN: Final = wire.MAX_NAME - 11
 """Bytes of the name of a zone that is made here, with hostmaster in front of it."""
+
+T = TypeVar("T")
 
 
 def prepare(options: Dns, context: Context) -> DnsHandler:
@@ -62,7 +66,7 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
     if not (options.zones or options.here or options.secondary or options.etcd is not None):
         errors.append(ConfigError("missing: it has neither zones nor here names to serve", path="zones"))
     file_zones = [name.to_digestable() for name in files]
-    sources = _sources(options, keys, file_zones, errors)
+    sources = _sources(options, keys, file_zones, context, errors)
     lister_origin = _listing(options, [*file_zones, *sources], errors)
     notified = {}
     for text, given in options.notify.items():
@@ -72,7 +76,7 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
         if origin not in file_zones and origin not in sources and origin != lister_origin:
             errors.append(ConfigError("there is no such zone in zones or secondary", path=path))
         notified[origin] = tuple(_servers(given, path, errors))
-    certificate = None if options.tls is None else _certificate(options.tls, context, errors)
+    accepting = None if options.tls is None else _accepting(options.tls, context, errors)
     signing = _signing(options, files, sources, context, errors)
     policies = _policies(options, files, sources, keys, context, errors)
     others = {*sources, *file_zones, lister_origin or b""}
@@ -121,7 +125,7 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
         processor,
         limit=RateLimit(options.rate_limit, options.slip, total) if options.rate_limit else None,
         tcp=tcp,
-        tls=None if certificate is None else TlsServer(tcp, certificate),
+        tls=None if options.tls is None or accepting is None else TlsServer(tcp, options.tls.serve, accepting),
         notifier=Notifier(notified, partial(lists_of, secondaries, lister)) if notified else None,
         secondaries=secondaries,
         etcd=etcd,
@@ -150,18 +154,24 @@ def stored_zone(options: Dns, context: Context, origin: bytes) -> Zone:
     return zone
 
 
-def _certificate(options: Tls, context: Context, errors: list[ConfigError]) -> Certificate:
+def _accepting(
+    options: Tls, context: Context, errors: list[ConfigError]
+) -> certificate.Renewed[Mapping[str, ssl.SSLContext]]:
     versions = ["h2", "http/1.1"] if importlib.util.find_spec("h2") is not None else ["http/1.1"]
     if HTTPS in options.serve and len(versions) == 1:
         context.warn(
             ConfigError("by HTTP/1.1 alone: HTTP/2 needs pip install 'responderd[dns-https]'", path="tls.serve")
         )
-    certificate = Certificate(options, {TLS: ["dot"], HTTPS: versions})
+    accepting = certificate.of_server(options, {TLS: ["dot"], HTTPS: versions})
+    _load(accepting, context, errors)
+    return accepting
+
+
+def _load(made: certificate.Renewed[T], context: Context, errors: list[ConfigError]) -> None:
     try:
-        certificate.load(context)
+        made.load(context)
     except ConfigErrors as several:
         errors += several.errors
-    return certificate
 
 
 def _why_not(origin: bytes, sources: Container[bytes], done: str) -> str:
@@ -222,9 +232,12 @@ def signers_of(options: Dns, folder: Path, errors: list[ConfigError]) -> dict[by
     return signers
 
 
-def _sources(options: Dns, keys: Keyring, files: Container[bytes], errors: list[ConfigError]) -> dict[bytes, Source]:
+def _sources(
+    options: Dns, keys: Keyring, files: Container[bytes], context: Context, errors: list[ConfigError]
+) -> dict[bytes, Source]:
     """Where the zones of `secondary` come from, by their origins."""
     sources = {}
+    credentials: dict[PrimaryTls, certificate.Renewed[ssl.SSLContext]] = {}
     for text, given in options.secondary.items():
         path = f"secondary.{text}"
         name = _name(text, path, errors)
@@ -237,9 +250,23 @@ def _sources(options: Dns, keys: Keyring, files: Container[bytes], errors: list[
             key = keys.get(_name(given.key, f"{path}.key", errors))
             if key is None:
                 errors.append(ConfigError("there is no such key in transfer_keys", path=f"{path}.key"))
-        primaries = tuple(Primary(server, key) for server in _servers(given.primaries, f"{path}.primaries", errors))
+        port = PORT if given.tls is None else TLS_PORT
+        servers = [*_servers(given.primaries, f"{path}.primaries", errors, port)]
+        tls: Iterable[client.ClientTls | None] = repeat(None)
+        if given.tls is not None:
+            if given.tls not in credentials:
+                credentials[given.tls] = client.of_client(given.tls, f"{path}.tls")
+                _load(credentials[given.tls], context, errors)
+            names = _certified(given.tls.names, f"{path}.tls.names", errors) or [None]
+            tls = (client.ClientTls(given.tls, each, credentials[given.tls]) for each in cycle(names))
+        primaries = tuple(Primary(server, key, within) for server, within in zip(servers, tls, strict=False))
         sources[name.to_digestable()] = Source(primaries, given.catalog)
     return sources
+
+
+def _certified(names: Iterable[str], path: str, errors: list[ConfigError]) -> list[str | None]:
+    """The names that certificates are to be of: domain names, or addresses."""
+    return [_name(text, f"{path}[{number}]", errors).to_text(omit_final_dot=True) for number, text in enumerate(names)]
 
 
 def _policies(
@@ -313,10 +340,11 @@ def _listing(options: Dns, others: Container[bytes], errors: list[ConfigError]) 
     return origin
 
 
-def _servers(texts: Iterable[str], path: str, errors: list[ConfigError]) -> Iterator[Peer]:
+def _servers(texts: Iterable[str], path: str, errors: list[ConfigError], port: int = PORT) -> Iterator[Peer]:
+    """`port` where none is said."""
     for number, text in enumerate(texts):
         try:
-            yield server_of(text)
+            yield server_of(text, port)
         except ValueError as error:
             errors.append(ConfigError(str(error), path=f"{path}[{number}]"))
 

@@ -6,8 +6,9 @@ may always ask what it may ask by TCP; a zone is handed over by TLS 1.3 only (RF
 
 from __future__ import annotations
 
+import ssl
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -18,7 +19,7 @@ from responder_plugins.shared import http
 
 from ..options import HTTPS
 from ..tcp import TcpServer
-from .certificate import Certificate
+from .certificate import Renewed
 from .https import METHODS, SERVER, Queries
 
 REQUESTS: Final = 2**16
@@ -27,16 +28,12 @@ REQUESTS: Final = 2**16
 
 @attrs.define(eq=False)
 class TlsServer:
-    """Serves the services of DNS within TLS; `tcp` has the bounds."""
+    """Serves these services of DNS within TLS, by a context each; `tcp` has the bounds."""
 
     tcp: TcpServer
-    certificate: Certificate
+    services: Sequence[str]
+    certificate: Renewed[Mapping[str, ssl.SSLContext]]
     counts: Counter[str] = attrs.field(factory=Counter, init=False)
-
-    @property
-    def services(self) -> Sequence[str]:
-        """The names of those that are served."""
-        return self.certificate.options.serve
 
     async def watch(self, every: float) -> None:
         """Look at the certificate's files every so many seconds."""
@@ -46,7 +43,7 @@ class TlsServer:
 
     async def converse(self, connection: Connection) -> None:
         """Serve a connection until it ends."""
-        context = self.certificate.contexts[connection.service]
+        context = self.certificate.made[connection.service]
         stream = trio.SSLStream(connection.stream, context, server_side=True, https_compatible=False)
         with trio.move_on_after(self.tcp.idle) as handshake:
             try:

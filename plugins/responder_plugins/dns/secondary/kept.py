@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final, TypeAlias
 
 import attrs
@@ -10,27 +10,16 @@ import dns.name
 
 from responder import IPAddress, wall_time
 
-from ..transfer import incoming
-from ..transfer.incoming import Primary
-from ..zone.changes import Change, ZoneRecord
+from ..transfer.primary import Primary
+from ..zone.changes import Change
+from ..zone.edit import DoesNotFitError, Edit
 from ..zone.tables import Zone
 from .timers import Timers
 
 NEVER: Final = float("-inf")
 
-News: TypeAlias = list[Change] | Zone | None
-"""See `transfer.incoming.take`."""
-
 Serve: TypeAlias = Callable[[Mapping[bytes, Zone | None], Collection[bytes]], None]
 """From here on serve these zones (None: SERVFAIL), and those no more."""
-
-
-@attrs.frozen
-class Upstream:
-    """How primaries are asked; see `transfer.incoming`."""
-
-    newest: Callable[[bytes, Primary, IPAddress | None], Awaitable[int]] = incoming.newest
-    take: Callable[[bytes, Primary, IPAddress | None, ZoneRecord | None], Awaitable[News]] = incoming.take
 
 
 @attrs.frozen
@@ -86,3 +75,16 @@ class Kept:
             primary.server.address == peer or (primary.key is not None and primary.key.name == key)
             for primary in self.source.primaries
         )
+
+
+def why_not(zone: Zone, changes: Iterable[Change]) -> str | None:
+    """Put what IXFR has brought into a zone; why it does not fit: then the zone is at one of the versions between."""
+    try:
+        for change in changes:
+            edit = Edit(zone, change)
+            for mistake in edit.mistakes():
+                return mistake
+            edit.commit()
+    except DoesNotFitError as error:
+        return str(error)
+    return None

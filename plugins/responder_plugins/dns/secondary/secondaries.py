@@ -18,16 +18,16 @@ import trio
 
 from responder import IPAddress, Network, Peer, Repeated, get_logger, wall_time
 
-from ..transfer.incoming import Primary, TransferError, Unanswered
+from ..transfer.primary import Primary, TlsFailed, TransferError, Unanswered
+from ..transfer.upstream import Upstream
 from ..transfer.versions import Versions
 from ..zone.builder import name_text
 from ..zone.changes import Change, is_newer, soa_record
-from ..zone.edit import DoesNotFitError, Edit
 from ..zone.tables import Zone
 from . import catalog_zone
 from .catalog_zone import BrokenCatalog, Member
 from .copies import FOLDER, Copies
-from .kept import NEVER, Kept, Serve, Source, Upstream
+from .kept import NEVER, Kept, Serve, Source, why_not
 from .leadership import LOOK, Leadership
 from .members import Members
 from .schedule import Schedule
@@ -71,6 +71,7 @@ class Secondaries:
         self._transfers = trio.Semaphore(TRANSFERS)
         self._asked_at: dict[IPAddress, IPAddress] = {}
         self._silent: dict[Peer, float] = {}
+        self._told: dict[Peer, str] = {}
         self._repeated = Repeated(clock=trio.current_time)
         self._instance = ""
 
@@ -134,6 +135,7 @@ class Secondaries:
             await self._lead()
         finally:
             self._leadership.resign()
+            await self._upstream.aclose()
 
     async def _follow(self) -> None:
         """Serve what the leading process has taken over, until this one leads."""
@@ -218,6 +220,7 @@ class Secondaries:
     async def _ask(self, kept: Kept) -> list[str] | None:
         """Ask the primaries; None: the zone is the newest now, otherwise why not."""
         reasons = []
+        without_tls: dict[Peer, str] = {}
         for primary in kept.in_order():
             server = primary.server
             if len(self.zones) > CHECKS and trio.current_time() < self._silent.get(server, NEVER):
@@ -225,34 +228,46 @@ class Secondaries:
                 continue
             try:
                 if await self._ask_one(kept, primary):
+                    self._tell_without_tls(server, without_tls)
                     return None
                 reasons.append(f"{server}: an older version than here")
             except TransferError as error:
                 if isinstance(error, Unanswered):
                     self._silent[server] = trio.current_time() + SILENT
                 reasons.append(f"{server}: {error}")
+                if isinstance(error, TlsFailed):
+                    self.counts["transfer-in-tls-failed"] += 1
+                    without_tls[server] = reasons[-1]
         return reasons
+
+    def _tell_without_tls(self, reached: Peer, others: Mapping[Peer, str]) -> None:
+        """Each once, until it is reached again; of a zone that none is reached for, all is told anyway."""
+        self._told.pop(reached, None)
+        for server, why in others.items():
+            if self._told.get(server) != why:
+                self._told[server] = why
+                _log.warning("a primary can't be asked", plugin=self._instance, reason=why)
 
     async def _ask_one(self, kept: Kept, primary: Primary) -> bool:
         """Is the zone as new as the primary's now?  Raises TransferError."""
         source = self._asked_at.get(primary.server.address)
         before = kept.zone
-        # A catalog is asked for by TCP at once: Knot answers nothing about one by UDP.
-        if before is not None and not kept.source.is_catalog:
-            serial = await self._upstream.newest(kept.origin, primary, source)
-            if serial == before.serial:
-                await self._storage.touch(kept.origin)
-                return True
-            if not is_newer(serial, before.serial):
-                return False
-        async with self._transfers:
-            began = trio.current_time()
-            soa = None if before is None else soa_record(before)
-            news = await self._upstream.take(kept.origin, primary, source, soa)
-            if isinstance(news, list) and before is not None:
-                await trio.to_thread.run_sync(getattr, before, "children")  # a look at all names, at the first time
-            if isinstance(news, list) and not self._change(kept, news):
-                news = await self._upstream.take(kept.origin, primary, source, None)
+        async with self._upstream.reach(primary, source) as reached:
+            # A catalog is asked for by TCP at once: Knot answers nothing about one by UDP.
+            if before is not None and not kept.source.is_catalog:
+                serial = await reached.newest(kept.origin)
+                if serial == before.serial:
+                    await self._storage.touch(kept.origin)
+                    return True
+                if not is_newer(serial, before.serial):
+                    return False
+            async with self._transfers:
+                began = trio.current_time()
+                news = await reached.take(kept.origin, None if before is None else soa_record(before))
+                if isinstance(news, list) and before is not None:
+                    await trio.to_thread.run_sync(getattr, before, "children")  # a look at all names, at the first time
+                if isinstance(news, list) and not self._change(kept, news):
+                    news = await reached.take(kept.origin, None)
         if self.zones.get(kept.origin) is not kept:
             return True
         if news is None:
@@ -288,16 +303,7 @@ class Secondaries:
         zone = kept.zone
         if zone is None or self.zones.get(kept.origin) is not kept:
             return True
-        why = None
-        try:
-            for change in changes:
-                edit = Edit(zone, change)
-                why = next(iter(edit.mistakes()), None)
-                if why is not None:
-                    break
-                edit.commit()
-        except DoesNotFitError as error:
-            why = str(error)
+        why = why_not(zone, changes)
         kept.hold(zone, kept.checked)
         self.serve({kept.origin: zone}, ())
         if why is not None:
@@ -307,19 +313,13 @@ class Secondaries:
 
     async def _failed(self, kept: Kept, reasons: Iterable[str]) -> float:
         """Tell it; the seconds to the next check."""
-        zone = name_text(kept.origin)
         why = "; ".join(reasons)
         if kept.timers is not None and kept.zone is not None and kept.left <= 0:
             await self._expire(kept, why)
         held_back = self._repeated.due(why)
         if held_back is not None:
-            _log.warning(
-                "a zone can't be checked or transferred",
-                plugin=self._instance,
-                zone=zone,
-                reason=why,
-                held_back=held_back,
-            )
+            message, zone = "a zone can't be checked or transferred", name_text(kept.origin)
+            _log.warning(message, plugin=self._instance, zone=zone, reason=why, held_back=held_back)
         if kept.timers is None:
             return spread(first_retry(kept.failures))
         wait = spread(kept.timers.retry)

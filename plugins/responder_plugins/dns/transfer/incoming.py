@@ -1,23 +1,17 @@
-"""Asks a primary for the SOA record of a zone, and takes the zone over from it: IXFR (RFC 1995), else AXFR (RFC 5936).
+"""What the messages of a transfer bring: a whole zone, or changes of one (AXFR, RFC 5936; IXFR, RFC 1995).
 
-Messages, TSIG and the order of records in a transfer are dnspython's; a transfer that breaks off, goes on for too long
-or is not in order raises `TransferError` and has changed nothing.  Writes no files and keeps no state.
+Messages, TSIG and the order of records in a transfer are dnspython's; what is not in order raises `TransferError`.
 """
 
 from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import attrs
-import dns.asyncquery
-import dns.entropy
 import dns.exception
-import dns.flags
 import dns.message
 import dns.name
-import dns.rcode
 import dns.rdata
 import dns.rdataclass
 import dns.rdataset
@@ -26,9 +20,8 @@ import dns.rrset
 import dns.transaction
 import dns.tsig
 import dns.xfr
-import trio
 
-from responder import ConfigErrors, IPAddress, Peer
+from responder import ConfigErrors
 
 from ..zone.builder import Line, ZoneBuilder
 from ..zone.changes import Change, ZoneRecord, serial_of
@@ -36,183 +29,7 @@ from ..zone.names import wire_name
 from ..zone.rdata import checked
 from ..zone.record import MAX_TTL
 from ..zone.tables import Zone
-
-TRIES: Final = (2.0, 3.0)
-"""Seconds for an answer to each question for the SOA record by UDP; then it is asked by TCP."""
-
-CONNECT: Final = 10.0
-"""Seconds in which a TCP connection must be there, or a question by TCP be answered."""
-
-SILENCE: Final = 30.0
-"""Seconds within which the primary must go on."""
-
-LONGEST: Final = 3600.0
-"""Seconds that a transfer may take."""
-
-LARGEST: Final = 2**31
-"""Bytes of messages that a transfer may have."""
-
-AHEAD: Final = 4096
-"""Messages that wait for being read."""
-
-BESIDE: Final = 4096
-"""Bytes of a message from which on it is read in a thread, beside the answering."""
-
-
-class TransferError(Exception):
-    """A primary can't be asked, or what it says can't be used; the text says why."""
-
-
-class Unanswered(TransferError):
-    """It does not answer at all."""
-
-
-@attrs.frozen
-class Primary:
-    """A server that a zone is taken from, and the key that questions to it are signed with."""
-
-    server: Peer
-    key: dns.tsig.Key | None = None
-
-    def __str__(self) -> str:
-        return str(self.server)
-
-
-async def newest(origin: bytes, primary: Primary, source: IPAddress | None) -> int:
-    """The serial of the zone that the primary has: by UDP, and by TCP where that gets nothing that can be believed.
-
-    `source` is the own address to ask from; None: as the routing table has it.  Raises TransferError.
-    """
-    name = dns.name.from_wire(origin, 0)[0]
-    query = dns.message.make_query(name, dns.rdatatype.SOA, flags=0)
-    if primary.key is not None:
-        query.use_tsig(primary.key)
-    try:
-        reply = await _ask(query, primary.server, source)
-    except dns.exception.Timeout as error:
-        raise Unanswered("no answer") from error
-    except (OSError, EOFError, ValueError, dns.exception.DNSException, trio.BrokenResourceError) as error:
-        if source is not None and isinstance(error, OSError):
-            return await newest(origin, primary, None)  # this host may no longer have the address
-        raise Unanswered(described(error)) from error
-    if reply.rcode() != dns.rcode.NOERROR:
-        raise TransferError(dns.rcode.to_text(reply.rcode()))
-    found = reply.get_rrset(reply.answer, name, dns.rdataclass.IN, dns.rdatatype.SOA)
-    if found is None or len(found) != 1 or not reply.flags & dns.flags.AA:
-        raise TransferError("the server has no authority for the zone")
-    return int(found[0].serial)
-
-
-async def _ask(query: dns.message.Message, server: Peer, source: IPAddress | None) -> dns.message.Message:
-    where, port = str(server.address), server.port
-    own = None if source is None else str(source)
-    for wait in TRIES:
-        try:
-            reply, _ = await dns.asyncquery.udp_with_fallback(
-                query, where, wait, port, own, ignore_unexpected=True, ignore_errors=True
-            )
-        except dns.exception.Timeout:  # also where only answers came that are not signed as they should be
-            query.id = dns.entropy.random_16()
-        else:
-            return reply
-    return await dns.asyncquery.tcp(query, where, CONNECT, port, own)
-
-
-async def take(
-    origin: bytes, primary: Primary, source: IPAddress | None, soa: ZoneRecord | None
-) -> list[Change] | Zone | None:
-    """What is new since the version with that SOA record: changes in their order, a whole zone, or None: nothing is.
-
-    Without one, or where the primary does not do IXFR for this zone now, it is the whole zone.  Raises
-    TransferError.
-    """
-    if soa is not None:
-        try:
-            return await _transfer(Incoming(origin, primary, soa), source)
-        except Unanswered:
-            raise
-        except TransferError:  # RFC 1995 section 4: go on with AXFR
-            pass
-    return await _transfer(Incoming(origin, primary, None), source)
-
-
-async def _transfer(incoming: Incoming, source: IPAddress | None) -> list[Change] | Zone | None:
-    with trio.move_on_after(LONGEST):
-        stream = await _connect(incoming.primary.server, source)
-        async with stream:
-            try:
-                await _read_all(incoming, stream)
-            except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as error:
-                raise TransferError(f"it can't be asked: {described(error)}") from error
-        return await trio.to_thread.run_sync(incoming.result) if incoming.is_large else incoming.result()
-    raise TransferError(f"it took more than {LONGEST:.0f} seconds")
-
-
-async def _connect(server: Peer, source: IPAddress | None) -> trio.SocketStream:
-    try:
-        with trio.fail_after(CONNECT):
-            return await trio.open_tcp_stream(
-                str(server.address), server.port, local_address=None if source is None else str(source)
-            )
-    except (OSError, trio.TooSlowError) as error:
-        if source is not None:  # this host may no longer have the address
-            return await _connect(server, None)
-        raise Unanswered(f"no connection: {described(error)}") from error
-
-
-async def _read_all(incoming: Incoming, stream: trio.SocketStream) -> None:
-    """Messages are read ahead of what is made of them: Knot ends a transfer that is not taken for half a second."""
-    asked = incoming.query.to_wire()
-    with trio.fail_after(SILENCE):
-        await stream.send_all(len(asked).to_bytes(2) + asked)
-    failure = None
-    into, messages = trio.open_memory_channel[bytes | TransferError](AHEAD)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_receive, stream, into)
-        async for message in messages:
-            if isinstance(message, TransferError):
-                failure = message
-                break
-            try:
-                if len(message) > BESIDE:
-                    incoming.is_large = True
-                    done = await trio.to_thread.run_sync(incoming.feed, message)
-                else:
-                    done = incoming.feed(message)
-            except TransferError as error:
-                failure = error
-                break
-            if done:
-                break
-        nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
-
-
-async def _receive(stream: trio.SocketStream, into: trio.MemorySendChannel[bytes | TransferError]) -> None:
-    """Message by message, and at last why there are no more."""
-    held = bytearray()
-    total = 0
-    why = f"it has more than {LARGEST >> 20} MiB"
-    try:
-        while total <= LARGEST:
-            size = int.from_bytes(held[:2]) + 2
-            if len(held) >= max(size, 2):
-                await into.send(bytes(held[2:size]))
-                del held[:size]
-                total += size
-                continue
-            with trio.fail_after(SILENCE):
-                more = await stream.receive_some(2**16)
-            if not more:
-                why = "the connection ended before the transfer did"
-                break
-            held += more
-    except trio.TooSlowError:
-        why = f"nothing came for {SILENCE:.0f} seconds"
-    except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
-        why = f"the connection broke: {described(error)}"
-    await into.send(TransferError(why))
+from .primary import Primary, Refused, TransferError, described
 
 
 class Incoming:
@@ -222,15 +39,12 @@ class Incoming:
         self.primary = primary
         self.is_large = False
         self._manager = _Manager(origin, primary, soa)
-        name = dns.name.from_wire(origin, 0)[0]
         serial = None if soa is None else serial_of(soa.rdata)
         rdtype = dns.rdatatype.AXFR if serial is None else dns.rdatatype.IXFR
-        self.query = dns.message.make_query(name, rdtype, flags=0)
+        self.query = primary.query(origin, rdtype)
         if serial is not None:
             known = dns.rdata.from_text(dns.rdataclass.IN, dns.rdatatype.SOA, f". . {serial} 0 0 0 0")
-            self.query.authority.append(dns.rrset.from_rdata(name, 0, known))
-        if primary.key is not None:
-            self.query.use_tsig(primary.key)
+            self.query.authority.append(dns.rrset.from_rdata(self.query.question[0].name, 0, known))
         self._inbound = dns.xfr.Inbound(self._manager, rdtype, serial)
         self._context: Any = None
         self._first = True
@@ -253,6 +67,8 @@ class Incoming:
                 return self._inbound.process_message(message)
         except ConfigErrors as broken:
             raise TransferError(_mistakes(broken)) from broken
+        except dns.xfr.TransferError as refused:
+            raise Refused(described(refused)) from refused
         except (dns.exception.DNSException, ValueError, LookupError, TypeError, struct.error) as error:
             raise TransferError(described(error)) from error
         raise TransferError("a message that is no answer to what was asked")
@@ -263,13 +79,6 @@ class Incoming:
             return self._manager.collected.result()
         except ConfigErrors as broken:
             raise TransferError(_mistakes(broken)) from broken
-
-
-def described(error: BaseException) -> str:
-    """What went wrong, in a line."""
-    if isinstance(error, dns.exception.Timeout | trio.TooSlowError):
-        return "no answer"
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _mistakes(broken: ConfigErrors) -> str:

@@ -13,12 +13,13 @@ from ..zone.catalog import Catalog
 from ..zone.tables import Zone
 
 PORT: Final = 53
+TLS_PORT: Final = 853  # RFC 7858 section 3.1
 
 
-def server_of(text: str) -> Peer:
+def server_of(text: str, port_by_default: int = PORT) -> Peer:
     """Read `192.0.2.53`, `192.0.2.53:5353`, `2001:db8::53` or `[2001:db8::53]:5353`.  Raises ValueError."""
     try:
-        return Peer(text, PORT)
+        return Peer(text, port_by_default)
     except ValueError:
         host, _, port = text.rpartition(":")
     try:

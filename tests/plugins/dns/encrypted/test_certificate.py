@@ -122,7 +122,7 @@ async def test_new_files_are_put_in_use_and_broken_ones_are_not(
 async def test_tls_11_is_refused(tmp_path: Path) -> None:
     handler = tls_handler(tmp_path)
     assert handler._tls is not None
-    for context in handler._tls.certificate.contexts.values():
+    for context in handler._tls.certificate.made.values():
         assert context.minimum_version == ssl.TLSVersion.TLSv1_2
         assert {cipher["protocol"] for cipher in context.get_ciphers()} == {"TLSv1.2", "TLSv1.3"}
         assert all("ECDHE" in cipher["name"] or "TLS_" in cipher["name"] for cipher in context.get_ciphers())

@@ -14,9 +14,9 @@ import trio
 from responder_plugins.dns import Dns, Secondary
 from responder_plugins.dns.handler import DnsHandler
 from responder_plugins.dns.secondary import copies
-from responder_plugins.dns.secondary.kept import News, Upstream
 from responder_plugins.dns.transfer import versions
-from responder_plugins.dns.transfer.incoming import Primary, TransferError, Unanswered
+from responder_plugins.dns.transfer.primary import Primary, TransferError, Unanswered
+from responder_plugins.dns.transfer.upstream import News
 from responder_plugins.dns.zone.builder import Line, ZoneBuilder
 from responder_plugins.dns.zone.changes import ZoneRecord, difference
 from responder_plugins.dns.zone.tables import Zone
@@ -62,6 +62,14 @@ class Primaries:
             raise zone
         return zone
 
+    @asynccontextmanager
+    async def reach(self, primary: Primary, source: IPAddress | None) -> AsyncIterator[Reached]:
+        """In the place of `Upstream`."""
+        yield Reached(self, primary, source)
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
     async def newest(self, origin: bytes, primary: Primary, source: IPAddress | None) -> int:
         self.asked.append((trio.current_time(), "SOA", origin, primary.server))
         self.sources.append(source)
@@ -97,6 +105,21 @@ class Primaries:
 
     def times(self, kind: str) -> list[float]:
         return [time for time, each, _, _ in self.asked if each == kind]
+
+
+@attrs.frozen
+class Reached:
+    """One of them, asked from an own address."""
+
+    primaries: Primaries
+    primary: Primary
+    source: IPAddress | None
+
+    async def newest(self, origin: bytes) -> int:
+        return await self.primaries.newest(origin, self.primary, self.source)
+
+    async def take(self, origin: bytes, soa: ZoneRecord | None) -> News:
+        return await self.primaries.take(origin, self.primary, self.source, soa)
 
 
 def records_of(zone: Zone, *, soa: bool = False) -> list[ZoneRecord]:
@@ -162,7 +185,7 @@ def secondary(
     handler = Dns(secondary=given, **more).prepare(context)
     assert isinstance(handler, DnsHandler)
     assert handler.secondaries is not None
-    handler.secondaries._upstream = Upstream(primaries.newest, primaries.take)
+    handler.secondaries._upstream = primaries  # type: ignore[assignment]  # it has what is used of one
     return handler
 
 

@@ -10,7 +10,7 @@ from responder_plugins.dns import Secondary
 from responder_plugins.dns.handler import DnsHandler
 from responder_plugins.dns.secondary import board
 from responder_plugins.dns.secondary.board import Board
-from responder_plugins.dns.transfer.incoming import Unanswered
+from responder_plugins.dns.transfer.primary import Unanswered
 from trio.testing import MockClock
 
 from responder.testing import wall_clock

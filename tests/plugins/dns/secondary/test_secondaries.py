@@ -16,7 +16,7 @@ import trio
 from responder_plugins.dns import Dns, Secondary, TransferKey
 from responder_plugins.dns.handler import DnsHandler
 from responder_plugins.dns.secondary.timers import Timers
-from responder_plugins.dns.transfer.incoming import TransferError
+from responder_plugins.dns.transfer.primary import TransferError
 from trio.testing import MockClock
 
 from responder import Context

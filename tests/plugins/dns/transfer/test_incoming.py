@@ -19,13 +19,15 @@ import dns.tsig
 import pytest
 import trio
 from responder_plugins.dns.message import wire
-from responder_plugins.dns.transfer import incoming, outgoing, tsig
-from responder_plugins.dns.transfer.incoming import Incoming, Primary, TransferError, Unanswered, newest, take
+from responder_plugins.dns.transfer import connection, outgoing, tsig, upstream
+from responder_plugins.dns.transfer.incoming import Incoming
+from responder_plugins.dns.transfer.primary import Primary, TransferError, Unanswered
+from responder_plugins.dns.transfer.upstream import News, Upstream
 from responder_plugins.dns.zone.builder import Line, ZoneBuilder
 from responder_plugins.dns.zone.changes import Change, ZoneRecord, difference, records_of, soa_record
 from responder_plugins.dns.zone.tables import Zone
 
-from responder import Peer
+from responder import IPAddress, Peer
 from tests.fuzz.target_transfers import ORIGIN, version
 
 BOUND = 60.0
@@ -114,6 +116,16 @@ def rcode(code: int, query: bytes) -> Iterator[bytes]:
     reply = dns.message.make_response(dns.message.from_wire(query, keyring=False if code == 99 else None))
     reply.set_rcode(dns.rcode.Rcode(code))
     return framed(iter([reply.to_wire()]))
+
+
+async def newest(origin: bytes, primary: Primary, source: IPAddress | None) -> int:
+    async with Upstream().reach(primary, source) as reached:
+        return await reached.newest(origin)
+
+
+async def take(origin: bytes, primary: Primary, source: IPAddress | None, soa: ZoneRecord | None) -> News:
+    async with Upstream().reach(primary, source) as reached:
+        return await reached.take(origin, soa)
 
 
 def records(zone: Zone) -> list[object]:
@@ -214,7 +226,7 @@ async def test_messages_are_taken_before_they_are_read(monkeypatch: pytest.Monke
 
 
 async def test_a_silent_primary_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(incoming, "SILENCE", 0.01)
+    monkeypatch.setattr(connection, "SILENCE", 0.01)
     done = trio.Event()
 
     class Silent(Server):
@@ -231,7 +243,7 @@ async def test_a_silent_primary_is_left(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("bound", ["LARGEST", "LONGEST"])
 async def test_a_transfer_without_end_is_left(monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
-    monkeypatch.setattr(incoming, bound, 0.5 if bound == "LONGEST" else 50_000)
+    monkeypatch.setattr(upstream, bound, 0.5 if bound == "LONGEST" else 50_000)
 
     def endless(query: bytes) -> Iterator[bytes]:
         first = list(one_each(NEW, query))
@@ -311,7 +323,7 @@ def soa(query: bytes) -> Iterator[bytes]:
 
 
 async def test_the_serial_by_udp_and_else_by_tcp(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(incoming, "TRIES", (0.05, 0.05))
+    monkeypatch.setattr(upstream, "TRIES", (0.05, 0.05))
     server = Server({"SOA": lambda query: framed(soa(query))}, udp=soa)
     async with server.running() as primary:
         assert await newest(ORIGIN, primary, None) == 42
