@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv6Address
 import attrs
 
 from ..config.instance import Instance
-from ..datagram import Interface, IPAddress, PrefixSet, Via, group_and_source, unscoped
+from ..datagram import Interface, IPAddress, PrefixSet, Via, group_and_source, number_of, unscoped
 from ..errors import SourceUnavailable
 from ..net.interface_table import InterfaceTable
 from ..plugin import Service
@@ -44,22 +44,23 @@ def find_usable(table: InterfaceTable, which: Interface | int | str, may_use: Ca
     return found
 
 
-def refused_source(peer: IPAddress, destination: IPAddress | None) -> bool:
+def refused_source(peer: int, destination: IPAddress | None) -> bool:
     """Is it a source that nobody can be answered at: a group, unspecified, or of another family than the destination?
+    `peer` is `number_of` it.
 
     240.0.0.0/4 holds the limited broadcast address, and nothing that may be a source (RFC 1122 section 3.2.1.3).  An
     IPv4-mapped source on the wire, in an IPv6 packet, would pass for the IPv4 peer that it names (RFC 4942 section
     2.2); it shows as another family than the destination's.
     """
-    if destination is not None and destination.version != peer.version:
+    is_ipv6 = peer >> 128
+    if destination is not None and (destination.version == 6) != is_ipv6:
         return True
-    # As numbers, since every new peer is asked about: 224.0.0.0/4 with 240.0.0.0/4 behind it, and ff00::/8.
-    number = int(peer)
-    return not number or number >= (_FIRST_GROUP_IPV4 if peer.version == 4 else _FIRST_GROUP_IPV6)
+    return peer >= _FIRST_GROUP[is_ipv6] or peer in _UNSPECIFIED
 
 
-_FIRST_GROUP_IPV4 = int(IPv4Address("224.0.0.0"))
-_FIRST_GROUP_IPV6 = int(IPv6Address("ff00::"))
+_FIRST_GROUP = number_of(IPv4Address("224.0.0.0")), number_of(IPv6Address("ff00::"))
+"""Of IPv4, with 240.0.0.0/4 behind the groups, and of IPv6."""
+_UNSPECIFIED = {number_of(IPv4Address(0)), number_of(IPv6Address(0))}
 
 
 @attrs.frozen
@@ -120,9 +121,9 @@ class Access:
         return None
 
     def refusal_of_peer(
-        self, peer: IPAddress, destination: IPAddress | None, interface: Interface, via: Via
+        self, peer: IPAddress, number: int, destination: IPAddress | None, interface: Interface, via: Via
     ) -> str | None:
-        """The outcome to count for this peer; None where it may ask.  Called for each new peer."""
+        """The outcome to count for this peer, which is `number` by `number_of`; None where it may ask."""
         if destination is not None:
             # A group may be heard from one source only (RFC 4607).
             if via is Via.MULTICAST and self.groups.isdisjoint({(destination, None), (destination, peer)}):
@@ -130,7 +131,7 @@ class Access:
             if self.on_link and not _is_on_link(peer, destination, interface):
                 return outcomes.OFF_LINK
         allows, denies = self._by_prefix
-        if (denies and peer in self.deny) or (allows and peer not in self.allow):
+        if (denies and self.deny.holds(number)) or (allows and not self.allow.holds(number)):
             return outcomes.DENIED
         return None
 

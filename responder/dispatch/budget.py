@@ -13,8 +13,6 @@ from collections import OrderedDict
 
 import attrs
 
-from ..datagram import IPAddress
-
 MAX_BUCKETS = 16384
 """Prefixes remembered by each service of an instance; some 2.5 MB."""
 
@@ -34,10 +32,9 @@ MAX_CREDIT = 1 << 20
 """Bytes of answers that a prefix may save up by asking much and being answered little."""
 
 
-def source_prefix(address: IPAddress) -> int:
-    """A key of the /24 or the /56 that the address is in; the families don't meet."""
-    number = int(address)
-    return number >> 8 if address.version == 4 else (number >> 72) | 1 << 64
+def source_prefix(number: int) -> int:
+    """A key of the /24 or the /56 that the address is in, which is `number` by `number_of`; the families don't meet."""
+    return number >> 72 if number >> 128 else number >> 8
 
 
 @attrs.define

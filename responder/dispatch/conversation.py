@@ -22,7 +22,7 @@ from contextlib import asynccontextmanager
 import attrs
 import trio
 
-from ..datagram import Peer, Stranger, Via
+from ..datagram import Peer, Stranger, Via, number_of
 from ..errors import RateExceeded, SendError
 from ..net.types import DatagramSocket, ErrorTellingSocket, Message, Received, SendFailure
 from . import outcomes
@@ -159,7 +159,7 @@ class OpenConversation:
         if answer is None:
             return
         if binding.budget is not None:
-            prefix, now = source_prefix(flow.peer), trio.current_time()
+            prefix, now = source_prefix(number_of(flow.peer)), trio.current_time()
             binding.budget.asked(prefix, len(received.payload), now)
             refusal = binding.budget.may_answer(prefix, len(answer), now)
             if refusal is not None:

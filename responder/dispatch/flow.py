@@ -15,7 +15,7 @@ from time import time as clock
 
 import attrs
 
-from ..datagram import Datagram, Interface, IPAddress, Peer, Via
+from ..datagram import Datagram, Interface, IPAddress, Peer, Via, number_of
 from ..net.interface_table import InterfaceTable
 from ..net.types import Flow, Platform, Received, Route
 from ..plugin import Transport
@@ -185,14 +185,15 @@ def arrive(flow: Flow, port: int, bindings: Iterable[Binding], environment: Envi
 def decide(flow: Flow, arrival: Arrival, environment: Environment) -> Decision:
     """Decide about one flow of that arrival."""
     peer, interface, via, table = flow.peer, arrival.interface, arrival.via, environment.table
-    prefix = source_prefix(peer)
+    number = number_of(peer)
+    prefix = source_prefix(number)
     candidates: list[Candidate] = []
     refusal = ""
-    if refused_source(peer, flow.destination) or table.is_broadcast(peer):
+    if refused_source(number, flow.destination) or table.is_broadcast_number(number):
         refusal = outcomes.BAD_SOURCE
     else:
         for binding, counts, refused in arrival.bindings:
-            reason = refused or binding.access.refusal_of_peer(peer, flow.destination, interface, via)
+            reason = refused or binding.access.refusal_of_peer(peer, number, flow.destination, interface, via)
             if reason is not None:
                 # Where several refuse, the reason of the first in config order is the one counted.
                 refusal = refusal or reason
@@ -217,6 +218,7 @@ def decide(flow: Flow, arrival: Arrival, environment: Environment) -> Decision:
             )
     if candidates:
         candidates[-1].respond = candidates[-1].binding.respond_last
+    is_own = table.may_be_own(number) and table.is_own(peer, flow.interface)
     only = candidates[0] if len(candidates) == 1 else None
     is_usual = only is not None and not only.binding.service.blocking
     return Decision(
@@ -227,7 +229,7 @@ def decide(flow: Flow, arrival: Arrival, environment: Environment) -> Decision:
         "" if candidates else refusal,
         arrival.owner,
         arrival.counts,
-        NO_PORT | environment.own.numbers if table.is_own(peer, flow.interface) else NO_PORT,
+        NO_PORT | environment.own.numbers if is_own else NO_PORT,
         prefix,
         only if is_usual else None,
     )

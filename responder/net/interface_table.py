@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 
-from ..datagram import ChangeKind, Interface, InterfaceChange, IPAddress, is_link_local
+from ..datagram import ChangeKind, Interface, InterfaceChange, IPAddress, is_link_local, number_of
 
 
 class InterfaceTable:
@@ -43,7 +43,7 @@ class InterfaceTable:
 
         A link-local address is only where it is: another link's may be somebody else's (RFC 4007).
         """
-        if _number(address) not in self._own:  # most peers
+        if not self.may_be_own(number_of(address)):
             return False
         if is_link_local(address):
             interface = self._by_index.get(index)
@@ -51,9 +51,17 @@ class InterfaceTable:
             return interface is not None and ("loopback" in interface.flags or interface.has(address))
         return True
 
+    def may_be_own(self, number: int) -> bool:
+        """Is it this host's on any link?  `number` is `number_of` the address."""
+        return number in self._own
+
     def is_broadcast(self, address: IPAddress) -> bool:
         """Is it a directed broadcast address of any of the interfaces?"""
-        return _number(address) in self._broadcasts
+        return self.is_broadcast_number(number_of(address))
+
+    def is_broadcast_number(self, number: int) -> bool:
+        """The same of `number_of` an address."""
+        return number in self._broadcasts
 
     def update(self, index: int, new: Interface | None) -> bool:
         """Take one interface's new state (None: it is gone), and say whether that differs from the old one."""
@@ -61,14 +69,14 @@ class InterfaceTable:
         if new == old:
             return False
         if old is not None:
-            self._own -= Counter(_number(own.address) for own in old.addresses)
-            self._broadcasts -= Counter(_number(own.broadcast) for own in old.addresses if own.broadcast)
+            self._own -= Counter(number_of(own.address) for own in old.addresses)
+            self._broadcasts -= Counter(number_of(own.broadcast) for own in old.addresses if own.broadcast)
         if new is None:
             del self._by_index[index]
         else:
             self._by_index[index] = new
-            self._own.update(_number(own.address) for own in new.addresses)
-            self._broadcasts.update(_number(own.broadcast) for own in new.addresses if own.broadcast)
+            self._own.update(number_of(own.address) for own in new.addresses)
+            self._broadcasts.update(number_of(own.broadcast) for own in new.addresses if own.broadcast)
         self.generation += 1
         return True
 
@@ -87,11 +95,6 @@ def directed_broadcast(address: IPAddress, prefix_length: int) -> IPv4Address | 
     if isinstance(address, IPv4Address) and prefix_length <= 30:
         return IPv4Network((int(address), prefix_length), strict=False).broadcast_address
     return None
-
-
-def _number(address: IPAddress) -> int:
-    """The families don't meet."""
-    return int(address) if address.version == 4 else int(address) | 1 << 128
 
 
 def is_another(old: Interface, new: Interface) -> bool:

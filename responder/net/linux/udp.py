@@ -207,14 +207,14 @@ def encode_name(route: Route, abi: cmsg.Abi) -> tuple[bytes, bytes]:
     to, source = route.to, route.source
     _check_family(to, source)
     name = _NAME.pack(0, _MAPPED + to.packed, 0) if to.version == 4 else _NAME.pack(0, to.packed, _scope_of(route))
-    return name, _encode_control(to.version, source, route.interface, route.hop_limit, abi)
+    number = None if source is None else int(source)  # its own hash is slow
+    return name, _encode_control(to.version, number, route.interface, route.hop_limit, abi)
 
 
 @functools.lru_cache(TABLE_SIZE)
-def _encode_control(
-    version: int, source: IPAddress | None, interface: int, hop_limit: int | None, abi: cmsg.Abi
-) -> bytes:
-    """What does not depend on the peer, as `_arrival`."""
+def _encode_control(version: int, number: int | None, interface: int, hop_limit: int | None, abi: cmsg.Abi) -> bytes:
+    """What does not depend on the peer, as `_arrival`.  The source as a number."""
+    source = None if number is None else IPv4Address(number) if version == 4 else IPv6Address(number)
     messages = control_of(version, source, interface, hop_limit)
     control = abi.encode(messages)
     # Without the padding of the last one the kernel needs no memory of its own for a single pktinfo.

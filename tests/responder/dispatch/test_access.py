@@ -8,7 +8,7 @@ from types import ModuleType
 import attrs
 import pytest
 
-from responder.datagram import Interface, IPAddress, PrefixSet, Via
+from responder.datagram import Interface, IPAddress, PrefixSet, Via, number_of
 from responder.dispatch import outcomes
 from responder.dispatch.access import Access, interface_matches, refused_source
 from responder.plugin import Service
@@ -49,24 +49,25 @@ def test_interface_patterns_ignore_case_where_the_system_does(
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255", "240.0.0.1"])
 def test_nobody_is_answered_at(address: str) -> None:
-    assert refused_source(ip_address(address), None)
+    assert refused_source(number_of(ip_address(address)), None)
 
 
 def test_a_mapped_source_in_an_ipv6_packet_is_no_ipv4_peer() -> None:
-    assert refused_source(ip_address("10.71.0.9"), ip_address("fd71::1"))
-    assert not refused_source(ip_address("10.71.0.9"), ip_address("10.71.0.1"))
+    peer = number_of(ip_address("10.71.0.9"))
+    assert refused_source(peer, ip_address("fd71::1"))
+    assert not refused_source(peer, ip_address("10.71.0.1"))
 
 
 @pytest.mark.parametrize("address", ["10.71.0.9", "fe80::1", "127.0.0.1", "::1", "169.254.1.1"])
 def test_everybody_else_may_be(address: str) -> None:
-    assert not refused_source(ip_address(address), None)
+    assert not refused_source(number_of(ip_address(address)), None)
 
 
 def refusal(
     access: Access, peer: IPAddress, destination: IPAddress | None, interface: Interface, via: Via
 ) -> str | None:
     return access.refusal_of_arrival(destination, interface, via) or access.refusal_of_peer(
-        peer, destination, interface, via
+        peer, number_of(peer), destination, interface, via
     )
 
 
