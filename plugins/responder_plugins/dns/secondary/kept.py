@@ -37,7 +37,8 @@ class Kept:
     zone       as it is served; None: never transferred, or too old; serial: that of its version
     checked    when it was last known to be the newest, in seconds since 1970
     due        when it is checked next, by trio's clock; asked: when it was checked last
-    failures   checks without success in a row
+    looked_at  when it is seen whether it is too old, by trio's clock; NEVER: that is not planned
+    failures   checks without success in a row, and `why` the last one had none
     caller     the primary that has sent a NOTIFY: the first to be asked
     is_called  a NOTIFY has come while it was being checked
     """
@@ -50,7 +51,9 @@ class Kept:
     checked: float = 0.0
     due: float = NEVER
     asked: float = NEVER
+    looked_at: float = NEVER
     failures: int = 0
+    why: str = "no primary has answered"
     caller: IPAddress | None = None
     is_busy: bool = False
     is_called: bool = False

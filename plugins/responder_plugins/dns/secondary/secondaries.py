@@ -30,7 +30,7 @@ from .copies import FOLDER, Copies
 from .kept import NEVER, Kept, Serve, Source, why_not
 from .leadership import LOOK, Leadership
 from .members import Members
-from .schedule import Schedule
+from .schedule import Expiries, Schedule
 from .storage import Storage
 from .timers import first_retry, spread
 
@@ -67,6 +67,7 @@ class Secondaries:
         self._storage = Storage(versions)
         self._leadership = Leadership(None, "")
         self._schedule = Schedule(self.zones)
+        self._expiries = Expiries(self.zones)
         self._checks = trio.Semaphore(CHECKS)
         self._transfers = trio.Semaphore(TRANSFERS)
         self._asked_at: dict[IPAddress, IPAddress] = {}
@@ -162,7 +163,7 @@ class Secondaries:
             return
         kept.checked = checked
         if kept.zone is not None and kept.left <= 0:
-            await self._expire(kept, "as another process tells")
+            self._expire(kept, "as another process tells")
         if news and kept.source.is_catalog and kept.zone is not None:
             await self._process(kept)
 
@@ -176,8 +177,10 @@ class Secondaries:
                 await self._process(each)
         for each in self.zones.values():
             self._schedule.plan(each, each.due)
+            self._expiries.note(each)
         await self._storage.remove_others([*self.zones, *self.members.configured])
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch_expiries, nursery)
             if self._storage.copies is not None:
                 nursery.start_soon(self._take_calls)
             while True:
@@ -207,13 +210,13 @@ class Secondaries:
             return
         if reasons is None:
             kept.failures = 0
-            kept.checked = wall_time()
             assert kept.timers is not None  # noqa: S101 - what was checked is there
-            wait = min(spread(kept.timers.refresh), kept.timers.expire)
+            wait = spread(kept.timers.refresh)
         else:
             kept.failures += 1
             self.counts["transfer-in-failed"] += 1
-            wait = await self._failed(kept, reasons)
+            wait = self._failed(kept, reasons)
+        self._expiries.note(kept)
         now = trio.current_time()
         self._schedule.plan(kept, max(now, kept.asked + APART) if kept.is_called else now + wait)
 
@@ -256,23 +259,20 @@ class Secondaries:
             # A catalog is asked for by TCP at once: Knot answers nothing about one by UDP.
             if before is not None and not kept.source.is_catalog:
                 serial = await reached.newest(kept.origin)
-                if serial == before.serial:
-                    await self._storage.touch(kept.origin)
-                    return True
-                if not is_newer(serial, before.serial):
-                    return False
+                if kept.zone is before and not is_newer(serial, before.serial):
+                    return serial == before.serial and await self._touch(kept)
+                before = kept.zone  # none where it has expired meanwhile
             async with self._transfers:
                 began = trio.current_time()
                 news = await reached.take(kept.origin, None if before is None else soa_record(before))
                 if isinstance(news, list) and before is not None:
                     await trio.to_thread.run_sync(getattr, before, "children")  # a look at all names, at the first time
-                if isinstance(news, list) and not self._change(kept, news):
+                if not isinstance(news, Zone) and (kept.zone is not before or (news and not self._change(kept, news))):
                     news = await reached.take(kept.origin, None)
         if self.zones.get(kept.origin) is not kept:
             return True
         if news is None:
-            await self._storage.touch(kept.origin)
-            return True
+            return await self._touch(kept)
         if isinstance(news, Zone):
             if kept.zone is not None and is_newer(kept.zone.serial, news.serial):
                 return False
@@ -280,22 +280,23 @@ class Secondaries:
             self.serve({kept.origin: news}, ())
             await self._storage.save(news, before)
         elif before is not None:
+            kept.checked = wall_time()
             await self._storage.save_changes(before, news)
         await self._leadership.tell(kept.origin)
         zone = kept.zone
         assert zone is not None  # noqa: S101 - it was changed, or is new
         self.counts["transfer-in"] += 1
-        _log.info(
-            "a zone was transferred",
-            plugin=self._instance,
-            zone=name_text(kept.origin),
-            primary=str(primary),
-            serial=zone.serial,
-            changes=len(news) if isinstance(news, list) else None,
-            seconds=round(trio.current_time() - began, 3),
-        )
+        changes, seconds = len(news) if isinstance(news, list) else None, round(trio.current_time() - began, 3)
+        told = {"primary": str(primary), "serial": zone.serial, "changes": changes, "seconds": seconds}
+        _log.info("a zone was transferred", plugin=self._instance, zone=name_text(kept.origin), **told)
         if kept.source.is_catalog:
             await self._process(kept)
+        return True
+
+    async def _touch(self, kept: Kept) -> bool:
+        """It is the newest: True."""
+        kept.checked = wall_time()
+        await self._storage.touch(kept.origin)
         return True
 
     def _change(self, kept: Kept, changes: Iterable[Change]) -> bool:
@@ -311,25 +312,25 @@ class Secondaries:
             _log.warning(message, plugin=self._instance, zone=name_text(kept.origin), reason=why)
         return why is None
 
-    async def _failed(self, kept: Kept, reasons: Iterable[str]) -> float:
+    def _failed(self, kept: Kept, reasons: Iterable[str]) -> float:
         """Tell it; the seconds to the next check."""
-        why = "; ".join(reasons)
-        if kept.timers is not None and kept.zone is not None and kept.left <= 0:
-            await self._expire(kept, why)
+        why = kept.why = "; ".join(reasons)
         held_back = self._repeated.due(why)
         if held_back is not None:
             message, zone = "a zone can't be checked or transferred", name_text(kept.origin)
             _log.warning(message, plugin=self._instance, zone=zone, reason=why, held_back=held_back)
-        if kept.timers is None:
-            return spread(first_retry(kept.failures))
-        wait = spread(kept.timers.retry)
-        return min(wait, max(kept.left, 0.0)) if kept.zone is not None else wait
+        return spread(first_retry(kept.failures) if kept.timers is None else kept.timers.retry)
 
-    async def _expire(self, kept: Kept, why: str) -> None:
+    async def _watch_expiries(self, nursery: trio.Nursery) -> None:
+        while True:
+            kept = await self._expiries.next()
+            self._expire(kept, kept.why)
+            nursery.start_soon(self._leadership.tell, kept.origin)
+
+    def _expire(self, kept: Kept, why: str) -> None:
         kept.zone = None
         self.serve({kept.origin: None}, ())
         self._tell_expired(kept, why)
-        await self._leadership.tell(kept.origin)
 
     def _tell_expired(self, kept: Kept, why: str) -> None:
         self.counts["expired"] += 1

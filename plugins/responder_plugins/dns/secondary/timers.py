@@ -16,6 +16,9 @@ LEAST_REFRESH, LEAST_RETRY, LEAST_EXPIRE = 2.0, 1.0, 3.0
 MOST_REFRESH, MOST_RETRY = 28 * 86400.0, 14 * 86400.0
 """Seconds: what a zone says beyond that is taken for the bound."""
 
+LATEST: Final = 0.9
+"""A check comes by this share of EXPIRE at the latest, where REFRESH is longer."""
+
 FIRST_RETRY, LAST_RETRY = 2.0, 600.0
 """Seconds between two tries for a zone that has never been transferred: doubled with each, up to the last."""
 
@@ -37,10 +40,11 @@ class Timers:
     def of(cls, soa: bytes) -> Timers:
         """By the rdata of the SOA record."""
         _, refresh, retry, expire, _ = _NUMBERS.unpack(soa[-_NUMBERS.size :])
+        expire = max(expire, LEAST_EXPIRE)
         return cls(
-            min(max(refresh, LEAST_REFRESH), MOST_REFRESH),
+            min(max(refresh, LEAST_REFRESH), MOST_REFRESH, LATEST * expire),
             min(max(retry, LEAST_RETRY), MOST_RETRY),
-            max(expire, LEAST_EXPIRE),
+            expire,
         )
 
 

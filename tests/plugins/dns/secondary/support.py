@@ -52,6 +52,8 @@ class Primaries:
     does_ixfr: bool = True
     takes: float = 0.0
     """Seconds of each transfer."""
+    answers_after: float = 0.0
+    """Seconds until a question for the SOA record has an answer, or none."""
     most: int = 0
     """Transfers at a time, the most there were."""
     _now: int = 0
@@ -73,7 +75,7 @@ class Primaries:
     async def newest(self, origin: bytes, primary: Primary, source: IPAddress | None) -> int:
         self.asked.append((trio.current_time(), "SOA", origin, primary.server))
         self.sources.append(source)
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(self.answers_after)
         return self.has(primary.server, origin).serial
 
     async def take(self, origin: bytes, primary: Primary, source: IPAddress | None, soa: ZoneRecord | None) -> News:

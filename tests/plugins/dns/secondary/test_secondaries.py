@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from ipaddress import ip_address
 from itertools import pairwise
 from pathlib import Path
@@ -65,35 +64,6 @@ async def test_tries_for_a_zone_that_was_never_there_come_ever_later(autojump_cl
         assert 0.9 * longest <= wait <= longest
     assert len(waits) > 10
     assert handler.counts()["transfer-in-failed"] == len(times)
-
-
-async def test_refresh_retry_and_expire(
-    autojump_clock: MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    primaries = Primaries()
-    primaries.zones[FIRST, OTHER] = zone_of(tmp_path, 7)
-    handler = secondary(tmp_path, primaries, {"other.test": Secondary(primaries=("192.0.2.53",))})
-    async with running(handler, tmp_path):
-        await trio.sleep(2_000)
-        checks = [0.0, *primaries.times("SOA")]
-        assert all(0.9 * 360 <= after - before <= 360 for before, after in pairwise(checks))
-        assert len(checks) > 5
-        last = checks[-1]
-        del primaries.zones[FIRST, OTHER]
-        primaries.asked.clear()
-        await trio.sleep_until(last + 8639)
-        tries = primaries.times("SOA")
-        assert 0.9 * 360 <= tries[0] - last <= 360
-        assert all(0.9 * 60 <= after - before <= 60 for before, after in pairwise(tries))
-        assert said(handler) == "7"
-        await trio.sleep_until(last + 8642)
-        assert said(handler) == "SERVFAIL"
-        (expired,) = [record for record in caplog.records if record.levelno == logging.ERROR]
-        assert "EXPIRE" in expired.getMessage()
-        primaries.zones[FIRST, OTHER] = zone_of(tmp_path, 8)
-        await trio.sleep(61)
-        assert said(handler) == "8"
-        assert handler.counts()["expired"] == 1
 
 
 @pytest.mark.parametrize("times", ["0 0 0", "4294967295 4294967295 4294967295"])
