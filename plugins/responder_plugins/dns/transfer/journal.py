@@ -150,21 +150,35 @@ class Journal:
         entries = self._since(serial)
         return None if entries is None else self._read(entries)
 
-    def net(self, serial: int) -> tuple[Change | None, bool]:
+    def net(self, serial: int | None) -> tuple[Change | None, bool]:
         """What updates made of a zone file of that serial number; and whether the journal knows such a file.
 
-        Of another file it is all that updates made of any.  Raises JournalError.
+        Of another file (None) it is all that updates made of any.  Raises JournalError.
         """
         if self.base is None:  # it is of a time when the zone took no updates
             return None, True
         entries: Sequence[Entry] = (self.base, *self._behind(self.base))
         known = self.base.before == serial
-        if not known:
+        if not known and serial is not None:
             later = self._since(serial)
             known = later is not None
             entries = entries if later is None else later
         changes = [change for change in self._read(entries) if len(change) > 2 or change.before != change.after]
         return composed(changes) if changes else None, known
+
+    def until(self, serial: int) -> Change | None:
+        """What made a version of the history of the zone file; None where there is no such version, or no base.
+
+        Raises JournalError.
+        """
+        later = self._since(serial)
+        if self.base is None or later is None:
+            return None
+        behind = self._behind(self.base)
+        if len(later) <= len(behind):
+            return composed(self._read((self.base, *behind[: len(behind) - len(later)])))
+        base, *back = self._read((self.base, *later[: len(later) - len(behind)]))
+        return composed([base, *(Change(change.added, change.removed) for change in reversed(back))])
 
     def _since(self, serial: int) -> Sequence[Entry] | None:
         if serial == self.last:

@@ -36,6 +36,7 @@ from ..zone.changes import (
     with_serial,
 )
 from ..zone.edit import DoesNotFitError, Edit, apply
+from ..zone.rules import MADE_BY_SIGNER
 from ..zone.tables import Zone
 from .journal import Journal, JournalError
 from .turn import Turn
@@ -250,13 +251,38 @@ def _grow(base: Zone, journal: Journal) -> Change | None:
     Raises JournalError and DoesNotFitError.
     """
     of_file = soa_record(base)
-    net, known = journal.net(base.serial)
+    net, known = _net(base, journal)
     if net is not None:
         after = net.added[0] if known else with_serial(of_file, _next(base.serial, net.after))
         net = _fit(base, net, after)
     if journal.base is None or journal.base.before == serial_of(of_file.rdata):
         return None
     return Change.of([of_file], [of_file]) if known or net is None else net
+
+
+def _net(base: Zone, journal: Journal) -> tuple[Change | None, bool]:
+    """What updates made of a zone file, and whether the journal knows the file.
+
+    One with the serial number of a version that updates made is that version, as `export` writes it, if it has what
+    they made until then.  Otherwise it was edited, and got that number by chance.  Raises JournalError.
+    """
+    if journal.base is not None and journal.base.before != base.serial:
+        made = journal.until(base.serial)
+        if made is not None and not _has(base, made):
+            message = (
+                "a zone file has a serial number that updates have used, and lacks what they made: it goes under all"
+            )
+            _log.warning(message, zone=name_text(base.origin), serial=base.serial)
+            return journal.net(None)
+    return journal.net(base.serial)
+
+
+def _has(base: Zone, change: Change) -> bool:
+    """Has a zone file what a change makes?  What a signer makes is in none."""
+    removed, added = (
+        [record for record in side if record.rdtype not in MADE_BY_SIGNER] for side in (change.removed, change.added)
+    )
+    return len(fitting(base, Change.of(removed, added), soa_record(base))) == 2
 
 
 def _fit(base: Zone, change: Change, after: ZoneRecord) -> Change:
@@ -287,7 +313,7 @@ def _put_under(journal: Journal, base: Zone, live: Zone, complete: Complete) -> 
     Nobody changes `live` meanwhile.  Raises JournalError, DoesNotFitError and ConfigErrors.
     """
     of_file = soa_record(base)
-    net, known = journal.net(base.serial)
+    net, known = _net(base, journal)
     done = Change.of([of_file], [of_file]) if net is None else _fit(base, net, net.added[0])
     step = difference(live.snapshot(), base)
     assert step is not None  # noqa: S101 - there is no limit

@@ -175,8 +175,10 @@ async def test_a_rollover_goes_on_beside_updates(tmp_path: Path, autojump_clock:
     validate(first.served, tmp_path / "signed")
 
 
-async def test_an_export_has_no_signatures(tmp_path: Path, autojump_clock: MockClock) -> None:
-    first = process(tmp_path)
+async def test_an_export_has_no_signatures_and_is_signed_in_the_place_of_the_file(
+    tmp_path: Path, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = started(tmp_path, TEXT, UPDATE | {"watch": True})
     async with first.running():
         await first.zones.receive()
         assert await update(first, "www 60 A 192.0.2.80") == dns.rcode.NOERROR
@@ -188,3 +190,9 @@ async def test_an_export_has_no_signatures(tmp_path: Path, autojump_clock: MockC
     types = {rdataset.rdtype for node in found.values() for rdataset in node}
     assert types == {dns.rdatatype.SOA, dns.rdatatype.NS, dns.rdatatype.A}
     assert found.get_rdataset("www.example.test.", "A") is not None
+    (tmp_path / "zone").write_text(done.stdout.replace("192.0.2.53", "192.0.2.54"))
+    await first.handler.look()
+    validate(first.served, tmp_path / "signed")
+    assert addresses(first.served, b"\2ns") == {bytes((192, 0, 2, 54))}
+    assert addresses(first.served, b"\3www") == {bytes((192, 0, 2, 80))}
+    assert "has a serial number that updates have used" not in caplog.text

@@ -71,7 +71,7 @@ async def test_an_edited_file_goes_under_the_updates(tmp_path: Path) -> None:
     assert await whole(again(tmp_path)) == await whole(handler)
 
 
-@pytest.mark.parametrize(("file_serial", "expected"), [(7, 9), (3, 9), (20, 21)])
+@pytest.mark.parametrize(("file_serial", "expected"), [(7, 9), (3, 9), (8, 9), (20, 21)])
 async def test_a_file_that_was_edited_while_nothing_ran(file_serial: int, expected: int, tmp_path: Path) -> None:
     """With a serial number that the journal knows it is the same file, that may look otherwise; else it is another."""
     handler = served(tmp_path)
@@ -84,6 +84,60 @@ async def test_a_file_that_was_edited_while_nothing_ran(file_serial: int, expect
     await add(handler, "more")
     before = await whole(handler)
     assert await whole(again(tmp_path)) == before
+
+
+@pytest.mark.parametrize("file_serial", [8, 9])
+@pytest.mark.parametrize("is_running", [True, False])
+async def test_an_edited_file_with_a_serial_number_that_updates_have_used(
+    is_running: bool, file_serial: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is no export, since it lacks what they made: nothing of theirs or of the file's is lost."""
+    handler = served(tmp_path, watch=True)
+    await add(handler, "one")
+    await add(handler, "two")
+    write(tmp_path, ZONE.replace("h 7 ", f"h {file_serial} ") + "new TXT text\n")
+    if is_running:
+        await handler.look()
+    else:
+        handler = again(tmp_path, watch=True)
+    assert "has a serial number that updates have used" in caplog.text
+    for name, rdtype in (("one", "A"), ("two", "A"), ("new", "TXT")):
+        assert has(handler, name, rdtype) != []
+    assert serial(handler) == 10
+    await add(handler, "three")
+    before = await whole(handler)
+    caplog.clear()
+    assert await whole(again(tmp_path)) == before
+    assert "has a serial number" not in caplog.text
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(2**22, 8), (900, 2)])
+@pytest.mark.parametrize("is_running", [True, False])
+async def test_an_export_that_is_edited_keeps_its_number(
+    is_running: bool, limit: int, kept: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of an older version, after which the history was shortened or was not; updates behind it stay."""
+    handler = served(tmp_path, watch=True)
+    assert handler._versions is not None
+    journal = handler._versions.journal(b"\7example\4test\0")
+    journal._limit = limit
+    for number in range(6):
+        await add(handler, f"h{number}")
+    lines = records(await transferred(handler, axfr(sign=True)))[:-1]
+    gone = update()
+    gone.delete("h5")
+    assert await rcode_of(handler, gone) == "NOERROR"
+    await add(handler, "later")
+    assert len(journal.history) == kept
+    write(tmp_path, "\n".join(lines) + "\nnew.example.test. 300 IN TXT text\n")
+    if is_running:
+        await handler.look()
+        assert serial(handler) == 16
+    else:
+        handler = again(tmp_path, watch=True)
+    assert "has a serial number" not in caplog.text
+    assert (has(handler, "h5", "A"), has(handler, "h4", "A")) == ([], ["60 192.0.2.1"])
+    assert (has(handler, "later", "A"), has(handler, "new", "TXT")) == (["60 192.0.2.1"], ['300 "text"'])
 
 
 async def test_what_does_not_go_together_changes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
