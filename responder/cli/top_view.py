@@ -103,6 +103,10 @@ def _sections(status: Status, seen: Rates) -> Iterable[Section]:
         list(_plugins(status, seen)),
     )
     yield Section(
+        [Heading("plugin"), Heading("says of itself", wide=True)],
+        [(each.name, note) for each in status.instances for note in each.notes],
+    )
+    yield Section(
         [
             *(
                 Heading("interface"),

@@ -24,6 +24,7 @@ SECTIONS: Final = {
     "state": "Daemon",
     "rates": "Now",
     "plugins": "Plugins",
+    "notes": "What plugins say of themselves",
     "interfaces": "Interfaces and groups",
     "errors": "Last warnings and errors",
     "datagrams": "Last datagrams",
@@ -63,6 +64,7 @@ def sections(shown: Shown) -> dict[str, Markup]:
         "state": _state,
         "rates": _rates,
         "plugins": _plugins,
+        "notes": _notes,
         "interfaces": _interfaces,
         "errors": _errors,
         "datagrams": _datagrams,
@@ -149,6 +151,14 @@ def _plugins(shown: Shown) -> Markup:
         ],
         rows,
         "There is none.",
+    )
+
+
+def _notes(shown: Shown) -> Markup:
+    return _table(
+        [Column("plugin"), Column("says")],
+        [(each.name, note) for each in shown.status.instances for note in each.notes],
+        "Nothing.",
     )
 
 

@@ -88,12 +88,21 @@ def test_what_it_shows() -> None:
     ]
     assert "dns ready 2,000 denied 3.5 3 2.1 ms █" in lines
     assert "echo restarting 0 0 ▁" in lines
+    assert not any("says of itself" in line for line in lines)
     # A link that lacks a group goes first.
     assert lines.index("lan up 2,000 denied 0.5 1 ff02::fb") < lines.index("vpn down 0 denied 3.0 1")
     assert "answered 2,000 4,100" in lines
     assert "denied 3.5 9" in lines
     assert "dns 50 200 us 1 ms" in lines
     assert any("error respond failed: \\x1b[31m\\x07<script>" in line for line in lines)
+
+
+def test_what_plugins_say_of_themselves() -> None:
+    dns, echo = STATUS.instances
+    noted = attrs.evolve(dns, notes=("example.test: SERVFAIL since 12:00", HOSTILE))
+    lines = shown(attrs.evolve(STATUS, instances=(noted, echo)), rates(STATUS))
+    at = lines.index("plugin says of itself")
+    assert lines[at + 2 : at + 4] == ["dns example.test: SERVFAIL since 12:00", r"dns \x1b[31m\x07<script>"]
 
 
 def test_the_first_look_is_about_the_time_since_the_start() -> None:

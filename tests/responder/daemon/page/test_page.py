@@ -105,6 +105,15 @@ async def test_what_it_shows() -> None:
     assert "[fe80::9%2]:40000 port 53 lan dns denied" in found["datagrams"]
 
 
+async def test_what_plugins_say_of_themselves() -> None:
+    assert text((await live(page(), STATUS))["notes"]) == "Nothing."
+    first, *others = STATUS.instances
+    noted = attrs.evolve(first, notes=("a zone is too old", HOSTILE))
+    markup = (await live(page(), attrs.evolve(STATUS, instances=(noted, *others))))["notes"]
+    assert f"{first.name} a zone is too old {first.name} </td><script>" in text(markup)
+    assert "<script" not in markup
+
+
 async def test_the_page_has_what_the_script_gets() -> None:
     of = page([DATAGRAM])
     html = await document(of, STATUS)
