@@ -301,12 +301,16 @@ class DnsHandler(Handler):
 
     def serve(self, zones: Mapping[bytes, Zone | None], gone: Collection[bytes]) -> None:
         """From here on serve these zones, or these versions of them, and those no more."""
+        zones = self._instead(zones)
         present = self.catalog.zones
         if gone or not present.keys() >= zones.keys():
             self.swap(self.catalog.with_zones(zones, gone))
         else:
             for origin, zone in zones.items():
                 self.replace(origin, zone)
+
+    def _instead(self, zones: Mapping[bytes, Zone | None]) -> Mapping[bytes, Zone | None]:
+        return zones if self._signing is None else self._signing.instead(zones)
 
     def succeed(self, predecessor: Handler) -> None:
         """What other servers were told need not be told again, and what they or etcd gave need not be asked for."""
@@ -330,7 +334,7 @@ class DnsHandler(Handler):
                     await self._versions.note(catalog)
                 for elsewhere in (self.secondaries, self._etcd, self._lister):
                     if elsewhere is not None:
-                        catalog = catalog.with_zones(elsewhere.served())
+                        catalog = catalog.with_zones(self._instead(elsewhere.served()))
                 self.swap(catalog)
                 if self._versions is not None:
                     await self._versions.settle(self)

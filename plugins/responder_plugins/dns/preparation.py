@@ -85,16 +85,18 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
         raise ConfigErrors(errors)
     here_names = tuple(name.to_digestable() for name in here)
     zone_files = ZoneFiles(files, include_anywhere=options.include_anywhere, signing=signing)
-    versions = updates = None
+    versions = histories = updates = None
     if context.state_dir is not None and (options.allow_transfer or options.transfer_keys or sources or policies):
         folder = context.state_dir / "journals"
-        zone_files.updates = versions = Versions(folder, [*policies], zone_files.read_again(context))
+        zone_files.updates = versions = histories = Versions(folder, [*policies], zone_files.read_again(context))
         updates = Updates(policies, versions, context.instance) if policies else None
         if updates is not None and signing is not None:
             updates.signed = signing.signers
             updates.complete = versions.complete = signing.complete
+        if signing is not None and signing.elsewhere:  # the copies' versions have other serials than what is served
+            histories = Versions(folder, (), zone_files.read_again(context), signing.elsewhere)
     made = [] if lister_origin is None else [lister_origin]
-    secondaries = Secondaries(sources, [*file_zones, *made], versions) if sources else None
+    secondaries = Secondaries(sources, [*file_zones, *made], histories) if sources else None
     lists = frozenset([*made, *(origin for origin, source in sources.items() if source.is_catalog)])
     lister = None if lister_origin is None else Lister(lister_origin, lists, versions)
     secrets = tuple(map(bytes.fromhex, options.cookie_secrets))
@@ -112,7 +114,8 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
     catalog = zone_files.load(context)
     if secondaries is not None:
         secondaries.load(context.state_dir)
-        catalog = catalog.with_zones(secondaries.served())
+        served = secondaries.served()
+        catalog = catalog.with_zones(served if signing is None else signing.instead(served))
     if etcd is not None:
         etcd.load()
         catalog = catalog.with_zones(etcd.served())
@@ -174,17 +177,10 @@ def _load(made: certificate.Renewed[T], context: Context, errors: list[ConfigErr
         errors += several.errors
 
 
-def _why_not(origin: bytes, sources: Container[bytes], done: str) -> str:
-    """Why a zone that is none of `zones` is not `done` here."""
-    if origin in sources:
-        return f"a zone of secondary can't be {done} here: that is not supported, and is its primary's matter"
-    return "there is no such zone in zones"
-
-
 def _signing(
     options: Dns,
     files: Container[dns.name.Name],
-    sources: Container[bytes],
+    sources: Mapping[bytes, Source],
     context: Context,
     errors: list[ConfigError],
 ) -> Signing | None:
@@ -192,8 +188,12 @@ def _signing(
         return None
     signers = signers_of(options, context.folder, errors)
     for signer in signers.values():
-        if dns.name.from_wire(signer.origin, 0)[0] not in files:
-            errors.append(ConfigError(_why_not(signer.origin, sources, "signed"), path=signer.path))
+        source = sources.get(signer.origin)
+        if source is None and dns.name.from_wire(signer.origin, 0)[0] not in files:
+            errors.append(ConfigError("there is no such zone in zones or secondary", path=signer.path))
+        if source is not None and source.is_catalog:
+            message = "a catalog zone is not signed: it is for secondaries, which authenticate it by key or tls"
+            errors.append(ConfigError(message, path=signer.path))
         try:
             signer.load_keys()
         except ConfigErrors as mistakes:
@@ -211,7 +211,7 @@ def _signing(
         if above is not None:
             message = f"{text} is in a zone that is signed here, and answers to it are not: who validates refuses them"
             context.warn(ConfigError(message, path=f"here[{number}]"))
-    return Signing(signers, context.state_dir)
+    return Signing(signers, context.state_dir, [origin for origin in signers if origin in sources])
 
 
 def signers_of(options: Dns, folder: Path, errors: list[ConfigError]) -> dict[bytes, ZoneSigner]:
@@ -283,7 +283,10 @@ def _policies(
         path = f"update.{text}"
         zone = _name(text, path, errors)
         if zone not in files:
-            errors.append(ConfigError(_why_not(zone.to_digestable(), sources, "updated"), path=path))
+            message = "there is no such zone in zones"
+            if zone.to_digestable() in sources:
+                message = "a zone of secondary takes no updates here: they are its primary's matter"
+            errors.append(ConfigError(message, path=path))
         if context.state_dir is None:
             errors.append(ConfigError("there is no folder for its state", path=path))
         if not given.keys and not given.allow:

@@ -3,11 +3,14 @@
 Of several processes that serve the same zones (`daemon.workers`) the one that has locked the state folder signs.  The
 others follow the copies that it leaves there, so that all give the same signatures.  Work on a zone goes on in a
 thread, and gives way to answers now and then.
+
+A zone may come from other servers: then each version of it that comes is signed whole, and until that is done the last
+signed one is served, or none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
@@ -66,10 +69,18 @@ _live: WeakValueDictionary[tuple[object, ...], Zone] = WeakValueDictionary()
 
 @attrs.define(eq=False)
 class Signing:
-    """`signers` by origin; `state` is the instance's state folder as far as it is known, maybe not there yet."""
+    """`signers` by origin; `state` is the instance's state folder as far as it is known, maybe not there yet.
+
+    elsewhere  the origins of those that come from other servers: `_coming` has what is not signed yet of them, as it
+               was, `_known` what has come last and its serial, `_away` those that are not to be served
+    """
 
     signers: Mapping[bytes, ZoneSigner]
     state: Path | None
+    elsewhere: Collection[bytes] = ()
+    _coming: dict[bytes, Zone] = attrs.field(factory=dict, init=False)
+    _known: dict[bytes, tuple[Zone, int]] = attrs.field(factory=dict, init=False)
+    _away: set[bytes] = attrs.field(factory=set, init=False)
     _saved: dict[bytes, Zone] = attrs.field(factory=dict, init=False)
     _checked: dict[bytes, Zone] = attrs.field(factory=dict, init=False)
     _read: dict[bytes, Stamp] = attrs.field(factory=dict, init=False)
@@ -112,6 +123,33 @@ class Signing:
             _live[zone.origin, signer.policy] = signed
         return signed
 
+    def instead(self, zones: Mapping[bytes, Zone | None]) -> Mapping[bytes, Zone | None]:
+        """What is to be served of zones: the last signed version of one from elsewhere, and what `run` is to sign.
+
+        None: it is too old, or nothing of it was signed yet.
+        """
+        return {
+            **zones,
+            **{origin: self._instead(origin, zones[origin]) for origin in self.elsewhere if origin in zones},
+        }
+
+    def _instead(self, origin: bytes, zone: Zone | None) -> Zone | None:
+        if zone is None:
+            self._away.add(origin)
+            self._coming.pop(origin, None)
+            self._known.pop(origin, None)
+            return None
+        self._away.discard(origin)
+        known = self._known.get(origin)
+        if known is None or known[0] is not zone or known[1] != zone.serial:
+            self._known[origin] = zone, zone.serial
+            self._coming[origin] = zone.snapshot()
+        signer = self.signers[origin]
+        signed = self.last(origin) or self._copy(signer, self.state)
+        if signed is not None:
+            _live[origin, signer.policy] = self._saved[origin] = signed
+        return signed
+
     def _copy(self, signer: ZoneSigner, state: Path | None) -> Zone | None:
         if state is None:
             return None
@@ -146,8 +184,8 @@ class Signing:
 
     async def _follow(self, state: Path, serving: Serving) -> None:
         for origin, signer in self.signers.items():
-            if _takes_updates(serving, origin):
-                continue  # its journal is followed
+            if _takes_updates(serving, origin) or origin in self._away:
+                continue  # its journal is followed, or there is nothing to be served
             if stamp_of(self._path(origin, state)) != self._read.get(origin):
                 copy = await _in_thread(self._copy, signer, state)
                 if copy is not None:
@@ -160,29 +198,49 @@ class Signing:
                 _log.info("a zone was signed by another process", zone=name_text(origin), serial=saved.serial)
 
     async def _keep(self, signer: ZoneSigner, state: Path, instance: str, serving: Serving) -> None:
+        origin = signer.origin
         while True:
-            zone = serving.zone(signer.origin)
+            zone, coming = serving.zone(origin), self._coming.get(origin)
             seen = stamp_of(signer.folder.path)
             until = wall_time() + AGAIN
-            if zone is not None:
-                try:
-                    if _takes_updates(serving, signer.origin):
-                        zone = await self._renew_in_place(signer, state, instance, serving)
-                    else:
-                        zone = await self._renew(signer, zone, state, instance, serving)
+            try:
+                if coming is not None:
+                    zone = await self._sign_new(signer, coming, state, instance, serving)
+                elif zone is None:
+                    pass
+                elif _takes_updates(serving, origin):
+                    zone = await self._renew_in_place(signer, state, instance, serving)
+                else:
+                    zone = await self._renew(signer, zone, state, instance, serving)
+                if zone is not None:
                     until = signer.next_time(zone, wall_time())
-                except (OSError, ConfigErrors, JournalError) as error:
-                    _log.error(
-                        "a zone can't be signed", plugin=instance, zone=name_text(signer.origin), reason=str(error)
-                    )
+            except (OSError, ConfigErrors, JournalError) as error:
+                _log.error("a zone can't be signed", plugin=instance, zone=name_text(origin), reason=str(error))
             while True:
                 await trio.sleep(LOOK)
                 if (
                     wall_time() >= until
                     or stamp_of(signer.folder.path) != seen
-                    or serving.zone(signer.origin) is not zone
+                    or serving.zone(origin) is not zone
+                    or self._coming.get(origin) not in (None, coming)
                 ):
                     break
+
+    async def _sign_new(
+        self, signer: ZoneSigner, coming: Zone, state: Path, instance: str, serving: Serving
+    ) -> Zone | None:
+        """Serve a version that has come from elsewhere, signed."""
+        origin = signer.origin
+        before = self._saved.get(origin)
+        signed = await _in_thread(signer.take, coming, before, wall_time())
+        change = None
+        if signed is not before:
+            change = await _in_thread(self._keep_copy, signed, before, state)
+        if self._coming.get(origin) is coming:
+            del self._coming[origin]
+        if origin not in self._away and serving.zone(origin) is not signed:
+            await self._put(signer, signed, change, instance, serving)
+        return serving.zone(origin)
 
     async def _renew(self, signer: ZoneSigner, zone: Zone, state: Path, instance: str, serving: Serving) -> Zone:
         """Serve another version where one is due."""
@@ -193,12 +251,18 @@ class Signing:
         change = await _in_thread(self._keep_copy, renewed, before, state)
         if serving.zone(signer.origin) is not zone:
             return zone  # another version has come meanwhile
-        _live[signer.origin, signer.policy] = renewed
+        await self._put(signer, renewed, change, instance, serving)
+        return renewed
+
+    async def _put(
+        self, signer: ZoneSigner, zone: Zone, change: Change | None, instance: str, serving: Serving
+    ) -> None:
+        """Serve a version."""
+        _live[signer.origin, signer.policy] = zone
         if serving.versions is not None and change is not None:  # before others are told, who ask for it at once
             await serving.versions.record(zone.origin, change)
-        serving.replace(zone.origin, renewed)
-        _tell(signer, renewed, instance)
-        return renewed
+        serving.replace(zone.origin, zone)
+        _tell(signer, zone, instance)
 
     async def _renew_in_place(self, signer: ZoneSigner, state: Path, instance: str, serving: Serving) -> Zone:
         """The same for a zone that takes updates, which a change is made of.

@@ -50,6 +50,9 @@ SMALL: Final = 2**16
 MAX_FILE_NAME: Final = 200
 """Bytes of a journal's name."""
 
+JOURNAL, APART = ".journal", ".unsigned.journal"
+"""What the names of journals end with."""
+
 Complete: TypeAlias = Callable[[Zone, Change], Change]
 """Adds to a change of a zone what else has to change with it.  Raises ConfigErrors."""
 
@@ -73,12 +76,20 @@ class Serving(Protocol):
 class Versions:
     """`folder` is where the journals are; `updated` are the origins of zones that take updates.
 
-    `read` reads such a zone once more, in a thread; None where it has become unreadable.  `complete` signs the change
-    that an edited file makes of a zone that is signed here.
+    The journals of those `apart` are of other versions than the ones that are served.  `read` reads a zone once more,
+    in a thread; None where it has become unreadable.  `complete` signs the change that an edited file makes of a zone
+    that is signed here.
     """
 
-    def __init__(self, folder: Path, updated: Collection[bytes], read: Callable[[bytes], Zone | None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        updated: Collection[bytes],
+        read: Callable[[bytes], Zone | None],
+        apart: Collection[bytes] = (),
+    ) -> None:
         self._folder = folder
+        self._apart = apart
         self._read = read
         self._turn = Turn(folder / "turn")
         self._by_origin: dict[bytes, Journal] = {}
@@ -89,7 +100,7 @@ class Versions:
     def journal(self, origin: bytes) -> Journal:
         journal = self._by_origin.get(origin)
         if journal is None:
-            path = self._folder / file_name(origin)
+            path = self._folder / file_name(origin, APART if origin in self._apart else JOURNAL)
             journal = _journals.get(path)
             if journal is None or journal.durable != (origin in self.updated):
                 journal = _journals[path] = Journal(path, durable=origin in self.updated)
@@ -239,7 +250,7 @@ class Versions:
                 _log.error("a zone is served as it was", zone=name_text(origin), reason=str(error))
 
 
-def file_name(origin: bytes, suffix: str = ".journal") -> str:
+def file_name(origin: bytes, suffix: str = JOURNAL) -> str:
     """Of a zone's journal, or another of its files; nothing in it is special to any system, or too long for one."""
     text = quote(name_text(origin).rstrip(".").lower(), safe="")
     return f"zone.{text if len(text) <= MAX_FILE_NAME else hashlib.sha256(origin).hexdigest()}{suffix}"

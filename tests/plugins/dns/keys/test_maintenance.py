@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import trio
-from responder_plugins.dns import Dns, Secondary, Sign
+from responder_plugins.dns import Dns, Sign
 from responder_plugins.dns.keys import maintenance, signed_copy, timeline
 from responder_plugins.dns.keys.key import Key
 from responder_plugins.dns.message import wire
@@ -199,16 +199,8 @@ async def test_keys_of_another_algorithm_are_told(tmp_path: Path, autojump_clock
 
 
 def test_a_zone_that_is_not_there_can_t_be_signed(tmp_path: Path) -> None:
-    with pytest.raises(ConfigErrors, match=r"sign\.other\.test: there is no such zone in zones"):
+    with pytest.raises(ConfigErrors, match=r"sign\.other\.test: there is no such zone in zones or secondary"):
         Dns(here=("a.test",), sign={"other.test": Sign(keys=tmp_path)}).prepare(Context("dns", tmp_path, tmp_path))
-
-
-def test_a_zone_from_elsewhere_is_not_signed_here(tmp_path: Path) -> None:
-    plugin = Dns(
-        secondary={"other.test": Secondary(primaries=("192.0.2.53",))}, sign={"other.test": Sign(keys=tmp_path)}
-    )
-    with pytest.raises(ConfigErrors, match=r"sign\.other\.test: a zone of secondary can't be signed here"):
-        plugin.prepare(Context("dns", tmp_path, tmp_path))
 
 
 def test_without_a_folder_for_state_nothing_is_signed(tmp_path: Path) -> None:
