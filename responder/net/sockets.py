@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import trio
 
@@ -63,7 +64,18 @@ async def send_in_turn(sock: socket.socket, turn: trio.Lock, send: Callable[[], 
 
 
 def close(sock: socket.socket) -> None:
-    """Close a socket; tasks that wait for it get trio.ClosedResourceError.  Twice is no error, nor is no event loop."""
-    if sock.fileno() != -1 and trio.lowlevel.in_trio_run():
-        trio.lowlevel.notify_closing(sock)
-    sock.close()
+    """Close a socket; tasks that wait for it get trio.ClosedResourceError.  Twice is no error, nor is no event loop.
+
+    Nor is a descriptor that is no socket any more.  That is not closed: by now it may be another's file.
+    """
+    if sock.fileno() == -1:
+        return
+    if trio.lowlevel.in_trio_run():
+        with suppress(OSError):  # on Windows trio asks the system about the socket
+            trio.lowlevel.notify_closing(sock)
+    try:
+        sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
+    except OSError:
+        sock.detach()
+    else:
+        sock.close()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 import trio
@@ -13,6 +17,7 @@ import trio.testing
 
 from responder.datagram import Via
 from responder.errors import BindError, MessageTooLong, NetworkError, SendError, SourceUnavailable
+from responder.net import sockets
 from responder.net.types import DatagramSocket, Flow, Platform
 from tests.loopback import FAMILIES, LOOPBACK
 
@@ -241,3 +246,24 @@ async def test_routes_are_kept_by_identity(platform: Platform) -> None:
         _, route, port = message
         assert client.send([message, (b"second", route, port)]) == 2
         assert [request.payload for request in await drained(server, 2)] == [b"first", b"second"]
+
+
+@pytest.mark.parametrize("in_loop", [False, True])
+def test_what_is_no_socket_any_more_can_be_closed(in_loop: bool) -> None:
+    async def close() -> None:
+        sockets.close(sock)
+
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    socket.close(sock.fileno())
+    trio.run(close) if in_loop else sockets.close(sock)
+    assert sock.fileno() == -1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a handle's number can't be chosen there")
+def test_a_descriptor_that_is_anothers_file_by_now_stays_open(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("wb") as file:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        number = os.dup2(file.fileno(), sock.fileno())
+        sockets.close(sock)
+        assert os.write(number, b"x") == 1
+        os.close(number)

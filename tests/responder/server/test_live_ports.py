@@ -17,11 +17,16 @@ from responder import Answer, Connection, Datagram, NetworkError, Pass, Plugin, 
 from responder.config.instance import Instance, Prepared
 from responder.daemon.recent_errors import RecentErrors
 from responder.daemon.status import About, take
-from responder.net.types import Route
+from responder.net.types import Platform, Route
+from responder.net.windows.udp import ABI
+from responder.net.windows.winsock_types import IPPROTO_IP, IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP, MCAST_JOIN_GROUP
 from responder.server.server import ServerCore, open_server
 from responder.server.supervisor import FIRST_DELAY, LAST_DELAY
-from tests.fakes import FakePlatform, FakeReceived, FakeSocket, flow
+from tests.fakes import LAN, FakePlatform, FakeReceived, FakeSocket, flow
+from tests.responder.net.windows.fake_winsock import Arrived, sender
+from tests.responder.net.windows.windows_host import LINK, PEER4, Host, pktinfo4
 
+JOINS = {(IPPROTO_IP, MCAST_JOIN_GROUP), (IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP)}
 GROUPS = ["239.255.70.7", "ff02::7007"]
 
 
@@ -33,8 +38,13 @@ class Talker(Plugin):
         return request.payload
 
 
+@attrs.frozen
+class UdpAlone(Talker):
+    services: ClassVar[tuple[Service, ...]] = (Service(port=7007),)
+
+
 @asynccontextmanager
-async def serving(platform: FakePlatform, *instances: Prepared) -> AsyncIterator[ServerCore]:
+async def serving(platform: Platform, *instances: Prepared) -> AsyncIterator[ServerCore]:
     async with open_server(instances, platform=platform) as server, trio.open_nursery() as nursery:
         nursery.start_soon(server.run)
         await server.ready.wait()
@@ -79,6 +89,40 @@ async def test_a_port_that_ended_is_opened_again(autojump_clock: MockClock, capl
         assert [listener.closed for listener in platform.listeners] == [False, False]
         assert server.instances[0].ports["default"][0].socket is new
     assert all(socket.closed for socket in platform.sockets)
+
+
+async def test_windows_says_that_it_is_no_socket_any_more(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole way, from the code at the foreign-function border: all that is asked of the dead socket is refused."""
+    host = Host()
+    host.table = [attrs.evolve(LINK, flags=LAN.flags)]
+    lot = trio.lowlevel.ParkingLot()
+
+    async def readable(_sock: object) -> None:
+        await trio.lowlevel.checkpoint()
+        while not host.winsock.arrivals:
+            await lot.park()
+
+    monkeypatch.setattr(trio.lowlevel, "wait_readable", readable)
+    monkeypatch.setattr(trio.lowlevel, "notify_closing", lambda _sock: None)
+    plugin = UdpAlone()
+    async with serving(host, Prepared(Instance.of(plugin, "a", groups=GROUPS), plugin)) as server:
+        (dead,) = host.sockets
+        joined = [entry for entry in dead.log if entry[1:3] in JOINS]
+        assert len(joined) == len(GROUPS)
+        host.winsock.arrivals.append(10038)
+        dead.dead = True
+        lot.unpark_all()
+        await wait_all_tasks_blocked()
+        assert (server.failed, dead.closed) == (True, 1)
+        await trio.sleep(FIRST_DELAY + 0.5)
+        assert not server.failed
+        host.winsock.arrivals.append(Arrived(b"hello", sender(PEER4), ABI.encode([pktinfo4("10.71.0.1", 3)])))
+        lot.unpark_all()
+        await wait_all_tasks_blocked()
+        assert [sent.payload for sent in host.winsock.sent] == [b"hello"]
+        assert [entry for entry in host.sockets[-1].log if entry[1:3] in JOINS] == joined
 
 
 async def test_a_port_of_the_systems_choice_keeps_its_number(autojump_clock: MockClock) -> None:

@@ -202,6 +202,8 @@ class FakeSocket:
     """The code of an exclusive bind."""
     options: dict[tuple[int, int], int] = attrs.field(factory=lambda: {(0xFFFF, SO_MAX_MSG_SIZE): 65507})
     closed: int = 0
+    dead: bool = False
+    """Its handle is none of a socket any more."""
 
     def fileno(self) -> int:
         return -1 if self.closed else 4
@@ -213,9 +215,11 @@ class FakeSocket:
         return "::", 7007, 0, 0
 
     def getsockopt(self, level: int, option: int, /) -> int:
+        self._must_live()
         return self.options.get((level, option), 64)
 
     def setsockopt(self, level: int, option: int, value: int | bytes, /) -> None:
+        self._must_live()
         code = self.refused.get((level, option)) or self.refused_level.get(level)
         if code:
             raise winsock_error(code)
@@ -235,6 +239,15 @@ class FakeSocket:
 
     def close(self) -> None:
         self.closed = 1
+        self._must_live()
+
+    def detach(self) -> int:
+        self.closed = 1
+        return 4
+
+    def _must_live(self) -> None:
+        if self.dead:
+            raise winsock_error(10038)
 
     def option(self, level: int, option: int) -> list[int | bytes]:
         """The values that it was set to, in order."""

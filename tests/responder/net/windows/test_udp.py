@@ -107,6 +107,21 @@ def test_what_is_no_socket_any_more_is_told_after_what_was_received() -> None:
     assert not isinstance(caught.value, SendError)
 
 
+async def test_what_is_no_socket_any_more_is_closed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """trio asks Windows about the handle, which says WSAENOTSOCK; so would closing it, if it is nobody's by then."""
+
+    def notify_closing(_sock: object) -> None:
+        raise winsock_error(10038)
+
+    host = Host()
+    sock, _ = host.open()
+    monkeypatch.setattr(trio.lowlevel, "notify_closing", notify_closing)
+    host.sockets[0].dead = True
+    sock.close()
+    sock.close()
+    assert host.sockets[0].closed
+
+
 TRANSIENT = [10004, 10013, 10050, 10055, 10060, 10064, 10022, 12345]
 
 
