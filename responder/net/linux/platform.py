@@ -147,7 +147,10 @@ class LinuxPlatform:
         """Open, set up, bind and listen.  Raises BindError."""
         place = _place("TCP", port, address, interface)
         with _opened(socket.SOCK_STREAM, place, self._inherited) as sock:
-            _listen(sock, place)
+            _set_up_tcp(sock)
+            if not _is_bound(sock):
+                sock.bind(place.name(sock.family))
+            sock.listen(BACKLOG)
             return Listener([sock], place.address, arrival_interface)
 
     def open_shares(
@@ -175,8 +178,9 @@ class LinuxPlatform:
             if tcp:
                 place = _place("TCP", place.port, address, interface)
                 with _opened(socket.SOCK_STREAM, place, Inherited()) as listener:
+                    _set_up_tcp(listener)
                     _bind_for_sharing(listener, place, beside_own=beside_own)
-                    _listen(listener, place)
+                    listener.listen(BACKLOG)
                 place.port = listener.getsockname()[1]
             on_failure.pop_all()
             return Shares(place.port, tuple(sockets), listener)
@@ -255,12 +259,10 @@ def _bind_for_sharing(sock: socket.socket, place: Place, *, beside_own: bool) ->
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
 
-def _listen(sock: socket.socket, place: Place) -> None:
-    # Before listen: a connection takes its options from the listener when its SYN arrives.
+def _set_up_tcp(sock: socket.socket) -> None:
+    # Before bind, which SO_REUSEADDR is for, and before listen: a connection takes its options from the listener when
+    # its SYN arrives.
     _set_options(sock, _TCP_OPTIONS, _TCP_OPTIONS_IPV4, _TCP_OPTIONS_IPV6)
-    if not _is_bound(sock):
-        sock.bind(place.name(sock.family))
-    sock.listen(BACKLOG)
 
 
 _Options: TypeAlias = tuple[tuple[int, int, int], ...]

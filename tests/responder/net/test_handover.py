@@ -67,6 +67,19 @@ class TestShares:
             with pytest.raises(BindError, match="is taken by"):
                 sharing_platform().open_shares(count, shares.port, ip_address("127.0.0.1"))
 
+    def test_a_port_is_had_again_while_connections_of_before_linger(self) -> None:
+        """A restart: who closes first keeps a connection in TIME_WAIT (RFC 9293 section 3.6)."""
+        platform, address = sharing_platform(), ip_address("127.0.0.1")
+        shares = platform.open_shares(2, 0, address, tcp=True)
+        assert shares.listener is not None
+        with socket.create_connection(("127.0.0.1", shares.port)) as client:
+            accepted, _ = shares.listener.accept()
+            accepted.close()
+            assert client.recv(1) == b""
+        shares.close()
+        with closing(platform.open_shares(2, shares.port, address, tcp=True)) as again:
+            assert again.port == shares.port
+
     def test_other_addresses_of_a_port_of_ours_may_be_had(self, shares: Shares) -> None:
         platform = sharing_platform()
         with closing(platform.open_shares(2, shares.port, tcp=True, beside_own=True)) as wildcard:
