@@ -1,4 +1,4 @@
-"""A primary that is killed in the middle of a transfer, one that signs its zone, and a daemon with several workers."""
+"""A silent primary, one killed in the middle of a transfer, one that signs its zone, a daemon with several workers."""
 
 from __future__ import annotations
 
@@ -80,12 +80,25 @@ class KillingProxy:
             thread.join()
 
 
+def test_the_second_primary_is_asked_where_the_first_is_silent(namespace: Namespace, tmp_path: Path) -> None:
+    """Of each check anew: for the zone, and for a change that the second tells of."""
+    folder = tmp_path / "other"
+    folder.mkdir()
+    primary = Nsd(namespace, folder)
+    config = SECONDARY.replace(f'["127.0.0.1:{THEIRS}"]', f'["127.0.0.1:9", "127.0.0.1:{THEIRS}"]')
+    with primary.primary(), ours(namespace, tmp_path, config) as child:
+        assert child.wait_for("a zone was transferred")["serial"] == 7
+        primary.change(8)
+        assert child.wait_for("a zone was transferred")["serial"] == 8
+        assert text(namespace, OURS) == "8"
+
+
 def test_a_primary_killed_in_the_middle_changes_nothing(namespace: Namespace, tmp_path: Path) -> None:
     """Its zone is taken when it is back; until then the version before is served."""
     folder = tmp_path / "other"
     folder.mkdir()
     primary = Nsd(namespace, folder)
-    config = SECONDARY.replace(f'"127.0.0.1:9", "127.0.0.1:{THEIRS}"', f'"127.0.0.1:{PROXY}"')
+    config = SECONDARY.replace(f"127.0.0.1:{THEIRS}", f"127.0.0.1:{PROXY}")
     with primary.primary(), ours(namespace, tmp_path, config) as child:
         proxy = KillingProxy(namespace, primary.process.pid)
         try:

@@ -25,7 +25,7 @@ port = {OURS}
 {KEY}
 
 [plugins.dns.secondary."other.test"]
-primaries = ["127.0.0.1:9", "127.0.0.1:{THEIRS}"]
+primaries = ["127.0.0.1:{THEIRS}"]
 key = "key.test"
 """
 
