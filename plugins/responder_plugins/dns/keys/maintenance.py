@@ -4,8 +4,8 @@ Of several processes that serve the same zones (`daemon.workers`) the one that h
 others follow the copies that it leaves there, so that all give the same signatures.  Work on a zone goes on in a
 thread, and gives way to answers now and then.
 
-A zone may come from other servers: then each version of it that comes is signed whole, and until that is done the last
-signed one is served, or none.
+A zone may come from other servers: then each version of it that comes is signed, and until that is done the last signed
+one is served, or none.
 """
 
 from __future__ import annotations
@@ -71,8 +71,9 @@ _live: WeakValueDictionary[tuple[object, ...], Zone] = WeakValueDictionary()
 class Signing:
     """`signers` by origin; `state` is the instance's state folder as far as it is known, maybe not there yet.
 
-    elsewhere  the origins of those that come from other servers: `_coming` has what is not signed yet of them, as it
-               was, `_known` what has come last and its serial, `_away` those that are not to be served
+    elsewhere  the origins of those that come from other servers: `_known` has what has come last and its serial,
+               `_coming` what is not signed yet, as it was, `_bases` what the signed zones were made of, `_away` those
+               that are not to be served
     """
 
     signers: Mapping[bytes, ZoneSigner]
@@ -80,6 +81,7 @@ class Signing:
     elsewhere: Collection[bytes] = ()
     _coming: dict[bytes, Zone] = attrs.field(factory=dict, init=False)
     _known: dict[bytes, tuple[Zone, int]] = attrs.field(factory=dict, init=False)
+    _bases: dict[bytes, Zone] = attrs.field(factory=dict, init=False)
     _away: set[bytes] = attrs.field(factory=set, init=False)
     _saved: dict[bytes, Zone] = attrs.field(factory=dict, init=False)
     _checked: dict[bytes, Zone] = attrs.field(factory=dict, init=False)
@@ -229,18 +231,39 @@ class Signing:
     async def _sign_new(
         self, signer: ZoneSigner, coming: Zone, state: Path, instance: str, serving: Serving
     ) -> Zone | None:
-        """Serve a version that has come from elsewhere, signed."""
+        """Serve a version that has come from elsewhere, signed: by what has changed since the last one, or whole."""
         origin = signer.origin
-        before = self._saved.get(origin)
-        signed = await _in_thread(signer.take, coming, before, wall_time())
-        change = None
-        if signed is not before:
-            change = await _in_thread(self._keep_copy, signed, before, state)
+        before, served, was = self._saved.get(origin), serving.zone(origin), self._bases.pop(origin, None)
+        edit = change = None
+        if was is not None and served is not None and served is before:
+            edit = await _in_thread(signer.follow, served, was, coming, wall_time())
+        signed = served
+        if edit is None or signed is None:
+            signed = await _in_thread(signer.take, coming, before, wall_time())
+            if signed is not before:
+                change = await _in_thread(self._keep_copy, signed, before, state)
         if self._coming.get(origin) is coming:
             del self._coming[origin]
-        if origin not in self._away and serving.zone(origin) is not signed:
+        if origin in self._away:
+            return serving.zone(origin)
+        if edit is not None and signed is served:
+            await self._make(signer, edit, state, instance, serving)
+        elif signed is not served:
             await self._put(signer, signed, change, instance, serving)
+        self._bases[origin] = coming
         return serving.zone(origin)
+
+    async def _make(self, signer: ZoneSigner, edit: Edit, state: Path, instance: str, serving: Serving) -> None:
+        """Make a change of the zone that is served."""
+        origin, zone = signer.origin, edit.zone
+        if serving.versions is not None:  # before others are told, who ask for it at once
+            await serving.versions.record(origin, edit.change)
+        edit.commit()
+        serving.changed(origin)
+        path = self._path(origin, state)
+        await _in_thread(signed_copy.write, path, zone.snapshot())
+        self._read[origin] = stamp_of(path)
+        _tell(signer, zone, instance)
 
     async def _renew(self, signer: ZoneSigner, zone: Zone, state: Path, instance: str, serving: Serving) -> Zone:
         """Serve another version where one is due."""

@@ -13,15 +13,17 @@ from responder import ConfigError, ConfigErrors, FileLock, Stamp, stamp_of
 
 from ..message import wire
 from ..zone.builder import type_text
-from ..zone.changes import Change
+from ..zone.changes import Change, difference, fitting, soa_record, with_serial
+from ..zone.edit import DoesNotFitError, Edit
 from ..zone.rules import MADE_BY_SIGNER
 from ..zone.tables import Zone, blocks, ttl_of, unpack
+from ..zone.zone_files import SOME_RECORDS
 from . import algorithms, timeline
 from .amendment import amended
 from .key import DELETE, DS_PUBLISH, INACTIVE, Key
 from .key_files import KeyFolder
 from .records import LED, RecordSigner, at_apex, tag_of
-from .signing import Denial, WholeZone
+from .signing import Denial, WholeZone, serial_after
 
 if TYPE_CHECKING:
     from .. import Sign
@@ -139,6 +141,23 @@ class ZoneSigner:
         `before` is the last signed one, and is the result where nothing is different.  Raises as `renew`.
         """
         return self.sign(zone, self.planned(zone if before is None else before, now), before, now)
+
+    def follow(self, zone: Zone, was: Zone, coming: Zone, now: float) -> Edit | None:
+        """What a version that has come from elsewhere makes of the signed zone, which is of the version `was`.
+
+        None: it is to be signed whole.  Raises ConfigErrors.
+        """
+        change = difference(was, coming, SOME_RECORDS + len(was.nodes) // 2)
+        if change is None or change.removed[0] == change.added[0] or not self._known_keys():
+            return None
+        len(zone.children)  # a look at all names, at the first time
+        after = with_serial(soa_record(coming), serial_after(coming.serial, zone.serial, changed=True))
+        try:
+            edit = Edit(zone, self.complete(zone, fitting(zone, change, after), now))
+        except DoesNotFitError:
+            return None
+        self.made = sum(record.rdtype == wire.RRSIG for record in edit.change.added)
+        return None if any(edit.mistakes()) else edit
 
     def planned(self, zone: Zone, now: float) -> list[Key]:
         """The keys as they are to be, and are kept so.  Raises OSError, and ConfigErrors."""

@@ -17,11 +17,12 @@ from responder_plugins.dns import Dns, Secondary, Sign
 from responder_plugins.dns.handler import DnsHandler
 from responder_plugins.dns.keys import maintenance
 from responder_plugins.dns.secondary.copies import Copies
+from responder_plugins.dns.zone.rules import MADE_BY_SIGNER
 from responder_plugins.dns.zone.tables import Zone
 from trio.testing import MockClock
 
 from responder import ConfigErrors, Context, wall_time
-from tests.plugins.dns.keys.support import validate
+from tests.plugins.dns.keys.support import DENIALS, validate
 from tests.plugins.dns.secondary.support import (
     FIRST,
     OTHER,
@@ -95,6 +96,44 @@ async def test_what_comes_is_served_signed(autojump_clock: MockClock, tmp_path: 
     assert copy[0].chain is None
 
 
+STEPS = [
+    "a A 192.0.2.1\nx.y.b A 192.0.2.2\n",
+    "a A 192.0.2.1\na AAAA 2001:db8::1\nx.y.b A 192.0.2.2\nc NS ns.c\nns.c A 192.0.2.3\n",
+    "x.y.b A 192.0.2.2\nc NS ns.c\nns.c A 192.0.2.3\nc DS 1 13 2 " + 64 * "0" + "\n*.w TXT wild\n",
+    "b A 192.0.2.9\nbelow.c A 192.0.2.4\n*.w TXT wild\n",
+    "",
+]
+
+
+@pytest.mark.parametrize("policy", DENIALS.values(), ids=DENIALS)
+async def test_what_changes_is_signed_in_the_zone_that_is_served(
+    autojump_clock: MockClock, tmp_path: Path, policy: dict[str, Any]
+) -> None:
+    """Not the whole zone anew; after each step it is as if it were, and a restart has it."""
+    same = "".join(f"same{number} A 192.0.2.{number}\n" for number in range(100))
+    primaries = Primaries(does_ixfr=False)
+    primaries.zones[FIRST, OTHER] = zone_of(tmp_path, 7, same)
+    handler = signing(tmp_path, primaries, **policy)
+    async with running(handler, tmp_path):
+        await trio.sleep(10)
+        first = served(handler)
+        for serial, step in enumerate(STEPS, 8):
+            primaries.zones[FIRST, OTHER] = zone_of(tmp_path, serial, same + step)
+            await trio.sleep(400)
+            assert said(handler) == str(serial)
+            assert served(handler) is first
+            assert served(handler).serial == serial + 1
+            validate(served(handler), tmp_path / "checked.zone", wall_time(), with_bind=False)
+            data = {record for record in records_of(served(handler)) if record.rdtype not in MADE_BY_SIGNER}
+            assert data == {*records_of(zone_of(tmp_path, serial, same + step))}
+            assert len(await changes_since(handler, serial)) < 100
+        expected = records_of(served(handler), soa=True)
+    after = signing(tmp_path, Primaries(), **policy)
+    async with running(after, tmp_path):
+        await trio.sleep(10)
+        assert records_of(served(after), soa=True) == expected
+
+
 async def test_a_restart_serves_what_was_signed_without_the_primary(autojump_clock: MockClock, tmp_path: Path) -> None:
     primaries = Primaries(does_ixfr=False)
     primaries.zones[FIRST, OTHER] = zone_of(tmp_path, 7)
@@ -140,14 +179,15 @@ async def test_signatures_are_renewed_and_serials_never_go_back(autojump_clock: 
         first = served(handler)
         await trio.sleep(4000)
         renewed = served(handler)
-        assert renewed.serial > first.serial
+        serial = renewed.serial
+        assert serial > first.serial
         assert renewed.first_end is not None
         assert first.first_end is not None
         assert renewed.first_end > first.first_end
         primaries.zones[FIRST, OTHER] = zone_of(tmp_path, 8)
         await trio.sleep(400)
         assert said(handler) == "8"
-        assert served(handler).serial > renewed.serial
+        assert served(handler).serial > serial
         validate(served(handler), tmp_path / "checked.zone", wall_time(), with_bind=False)
 
 
