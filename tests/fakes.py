@@ -94,6 +94,7 @@ class FakeSocket:
     shared: bool = False
     kernel_drops: int = 0
     receive_buffer: int | None = None
+    raise_send_buffer_by: str | None = None
     counts: dict[str, int] = attrs.field(factory=dict, init=False)
     sent: list[Transmit] = attrs.field(factory=list, init=False)
     refusals: list[Exception] = attrs.field(factory=list, init=False)

@@ -140,12 +140,14 @@ class Sender:
         self._patience = NO_PATIENCE
         for message in batch:
             _lost(message, outcomes.NO_ROOM)
+        fields = {"raise_buffer_by": self.socket.raise_send_buffer_by} if self.socket.raise_send_buffer_by else {}
         # Most likely: others than a neighbour that can't be found don't keep what is sent.
         self._complain(
             "the send queue stays full",
             outcomes.NO_ROOM,
             lost=len(batch),
             likely="answers wait for neighbours that can't be found (the manual, Operating, Kernel settings)",
+            **fields,
         )
         return False
 

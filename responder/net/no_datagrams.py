@@ -20,6 +20,7 @@ class NoDatagrams:
 
     kernel_drops = 0
     receive_buffer: int | None = None
+    raise_send_buffer_by: str | None = None
     answer: AnswerUsual | None = None
 
     def __init__(self, port: int, address: IPAddress | None) -> None:

@@ -128,6 +128,10 @@ class DatagramSocket(Protocol):
         """Bytes that the kernel gave for datagrams that wait; None where the platform does not tell."""
 
     @property
+    def raise_send_buffer_by(self) -> str | None:
+        """What gives it the send buffer that was asked for; None where it has that, or the platform can't tell."""
+
+    @property
     def answer(self) -> AnswerUsual | None:
         """Receive, ask and send in one go, compiled; None where the platform has nothing of the kind."""
 

@@ -74,6 +74,7 @@ class FakeSocket:
     """
 
     answer: ClassVar = None
+    raise_send_buffer_by: ClassVar = None
     host: FakeHost
     port: int
     address: IPAddress | None

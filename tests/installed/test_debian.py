@@ -48,6 +48,7 @@ def test_the_package_is_built_and_runs_at_its_place(tmp_path: Path) -> None:
     subprocess.run(["dpkg-deb", "-x", package, root], check=True, timeout=BOUND)
     assert (root / "usr" / "bin" / "responderd").readlink() == Path("/opt/responderd/bin/responderd")
     assert [*root.glob("usr/share/man/man1/responderd.1*")]
+    assert "net.core.wmem_max = " in (root / "usr/lib/sysctl.d/10-responderd.conf").read_text(encoding="utf-8")
     (unit,) = {path.resolve() for path in root.glob("**/system/responderd.service")}
     assert "ExecStart=/opt/responderd/bin/responderd run /etc/responderd.toml\n" in unit.read_text(encoding="utf-8")
     asked = subprocess.run(

@@ -117,8 +117,26 @@ def test_2000_answers_that_wait_for_neighbours_cost_no_honest_one(network: Multi
     assert FULL not in "\n".join(child.said)
 
 
+USUAL_LIMITS = """
+import socket
+
+setsockopt = socket.socket.setsockopt
+
+
+def limited(sock, level, option, *value):
+    if (level, option) in ((socket.SOL_SOCKET, socket.SO_RCVBUF), (socket.SOL_SOCKET, socket.SO_SNDBUF)):
+        value = (min(*value, 212_992),)
+    setsockopt(sock, level, option, *value)
+
+
+socket.socket.setsockopt = limited
+"""
+"""Python as on a host whose net.core.rmem_max and wmem_max are Linux's own: they are the same in all namespaces."""
+
+
 def test_a_send_buffer_that_neighbours_fill_is_told_with_its_cause(network: Multihomed, tmp_path: Path) -> None:
-    """Without rights the buffer is as small as `net.core.wmem_max` has it."""
+    """Without rights, as in the unit that we print, the buffer is as small as `net.core.wmem_max` has it."""
+    (tmp_path / "sitecustomize.py").write_text(USUAL_LIMITS)
     config = tmp_path / "echo.toml"
     config.write_text(ECHO_CONFIG)
     forger = on_link(network)
@@ -128,7 +146,7 @@ def test_a_send_buffer_that_neighbours_fill_is_told_with_its_cause(network: Mult
     def told(child: Child) -> list[str]:
         return [event["likely"] for event in child.events if event.get("event") == FULL]
 
-    with daemon(network.host, config, folder=tmp_path, under=UNPRIVILEGED) as child:
+    with daemon(network.host, config, folder=tmp_path, under=(*UNPRIVILEGED, "env", f"PYTHONPATH={tmp_path}")) as child:
         give_up = time.monotonic() + BOUND
         while not told(child):
             forger.send(200)
@@ -138,6 +156,11 @@ def test_a_send_buffer_that_neighbours_fill_is_told_with_its_cause(network: Mult
     network.host.sysctl(RETRANSMIT, "1000")
     network.host.ip("neigh flush dev link1")
     assert "neighbours that can't be found" in told(child)[0]
+    (stays_full, *_) = [event for event in child.events if event.get("event") == FULL]
+    assert stays_full["raise_buffer_by"].startswith("sysctl net.core.wmem_max=")
+    (small,) = [event for event in child.events if event.get("event") == "the kernel gives less send buffer than asked"]
+    assert "neighbours that can't be found" in small["cost"]
+    assert small["given"] == 212_992
     assert child.totals("echo")["no-room"] > 0
 
 

@@ -116,6 +116,8 @@ class BsdSocket:
 
     answer = None
 
+    raise_send_buffer_by = None  # what waits for a neighbour takes no room in it there
+
     def __init__(self, members: Sequence[FamilySocket], address: IPAddress | None) -> None:
         self._members = {member.version: member for member in members}
         self.port = members[0].port

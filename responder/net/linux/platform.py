@@ -77,7 +77,12 @@ RECEIVE_BUFFER = 4 * 1024 * 1024
 """Bytes: at 150,000 small datagrams a second, which take some 768 bytes each there, room for 35 ms."""
 
 SEND_BUFFER = 4 * 1024 * 1024
-"""Bytes: room for 5,000 small answers that wait for neighbours that can't be found, each for some three seconds."""
+"""Bytes: room for 10,000 small answers that wait for neighbours that can't be found, each for some three seconds."""
+
+_SMALL_BUFFER_COSTS = {
+    "receive": "more of what comes in a burst is lost",
+    "send": "fewer answers that wait for neighbours that can't be found fill it, and then others are lost",
+}
 
 BACKLOG = 1024
 """Connections; the kernel cuts it to net.core.somaxconn."""
@@ -136,9 +141,9 @@ class LinuxPlatform:
         """Open, set up and bind.  Raises BindError."""
         place = _place("UDP", port, address, interface)
         with _opened(socket.SOCK_DGRAM, place, self._inherited) as sock:
-            self._set_up_udp(sock)
+            raise_send_buffer_by = self._set_up_udp(sock)
             _bind_udp(sock, place, shared=shared)
-            opened = LinuxSocket(sock, place.address)
+            opened = LinuxSocket(sock, place.address, raise_send_buffer_by)
             if sock.family == socket.AF_INET6 and self._memory_for is not None:
                 opened.answer = compiled.answering(opened, self._memory_for)
             return opened
@@ -185,18 +190,23 @@ class LinuxPlatform:
             on_failure.pop_all()
             return Shares(place.port, tuple(sockets), listener)
 
-    def _set_up_udp(self, sock: socket.socket) -> None:
+    def _set_up_udp(self, sock: socket.socket) -> str | None:
+        """What raises the send buffer, where it is smaller than asked."""
+        raise_by: dict[str, str] = {}
         _set_options(sock, _UDP_OPTIONS, _UDP_OPTIONS_IPV4, _UDP_OPTIONS_IPV6)
         for which, force, option, asked, limit in (
             ("receive", SO_RCVBUFFORCE, socket.SO_RCVBUF, RECEIVE_BUFFER, "net.core.rmem_max"),
             ("send", SO_SNDBUFFORCE, socket.SO_SNDBUF, SEND_BUFFER, "net.core.wmem_max"),
         ):
             given = _size_buffer(sock, force, option, asked)
-            if given < asked and self._told.due(limit) is not None:
-                advice = f"sysctl {limit}={asked}, or CAP_NET_ADMIN"
-                log.info(
-                    f"the kernel gives less {which} buffer than asked", asked=asked, given=given, raise_it_by=advice
-                )
+            if given >= asked:
+                continue
+            raise_by[which] = f"sysctl {limit}={asked}, responderd.socket, or CAP_NET_ADMIN"
+            if self._told.due(limit) is not None:
+                event = f"the kernel gives less {which} buffer than asked"
+                cost = _SMALL_BUFFER_COSTS[which]
+                log.info(event, asked=asked, given=given, cost=cost, raise_it_by=raise_by[which])
+        return raise_by.get("send")
 
     async def interfaces(self) -> Sequence[Interface]:
         """The interfaces as they are now, by index."""
@@ -278,8 +288,11 @@ def _size_buffer(sock: socket.socket, force: int, option: int, size: int) -> int
     try:
         sock.setsockopt(socket.SOL_SOCKET, force, size)
     except PermissionError:  # it takes CAP_NET_ADMIN
-        # One that was opened for us by somebody with more rights may have it already: asking could only take away.
-        if sock.getsockopt(socket.SOL_SOCKET, option) // 2 < size:
+        # One that was opened for us by somebody with more rights may have more than we get: asking would take it away.
+        with _new_socket(socket.SOCK_DGRAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, option, size)
+            is_more = probe.getsockopt(socket.SOL_SOCKET, option) > sock.getsockopt(socket.SOL_SOCKET, option)
+        if is_more:
             sock.setsockopt(socket.SOL_SOCKET, option, size)
     # The kernel doubles what is asked, for its own bookkeeping, and tells the doubled value (socket(7)).
     return sock.getsockopt(socket.SOL_SOCKET, option) // 2

@@ -238,7 +238,7 @@ def advance_drops(total: int, told: int) -> int:
 class LinuxSocket:
     """See `responder.net.types.DatagramSocket`.  Takes a bound socket, and closes it."""
 
-    def __init__(self, sock: socket.socket, address: IPAddress | None) -> None:
+    def __init__(self, sock: socket.socket, address: IPAddress | None, raise_send_buffer_by: str | None = None) -> None:
         self._socket = sock
         self._dual_stack = sock.family == socket.AF_INET6
         self._groups = LinuxMemberships(sock)
@@ -247,6 +247,7 @@ class LinuxSocket:
         self._writable_turn = trio.Lock()  # trio allows one waiter a direction
         self.port: int = sock.getsockname()[1]
         self.address = address
+        self.raise_send_buffer_by = raise_send_buffer_by
         self.kernel_drops = 0
         self._segments = True
         self.answer: AnswerUsual | None = None

@@ -134,7 +134,9 @@ class WindowsSocket:
         self.port: int = sock.getsockname()[1]
         self.kernel_drops = 0  # Windows doesn't tell
         self.counts = {"failed-receives": 0, "named-sources": 0}
-        self.receive_buffer = None  # what SO_RCVBUF tells there is what was asked for, not what there is
+        # What SO_RCVBUF and SO_SNDBUF tell there is what was asked for, not what there is.
+        self.receive_buffer = None
+        self.raise_send_buffer_by = None
         self._received = ReceiveMemory(family)
         self._sent = SendMemory()
         self._control = Memory(decode_control, _TABLE_LIMIT)

@@ -51,6 +51,18 @@ def test_where_the_unit_would_not_see_the_program_it_says_so(monkeypatch: pytest
     assert "ExecStart=/opt/responderd/bin/responderd run /etc/responderd.toml\n" in result.stdout
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux's buffers")
+def test_the_ports_of_systemd_and_the_limits_have_the_buffers_that_the_daemon_asks_for() -> None:
+    from responder.net.linux.platform import RECEIVE_BUFFER, SEND_BUFFER  # noqa: PLC0415 - Linux alone has it
+
+    sockets, limits = call("unit", "--socket").stdout, call("unit", "--sysctl").stdout
+    assert f"ReceiveBuffer={RECEIVE_BUFFER >> 20}M\nSendBuffer={SEND_BUFFER >> 20}M\n" in sockets
+    assert [line for line in limits.splitlines() if line and not line.startswith("#")] == [
+        f"net.core.rmem_max = {RECEIVE_BUFFER}",
+        f"net.core.wmem_max = {SEND_BUFFER}",
+    ]
+
+
 @pytest.mark.clients("systemd-analyze")
 def test_the_units_are_valid(units: Path) -> None:
     assert verified(units) == []

@@ -323,6 +323,18 @@ class TestSending:
             assert it.replies() == [b"y"]
             await one_is_given_up_after(SEND_PATIENCE)
         assert "the send queue stays full" in caplog.text
+        assert "raise_buffer_by" not in caplog.text
+
+
+async def test_a_send_queue_that_stays_full_names_what_makes_it_larger(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    async with bench(echo) as it:
+        it.socket.room = 0
+        it.socket.raise_send_buffer_by = "sysctl net.core.wmem_max=4194304"
+        it.socket.deliver(FakeReceived(b"x", flow()))
+        await trio.sleep(2 * SEND_PATIENCE)
+    assert "raise_buffer_by=sysctl net.core.wmem_max=4194304" in caplog.text
 
 
 async def test_allow_with_many_prefixes_decides_right() -> None:

@@ -115,28 +115,53 @@ def test_buffers_have_the_size_that_is_asked(monkeypatch: pytest.MonkeyPatch, ca
     assert caplog.messages == []
 
 
-def test_a_smaller_buffer_is_logged(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+LIMIT = 212_992
+"""Bytes: Linux's usual net.core.rmem_max and net.core.wmem_max."""
+
+
+@pytest.fixture
+def unprivileged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for a user without CAP_NET_ADMIN on a kernel with the usual limits."""
     setsockopt = socket.socket.setsockopt
 
-    def unprivileged(self: socket.socket, level: int, option: int, value: Any) -> None:
+    def limited(self: socket.socket, level: int, option: int, value: Any) -> None:
         if (level, option) in ((socket.SOL_SOCKET, SO_RCVBUFFORCE), (socket.SOL_SOCKET, SO_SNDBUFFORCE)):
             raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        if (level, option) in ((socket.SOL_SOCKET, socket.SO_RCVBUF), (socket.SOL_SOCKET, socket.SO_SNDBUF)):
+            value = min(value, LIMIT)
         setsockopt(self, level, option, value)
 
-    monkeypatch.setattr(socket.socket, "setsockopt", unprivileged)
-    monkeypatch.setattr(linux_platform, "RECEIVE_BUFFER", 1 << 29)
-    monkeypatch.setattr(linux_platform, "SEND_BUFFER", 65536)
-    limit = int(Path("/proc/sys/net/core/rmem_max").read_text())
+    monkeypatch.setattr(socket.socket, "setsockopt", limited)
+
+
+@pytest.mark.usefixtures("unprivileged")
+def test_a_smaller_buffer_is_told_once_with_its_cost(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     platform = LinuxPlatform()
     for _ in range(2):  # told once for all sockets
         with closing(platform.open_udp(0)) as sock:
-            assert sock.receive_buffer == limit
-    (message,) = caplog.messages
-    assert message == (
-        f"the kernel gives less receive buffer than asked asked={1 << 29} given={limit} "
-        f"raise_it_by=sysctl net.core.rmem_max={1 << 29}, or CAP_NET_ADMIN"
-    )
+            assert sock.receive_buffer == LIMIT
+            assert sock.raise_send_buffer_by == "sysctl net.core.wmem_max=4194304, responderd.socket, or CAP_NET_ADMIN"
+    assert caplog.messages == [
+        "the kernel gives less receive buffer than asked asked=4194304 given=212992 "
+        "cost=more of what comes in a burst is lost "
+        "raise_it_by=sysctl net.core.rmem_max=4194304, responderd.socket, or CAP_NET_ADMIN",
+        "the kernel gives less send buffer than asked asked=4194304 given=212992 "
+        "cost=fewer answers that wait for neighbours that can't be found fill it, and then others are lost "
+        "raise_it_by=sysctl net.core.wmem_max=4194304, responderd.socket, or CAP_NET_ADMIN",
+    ]
+
+
+@pytest.mark.usefixtures("unprivileged")
+def test_a_given_socket_keeps_a_buffer_beyond_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As systemd opens it, with more rights than ours, where it is still less than we would ask for."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sizes = [sock.getsockopt(socket.SOL_SOCKET, option) for option in (socket.SO_RCVBUF, socket.SO_SNDBUF)]
+    monkeypatch.setattr(f"{__name__}.LIMIT", 8192)
+    with closing(LinuxPlatform().open_udp(0)) as opened:
+        assert [
+            opened._socket.getsockopt(socket.SOL_SOCKET, option) for option in (socket.SO_RCVBUF, socket.SO_SNDBUF)
+        ] == sizes
 
 
 def test_a_shared_port_is_had_alone_where_possible(caplog: pytest.LogCaptureFixture) -> None:
