@@ -62,15 +62,20 @@ class Authority:
         )
 
     def issue(
-        self, name: str = "server", *, common_name: str = "ns.example.test", hosts: Sequence[str] = ("ns.example.test",)
+        self,
+        name: str = "server",
+        *,
+        common_name: str | None = "ns.example.test",
+        hosts: Sequence[str] = ("ns.example.test",),
     ) -> tuple[Path, Path]:
         """The files NAME.pem and NAME.key; anew where they are there already."""
+        subject = [] if common_name is None else [x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
         key = ec.generate_private_key(ec.SECP256R1())
         names = [x509.IPAddress(ip_address(host)) if _is_address(host) else x509.DNSName(host) for host in hosts]
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         certificate = (
-            self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]), key)
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            self._builder(x509.Name(subject), key)
+            .add_extension(x509.SubjectAlternativeName(names), critical=not subject)
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
             .sign(self._key, hashes.SHA256())
         )

@@ -30,6 +30,9 @@ PAGE: Final = 1000
 MAX_LINE: Final = 2**26
 """Bytes of one message of a watch."""
 
+MAX_REASON: Final = 200
+"""Characters of what an endpoint says that are told."""
+
 for _name in ("httpx", "httpcore"):  # or each question would be lines of the log
     logging.getLogger(_name).setLevel(logging.WARNING)
 
@@ -202,6 +205,8 @@ def _text(data: bytes) -> str:
 
 def _words(error: Exception) -> str:
     """Its own, or those of what it came of: httpx has none for a connection that the other side ended."""
+    if isinstance(error, httpx.TimeoutException):
+        return f"it did not answer within {TIMEOUT:g} s"
     cause: BaseException | None = error
     while cause is not None:
         if str(cause):
@@ -216,10 +221,17 @@ def _refusal(status: int, content: bytes) -> EtcdError:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        return EtcdError(f"HTTP status {status}")
+        # Plain text where a client's certificate has a common name and etcd has users.
+        return EtcdError(": ".join(filter(None, (f"HTTP status {status}", _readable(content)))))
     code = found.get("code", found.get("grpc_code", 0))
-    message = str(found.get("message") or found.get("error") or f"HTTP status {status}")[:200]
+    message = str(found.get("message") or found.get("error") or f"HTTP status {status}")[:MAX_REASON]
     return CompactedError(message) if code == COMPACTED else EtcdError(message, code if isinstance(code, int) else 0)
+
+
+def _readable(content: bytes) -> str:
+    """The beginning of what is no JSON, on one line."""
+    text = content[: 4 * MAX_REASON].decode(errors="replace")
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())[:MAX_REASON]
 
 
 async def _pump(answer: httpx.Response, task_status: trio.TaskStatus[trio.MemoryReceiveChannel[bytes]]) -> None:
@@ -250,7 +262,7 @@ async def _take_all(coming: trio.MemoryReceiveChannel[bytes], take: Take) -> Non
                 raise _refusal(0, json.dumps(message["error"]).encode())
             result = _dict(message, "result")
             if result.get("canceled"):
-                reason = str(result.get("cancel_reason") or "the watch was ended")[:200]
+                reason = str(result.get("cancel_reason") or "the watch was ended")[:MAX_REASON]
                 raise CompactedError(reason) if _integer(result, "compact_revision") else EtcdError(reason)
             await take(_header(result).revision, [_event_of(each) for each in _list(result, "events")])
 

@@ -103,7 +103,8 @@ async def test_whatever_comes_is_an_error_at_most() -> None:
 @pytest.mark.parametrize(
     ("status", "body", "reason", "code"),
     [
-        (404, b"not found", "HTTP status 404", 0),
+        (404, b"", "HTTP status 404$", 0),
+        (400, b"its CommonName\n\x00\xff" + b"x" * 300, "^HTTP status 400: its CommonName \ufffdx{184}$", 0),
         (503, b'{"error": "no leader", "code": 14}', "no leader", 14),
         (400, b'{"error": "required revision has been compacted", "code": 11}', "compacted", 0),
         (500, b"[]", "HTTP status 500", 0),
@@ -117,6 +118,15 @@ async def test_answers_that_are_none(status: int, body: bytes, reason: str, code
             await client.head(b"/skydns/")
     assert caught.value.code == code
     assert isinstance(caught.value, CompactedError) == ("compacted" in reason)
+
+
+async def test_one_that_does_not_answer() -> None:
+    def hang(_request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadTimeout("") from trio.TooSlowError("cancelled due to deadline")
+
+    async with answering(hang) as client:
+        with pytest.raises(EtcdError, match=r"^it did not answer within 5 s$"):
+            await client.head(b"/skydns/")
 
 
 async def test_a_token_is_asked_for_once_more_where_the_one_before_is_too_old() -> None:

@@ -100,6 +100,12 @@ async def following(folder: Path, **options: Any) -> AsyncIterator[Served]:
         nursery.cancel_scope.cancel()
 
 
+def enable_users(etcd: EtcdServer) -> None:
+    etcd.call("auth/user/add", {"name": "root", "password": "root"})
+    etcd.call("auth/user/grant", {"user": "root", "role": "root"})
+    etcd.call("auth/enable", {})
+
+
 async def call(function: Callable[..., Any], *args: Any) -> Any:
     return await trio.to_thread.run_sync(function, *args)
 
@@ -304,10 +310,11 @@ async def test_a_reload_in_the_middle_of_a_change(
 async def test_tls_with_certificates_of_both_sides(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     authority = Authority(tmp_path)
     certificate, key = authority.issue("etcd", common_name="etcd", hosts=("127.0.0.1", "localhost"))
-    authority.issue("client", common_name="responderd")
+    authority.issue("named")
+    authority.issue("client", common_name=None)
     tls = ["--cert-file", str(certificate), "--key-file", str(key), "--client-cert-auth"]
     tls += ["--trusted-ca-file", str(authority.file)]
-    ours = {"ca": Path("ca.pem"), "certificate": Path("client.pem"), "key": Path("client.key")}
+    ours: dict[str, Any] = {"ca": Path("ca.pem"), "certificate": Path("client.pem"), "key": Path("client.key")}
     verify = ssl.create_default_context(cafile=str(authority.file))
     verify.load_cert_chain(tmp_path / "client.pem", tmp_path / "client.key")
     with running(tmp_path / "etcd", tls=tls, verify=verify) as etcd:
@@ -320,28 +327,33 @@ async def test_tls_with_certificates_of_both_sides(tmp_path: Path, caplog: pytes
             failure = await served.follower._follow(etcd.url, served)
             assert failure is not None
             assert reason in str(failure)
+        # A common name is refused where there are users, in no JSON.
+        enable_users(etcd)
+        ours |= {"user": "root", "password": Secret("root")}
+        named = {"certificate": Path("named.pem"), "key": Path("named.key")}
+        served = Served(prepared(tmp_path, endpoints=(etcd.url,), **ours | named))
+        failure = await served.follower._follow(etcd.url, served)
+        assert str(failure).startswith("HTTP status 400: CommonName of client")
+        async with following(tmp_path, endpoints=(etcd.url,), **ours) as served:
+            await served.until(lambda: served.is_there("a", "192.0.2.1"))
 
 
 async def test_users(tmp_path: Path, etcd: EtcdServer) -> None:
     etcd.put({f"{KEY}/a": {"host": "192.0.2.1"}})
     secret = "once more with feeling"  # noqa: S105 - of the test
-    etcd.call("auth/user/add", {"name": "root", "password": "root"})
-    etcd.call("auth/user/grant", {"user": "root", "role": "root"})
     etcd.call("auth/role/add", {"name": "dns"})
     permission = {"permType": "READ", "key": "L3NreWRucy8=", "range_end": "L3NreWRuczA="}  # /skydns/ to /skydns0
     etcd.call("auth/role/grant", {"name": "dns", "perm": permission})
     etcd.call("auth/user/add", {"name": "dns", "password": secret})
     etcd.call("auth/user/grant", {"user": "dns", "role": "dns"})
-    etcd.call("auth/enable", {})
+    enable_users(etcd)
     etcd.token = str(etcd.call("auth/authenticate", {"name": "root", "password": "root"})["token"])
     async with following(tmp_path, endpoints=(etcd.url,), user="dns", password=Secret(secret)) as served:
         await served.until(lambda: served.is_there("a", "192.0.2.1"))
         await call(etcd.put, {f"{KEY}/b": {"host": "192.0.2.2"}})
         await served.until(lambda: served.is_there("b", "192.0.2.2"))
-    for user, reason in (
-        ({}, "user name is empty"),
-        ({"user": "dns", "password": Secret("wrong")}, "authentication failed"),
-    ):
+    wrong = {"user": "dns", "password": Secret("wrong")}
+    for user, reason in (({}, "user name is empty"), (wrong, "authentication failed")):
         served = Served(prepared(tmp_path, endpoints=(etcd.url,), **user))
         failure = await served.follower._follow(etcd.url, served)
         assert reason in str(failure)
@@ -350,9 +362,7 @@ async def test_users(tmp_path: Path, etcd: EtcdServer) -> None:
 
 async def test_a_token_that_is_too_old_is_renewed(tmp_path: Path) -> None:
     with running(tmp_path / "etcd", tls=()) as etcd:
-        etcd.call("auth/user/add", {"name": "root", "password": "root"})
-        etcd.call("auth/user/grant", {"user": "root", "role": "root"})
-        etcd.call("auth/enable", {})
+        enable_users(etcd)
         async with EtcdClient(etcd.url, user="root", password="root") as client:  # noqa: S106 - of the test
             await client.authenticate()
             client._http.headers["Authorization"] = "forgotten.1"
