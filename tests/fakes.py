@@ -100,6 +100,8 @@ class FakeSocket:
     refusals: list[Exception] = attrs.field(factory=list, init=False)
     failures: list[Exception] = attrs.field(factory=list, init=False)
     """What the next receives raise."""
+    failed_waits: list[Exception] = attrs.field(factory=list, init=False)
+    """What the next waits for datagrams raise."""
     room: int | None = attrs.field(default=None, init=False)
     joined: set[Membership] = attrs.field(factory=set, init=False)
     closed: bool = attrs.field(default=False, init=False)
@@ -116,11 +118,17 @@ class FakeSocket:
 
     async def wait_readable(self) -> None:
         await trio.lowlevel.checkpoint()
-        while not (self._queue or self.failures):
+        while not (self._queue or self.failures or self.failed_waits):
             await self._lot.park()
+        if self.failed_waits:
+            raise self.failed_waits.pop(0)
 
     def fail(self, error: Exception) -> None:
         self.failures.append(error)
+        self._lot.unpark_all()
+
+    def fail_waits(self, *errors: Exception) -> None:
+        self.failed_waits += errors
         self._lot.unpark_all()
 
     def receive(self, limit: int) -> Sequence[Received]:
@@ -155,26 +163,32 @@ class FakeSocket:
 
 @attrs.define(eq=False)
 class FakeListener:
-    """A `StreamListener`: the test puts connections into `incoming`."""
+    """A `StreamListener`: the test puts connections into it, and errors."""
 
     port: int
     address: IPAddress | None = None
     closed: bool = attrs.field(default=False, init=False)
     hop_limit: int | None = attrs.field(default=None, init=False)
-    _send: trio.MemorySendChannel[Accepted] = attrs.field(init=False)
-    _receive: trio.MemoryReceiveChannel[Accepted] = attrs.field(init=False)
+    _send: trio.MemorySendChannel[Accepted | Exception] = attrs.field(init=False)
+    _receive: trio.MemoryReceiveChannel[Accepted | Exception] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._send, self._receive = trio.open_memory_channel[Accepted](16)
+        self._send, self._receive = trio.open_memory_channel[Accepted | Exception](16)
 
     def connect(self, accepted: Accepted) -> None:
         self._send.send_nowait(accepted)
+
+    def fail(self, error: Exception) -> None:
+        self._send.send_nowait(error)
 
     def limit_hops(self, hop_limit: int) -> None:
         self.hop_limit = hop_limit
 
     async def accept(self) -> Accepted:
-        return await self._receive.receive()
+        accepted = await self._receive.receive()
+        if isinstance(accepted, Exception):
+            raise accepted
+        return accepted
 
     def close(self) -> None:
         self.closed = True

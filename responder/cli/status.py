@@ -86,9 +86,9 @@ def _show_status(found: Mapping[str, Any]) -> None:
     _section(
         ("port", "address", "its socket counts"),
         (
-            (str(port["number"]), port["address"] or "*", counts(port["events"]))
+            (str(port["number"]), port["address"] or "*", counts(events))
             for port in found["ports"]
-            if port.get("events")
+            if (events := {kind: total for kind, total in port.get("events", {}).items() if total})
         ),
     )
     _section(

@@ -150,7 +150,7 @@ class Control:
         try:
             stream = await self._listener.accept()
         except OSError as error:
-            # Descriptors or memory are short: that may pass, and is nobody's mistake.
+            # Descriptors or memory are short: that may pass, and is nobody's mistake.  Or the socket is to be had anew.
             held_back = self._repeated.due(error.errno)
             if held_back is not None:
                 _log.warning("control connections wait", reason=error.strerror or str(error), held_back=held_back)

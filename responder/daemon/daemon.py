@@ -45,8 +45,8 @@ from .status import About, take
 from .words import Words
 
 if TYPE_CHECKING:
-    from ..net.types import StreamListener
     from ..net.windows.service import ServiceLine
+    from ..server.lasting_listener import LastingListener
 
 _log = get_logger(__name__)
 
@@ -116,7 +116,7 @@ async def _serve(file: Path | None, orders: Orders, notifier: ManagerLine) -> in
         )
         daemon = Daemon(LocalMember(config, server, about), notifier)
         orders.stop = daemon.stop
-        exporter: StreamListener | None = None
+        exporter: LastingListener | None = None
         if options.metrics is not None:
             from .exporter import open_exporter  # noqa: PLC0415 - only who wants metrics pays for prometheus-client
 

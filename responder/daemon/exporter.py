@@ -28,9 +28,9 @@ import trio
 from ..config.endpoint import Endpoint
 from ..dispatch.connections import Connections
 from ..dispatch.failures import only_the_peer
-from ..errors import NetworkError
 from ..log import Repeated, get_logger
-from ..net.types import Accepted, Platform, StreamListener
+from ..net.types import Accepted, Platform
+from ..server.lasting_listener import LastingListener
 from .paced import Paced
 from .page import Page
 from .prometheus import PROMETHEUS_TEXT, render
@@ -59,13 +59,13 @@ TEXT: Final = "text/plain; charset=utf-8"
 _log = get_logger(__name__)
 
 
-def open_exporter(platform: Platform, endpoint: Endpoint) -> StreamListener:
+def open_exporter(platform: Platform, endpoint: Endpoint) -> LastingListener:
     """Bind.  Raises BindError, which names the port and, where that can be told, who has it."""
-    return platform.open_tcp(endpoint.port, endpoint.address)
+    return LastingListener(lambda number: platform.open_tcp(number, endpoint.address), endpoint.port)
 
 
 async def serve_exporter(
-    listener: StreamListener,
+    listener: LastingListener,
     take: Callable[[], Status | Awaitable[Status]],
     names: Collection[str] = (),
     page: Page | None = None,
@@ -81,9 +81,6 @@ async def serve_exporter(
                 accepted = await listener.accept()
                 nursery.start_soon(exporter.serve, accepted)
                 await trio.sleep(ACCEPT_PAUSE)
-    except* NetworkError as group:
-        # The daemon serves without it.
-        _log.error("metrics can no longer be asked for", exc_info=group)
     finally:
         listener.close()
 

@@ -359,8 +359,14 @@ def _port(live: LivePort) -> PortStatus:
         plugins=tuple(dict.fromkeys(str(binding) for binding in live.port.bindings)),
         receive_buffer=socket.receive_buffer,
         kernel_drops=socket.kernel_drops,
-        events=dict(socket.counts) if isinstance(socket, CountingSocket) else {},
+        events=_events(live),
     )
+
+
+def _events(live: LivePort) -> dict[str, int]:
+    sides = live.opened.socket, live.opened.listener
+    events = {kind: total for side in sides if isinstance(side, CountingSocket) for kind, total in side.counts.items()}
+    return events | ({"failed-waits": live.port.failed_waits} if live.port.failed_waits else {})
 
 
 def _groups(server: ServerCore) -> Iterator[GroupStatus]:

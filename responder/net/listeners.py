@@ -29,9 +29,12 @@ from .types import Accepted, Flow
 log = get_logger(__name__)
 
 SHORTAGE_PAUSE = 0.1
-"""Seconds to wait where the system has no descriptor or memory for a connection: it stays in the backlog."""
+"""Seconds to wait where the system has no descriptor or memory for a connection: it stays in the backlog.
 
-_SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+And after every other error that neither is of a connection nor ends the socket: it may be over in a moment."""
+
+_ENDED = frozenset({errno.EBADF, errno.ENOTSOCK, errno.EINVAL})
+"""It is no socket any more, or one that does not listen any more."""
 
 # accept(2) passes on the errors of a connection that has died in the backlog ("treat them like EAGAIN"); EPERM is a
 # firewall's.  ENONET is Linux's alone.
@@ -66,6 +69,7 @@ class Listener:
         self._repeated = Repeated()
         self.port: int = socks[0].getsockname()[1]
         self.address = address
+        self.counts = {"failed-accepts": 0}
 
     def __repr__(self) -> str:
         return f"<TCP listener {self.address or '*'} port {self.port}>"
@@ -80,18 +84,19 @@ class Listener:
 
     async def accept(self) -> Accepted:
         while True:
-            await sockets.wait_readable(self._socks)
+            try:
+                await sockets.wait_readable(self._socks)
+            except OSError as error:
+                await self._wait_out(error)
+                continue
             for sock in tuple(self._socks):
                 try:
                     connection, name = sock.accept()
                 except BlockingIOError:
                     continue
                 except OSError as error:
-                    if error.errno in _SHORTAGE:
+                    if error.errno not in _CONNECTION_GONE:
                         await self._wait_out(error)
-                    elif error.errno not in _CONNECTION_GONE:
-                        message = f"TCP port {self.port} can't accept: {error.strerror}"
-                        raise NetworkError(error.errno, message) from error
                     continue
                 # The other family comes first the next time.
                 self._socks.append(self._socks.pop(0))
@@ -113,6 +118,11 @@ class Listener:
         return Accepted(trio.SocketStream(trio.socket.from_stdlib_socket(connection)), flow, name[1])
 
     async def _wait_out(self, error: OSError) -> None:
+        """Raises NetworkError where the socket has ended."""
+        if error.errno in _ENDED:
+            message = f"TCP port {self.port} can't accept: {error.strerror or error}"
+            raise NetworkError(error.errno, message) from error
+        self.counts["failed-accepts"] += 1
         self._complain("connections wait", error)
         await trio.sleep(SHORTAGE_PAUSE)
 

@@ -25,6 +25,7 @@ import attrs
 import trio
 
 from ..errors import NetworkError
+from . import sockets
 
 AF_UNIX: Final[int | None] = getattr(socket, "AF_UNIX", None)
 """None where Python lacks it: on Windows, until CPython issue 77589 is done."""
@@ -48,13 +49,38 @@ class LocalListener:
     """Accepts at `path`, within trio.  Made by `listen`; `close` removes the path if it still is this listener's."""
 
     path: Path
-    _listener: trio.SocketListener
+    _socket: socket.socket
     _secret: bytes = b""
     _identity: tuple[int, int] | None = None
+    _listener: trio.SocketListener = attrs.field(init=False)
+    _is_lost: bool = attrs.field(default=False, init=False)
+    """The socket is none any more."""
+
+    def __attrs_post_init__(self) -> None:
+        self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(self._socket))
 
     async def accept(self) -> trio.SocketStream:
-        """The next connection, still to be admitted.  Raises OSError where the system is short of something."""
-        return await self._listener.accept()
+        """The next connection, still to be admitted.
+
+        Raises OSError where the system is short of something, and where the socket is lost: the next call then listens
+        at the path anew.
+        """
+        if self._is_lost:
+            self._listen_again()
+        try:
+            return await self._listener.accept()
+        except trio.ClosedResourceError:
+            if self._socket.fileno() == -1:  # `close`
+                raise
+            self._is_lost = True
+            raise NetworkError(errno.ENOTSOCK, f"{self.path}: the socket is none any more") from None
+
+    def _listen_again(self) -> None:
+        """Raises NetworkError."""
+        sockets.close(self._socket)
+        fresh = listen(self.path, unix=not self._secret)
+        self._socket, self._listener, self._is_lost = fresh._socket, fresh._listener, False
+        self._secret, self._identity = fresh._secret, fresh._identity
 
     async def admit(self, stream: trio.SocketStream) -> bool:
         """Is it the owner?  Waits for the secret where there is one, so the caller sets the bound in time."""
@@ -73,7 +99,7 @@ class LocalListener:
 
     def close(self) -> None:
         """Twice is no error."""
-        self._listener.socket.close()
+        sockets.close(self._socket)
         try:
             if self._has_the_path():
                 self.path.unlink()
@@ -159,8 +185,7 @@ def _listen_unix(path: Path) -> LocalListener:
         path.chmod(0o600)
         identity = _identity(path)
         sock.listen(BACKLOG)
-        listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
-        return LocalListener(path, listener, identity=identity)
+        return LocalListener(path, sock, identity=identity)
     except BaseException:
         sock.close()
         raise
@@ -202,8 +227,7 @@ def _listen_tcp(path: Path) -> LocalListener:
         sock.bind(("127.0.0.1", 0))
         sock.listen(BACKLOG)
         _write_private(path, json.dumps({"responderd": sock.getsockname()[1], "secret": secret}))
-        listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
-        return LocalListener(path, listener, secret=secret.encode())
+        return LocalListener(path, sock, secret=secret.encode())
     except BaseException:
         sock.close()
         raise

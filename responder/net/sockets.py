@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import trio
 
-from ..errors import SendError
+from ..errors import SendError, SendRefused
 from .types import Message
 
 
 async def wait_readable(socks: Sequence[socket.socket]) -> None:
-    """Return once one of them is readable.  A checkpoint.  Raises trio.ClosedResourceError where one is closed."""
+    """Return once one of them is readable.  A checkpoint, but where it raises.
+
+    Raises trio.ClosedResourceError where one is closed, and OSError: the event loop may be short of memory, and on
+    Windows it has to ask the system about each socket.
+    """
     if any(sock.fileno() == -1 for sock in socks):
         raise trio.ClosedResourceError
     if len(socks) == 1:
         await trio.lowlevel.wait_readable(socks[0])
         return
-    closed = False
+    errors: list[Exception] = []
 
     async def wait(sock: socket.socket) -> None:
-        nonlocal closed
         try:
             await trio.lowlevel.wait_readable(sock)
-        except trio.ClosedResourceError:
-            closed = True
+        except (trio.ClosedResourceError, OSError) as error:
+            errors.append(error)
         nursery.cancel_scope.cancel()
 
     async with trio.open_nursery() as nursery:
         for sock in socks:
             nursery.start_soon(wait, sock)
-    if closed:
-        raise trio.ClosedResourceError
+    if errors:
+        raise errors[0]
 
 
 def send_each(send: Callable[[Message], object], batch: Sequence[Message]) -> int:
@@ -52,13 +56,18 @@ def send_each(send: Callable[[Message], object], batch: Sequence[Message]) -> in
 async def send_in_turn(sock: socket.socket, turn: trio.Lock, send: Callable[[], object]) -> None:
     """Wait until the socket has room, and `send`; again where others took the room.  `send` gives 0 where it has none.
 
-    `turn` is the socket's: trio allows one waiter a direction.  Raises trio.ClosedResourceError, and as `send` does.
+    `turn` is the socket's: trio allows one waiter a direction.  Raises trio.ClosedResourceError, as `send` does, and
+    SendRefused where the system can't wait now (see `wait_readable`).
     """
     while True:
         async with turn:
             if sock.fileno() == -1:
                 raise trio.ClosedResourceError
-            await trio.lowlevel.wait_writable(sock)
+            try:
+                await trio.lowlevel.wait_writable(sock)
+            except OSError as error:
+                what = f"can't wait for room to send: {error.strerror or error}"
+                raise SendRefused(error.errno or errno.EIO, what) from error
         if send():
             return
 

@@ -136,7 +136,10 @@ class DatagramSocket(Protocol):
         """Receive, ask and send in one go, compiled; None where the platform has nothing of the kind."""
 
     async def wait_readable(self) -> None:
-        """Return once `receive` would give something.  Always a checkpoint."""
+        """Return once `receive` would give something.  Always a checkpoint, but where it raises.
+
+        Raises OSError where the event loop can't wait for it now, NetworkError where it never can again.
+        """
 
     def receive(self, limit: int) -> Sequence[Received]:
         """Up to `limit` datagrams that are there now, without waiting; none left: an empty sequence.
@@ -191,7 +194,7 @@ class ErrorTellingSocket(Protocol):
 
 @runtime_checkable
 class CountingSocket(Protocol):
-    """A `DatagramSocket` that counts what the system makes it do.  Optional: Windows has it."""
+    """A `DatagramSocket` or `StreamListener` that counts what the system makes it do.  Optional."""
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -219,7 +222,10 @@ class StreamListener(Protocol):
         """Send with that TTL or hop limit on connections from now on, their first answer (SYN-ACK) included."""
 
     async def accept(self) -> Accepted:
-        """The next connection.  A momentary shortage (EMFILE, ...) is waited out, a connection that is gone skipped."""
+        """The next connection.  A momentary shortage (EMFILE, ...) is waited out, a connection that is gone skipped.
+
+        Raises NetworkError where the socket can no longer accept.
+        """
 
     def close(self) -> None: ...
 

@@ -119,8 +119,8 @@ class LivePorts:
 
     @property
     def failed(self) -> bool:
-        """A port can not receive now."""
-        return any(live.failed for live in self.serving.values())
+        """A port can not receive or accept connections now."""
+        return any(live.failed or live.opened.listener_failed for live in self.serving.values())
 
     def number(self, instance: str, service: str, port: int) -> int:
         """The number of the port that the service of an instance has; `port` is what its configuration says."""
@@ -240,6 +240,8 @@ class LivePorts:
             users = tuple(bindings[instance.name, service.name] for instance, service in port.users)
             live = before.pop(key, None) or self._revive(revived.get(key)) or self._start(self._opened[key])
             live.reopen.set()
+            if live.opened.listener is not None:
+                live.opened.listener.open_now()
             live.port.bindings = users
             live.port.forget_decisions()
             self._adjust_stream(live, tuple(binding for binding in users if binding.service.tcp))

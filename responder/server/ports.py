@@ -25,6 +25,7 @@ from ..net.no_datagrams import NoDatagrams
 from ..net.privileges import HasDescriptor
 from ..net.types import DatagramSocket, Platform, StreamListener
 from ..plugin import Service
+from .lasting_listener import LastingListener
 
 PORT_ATTEMPTS = 16
 """How often a port that the system chose for UDP may turn out to be taken for TCP."""
@@ -100,7 +101,11 @@ class Opened:
     """A planned port's sockets."""
 
     socket: DatagramSocket
-    listener: StreamListener | None
+    listener: LastingListener | None
+
+    @property
+    def listener_failed(self) -> bool:
+        return self.listener is not None and self.listener.failed
 
     @property
     def udp(self) -> bool:
@@ -126,7 +131,7 @@ def open_ports(
     """
     result: dict[Key, Opened] = {}
     new: list[Opened] = []
-    listeners: list[tuple[Opened, StreamListener]] = []
+    listeners: list[tuple[Opened, LastingListener]] = []
     errors: list[BindError] = []
     for key, port in planned.items():
         try:
@@ -278,8 +283,13 @@ def _open(platform: Platform, table: InterfaceTable, planned: PlannedPort, numbe
     raise AssertionError("unreachable")
 
 
-def _open_tcp(platform: Platform, table: InterfaceTable, number: int, address: IPAddress | None) -> StreamListener:
-    return platform.open_tcp(number, _plain(address), interface=_scope(table, address, number))
+def _open_tcp(platform: Platform, table: InterfaceTable, number: int, address: IPAddress | None) -> LastingListener:
+    """Raises BindError."""
+
+    def open_(number: int) -> StreamListener:
+        return platform.open_tcp(number, _plain(address), interface=_scope(table, address, number))
+
+    return LastingListener(open_, number)
 
 
 def _plain(address: IPAddress | None) -> IPAddress | None:

@@ -30,6 +30,8 @@ from responder.daemon.status import Status
 from responder.errors import BindError, NetworkError
 from responder.net import platform
 from responder.net.types import Accepted, StreamListener
+from responder.server.lasting_listener import LastingListener
+from responder.server.supervisor import FIRST_DELAY
 from tests.fakes import FakeListener, FakePlatform, flow
 
 from .support import STATUS, instance
@@ -54,6 +56,10 @@ class Exporter:
             return await read_all(stream)
 
 
+def lasting(listener: FakeListener) -> LastingListener:
+    return LastingListener(lambda _number: listener, listener.port)
+
+
 async def read_all(stream: trio.SocketStream) -> bytes:
     data = b""
     try:
@@ -69,7 +75,7 @@ async def exporter() -> AsyncIterator[Exporter]:
     running = Exporter(FakeListener(9153), STATUS)
     with trio.fail_after(600):  # of the fake clock, where there is one
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve_exporter, running.listener, lambda: running.status, ("metrics.example",))
+            nursery.start_soon(serve_exporter, lasting(running.listener), lambda: running.status, ("metrics.example",))
             yield running
             nursery.cancel_scope.cancel()
     assert running.listener.closed
@@ -132,7 +138,7 @@ async def test_the_page_is_there_where_it_may_be() -> None:
     listener = FakeListener(9153)
     running = Exporter(listener, STATUS)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve_exporter, listener, lambda: STATUS, (), Page(lambda: []))
+        nursery.start_soon(serve_exporter, lasting(listener), lambda: STATUS, (), Page(lambda: []))
         for target in ("/", "/?hold", "/live.json", "/page.css", "/page.js", "/icon.svg"):
             head, _, body = (await running.ask(get(target))).partition(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 200 ")
@@ -145,15 +151,21 @@ async def test_the_page_is_there_where_it_may_be() -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_a_listener_that_fails_ends_the_metrics_alone(caplog: pytest.LogCaptureFixture) -> None:
-    class Failing(FakeListener):
-        async def accept(self) -> Accepted:
-            raise NetworkError(5, "broken")
-
-    listener = Failing(9153)
-    await serve_exporter(listener, lambda: STATUS)
-    assert listener.closed
-    assert "metrics can no longer be asked for" in caplog.text
+async def test_a_listener_that_fails_is_opened_again(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    platform = FakePlatform()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_exporter, open_exporter(platform, Endpoint.parse("[::1]:9153")), lambda: STATUS)
+        platform.listeners[0].fail(NetworkError(5, "broken"))
+        await trio.sleep(FIRST_DELAY + 0.5)
+        assert [each.closed for each in platform.listeners] == [True, False]
+        assert platform.listeners[1].address == ip_address("::1")
+        running = Exporter(platform.listeners[1], STATUS)
+        assert (await running.ask(get("/health"))).startswith(b"HTTP/1.1 200 ")
+        nursery.cancel_scope.cancel()
+    assert platform.listeners[1].closed
+    assert "a port can no longer accept connections" in caplog.text
 
 
 async def test_not_ready_names_the_plugin(exporter: Exporter, autojump_clock: MockClock) -> None:
@@ -230,7 +242,7 @@ async def test_a_broken_status_is_logged_and_the_next_request_answered(
 
     running = Exporter(FakeListener(9153), STATUS)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve_exporter, running.listener, broken)
+        nursery.start_soon(serve_exporter, lasting(running.listener), broken)
         assert await running.ask(get("/metrics")) == b""
         assert (await running.ask(get("/health"))).startswith(b"HTTP/1.1 200 ")
         nursery.cancel_scope.cancel()

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from responder.errors import NetworkError
 from responder.net import owner_socket
@@ -69,6 +70,18 @@ async def test_a_client_is_admitted(listen: Listen, path: Path) -> None:
 async def test_the_path_is_the_owners_alone_and_goes_at_the_end(listen: Listen, path: Path) -> None:
     with closing(listen()):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert not path.exists()
+
+
+async def test_a_socket_that_is_lost_is_had_anew(listen: Listen, path: Path) -> None:
+    with trio.fail_after(5), closing(listen()) as listener:
+        socket.close(listener._socket.fileno())
+        with pytest.raises(NetworkError, match="none any more"):
+            await listener.accept()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(served, listener)
+            await trio.testing.wait_all_tasks_blocked()
+            assert await trio.to_thread.run_sync(read_one, path) == b"!"
     assert not path.exists()
 
 

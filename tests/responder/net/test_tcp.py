@@ -121,6 +121,7 @@ async def nowhere(_connection: socket.socket) -> int:
     [
         *(errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM),
         *(errno.ECONNABORTED, errno.ECONNRESET, errno.EAGAIN, errno.EPERM, errno.EPROTO),
+        *(errno.EINTR, errno.EIO, errno.ETIMEDOUT),
     ],
     ids=errno.errorcode.get,
 )
@@ -133,10 +134,57 @@ async def test_what_accept_outlives(monkeypatch: pytest.MonkeyPatch, code: int) 
     with closing(Listener([sock], None, nowhere)) as listener, trio.fail_after(PATIENCE):
         async with await trio.open_tcp_stream("127.0.0.1", listener.port):
             await (await listener.accept()).stream.aclose()
-            sock.codes = [errno.EINVAL]
-            async with await trio.open_tcp_stream("127.0.0.1", listener.port):
-                with pytest.raises(NetworkError, match="can't accept"):
-                    await listener.accept()
+
+
+@pytest.mark.parametrize("code", [errno.EBADF, errno.ENOTSOCK, errno.EINVAL], ids=errno.errorcode.get)
+async def test_what_ends_a_listener(code: int) -> None:
+    """It is none any more, or does not listen any more: whoever opened it has to open another."""
+    sock = Failing()
+    sock.bind(("127.0.0.1", 0))
+    sock.listen()
+    sock.codes = [code]
+    with closing(Listener([sock], None, nowhere)) as listener, trio.fail_after(PATIENCE):
+        async with await trio.open_tcp_stream("127.0.0.1", listener.port):
+            with pytest.raises(NetworkError, match="can't accept"):
+                await listener.accept()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("code", [errno.ENOBUFS, errno.ENOMEM], ids=errno.errorcode.get)
+async def test_waiting_for_connections_may_fail(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, count: int, code: int
+) -> None:
+    """Of one socket, and of one for each family."""
+    monkeypatch.setattr(listeners, "SHORTAGE_PAUSE", 0)
+    failures = [OSError(code, os.strerror(code))] * 3 * count
+    wait_readable = trio.lowlevel.wait_readable
+
+    async def wait(sock: socket.socket) -> None:
+        if failures:
+            raise failures.pop()
+        await wait_readable(sock)
+
+    monkeypatch.setattr(trio.lowlevel, "wait_readable", wait)
+    with (
+        closing(Listener([socket.create_server(("127.0.0.1", 0)) for _ in range(count)], None, nowhere)) as listener,
+        trio.fail_after(PATIENCE),
+    ):
+        async with await trio.open_tcp_stream("127.0.0.1", listener.port):
+            await (await listener.accept()).stream.aclose()
+    assert listener.counts == {"failed-accepts": 3}
+    assert caplog.text.count("connections wait") == 1
+
+
+async def test_waiting_for_connections_ends_with_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def wait(_sock: socket.socket) -> None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    monkeypatch.setattr(trio.lowlevel, "wait_readable", wait)
+    with (
+        closing(Listener([socket.create_server(("127.0.0.1", 0))], None, nowhere)) as listener,
+        pytest.raises(NetworkError, match="can't accept"),
+    ):
+        await listener.accept()
 
 
 async def test_a_connection_that_is_gone_before_it_is_described(caplog: pytest.LogCaptureFixture) -> None:

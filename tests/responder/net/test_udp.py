@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -16,7 +17,7 @@ import trio
 import trio.testing
 
 from responder.datagram import Via
-from responder.errors import BindError, MessageTooLong, NetworkError, SendError, SourceUnavailable
+from responder.errors import BindError, MessageTooLong, NetworkError, SendError, SendRefused, SourceUnavailable
 from responder.net import sockets
 from responder.net.types import DatagramSocket, Flow, Platform
 from tests.loopback import FAMILIES, LOOPBACK
@@ -246,6 +247,20 @@ async def test_routes_are_kept_by_identity(platform: Platform) -> None:
         _, route, port = message
         assert client.send([message, (b"second", route, port)]) == 2
         assert [request.payload for request in await drained(server, 2)] == [b"first", b"second"]
+
+
+async def test_waiting_for_room_may_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused as other sends are that may succeed in a moment."""
+
+    async def wait(_sock: object) -> None:
+        raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+
+    monkeypatch.setattr(trio.lowlevel, "wait_writable", wait)
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
+        pytest.raises(SendRefused, match="can't wait for room"),
+    ):
+        await sockets.send_in_turn(sock, trio.Lock(), lambda: True)
 
 
 @pytest.mark.parametrize("in_loop", [False, True])

@@ -17,13 +17,13 @@ from responder import Answer, Connection, Datagram, NetworkError, Pass, Plugin, 
 from responder.config.instance import Instance, Prepared
 from responder.daemon.recent_errors import RecentErrors
 from responder.daemon.status import About, take
-from responder.net.types import Platform, Route
+from responder.net.types import Accepted, Platform, Route
 from responder.net.windows.udp import ABI
 from responder.net.windows.winsock_types import IPPROTO_IP, IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP, MCAST_JOIN_GROUP
 from responder.server.server import ServerCore, open_server
 from responder.server.supervisor import FIRST_DELAY, LAST_DELAY
-from tests.fakes import LAN, FakePlatform, FakeReceived, FakeSocket, flow
-from tests.responder.net.windows.fake_winsock import Arrived, sender
+from tests.fakes import LAN, FakeListener, FakePlatform, FakeReceived, FakeSocket, flow
+from tests.responder.net.windows.fake_winsock import WSAEWOULDBLOCK, Arrived, sender, winsock_error
 from tests.responder.net.windows.windows_host import LINK, PEER4, Host, pktinfo4
 
 JOINS = {(IPPROTO_IP, MCAST_JOIN_GROUP), (IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP)}
@@ -203,6 +203,114 @@ async def test_a_stop_does_not_wait_for_it(autojump_clock: MockClock) -> None:
     assert trio.current_time() - began < 1
 
 
+class TestTcp:
+    """A listener that ended is opened again too; a UDP port beside it goes on."""
+
+    async def connected(self, listener: FakeListener) -> bytes:
+        near, far = trio.socket.socketpair()
+        listener.connect(Accepted(trio.SocketStream(far), flow(), 40000))
+        async with trio.SocketStream(near) as stream:
+            return bytes(await stream.receive_some())
+
+    async def test_it_is_opened_again(self, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+        platform, alone = FakePlatform(), TcpAlone()
+        async with serving(platform, Prepared(Instance.of(alone, "a"), alone), prepared("b", port=7008)) as server:
+            platform.listeners[0].fail(gone())
+            await wait_all_tasks_blocked()
+            assert (server.failed, platform.listeners[0].closed) == (True, True)
+            assert await ask(platform.sockets[0]) == [b"hello"]
+            await trio.sleep(FIRST_DELAY + 0.5)
+            assert not server.failed
+            new = platform.listeners[-1]
+            assert (new.port, new.hop_limit, new.closed) == (7007, 1, False)
+            assert await self.connected(new) == b"tcp"
+        assert platform.listeners[-1].closed
+        assert "a port can no longer accept connections" in caplog.text
+
+    async def test_with_growing_delays_or_at_once_by_a_reload(self, autojump_clock: MockClock) -> None:
+        platform, alone = FakePlatform(), TcpAlone()
+        stays = Prepared(Instance.of(alone, "a"), alone)
+        async with serving(platform, stays) as server:
+            platform.tcp_taken.add(7007)
+            platform.listeners[0].fail(gone())
+            await trio.sleep(FIRST_DELAY + 2 * FIRST_DELAY + 0.5)
+            platform.tcp_taken.clear()
+            await trio.sleep(4 * FIRST_DELAY - 1)
+            assert server.failed
+            await server.replace([stays])
+            await wait_all_tasks_blocked()
+            assert not server.failed
+            assert await self.connected(platform.listeners[-1]) == b"tcp"
+
+    async def test_a_stop_does_not_wait_for_it(self, autojump_clock: MockClock) -> None:
+        platform, alone = FakePlatform(), TcpAlone()
+        async with serving(platform, Prepared(Instance.of(alone, "a"), alone)):
+            platform.tcp_taken.add(7007)
+            platform.listeners[0].fail(gone())
+            await wait_all_tasks_blocked()
+            began = trio.current_time()
+        assert trio.current_time() - began < FIRST_DELAY
+
+    async def test_a_reload_may_take_it_away(self, autojump_clock: MockClock) -> None:
+        platform, alone, other = FakePlatform(), TcpAlone(), prepared("b", port=7008)
+        async with serving(platform, Prepared(Instance.of(alone, "a"), alone), other) as server:
+            platform.listeners[0].fail(gone())
+            await wait_all_tasks_blocked()
+            await server.replace([other])
+            await trio.sleep(10 * LAST_DELAY)
+            assert [listener.port for listener in platform.listeners] == [7007, 7008]
+            assert not server.failed
+
+
+async def test_where_memory_to_wait_is_short_it_waits_and_goes_on(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    platform = FakePlatform()
+    async with serving(platform, prepared()) as server:
+        platform.sockets[0].fail_waits(*[OSError(errno.ENOMEM, "no memory")] * 3)
+        await trio.sleep(1)
+        assert await ask(platform.sockets[0]) == [b"hello"]
+        assert take(server, About("", RecentErrors())).ports[0].events == {"failed-waits": 3}
+        assert not server.failed
+    assert len(platform.sockets) == 1
+    assert caplog.text.count("datagrams wait") == 1
+
+
+async def test_whatever_else_waiting_raises_ends_the_socket_alone(autojump_clock: MockClock) -> None:
+    platform = FakePlatform()
+    async with serving(platform, prepared()) as server:
+        platform.sockets[0].fail_waits(OSError(errno.EBADF, "bad descriptor"))
+        await trio.sleep(FIRST_DELAY + 0.5)
+        assert platform.sockets[0].closed
+        assert await ask(platform.sockets[-1]) == [b"hello"]
+        assert not server.failed
+
+
+async def test_where_room_can_not_be_waited_for_the_answer_is_tried_again(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows' own socket: it has no room, and waiting for room is refused (WSAENOBUFS)."""
+    host, plugin = Host(), UdpAlone()
+
+    async def readable(_sock: object) -> None:
+        await trio.sleep(0 if host.winsock.arrivals else 0.001)
+
+    async def writable(_sock: object) -> None:
+        raise winsock_error(10055)
+
+    monkeypatch.setattr(trio.lowlevel, "wait_readable", readable)
+    monkeypatch.setattr(trio.lowlevel, "wait_writable", writable)
+    monkeypatch.setattr(trio.lowlevel, "notify_closing", lambda _sock: None)
+    async with serving(host, Prepared(Instance.of(plugin, "a"), plugin)) as server:
+        host.winsock.answers.extend([WSAEWOULDBLOCK] * 3)
+        host.winsock.arrivals.append(Arrived(b"hello", sender(PEER4), ABI.encode([pktinfo4("10.71.0.1", 3)])))
+        await trio.sleep(0.5)
+        # By the batch, before the wait and by the first retry it had no room.
+        assert len(host.winsock.sent) == 4
+        assert server.counters.counts("a", "Ethernet")["answered"] == 1
+        assert not server.failed
+
+
 @pytest.mark.parametrize(
     ("listen", "groups"),
     [
@@ -223,7 +331,7 @@ async def test_a_socket_joins_the_groups_of_its_own_family(listen: list[str], gr
 
 @attrs.frozen
 class TcpAlone(Plugin):
-    services: ClassVar[tuple[Service, ...]] = (Service(port=7007, udp=False, tcp=True),)
+    services: ClassVar[tuple[Service, ...]] = (Service(port=7007, udp=False, tcp=True, tcp_hop_limit=1),)
 
     async def converse(self, connection: Connection) -> Pass | None:
         await connection.stream.send_all(b"tcp")
