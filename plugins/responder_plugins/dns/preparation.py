@@ -85,6 +85,8 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
         raise ConfigErrors(errors)
     here_names = tuple(name.to_digestable() for name in here)
     zone_files = ZoneFiles(files, include_anywhere=options.include_anywhere, signing=signing)
+    if signing is not None:
+        signing.read = zone_files.read_again(context)
     versions = histories = updates = None
     if context.state_dir is not None and (options.allow_transfer or options.transfer_keys or sources or policies):
         folder = context.state_dir / "journals"

@@ -1,8 +1,9 @@
 """The zones of an instance that are signed here: signed when they are loaded, and kept signed while they are served.
 
 Of several processes that serve the same zones (`daemon.workers`) the one that has locked the state folder signs.  The
-others follow the copies that it leaves there, so that all give the same signatures.  Work on a zone goes on in a
-thread, and gives way to answers now and then.
+others follow the copies that it leaves there, so that all give the same signatures under the same serial number: what
+they read of an edited file waits for its copy.  Work on a zone goes on in a thread, and gives way to answers now and
+then.
 
 A zone may come from other servers: then each version of it that comes is signed, and until that is done the last signed
 one is served, or none.
@@ -71,6 +72,7 @@ _live: WeakValueDictionary[tuple[object, ...], Zone] = WeakValueDictionary()
 class Signing:
     """`signers` by origin; `state` is the instance's state folder as far as it is known, maybe not there yet.
 
+    read       reads a zone's file and signs it, in a thread; None: it can't be read
     elsewhere  the origins of those that come from other servers: `_known` has what has come last and its serial,
                `_coming` what is not signed yet, as it was, `_bases` what the signed zones were made of, `_away` those
                that are not to be served
@@ -79,6 +81,9 @@ class Signing:
     signers: Mapping[bytes, ZoneSigner]
     state: Path | None
     elsewhere: Collection[bytes] = ()
+    read: Callable[[bytes], Zone | None] = attrs.field(default=lambda _origin: None, init=False)
+    _follows: bool = attrs.field(default=False, init=False)
+    _waiting: set[bytes] = attrs.field(factory=set, init=False)
     _coming: dict[bytes, Zone] = attrs.field(factory=dict, init=False)
     _known: dict[bytes, tuple[Zone, int]] = attrs.field(factory=dict, init=False)
     _bases: dict[bytes, Zone] = attrs.field(factory=dict, init=False)
@@ -115,7 +120,11 @@ class Signing:
         """The zone of a file, signed; as it is where it has no keys yet, which `run` makes.  Raises ConfigErrors."""
         self.check(zone, file, context)
         signer = self.signers[zone.origin]
-        before = self.last(zone.origin) or self._copy(signer, self.state)
+        last = self.last(zone.origin)
+        if self._follows and last is not None:
+            self._waiting.add(zone.origin)
+            return last
+        before = last or self._copy(signer, self.state)
         if before is not None and zone.origin not in self._saved:
             self._saved[zone.origin] = before
         keys = signer.load_keys()
@@ -175,8 +184,10 @@ class Signing:
         state = network.state_dir
         lock = FileLock(state / FOLDER / ".lock")
         while not lock.acquire(wait=False):
+            self._follows = True
             await self._follow(state, serving)
             await trio.sleep(LOOK)
+        self._follows = False
         try:
             async with trio.open_nursery() as nursery:
                 for signer in self.signers.values():
@@ -202,6 +213,10 @@ class Signing:
     async def _keep(self, signer: ZoneSigner, state: Path, instance: str, serving: Serving) -> None:
         origin = signer.origin
         while True:
+            if origin in self._waiting:  # since it followed
+                self._waiting.remove(origin)
+                fresh = await _in_thread(self.read, origin)
+                serving.replace(origin, fresh or serving.zone(origin))
             zone, coming = serving.zone(origin), self._coming.get(origin)
             seen = stamp_of(signer.folder.path)
             until = wall_time() + AGAIN
@@ -225,6 +240,7 @@ class Signing:
                     or stamp_of(signer.folder.path) != seen
                     or serving.zone(origin) is not zone
                     or self._coming.get(origin) not in (None, coming)
+                    or origin in self._waiting
                 ):
                     break
 
@@ -268,10 +284,12 @@ class Signing:
     async def _renew(self, signer: ZoneSigner, zone: Zone, state: Path, instance: str, serving: Serving) -> Zone:
         """Serve another version where one is due."""
         before = self._saved.get(signer.origin) or await _in_thread(self._copy, signer, state)
-        renewed = await _in_thread(signer.renew, zone, before, wall_time())
-        if renewed.chain is None or renewed is before:
+        # Signed without knowing the version that was kept meanwhile: one number would stand for two versions.
+        doubtful = before is not None and before is not zone and not is_newer(zone.serial, before.serial)
+        renewed = await _in_thread(partial(signer.renew, zone, before, wall_time(), doubtful=doubtful))
+        if renewed.chain is None or renewed is before is zone:
             return renewed
-        change = await _in_thread(self._keep_copy, renewed, before, state)
+        change = None if renewed is before else await _in_thread(self._keep_copy, renewed, before, state)
         if serving.zone(signer.origin) is not zone:
             return zone  # another version has come meanwhile
         await self._put(signer, renewed, change, instance, serving)

@@ -17,7 +17,7 @@ from responder_plugins.dns.zone.tables import Zone
 from trio.testing import MockClock
 
 from responder import ConfigErrors, Context
-from tests.plugins.dns.keys.process import TEXT, started
+from tests.plugins.dns.keys.process import TEXT, Running, started
 from tests.plugins.dns.keys.support import KEY
 
 
@@ -123,6 +123,28 @@ async def test_a_key_that_comes_into_the_folder_is_noticed(tmp_path: Path, autoj
     assert set(found.rdatas) == {keys[0].dnskey, key.dnskey}
 
 
+async def test_a_file_that_changes_while_the_first_version_is_kept_gets_the_next_serial(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or two versions would have one number, and processes that follow keep what they have."""
+    first = started(tmp_path, TEXT, {"watch": True})
+    kept: list[tuple[int, bool]] = []
+
+    def write(path: Path, zone: Zone) -> None:
+        if not kept:
+            (tmp_path / "zone").write_text(TEXT + "www A 192.0.2.80\n")
+            trio.from_thread.run(first.handler.look)
+        kept.append((zone.serial, b"\3www" + KEY in zone.nodes))
+        real(path, zone)
+
+    real = signed_copy.write
+    monkeypatch.setattr(signed_copy, "write", write)
+    async with first.running():
+        zone = await first.zones.receive()
+    assert kept == [(8, False), (9, True)]
+    assert (zone.serial, zone is first.served) == (9, True)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no workers on Windows")
 async def test_one_process_signs_and_others_follow(
     tmp_path: Path, autojump_clock: MockClock, written: trio.MemoryReceiveChannel[Zone]
@@ -148,6 +170,38 @@ async def test_one_process_signs_and_others_follow(
         (key,) = signer.load_keys()
         signer.folder.save(key.with_times(SyncPublish=1))
         assert (await other.zones.receive()).rrset(KEY, wire.CDS) is not None
+        other.scope.cancel()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no workers on Windows")
+async def test_who_follows_waits_for_the_copy_of_an_edited_file(
+    tmp_path: Path, autojump_clock: MockClock, written: trio.MemoryReceiveChannel[Zone]
+) -> None:
+    """However often it sees the file change, the serial number is the one of who signs.  Or it is the next to sign."""
+    one, other = (started(tmp_path, TEXT, {"watch": True}) for _ in range(2))
+
+    async def edit(number: int, *readers: Running) -> None:
+        (tmp_path / "zone").write_text(TEXT + f"www{number} A 192.0.2.80\n")
+        for each in readers:
+            await each.handler.look()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.run)
+        await one.zones.receive()
+        nursery.start_soon(other.run)
+        await other.zones.receive()
+        for number in (1, 2):
+            await edit(number, other)
+        assert other.served.serial == 8
+        await edit(2, one)
+        zone = await other.zones.receive()
+        assert (zone.serial, zone.nodes) == (9, one.served.nodes)
+        await edit(3, other)
+        one.scope.cancel()
+        zone = await other.zones.receive()
+        assert (zone.serial, b"\4www3" + KEY in zone.nodes) == (10, True)
+        while (await written.receive()).serial != 10:
+            pass
         other.scope.cancel()
 
 
