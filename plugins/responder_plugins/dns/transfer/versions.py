@@ -185,7 +185,7 @@ class Versions:
         """What was changed since a version; None: not known, or more than `room` bytes, by default about the zone's."""
         journal = self.journal(zone.origin)
         try:
-            if journal.last is None:
+            if journal.last != zone.serial:  # another process may have made this version
                 journal.refresh()
             size = journal.size_since(serial)
             most = max(SMALL, 32 * len(zone.nodes)) if room is None else room

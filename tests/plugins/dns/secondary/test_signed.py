@@ -250,6 +250,8 @@ async def test_a_process_that_follows_serves_what_the_one_that_signs_does(
     first = signing(tmp_path, primaries)
     async with running(first, tmp_path):
         await trio.sleep(0.1)
+        assert first.versions is not None
+        first.versions.journal(OTHER)  # or the second one's would be its own, too
         second = signing(tmp_path, Primaries())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(second.run, Network(tmp_path))
@@ -259,6 +261,9 @@ async def test_a_process_that_follows_serves_what_the_one_that_signs_does(
                 primaries.zones[FIRST, OTHER] = zone_of(tmp_path, serial)
                 await trio.sleep(400)
                 assert (said(first), said(second)) == (str(serial), str(serial))
+                for handler in (first, second):
+                    changes = await changes_since(handler, serial)
+                    assert len([line for line in changes if " IN SOA " in line]) == 4, "not the whole zone"
             del primaries.zones[FIRST, OTHER]
             await trio.sleep(9_500)
             assert (said(first), said(second)) == ("SERVFAIL", "SERVFAIL")
