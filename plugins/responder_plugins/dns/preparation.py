@@ -63,8 +63,10 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
         )
     }
     files = {_name(text, f"zones.{text}", errors): (text, file) for text, file in options.zones.items()}
-    if not (options.zones or options.here or options.secondary or options.etcd is not None):
-        errors.append(ConfigError("missing: it has neither zones nor here names to serve", path="zones"))
+    has_others = bool(options.here or options.secondary or options.etcd)
+    if not (options.zones or has_others):
+        message = "missing: it has nothing to serve, neither zones nor secondary, etcd or here"
+        errors.append(ConfigError(message, path="zones"))
     file_zones = [name.to_digestable() for name in files]
     sources = _sources(options, keys, file_zones, context, errors)
     lister_origin = _listing(options, [*file_zones, *sources], errors)
@@ -84,7 +86,7 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
     if errors:
         raise ConfigErrors(errors)
     here_names = tuple(name.to_digestable() for name in here)
-    zone_files = ZoneFiles(files, include_anywhere=options.include_anywhere, signing=signing)
+    zone_files = ZoneFiles(files, include_anywhere=options.include_anywhere, signing=signing, are_all=not has_others)
     if signing is not None:
         signing.read = zone_files.read_again(context)
     versions = histories = updates = None

@@ -2,7 +2,7 @@
 
 A zone with mistakes is not served, others are: each mistake is told with file and line, the version of the zone that
 is in use goes on being served, and where there is none its names are answered with SERVFAIL.  If that leaves an
-instance without any zone at all, the mistakes are the instance's own: `ConfigErrors`.
+instance with nothing to serve, the mistakes are the instance's own: `ConfigErrors`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class Updates(Protocol):
 class ZoneFiles:
     """The zones of an instance by name, each with its option's name and its file.
 
-    `updates` is where changes are kept: without, nobody wants to know them.
+    `are_all`: the instance serves nothing else.  `updates` is where changes are kept: without, nobody wants to know
+    them.
     """
 
     def __init__(
@@ -55,8 +56,10 @@ class ZoneFiles:
         *,
         include_anywhere: bool = False,
         signing: Signing | None = None,
+        are_all: bool = True,
     ) -> None:
         self._files = files
+        self._are_all = are_all
         self._signing = signing
         self._include_anywhere = include_anywhere
         self.updates: Updates | None = None
@@ -75,7 +78,7 @@ class ZoneFiles:
                     message = f"zone {name} is {serving}: {error.message}"
                     mistakes.append(ConfigError(message, path=f"zones.{text}", file=error.file, line=error.line))
         context.progress(1.0)
-        if mistakes and not any(zones.values()):
+        if mistakes and self._are_all and not any(zones.values()):
             raise ConfigErrors(mistakes)
         for mistake in mistakes:
             context.complain(mistake)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import dns.tsigkeyring
 import pytest
 import trio
 import trio.testing
-from responder_plugins.dns import Dns, TransferKey
+from responder_plugins.dns import Dns, Etcd, Secondary, TransferKey, Update
 from responder_plugins.dns.answer.cookies import Cookies, siphash24
 
 from responder import ConfigErrors, Context, testing
@@ -245,7 +245,7 @@ def test_a_wrong_time_is_told_with_ours() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"zones": {}}, "neither zones nor here names"),
+        ({"zones": {}}, "nothing to serve, neither zones nor secondary, etcd or here"),
         ({"zones": {"a..b": Path("x")}}, "expected a domain name"),
         ({"here": ("x" * 64,)}, r"here\[0\]: expected a domain name"),
         ({"zones": {"example.test": Path("missing.zone")}}, r"missing\.zone: .*can't be read"),
@@ -288,6 +288,32 @@ def test_a_broken_zone_is_not_served_and_others_are(tmp_path: Path) -> None:
     assert len(ask(handler, query()).answer) == 1
     reply = ask(handler, query("www.bad.test", use_edns=0))
     assert (reply.rcode(), option(reply, 15)) == (dns.rcode.SERVFAIL, [b"\0\x0e"])
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"secondary": {"other.test": Secondary(primaries=("192.0.2.53",))}},
+        {"etcd": Etcd(zones=("cluster.test",))},
+        {"here": ("router.lan",)},
+    ],
+)
+def test_broken_zones_do_not_stop_what_comes_from_elsewhere(others: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "bad.zone").write_text("broken")
+    context = Context("dns", tmp_path)
+    Dns(zones={"example.test": Path("bad.zone")}, **others).prepare(context)
+    assert "zone example.test. is not served: a record without a type" in str(context.complaints[0])
+
+
+def test_a_damaged_journal_of_updates_does_not_stop_others(tmp_path: Path) -> None:
+    (tmp_path / "good.zone").write_text(SMALL)
+    (tmp_path / "journals").mkdir()
+    (tmp_path / "journals" / "zone.example.test.journal").write_text("something else")
+    update = {"example.test": Update(allow=(ip_network("192.0.2.0/24"),))}
+    context = Context("dns", tmp_path, tmp_path)
+    others = {"other.test": Secondary(primaries=("192.0.2.53",))}
+    Dns(zones={"example.test": Path("good.zone")}, update=update, secondary=others).prepare(context)
+    assert "example.test. is not served: its updates are not to be had" in str(context.complaints[0])
 
 
 def test_a_zone_that_breaks_goes_on_as_it_was(tmp_path: Path) -> None:
