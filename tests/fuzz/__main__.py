@@ -43,12 +43,14 @@ def guided(name: str, options: list[str]) -> None:
     # With the libraries that read bytes for us: their unexpected exceptions are ours too.
     with atheris.instrument_imports(include=["responder", "responder_plugins", "dns", "h11", "tomllib"]):
         target = importlib.import_module(TARGETS[name])
-    with tempfile.TemporaryDirectory() as folder:
-        for number, seed in enumerate(target.SEEDS):
-            (Path(folder) / str(number)).write_bytes(seed)
-        found = f"-artifact_prefix={tempfile.gettempdir()}/{name}-"
-        atheris.Setup([sys.argv[0], folder, f"-max_len={MAX_LENGTH}", found, *options], target.answered)
-        atheris.Fuzz()
+    # Nothing runs after libFuzzer's end, so that the folder stays: with all that found new code.
+    folder = Path(tempfile.mkdtemp(prefix=f"fuzz-{name}-"))
+    for number, seed in enumerate(target.SEEDS):
+        (folder / str(number)).write_bytes(seed)
+    print(f"what finds new code is kept in {folder}; named as an option, another run goes on from there", flush=True)
+    found = f"-artifact_prefix={tempfile.gettempdir()}/{name}-"
+    atheris.Setup([sys.argv[0], str(folder), f"-max_len={MAX_LENGTH}", found, *options], target.answered)
+    atheris.Fuzz()
 
 
 def main() -> None:
