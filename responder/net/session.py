@@ -15,7 +15,7 @@ def session_end(stop: Callable[[str], None]) -> Iterator[None]:
         from .windows.session_window import window_told  # noqa: PLC0415 - the same
 
         handler = EndHandler(stop)
-        with handling(handler), window_told(handler.end):
+        with handling(handler, handler.no_longer_needed), window_told(handler.end):
             yield
     else:
         yield

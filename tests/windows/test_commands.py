@@ -78,11 +78,15 @@ def test_the_end_of_a_console_or_a_session_leaves_time_for_goodbyes(
 ) -> None:
     """Windows starts a thread of the process at CtrlRoutine, which asks the handlers, and ends the process after them.
 
-    Nothing here closes a console, so the process starts that thread itself.
+    Nothing here closes a console, so the process starts that thread itself.  The handler holds a lock of Windows', and
+    would for longer than the test's patience: nobody may wait for it.
     """
     script = textwrap.dedent(f"""
         import ctypes, logging
         from responder.cli import main
+        from responder.net.windows.console import EndHandler
+
+        EndHandler.__init__.__defaults__ = (1000.0,)
 
         class EndWhenReady(logging.Handler):
             def emit(self, record):

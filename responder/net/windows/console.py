@@ -4,6 +4,8 @@ Windows ends the process as soon as its handler for one of these returns, or aft
 The handler that CPython brings returns at once.  So ours orders the stop and does not return: the process ends before,
 by itself, with its goodbyes said and an exit status of its own.  Ctrl-C and Ctrl-Break stay with Python's signals.
 
+While handlers are called nobody can take one back: Windows holds a lock that SetConsoleCtrlHandler waits for.
+
 HandlerRoutine's page has the rules.  Windows calls the handler in a thread of its own.  Of the end of a session
 `responder.net.windows.session_window` hears where the handler does not.
 """
@@ -51,6 +53,13 @@ class EndHandler:
             self._stop(reason)
         self.ended.wait(self._limit)
 
+    def no_longer_needed(self) -> bool:
+        """Let ends to come pass at once.  False where one is handled already, until this process has ended."""
+        if not self._first.acquire(blocking=False):
+            return False
+        self.ended.set()
+        return True
+
 
 def ignore_ends(event: int) -> bool:
     """The HandlerRoutine of a service: its manager tells it of a shutdown, and of logging off it hears for anybody."""
@@ -58,8 +67,8 @@ def ignore_ends(event: int) -> bool:
 
 
 @contextmanager
-def handling(handler: Callable[[int], bool]) -> Iterator[None]:
-    """Have Windows call the handler before those that are there."""
+def handling(handler: Callable[[int], bool], may_go: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """Have Windows call the handler before those that are there.  `may_go` says at the end whether it is taken back."""
     if sys.platform == "win32":
         kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
         routine = ctypes.WINFUNCTYPE(ctypes.c_int, ctypes.c_uint32)(handler)
@@ -69,6 +78,7 @@ def handling(handler: Callable[[int], bool]) -> Iterator[None]:
         try:
             yield
         finally:
-            kernel32.SetConsoleCtrlHandler(routine, False)
+            if may_go():
+                kernel32.SetConsoleCtrlHandler(routine, False)
     else:
         yield

@@ -48,6 +48,17 @@ def test_an_end_that_is_told_twice_is_ordered_once() -> None:
     assert ordered == ["CTRL_CLOSE_EVENT"]
 
 
+def test_it_is_taken_back_only_where_no_end_is_handled() -> None:
+    """SetConsoleCtrlHandler would wait for the handler, which waits for the end of the process."""
+    ordered: list[str] = []
+    handler = EndHandler(ordered.append, limit=0)
+    assert handler(CTRL_CLOSE)
+    assert not handler.no_longer_needed()
+    idle = EndHandler(pytest.fail, limit=10 * PATIENCE)
+    assert idle.no_longer_needed()
+    assert idle(CTRL_CLOSE) is True  # one that is told in between: nothing is ordered, nor waited for
+
+
 def test_it_does_not_wait_for_ever() -> None:
     assert EndHandler(lambda _name: None, limit=0)(CTRL_CLOSE) is True
 
