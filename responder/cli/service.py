@@ -65,9 +65,13 @@ def install(config: Path | None, account: str, name: str) -> None:
         folder = windows_folder(for_all_users=True)
         file = (folder / "responderd.toml" if config is None else config).absolute()
         trio.run(load_prepared, file)
-        prepare_folder(folder, account)
         command = command_line(["service", "serve-as", name, str(file)])
         control.install(name, command, account=account, description=f"UDP responders, as {file} says.")
+        try:
+            prepare_folder(folder, account)
+        except ResponderError:
+            control.remove(name)
+            raise
     click.echo(f"service {name}: installed; `responderd service start` starts it now")
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,8 +28,32 @@ FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_REPARSE_POINT = 0x10, 0x400
 
 def access_list(user: str, *, inherited: bool = False) -> str:
     """The SDDL for a user's SID; `inherited`: of a folder, for what is made in it too."""
-    flags = "OICI" if inherited else ""
-    return "D:P" + "".join(f"(A;{flags};FA;;;{sid})" for sid in ("SY", "BA", user))
+    return "D:P" + "".join(_entries(user, "OICI" if inherited else ""))
+
+
+def extended_list(present: str, user: str) -> str:
+    """A folder's list with that user, the system and the administrators in it too.  Both lists are SDDL.
+
+    What somebody gave by name stays, such as another service's rights.  What the folder above hands down (ID) does not:
+    every user may read what is in %ProgramData%.
+    """
+    own = _entries(user, "OICI")
+    given = [entry for entry in _ENTRY.findall(present) if entry not in own and "ID" not in _flags(entry)]
+    # Refusals come before permissions, or they would be none.
+    return "D:P" + "".join(sorted(given + own, key=lambda entry: not entry.startswith("(D;")))
+
+
+_ENTRY = re.compile(r"\([^()]*\)")
+
+
+def _entries(user: str, flags: str) -> list[str]:
+    return [f"(A;{flags};FA;;;{sid})" for sid in dict.fromkeys(("SY", "BA", user))]
+
+
+def _flags(entry: str) -> list[str]:
+    """Those of an entry "(type;flags;rights;...)": two letters each."""
+    text = entry.split(";")[1]
+    return [text[at : at + 2] for at in range(0, len(text), 2)]
 
 
 if sys.platform == "win32":
@@ -81,11 +106,10 @@ if sys.platform == "win32":
     def make_private_folder(path: Path, user: str) -> None:
         """A folder for the user of a SID (or an alias of SDDL) and the administrators, with all that is in it.
 
-        One that is there gets these rights, unless it is somebody else's, who could change them back, or a junction,
-        which would have what it leads to taken over.  Raises OSError.
+        One that is there gets these rights beside those that it has (`extended_list`), unless it is somebody else's,
+        who could change them back, or a junction, which would have what it leads to taken over.  Raises OSError.
         """
-        text = access_list(user, inherited=True)
-        with _attributes(text) as attributes:
+        with _attributes(access_list(user, inherited=True)) as attributes:
             if _kernel32.CreateDirectoryW(str(path), attributes):
                 return
         if ctypes.get_last_error() != _ERROR_ALREADY_EXISTS:
@@ -103,7 +127,8 @@ if sys.platform == "win32":
             if owner not in ("BA", "SY", "LA", user, current_user()):
                 what = f"belongs to {owner}, who is no administrator: remove it"
                 raise PermissionError(errno.EACCES, what, str(path))
-            _set_access_list(folder, text)
+            present = _security_of(folder, DACL_SECURITY_INFORMATION)
+            _set_access_list(folder, extended_list(present, user))
         finally:
             _kernel32.CloseHandle(folder)
 
@@ -115,7 +140,11 @@ if sys.platform == "win32":
 
     def owner_of(handle: int) -> str:
         """The owner of an open file: a SID, or SDDL's name of one.  Raises OSError."""
-        descriptor, text, what = _PTR(), _PTR(), OWNER_SECURITY_INFORMATION
+        return _security_of(handle, OWNER_SECURITY_INFORMATION).removeprefix("O:")
+
+    def _security_of(handle: int, what: int) -> str:
+        """That part of an open file's security descriptor, as SDDL.  Raises OSError."""
+        descriptor, text = _PTR(), _PTR()
         got = None, None, None, None, ctypes.byref(descriptor)
         if code := _advapi32.GetSecurityInfo(handle, _SE_FILE_OBJECT, what, *got):
             raise ctypes.WinError(code)
@@ -123,7 +152,7 @@ if sys.platform == "win32":
             _check(_to_text(descriptor, SDDL_REVISION_1, what, ctypes.byref(text), None))
         finally:
             _kernel32.LocalFree(descriptor)
-        return _taken(text).removeprefix("O:")
+        return _taken(text)
 
     def _set_access_list(folder: int, text: str) -> None:
         present, defaulted, rights = wintypes.BOOL(), wintypes.BOOL(), _PTR()

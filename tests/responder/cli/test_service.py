@@ -99,6 +99,27 @@ def test_a_config_that_is_wrong_is_not_installed(control: FakeControl, config: P
     assert not control.services
 
 
+def test_the_folder_is_prepared_for_what_is_installed_alone(
+    control: FakeControl, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An install that is refused must not touch another service's folder; a refused folder leaves no service."""
+    prepared: list[str] = []
+
+    def prepare(folder: Path, account: str) -> None:
+        if account == "LocalSystem":
+            raise NetworkError(errno.EACCES, f"{folder}: belongs to somebody else")
+        prepared.append(account)
+
+    monkeypatch.setattr(service, "prepare_folder", prepare)
+    assert run("install", str(config))[0] == 0
+    status, output = run("install", str(config), "--account", "NetworkService")
+    assert (status, "already" in output) == (1, True)
+    assert prepared == ["LocalService"]
+    status, output = run("install", str(config), "--account", "LocalSystem", "--name", "other")
+    assert (status, "somebody else" in output) == (1, True)
+    assert list(control.services) == ["responderd"]
+
+
 @pytest.mark.parametrize("command", ["remove", "start", "stop", "status"])
 def test_what_is_not_there_is_named(control: FakeControl, command: str) -> None:
     assert run(command) == (1, "error: there is no service responderd\n")
