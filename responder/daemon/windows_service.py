@@ -2,7 +2,7 @@
 
 `responderd service install` has the service manager start `responderd service serve-as NAME CONFIG`, which comes here.
 What is wrong with the configuration, or a port that can't be had, goes to both logs, and ends the service with the
-status that `responderd run` would have.
+status that `responderd run` would have.  Where one of the logs can't be had, the other says so.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import os
+from functools import partial
 from pathlib import Path
 
 from ..errors import ConfigErrors, ResponderError, leaves
@@ -18,6 +19,7 @@ from ..net.folders import windows_folder
 from ..net.windows.event_log import EventLogHandler
 from ..net.windows.service import ServiceLine
 from . import daemon
+from .logs import configure_logging
 
 LOG_SIZE, LOGS_KEPT = 10_000_000, 5
 """Bytes of a log file, and how many older ones are kept."""
@@ -44,10 +46,24 @@ def serve(name: str, config: Path, line: ServiceLine) -> int:
 
 
 def log_handlers(name: str, folder: Path) -> list[logging.Handler]:
-    """The service's log file, as JSON like a daemon's standard error, and the event log for warnings and above."""
+    """The event log for warnings and above, and the service's log file, as JSON like a daemon's standard error."""
+    handlers: list[logging.Handler] = []
+    refusals: list[OSError] = []
+    for open_log in (EventLogHandler, partial(_log_file, folder)):
+        try:
+            handlers.append(open_log(name))
+        except OSError as error:
+            refusals.append(error)
+    configure_logging(handlers)
+    for refusal in refusals:
+        _log.error("the service goes without one of its logs", reason=str(refusal))
+    return handlers
+
+
+def _log_file(folder: Path, name: str) -> logging.Handler:
+    """Raises OSError."""
     logs = folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    file = logging.handlers.RotatingFileHandler(
+    return logging.handlers.RotatingFileHandler(
         logs / f"{name}.log", maxBytes=LOG_SIZE, backupCount=LOGS_KEPT, encoding="utf-8"
     )
-    return [file, EventLogHandler(name)]
