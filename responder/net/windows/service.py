@@ -178,7 +178,7 @@ def site_packages() -> str:
 
 
 def prepare_folder(folder: Path, account: str) -> None:
-    """Make the folder that the service logs to, or take it over: for its account and for administrators alone.
+    """Make the folder that the service logs to, for its account and for administrators, or let them in beside others.
 
     Raises NetworkError.
     """
@@ -221,7 +221,7 @@ class ServiceControl(Protocol):
 def service_control() -> ServiceControl:
     """This machine's.  Raises NetworkError on other systems."""
     if sys.platform != "win32":
-        message = "only Windows has this kind of service; examples/responderd.service is a unit for systemd"
+        message = "only Windows has this kind of service; `responderd unit` prints one for systemd"
         raise NetworkError(errno.ENOSYS, message)
     else:  # noqa: RET506 - without it mypy would look for the module elsewhere
         from .service_native import NativeServiceControl  # noqa: PLC0415 - exists on Windows only

@@ -139,7 +139,7 @@ def test_in_a_virtual_environment_the_base_interpreter_is_started(monkeypatch: p
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there Windows has them")
 def test_elsewhere_there_are_none() -> None:
-    with pytest.raises(NetworkError, match="only Windows"):
+    with pytest.raises(NetworkError, match="only Windows has this kind of service; `responderd unit`"):
         service.service_control()
     with pytest.raises(NetworkError, match="only Windows"):
         service.run_as_service("x", lambda _line: 0)
