@@ -34,11 +34,11 @@ def access_list(user: str, *, inherited: bool = False) -> str:
 def extended_list(present: str, user: str) -> str:
     """A folder's list with that user, the system and the administrators in it too.  Both lists are SDDL.
 
-    What somebody gave by name stays, such as another service's rights.  What the folder above hands down (ID) does not:
-    every user may read what is in %ProgramData%.
+    What an account was given by name stays, such as another service's rights.  What the folder above hands down (ID)
+    does not, nor what every user was given: every user may read what is in %ProgramData%, and make files there.
     """
     own = _entries(user, "OICI")
-    given = [entry for entry in _ENTRY.findall(present) if entry not in own and "ID" not in _flags(entry)]
+    given = [entry for entry in _ENTRY.findall(present) if entry not in own and not _is_for_anybody(entry)]
     # Refusals come before permissions, or they would be none.
     return "D:P" + "".join(sorted(given + own, key=lambda entry: not entry.startswith("(D;")))
 
@@ -50,10 +50,14 @@ def _entries(user: str, flags: str) -> list[str]:
     return [f"(A;{flags};FA;;;{sid})" for sid in dict.fromkeys(("SY", "BA", user))]
 
 
-def _flags(entry: str) -> list[str]:
-    """Those of an entry "(type;flags;rights;...)": two letters each."""
-    text = entry.split(";")[1]
-    return [text[at : at + 2] for at in range(0, len(text), 2)]
+_ANYBODY = ("WD", "AU", "BU", "IU", "NU", "AN", "BG", "LG", "AC")
+"""SDDL's names of groups that any user is in or can be, and of guests."""
+
+
+def _is_for_anybody(entry: str) -> bool:
+    """Of an entry "(type;flags;rights;;;who)"; flags are of two letters each."""
+    kind, flags, *_, who = entry.strip("()").split(";")
+    return "ID" in [flags[at : at + 2] for at in range(0, len(flags), 2)] or (kind == "A" and who in _ANYBODY)
 
 
 if sys.platform == "win32":

@@ -31,6 +31,7 @@ OURS = "(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;FA;;;LS)"
             "D:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;FA;;;NS)(A;OICI;0x1200a9;;;S-1-5-21-1-2-3-1001)",
             "(A;OICI;FA;;;NS)(A;OICI;0x1200a9;;;S-1-5-21-1-2-3-1001)" + OURS,
         ),
+        ("D:P(A;;FA;;;S-1-5-21-1-2-3-1001)(A;OICI;0x1200a9;;;WD)", "(A;;FA;;;S-1-5-21-1-2-3-1001)" + OURS),
         ("D:P(A;OICI;FA;;;NS)(D;;FA;;;BG)", "(D;;FA;;;BG)(A;OICI;FA;;;NS)" + OURS),
         ("D:P" + OURS, OURS),
         ("D:", OURS),
