@@ -18,7 +18,7 @@ from .output import exit_with
 from .progress import progress_shown
 
 if TYPE_CHECKING:
-    from ..config.reading import DaemonOptions
+    from ..config.reading import Config, DaemonOptions
 
 
 @click.command()
@@ -55,14 +55,25 @@ def check(config: Path) -> None:
     count = len(loaded.instances)
     instances = ", ".join(instance.name for instance in loaded.instances)
     click.echo(f"{name_of(config)}: ok: {count} plugin{'s' if count != 1 else ''} ({instances})")
-    services = [service for instance in loaded.instances for service in instance.services]
-    commands = opening_commands(
-        (service.port for service in services if service.udp), (service.port for service in services if service.tcp)
-    )
+    commands = opening_commands(*_reachable_ports(loaded))
     if commands:
         click.echo("hint: an administrator's PowerShell opens these ports in the firewall:", err=True)
     for command in commands:
         click.echo(f"  {command}", err=True)
+
+
+def _reachable_ports(config: Config) -> tuple[list[int], list[int]]:
+    """The UDP and the TCP ports that other hosts may ask: not those that listen on this host's loopback alone."""
+    reachable = [
+        each for each in config.instances if not each.listen or any(not one.is_loopback for one in each.listen)
+    ]
+    services = [service for instance in reachable for service in instance.services]
+    udp = [service.port for service in services if service.udp]
+    tcp = [service.port for service in services if service.tcp]
+    metrics = config.daemon.metrics
+    if metrics is not None and (metrics.address is None or not metrics.address.is_loopback):
+        tcp.append(metrics.port)
+    return udp, tcp
 
 
 def _of_this_host(options: DaemonOptions) -> Iterator[ConfigError]:

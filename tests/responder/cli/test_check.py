@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from responder import net
 from responder.config import registry
-from responder.net import handover
+from responder.net import firewall, handover
 from tests.fakes import FakePlatform
 
 from .support import Write, call
@@ -107,3 +108,22 @@ def test_check_warns_of_what_lets_nobody_ask(write: Write) -> None:
     result = call("check", write("[plugins.echo]\ndeny = ['0.0.0.0/0', '::/0']\n"))
     assert result.exit_code == 0
     assert result.stderr.startswith("warning: plugins.echo: it is never asked: deny has all that might\n")
+
+
+@pytest.mark.parametrize(
+    ("config", "udp", "tcp"),
+    [
+        ("[plugins.echo]\nport = 7007\n", "7007", "7007"),
+        ("[plugins.echo]\nport = 7007\nlisten = ['127.0.0.1', '::1']\n", "", ""),
+        ("[plugins.echo]\nport = 7007\nlisten = ['127.0.0.1', '10.71.0.1']\n", "7007", "7007"),
+        ("[daemon]\nmetrics = '0.0.0.0:9153'\n[plugins.whoami]\nport = 7008\n", "7008", "7008,9153"),
+        ("[daemon]\nmetrics = ':9153'\n[plugins.whoami]\nport = 7008\n", "7008", "7008,9153"),
+        ("[daemon]\nmetrics = '[::1]:9153'\n[plugins.whoami]\nport = 7008\n", "7008", "7008"),
+    ],
+)
+def test_on_windows_check_tells_how_to_open_what_others_can_reach(
+    write: Write, monkeypatch: pytest.MonkeyPatch, config: str, udp: str, tcp: str
+) -> None:
+    monkeypatch.setattr(firewall, "opening_commands", firewall.windows_commands)
+    said = dict(re.findall("-Protocol ([A-Z]+) -LocalPort ([0-9,]+)", call("check", write(config)).stderr))
+    assert (said.get("UDP", ""), said.get("TCP", "")) == (udp, tcp)
