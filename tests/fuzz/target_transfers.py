@@ -1,6 +1,7 @@
-"""Messages of transfers to a secondary of dns, and NOTIFY: what is taken is a zone, and nothing is raised.
+"""Messages of transfers to a secondary of dns, NOTIFY, and what a primary is asked: what is taken or sent is a zone.
 
-The first byte says which: a whole zone, changes, or a NOTIFY; behind it are messages, each behind its length, or one.
+The first byte says which: a whole zone, changes, a NOTIFY, or a question; behind it are messages, each behind its
+length, or one.
 """
 
 from __future__ import annotations
@@ -12,27 +13,36 @@ from pathlib import Path
 import dns.flags
 import dns.message
 import dns.opcode
+import dns.rrset
+import dns.tsig
 import trio
+import trio.testing
 from responder_plugins.dns import Dns, Secondary, TransferKey
+from responder_plugins.dns.answer.processor import Response
 from responder_plugins.dns.handler import DnsHandler
 from responder_plugins.dns.message import wire
 from responder_plugins.dns.transfer import outgoing
 from responder_plugins.dns.transfer.incoming import Incoming
 from responder_plugins.dns.transfer.primary import Primary, TransferError
 from responder_plugins.dns.zone.builder import Line, ZoneBuilder
-from responder_plugins.dns.zone.changes import Change, difference, soa_record
+from responder_plugins.dns.zone.changes import Change, difference, records_of, soa_record
 from responder_plugins.dns.zone.edit import DoesNotFitError, Edit
 from responder_plugins.dns.zone.tables import Zone
 
 from responder import Context, Datagram, Peer, PeerError
-from tests.plugins.dns.support import LINK
+from tests.plugins.dns.encrypted.support import connection
+from tests.plugins.dns.support import LINK, handler_of
+from tests.plugins.dns.zone.comparing import assert_same
 
 ORIGIN = b"\5other\4test\0"
 SECRET = "c2VjcmV0IG9mIHRoZSB0ZXN0cw=="  # noqa: S105 - of the tests only
 KEY = TransferKey(secret=SECRET)
-WHOLE, CHANGES, NOTIFY = 0, 1, 2
+WHOLE, CHANGES, NOTIFY, QUESTION = 0, 1, 2, 3
 MOST = 64
 """Messages of one input."""
+
+COMPARED = 8
+"""Of so many changed zones one is compared with what its records make, which takes long."""
 
 
 def version(serial: int) -> Zone:
@@ -89,6 +99,13 @@ def _seeds() -> list[bytes]:
     seeds.append(bytes((NOTIFY,)) + notify.to_wire())
     notify.use_tsig(dns.tsig.Key("key.test", SECRET, KEY.algorithm))
     seeds.append(bytes((NOTIFY,)) + notify.to_wire())
+    for rdtype in ("AXFR", "IXFR"):
+        query = dns.message.make_query("other.test", rdtype, use_edns=0 if rdtype == "IXFR" else None)
+        if rdtype == "IXFR":
+            query.authority.append(dns.rrset.from_text("other.test.", 1, "IN", "SOA", ". . 6 1 2 3 4"))
+        seeds.append(bytes((QUESTION,)) + query.to_wire())
+        query.use_tsig(dns.tsig.Key("key.test", SECRET, KEY.algorithm))
+        seeds.append(bytes((QUESTION,)) + query.to_wire())
     return seeds
 
 
@@ -103,8 +120,21 @@ def _handler() -> DnsHandler:
     return handler
 
 
+def _primary() -> DnsHandler:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "zone").write_text("@ 60 SOA ns h 7 1 2 3 4\n@ 60 NS ns\nns 60 A 192.0.2.53\n")
+        return handler_of(
+            Path(folder),
+            zones={"other.test": Path("zone")},
+            allow_transfer=["192.0.2.0/24"],
+            transfer_keys={"key.test": KEY},
+        )
+
+
 SEEDS = tuple(_seeds())
 HANDLER = _handler()
+PRIMARY = _primary()
+ASKING = connection(trio.testing.memory_stream_pair()[0], "default", peer="192.0.2.54")
 
 
 def answered(payload: bytes) -> bytes | None:
@@ -112,6 +142,8 @@ def answered(payload: bytes) -> bytes | None:
     kind, payload = payload[:1], payload[1:]
     if kind == bytes((NOTIFY,)):
         return _notified(payload)
+    if kind == bytes((QUESTION,)):
+        return _asked(payload)
     changes = kind == bytes((CHANGES,))
     try:
         news = _taken(payload, changes=changes)
@@ -130,9 +162,19 @@ def answered(payload: bytes) -> bytes | None:
         except DoesNotFitError:
             return None
         assert zone.serial == news[-1].after
+        if sum(payload) % COMPARED == 0:
+            looked_at(zone)
     else:
         zone = news
     return b"".join(record.name + record.rdata for record in outgoing.whole(zone))
+
+
+def looked_at(zone: Zone) -> None:
+    """A zone that took changes is what its records make."""
+    builder = ZoneBuilder(ORIGIN)
+    for record in records_of(zone):
+        builder.add(*record, Line(Path("fuzz"), 1))
+    assert_same(zone, builder.finish(Path("fuzz"), {}))
 
 
 def _taken(payload: bytes, *, changes: bool) -> list[Change] | Zone | None:
@@ -168,3 +210,29 @@ def _notified(payload: bytes) -> bytes | None:
         assert peer.address == Peer("192.0.2.53", 53).address or b"key" in payload.lower()
         assert len(answer) <= len(payload) + 200
     return answer
+
+
+def _asked(payload: bytes) -> bytes | None:
+    """The answer, all messages of it."""
+    processor = PRIMARY.processor
+    try:
+        query = processor.read(payload)
+    except PeerError:
+        return None
+    if query.rdtype not in (wire.AXFR, wire.IXFR) or query.problem or query.opcode:
+        return None
+    granted = processor.transfer(query, payload, ASKING)
+    if isinstance(granted, Response):
+        messages = [granted.data]
+    else:
+        signer = granted.signer
+        messages = [
+            message if signer is None else signer.sign(message, multi=True)
+            for message in outgoing.messages(granted.zone.snapshot(), query, None, granted.opt)
+        ]
+    for message in messages:
+        assert message[:2] == payload[:2]
+        assert message[2] & 0xF8 == 0x80
+        assert len(message) <= wire.STREAM
+        assert dns.message.from_wire(message, xfr=True, keyring=False).flags & dns.flags.QR
+    return b"".join(messages)
