@@ -357,16 +357,16 @@ async def prepare_all(
 def _under(instance: Instance, errors: Iterable[ConfigError]) -> Iterable[ConfigError]:
     """A plugin knows its options' names, but not the instance's; its messages may repeat its secrets."""
     path = join("plugins", instance.name)
-    texts = tuple(secrets.secrets_of(instance.plugin))
+    hide = secrets.hiding(secrets.secrets_of(instance.plugin), instance.plugin)
     for error in errors:
         where = error.path if is_under(error.path, path) else concatenate(path, error.path)
-        yield ConfigError(secrets.hidden(error.message, texts), path=where, file=error.file, line=error.line)
+        yield ConfigError(hide(error.message), path=where, file=error.file, line=error.line)
 
 
 def _failure(instance: Instance, message: str, cause: BaseException) -> PluginError:
     """What `prepare` raised, without the plugin's secrets; with its cause unless that would show one."""
-    texts = tuple(secrets.secrets_of(instance.plugin))
-    failure = PluginError(secrets.hidden(f"{join('plugins', instance.name)}: {message}", texts))
+    hide = secrets.hiding(secrets.secrets_of(instance.plugin), instance.plugin)
+    failure = PluginError(hide(f"{join('plugins', instance.name)}: {message}"))
     shown = "".join(traceback.format_exception(cause))
-    failure.__cause__ = cause if secrets.hidden(shown, texts) == shown else None
+    failure.__cause__ = cause if hide(shown) == shown else None
     return failure

@@ -96,6 +96,8 @@ def mismatch(
 ) -> MismatchError:
     if secret:  # the reason may repeat it
         return MismatchError(f"expected {expected}, got another {_toml_name(value)}", wrong_type=wrong_type)
+    if isinstance(value, str) and "@" in value:
+        reason = ""  # it may repeat what `_shown` leaves out
     got = _shown(value)
     if wrong_type and not isinstance(value, (list, tuple, dict)):
         got = f"{got} ({with_article(_toml_name(value))})"
@@ -103,12 +105,20 @@ def mismatch(
     return MismatchError(message, wrong_type=wrong_type)
 
 
+_USERINFO = re.compile(r"((?:[a-z][a-z0-9+.-]*:)?//)?.*@", re.IGNORECASE | re.DOTALL)
+
+
+def without_userinfo(text: str) -> str:
+    """The text without what is before its last "@": a URL has a user and a password there (RFC 3986 section 3.2.1)."""
+    return _USERINFO.sub(r"\1...@", text, count=1)
+
+
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (list, tuple, dict)):
         return with_article(_toml_name(value))
-    text = repr(value)
+    text = repr(without_userinfo(value) if isinstance(value, str) else value)
     return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}..."
 
 

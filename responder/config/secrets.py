@@ -2,11 +2,13 @@
 
 An option of type `Secret`, or an array of `Secret`s, is never repeated by a message, a log or a traceback.  The secret
 of an option NAME may stand in a file, which `NAME_file` names; several of an array stand there a line each.
+
+Of any other option a message repeats nothing that stands before "@", where a URL has its user and password.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -14,7 +16,7 @@ import attrs
 
 from ..errors import ConfigError
 from ..plugin import Context
-from .option_types import Secret, kind_of
+from .option_types import Secret, kind_of, without_userinfo
 
 SUFFIX = "_file"
 
@@ -57,36 +59,48 @@ def read_file(file: Any, type_: Any, folder: Path) -> Any:
     return text.splitlines() if is_array else text
 
 
-def hidden(message: str, secrets: Any) -> str:
-    """The message without the texts in `secrets`, which may be nested."""
-    for text in sorted(set(_texts(secrets)), key=len, reverse=True):
-        for form in (text, repr(text)[1:-1]):
-            message = message.replace(form, HIDDEN)
-    return message
+def hiding(secrets: Any, options: Any) -> Callable[[str], str]:
+    """Message -> the same without the texts in `secrets`, and without what stands before "@" in those of `options`.
+
+    Both may be nested, also in instances of classes of options.
+    """
+    instead: dict[str, str] = {}
+    for text in _texts(secrets):
+        instead |= dict.fromkeys(_forms(text), HIDDEN)
+    for text in _texts(options):
+        if "@" in text:
+            before = {form[: form.rindex("@") + 1] for form in _forms(text)}
+            instead = {form: without_userinfo(form) for form in before} | instead
+    ordered = sorted(instead.items(), key=lambda item: len(item[0]), reverse=True)
+
+    def hide(message: str) -> str:
+        for form, other in ordered:
+            message = message.replace(form, other)
+        return message
+
+    return hide
 
 
-def secrets_of(options: Any) -> Iterator[str]:
+def _forms(text: str) -> tuple[str, str]:
+    """As it is, and as `repr` has it between its quotes."""
+    return text, str.__repr__(text)[1:-1]
+
+
+def secrets_of(options: Any) -> tuple[str, ...]:
     """Every secret in an instance of a class of options."""
-    if isinstance(options, Secret):
-        yield str(options)
-    elif isinstance(options, Mapping):
-        for value in options.values():
-            yield from secrets_of(value)
-    elif isinstance(options, (list, tuple, frozenset)):
-        for value in options:
-            yield from secrets_of(value)
-    elif attrs.has(type(options)):
-        for field in attrs.fields(type(options)):
-            yield from secrets_of(getattr(options, field.name, None))
+    return tuple(text for text in _texts(options) if isinstance(text, Secret))
 
 
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         if value:
-            yield str(value)
+            yield value
     elif isinstance(value, Mapping):
         for own in value.values():
             yield from _texts(own)
     elif isinstance(value, (list, tuple, set, frozenset)):
         for own in value:
             yield from _texts(own)
+    elif attrs.has(type(value)):
+        for field in attrs.fields(type(value)):
+            yield from _texts(getattr(value, field.name, None))

@@ -159,7 +159,10 @@ def _class_hook(cls: Any, converter: cattrs.Converter, folder: Path, also_known:
                     given = secrets.read_file(value, field.type, folder)
                 values[field.alias or field.name] = _structure_field(given, field, converter)
             except (Exception, SystemExit) as error:  # converters and validators are a plugin's code
-                errors += _hidden(_mistakes(error, join("", key)), given if secrets.is_secret(field.type) else ())
+                texts = given if secrets.is_secret(field.type) else ()
+                # What was read a value at a time repeats no userinfo.
+                options = () if isinstance(error, _OWN_MISTAKES) else value
+                errors += _hidden(_mistakes(error, join("", key)), secrets.hiding(texts, options))
             if secrets.is_secret(field.type):
                 hidden.append(given)
         for key, field in fields.items():
@@ -169,16 +172,18 @@ def _class_hook(cls: Any, converter: cattrs.Converter, folder: Path, also_known:
             try:
                 return cls(**values)
             except (Exception, SystemExit) as error:  # as above
-                errors += _hidden(_mistakes(error, ""), hidden)
+                errors += _hidden(_mistakes(error, ""), secrets.hiding(hidden, table))
         raise ConfigErrors(errors)
 
     return structure_class
 
 
-def _hidden(errors: Iterable[ConfigError], texts: Any) -> Iterator[ConfigError]:
-    """The errors without the texts, which are secrets."""
+_OWN_MISTAKES = (cattrs.IterableValidationError, ConfigErrors, MismatchError)
+
+
+def _hidden(errors: Iterable[ConfigError], hide: Callable[[str], str]) -> Iterator[ConfigError]:
     for each in errors:
-        yield ConfigError(secrets.hidden(each.message, texts), path=each.path, file=each.file, line=each.line)
+        yield ConfigError(hide(each.message), path=each.path, file=each.file, line=each.line)
 
 
 def _structure_field(value: Any, field: attrs.Attribute[Any], converter: cattrs.Converter) -> Any:
@@ -215,7 +220,7 @@ def _union_hook(union: Any, converter: cattrs.Converter) -> Hook:
         for member in sorted(candidates, key=lambda member: (member is str, member is not type(value))):
             try:
                 return converter.structure(value, member)
-            except (cattrs.IterableValidationError, ConfigErrors, MismatchError) as error:
+            except _OWN_MISTAKES as error:
                 failures.append(error)
         # The type was right, so the mistake is inside the array or table, or the value is out of a leaf's range.
         meant = [error for error in failures if not (isinstance(error, MismatchError) and error.wrong_type)]

@@ -68,7 +68,7 @@ def _are_endpoints(_instance: object, attribute: attrs.Attribute[Any], value: tu
             right = found.scheme in ("http", "https") and bool(found.hostname) and found.port != 0
         except ValueError:
             right = False
-        if not right or found.username or found.path not in ("", "/") or found.query or found.fragment:
+        if not right or "@" in found.netloc or found.path not in ("", "/") or found.query or found.fragment:
             raise ValueError(f"{attribute.name}: expected a URL such as http://127.0.0.1:2379, got {each!r}")
 
 

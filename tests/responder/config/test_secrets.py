@@ -89,6 +89,43 @@ def test_it_is_a_text_that_is_not_shown() -> None:
     assert TEXT not in repr(options)
 
 
+def _is_url(_instance: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
+    for each in value:
+        if "@" in each:
+            raise ValueError(f"{attribute.name}: expected a URL, got {each!r} ({each})")
+
+
+@attrs.frozen
+class Addressed:
+    urls: tuple[str, ...] = attrs.field(default=(), validator=_is_url)
+    port: int = 0
+    url: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        if self.url:
+            raise ValueError(f"{self.url} is of no use")
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (
+            {"urls": ["http://u:c2'V@//jc@127.0.0.1:1"]},
+            'urls: expected a URL, got "http://...@127.0.0.1:1" (http://...@127.0.0.1:1)',
+        ),
+        ({"urls": ["u:c2'V@//jc@127.0.0.1:1"]}, 'urls: expected a URL, got "...@127.0.0.1:1" (...@127.0.0.1:1)'),
+        ({"port": "http://u:c2'V@jc@h"}, "port: expected an integer, got 'http://...@h' (a string)"),
+        ({"port": "http://" + "u:c2'V@jc" * 20 + "@h"}, "port: expected an integer, got 'http://...@h' (a string)"),
+        ({"url": "//c2'V@h"}, "//...@h is of no use"),
+    ],
+)
+def test_no_message_repeats_what_a_url_has_before_its_host(table: Mapping[str, Any], message: str) -> None:
+    with pytest.raises(ConfigErrors) as raised:
+        structure(table, Addressed, folder=Path())
+    assert str(raised.value) == message
+    assert "c2" not in "".join(traceback.format_exception(raised.value))
+
+
 class TestFromAFile:
     def test_one_and_several(self, tmp_path: Path) -> None:
         (tmp_path / "one").write_text(f"{TEXT}\n")

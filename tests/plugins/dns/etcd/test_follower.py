@@ -388,6 +388,7 @@ def test_mistakes_of_the_configuration(tmp_path: Path) -> None:
     assert "empty.pem: etcd.ca: expected a certificate" in told
     for options, message in (
         ({"endpoints": ("127.0.0.1:2379",)}, "endpoints: expected a URL"),
+        ({"endpoints": ("http://:c2VjcmV0@127.0.0.1:2379",)}, "endpoints: expected a URL"),
         ({"endpoints": ()}, "endpoints: expected at least one"),
         ({"path": "skydns"}, "path: expected a path"),
         ({"stale": 0.0}, "stale: expected 1 to 31536000"),
