@@ -152,7 +152,7 @@ def _table(service: Element, name: str) -> Mapping[str, Any]:
         raise ConfigError(f"<domain-name>{domain}: only local is served")
     port = _text(service, "port", "0")
     if not port.isascii() or not port.isdecimal() or len(port) > 5:
-        raise ConfigError(f"<port>: expected a number, got {port!r}")
+        raise ConfigError(f"<port>: expected a number, got {port[:20]!r}")
     return {
         "name": name,
         "type": type_,

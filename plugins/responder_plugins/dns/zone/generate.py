@@ -4,7 +4,7 @@
 
 In owner and rdata `$` is the number, `\\$` and `$$` a dollar sign, and `${offset,width,base}` the number with an
 offset, in so many digits, in base d, o, x or X; n and N are its hexadecimal digits from the last on as labels, as
-reverse names of IPv6 have them.
+reverse names of IPv6 have them.  A negative number is -1 in base d, and a mistake in others.
 
 The rdata is one word for BIND: data of several words stands within quotes, which are no part of it.  So `TXT "a b"`
 makes two strings, and `TXT "\\"a b\\""` one.  Several words without quotes around them are taken as they stand.
@@ -18,28 +18,31 @@ from typing import Final
 
 from .rdata import FIELDS
 from .record import read_header
-from .words import Entry, Unreadable, entry_at
+from .words import Entry, Unreadable, entry_at, shown
 
 MAX_LINES: Final = 1_000_000
+"""Of all directives of a zone: some minutes."""
 
 _RANGE: Final = re.compile(rb"([0-9]{1,10})-([0-9]{1,10})(?:/([0-9]{1,10}))?")
 _PLACE: Final = re.compile(rb"\\.|\$\$|\$(?:\{([^}]*)\})?", re.DOTALL)
 _FORM: Final = re.compile(rb"([+-]?[0-9]{1,10})(?:,([0-9]{1,3})(?:,([doxXnN]))?)?")
 
 
-def generated(directive: Entry) -> Iterator[bytes]:
-    """The lines that a directive stands for, each with its end.  Raises Unreadable."""
+def generated(directive: Entry, most: int) -> Iterator[bytes]:
+    """The lines that a directive stands for, each with its end.  Raises Unreadable, also for more than `most`."""
     words = directive.words
     if len(words) < 4:
         raise Unreadable("$GENERATE: expected a range, an owner, a type and data")
     found = _RANGE.fullmatch(words[1])
     if found is None:
-        raise Unreadable(f"$GENERATE: expected a range as 1-10 or 0-254/2, got {words[1].decode(errors='replace')!r}")
+        raise Unreadable(
+            f"$GENERATE: expected a range as 1-10 or 0-254/2, got {shown(words[1].decode(errors='replace'))}"
+        )
     start, stop, step = int(found[1]), int(found[2]), int(found[3] or 1)
     if stop < start or not step:
         raise Unreadable("$GENERATE: expected a range that grows")
-    if (stop - start) // step >= MAX_LINES:
-        raise Unreadable(f"$GENERATE: more than {MAX_LINES} lines")
+    if (stop - start) // step >= most:
+        raise Unreadable(f"$GENERATE: more than {MAX_LINES} lines in one zone")
     pieces = _pieces(_template(directive))
     for number in range(start, stop + 1, step):
         yield b"".join([piece if isinstance(piece, bytes) else _written(number, *piece) for piece in pieces])
@@ -86,7 +89,7 @@ def _pieces(template: bytes) -> list[bytes | tuple[int, int, bytes]]:
             form = _FORM.fullmatch(found[1])
             if form is None:
                 raise Unreadable(
-                    f"$GENERATE: expected ${{offset,width,base}}, got {found[0].decode(errors='replace')!r}"
+                    f"$GENERATE: expected ${{offset,width,base}}, got {shown(found[0].decode(errors='replace'))}"
                 )
             pieces.append((int(form[1]), int(form[2] or 0), form[3] or b"d"))
     pieces.append(template[at:])
@@ -95,8 +98,8 @@ def _pieces(template: bytes) -> list[bytes | tuple[int, int, bytes]]:
 
 def _written(number: int, offset: int, width: int, base: bytes) -> bytes:
     number += offset
-    if number < 0:
-        raise Unreadable(f"$GENERATE: the offset makes {number - offset} negative")
+    if number < 0 and base != b"d":
+        raise Unreadable(f"$GENERATE: the offset makes {number - offset} negative, which only base d can write")
     if base not in b"nN":
         return format(number, f"0{width}{base.decode()}").encode()
     # A label a digit, the last digit first; the width counts the dots in between (BIND's manual).

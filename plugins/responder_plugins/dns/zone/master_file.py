@@ -27,7 +27,7 @@ from .names import NameReader, wire_name
 from .plain_lines import NOT_PLAIN, Position
 from .record import MAX_TTL, Ttls, read_header, read_ttl
 from .tables import Zone
-from .words import Entry, Malformed, Unreadable, entry_at
+from .words import Entry, Malformed, Unreadable, entry_at, shortened
 
 MAX_DEPTH: Final = 8
 """Files that include each other: deeper is a loop."""
@@ -96,6 +96,7 @@ class _Reader:
         self._include_anywhere = include_anywhere
         self._files: set[Path] = set()
         self._ttls = Ttls()
+        self._may_generate = generate.MAX_LINES
         self._builder = ZoneBuilder(self._origin.lower())
 
     def load(self, path: Path) -> Zone:
@@ -235,7 +236,7 @@ class _Reader:
             self._generate(entry, position, line)
             return
         if word not in (b"$TTL", b"$ORIGIN", b"$INCLUDE"):
-            raise Unreadable(f"{word.decode(errors='replace')} is no directive that is known here")
+            raise Unreadable(f"{shortened(word.decode(errors='replace'))} is no directive that is known here")
         if not values or len(values) > (2 if word == b"$INCLUDE" else 1):
             raise Unreadable(f"{word.decode()}: expected one value, got {len(values)}")
         if word == b"$TTL":
@@ -246,7 +247,8 @@ class _Reader:
             self._include(values, position.names, line, depth)
 
     def _generate(self, directive: Entry, position: Position, line: Line) -> None:
-        for each in generate.generated(directive):
+        for each in generate.generated(directive, self._may_generate):
+            self._may_generate -= 1
             self._record(entry_at(each, 0), position, line)
         if generate.cuts_a_text(directive):
             self._builder.warning("$GENERATE: the quotes hold several strings, as BIND reads them", line)
@@ -255,12 +257,17 @@ class _Reader:
         """RFC 1035 section 5.1: the origin of the included file ends with it."""
         name = os.fsdecode(rdata.unescaped(values[0].removeprefix(b'"')))
         inner = names.read(values[1]) if len(values) > 1 else names.origin
+        said = shortened(name)
         if depth == MAX_DEPTH:
-            raise Unreadable(f"$INCLUDE {name}: more than {MAX_DEPTH} files deep")
+            raise Unreadable(f"$INCLUDE {said}: more than {MAX_DEPTH} files deep")
         path = Path(os.path.normpath(line.file.parent / name))
         if not self._include_anywhere and not path.is_relative_to(os.path.normpath(self._folder)):
-            raise Unreadable(f"$INCLUDE {name}: is not in the folder of the zone file (option include_anywhere)")
-        if not path.is_file():
+            raise Unreadable(f"$INCLUDE {said}: is not in the folder of the zone file (option include_anywhere)")
+        try:
+            is_there = path.is_file()
+        except OSError as error:  # a name that is too long, a folder that may not be read
+            raise Unreadable(f"$INCLUDE {said}: {error.strerror}") from None
+        if not is_there:
             self._context.path(path)  # so that a reload knows when it is there
             raise Unreadable(f"$INCLUDE: there is no file {path}")
         self._read(path, inner, depth + 1)

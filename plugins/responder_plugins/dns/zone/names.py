@@ -55,7 +55,7 @@ class NameReader:
         except UnicodeDecodeError:
             text = "".join(chr(byte) if byte < 0x80 else f"\\{byte:03}" for byte in word)
         if text.startswith('"'):
-            raise Malformed(f'expected a name, got {text}"')
+            raise Malformed(f"expected a name, got {shown(text + chr(34))}")
         try:
             return wire_name(dns.name.from_text(text, dns.name.from_wire(self.origin, 0)[0]))
         except dns.exception.DNSException as error:

@@ -26,7 +26,7 @@ import dns.rdatatype
 import dns.tokenizer
 
 from ..message import wire
-from .words import Malformed, shown
+from .words import Malformed, shortened, shown
 
 MNEMONICS: Final = {"EID": 31, "NIMLOC": 32, "NINFO": 56, "RKEY": 57, "TALINK": 58}
 """Types that BIND and NSD know by name and dnspython does not."""
@@ -38,7 +38,7 @@ READ_AS: Final = {56: wire.TXT, 57: wire.DNSKEY, 32768: wire.DS}
 #   n  a name            1 2 4  a number of so many bytes     t  a type              d  a date of RRSIG (RFC 4034)
 #   s  strings           x      hexadecimal, the rest         b  base64, the rest    h  a hash of NSEC3 (base32hex)
 #   z  a salt of NSEC3   m      types, the rest, as the bitmap of NSEC               a  IPv4 6  IPv6
-#   o  types, the rest, as the bitmap of NXT
+#   o  types, the rest, as the bitmap of NXT               i  64 bits as half an IPv6 address
 FIELDS: Final[dict[int, str]] = {
     wire.A: "a",
     wire.NS: "n",
@@ -78,6 +78,7 @@ FIELDS: Final[dict[int, str]] = {
     wire.ZONEMD: "411x",
     wire.CDNSKEY: "211b",
     99: "s",  # SPF
+    **dict.fromkeys((104, 106), "2i"),  # NID, L64
 }
 
 _DIGESTS: Final = {0: -1, 1: 20, 2: 32, 3: 32, 4: 48}
@@ -161,6 +162,13 @@ def _ipv6(word: bytes) -> bytes:
         raise ValueError from error
 
 
+def _identifier(word: bytes) -> bytes:
+    """IPv6's syntax without `::` (RFC 6742 section 2.1), which needs no leading zeros (RFC 4291 section 2.2)."""
+    if word.count(b":") != 3 or b"::" in word:
+        raise ValueError
+    return _ipv6(b"0:0:0:0:" + word)[8:]
+
+
 @functools.lru_cache(1024)
 def _type(word: bytes) -> bytes:
     return type_of(word.decode()).to_bytes(2)
@@ -207,7 +215,7 @@ def _old_bitmap(words: bytes) -> bytes:
     for word in words.split():
         rdtype = type_of(word.decode())
         if rdtype >= len(bits) * 8:
-            raise Malformed(f"{word.decode()}: no type above 127 can stand there (RFC 2535 section 5.2)")
+            raise Malformed(f"{shortened(word.decode())}: no type above 127 can stand there (RFC 2535 section 5.2)")
         bits[rdtype >> 3] |= 0x80 >> (rdtype & 7)
     return bytes(bits).rstrip(b"\0")
 
@@ -227,6 +235,7 @@ _ONE: Final[dict[str, Callable[[bytes], bytes]]] = {
     "d": _date,
     "z": _salt,
     "h": _hash,
+    "i": _identifier,
 }
 _TYPES: Final[dict[str, Callable[[bytes], bytes]]] = {"m": _bitmap, "o": _old_bitmap}
 _REST: Final[dict[str, Callable[[bytes], bytes]]] = {"x": _hexadecimal, "b": _base64}
@@ -249,9 +258,9 @@ def type_of(word: str) -> int:
     try:
         rdtype = dns.rdatatype.from_text(word)
     except (dns.rdatatype.UnknownRdatatype, ValueError):
-        raise Malformed(f"unknown type {word!r}") from None
+        raise Malformed(f"unknown type {shown(word)}") from None
     if dns.rdatatype.is_metatype(rdtype):
-        raise Malformed(f"{word} is no type of data")
+        raise Malformed(f"{shortened(word)} is no type of data")
     return int(rdtype)
 
 
@@ -271,6 +280,7 @@ _IN_WORDS: Final = {
     "o": "types below 128",
     "a": "an IPv4 address",
     "6": "an IPv6 address",
+    "i": "four groups such as 14:4fff:ff20:ee64",
 }
 
 

@@ -10,7 +10,7 @@ import attrs
 import dns.ttl
 
 from .rdata import type_of
-from .words import Unreadable
+from .words import Unreadable, shortened, shown
 
 MAX_TTL: Final = 2**31 - 1
 _CLASS_IN: Final = frozenset({b"IN", b"CLASS1"})  # RFC 3597 section 5 has the second
@@ -43,7 +43,7 @@ def read_header(words: Sequence[bytes], at: int) -> tuple[int | None, int, int]:
             ttl = read_ttl(word)
         elif word.upper() not in _CLASS_IN:
             if word.upper() in _OTHER_CLASSES or word.upper().startswith(b"CLASS"):
-                raise Unreadable(f"class {word.decode(errors='replace')}: the zone is of class IN")
+                raise Unreadable(f"class {shortened(word.decode(errors='replace'))}: the zone is of class IN")
             break
         at += 1
     if at == len(words):
@@ -64,9 +64,10 @@ def read_ttl(word: bytes) -> int:
     """Raises Unreadable."""
     text = word.decode("ascii", "replace")
     try:
-        ttl = dns.ttl.from_text(text)
-    except dns.ttl.BadTTL:
-        raise Unreadable(f"bad TTL {text!r}") from None
+        # Python reads no number of thousands of digits.
+        ttl = dns.ttl.from_text(text) if len(text) < 100 or not word.isdigit() else MAX_TTL + 1
+    except (dns.ttl.BadTTL, ValueError):
+        raise Unreadable(f"bad TTL {shown(text)}") from None
     if ttl > MAX_TTL:
-        raise Unreadable(f"bad TTL {text!r}: above {MAX_TTL} (RFC 2181 section 8)")
+        raise Unreadable(f"bad TTL {shown(text)}: above {MAX_TTL} (RFC 2181 section 8)")
     return int(ttl)

@@ -31,8 +31,12 @@ SHOWN: Final = 60
 
 def shown(text: str) -> str:
     """A piece of a file as a message repeats it."""
-    text = text.strip()
-    return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
+    return repr(shortened(text.strip()))
+
+
+def shortened(text: str) -> str:
+    """The same without quotes."""
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 @attrs.define(eq=False)

@@ -69,8 +69,12 @@ HEAD = "@ 300 IN SOA ns h 1 2 3 4 60\n@ 300 NS ns\nns 300 A 192.0.2.53\n"  # thr
         ("\n$GENERATE 1 x$ A 192.0.2.$", "a range as 1-10"),
         ("\n$GENERATE 1-3 x$", "expected a range, an owner, a type and data"),
         ("\n$GENERATE 1-3 x${0,0,q} A 192.0.2.$", r"expected \$\{offset,width,base\}, got '\$\{0,0,q\}'"),
-        ("\n$GENERATE 1-3 x${-2} A 192.0.2.$", "the offset makes 1 negative"),
-        ("\n$GENERATE 0-2000000000 x$ A 192.0.2.1", "more than 1000000 lines"),
+        ("\n$GENERATE 1-3 x${-2,4,x} A 192.0.2.$", "the offset makes 1 negative, which only base d can write"),
+        ("\n$GENERATE 0-2000000000 x$ A 192.0.2.1", "more than 1000000 lines in one zone"),
+        ("x 300 L64 1 1:2:3::", r"L64: expected a number \(0..65535\) and four groups such as 14:4fff:ff20:ee64, got"),
+        ("x 300 NID 1 1:2:3:00004", r"NID: expected a number \(0..65535\) and four groups"),
+        ("x 300 NID 1 1:2:3.4.5.6", r"NID: expected a number \(0..65535\) and four groups"),
+        ("x 300 L64 1 1:2:3:4:5", r"L64: expected a number \(0..65535\) and four groups"),
         ("\n$GENERATE 255-256 x$ A 192.0.2.$", "A: expected an IPv4 address, got '192.0.2.256'"),
         ("x 300 NXT a A TYPE256", "NXT: TYPE256: no type above 127 can stand there"),
         (r"x 300 NXT \# 5 016100 0000", "NXT: the data has no bitmap of types"),
@@ -119,6 +123,91 @@ def test_a_mistake_is_told_by_file_and_line(line: str, message: str | None, tmp_
     error = raised.value.errors[0]
     assert error.file == tmp_path / "a.zone"
     assert error.line == 4 + line.count("\n")
+
+
+MUCH = "1" * 5000
+"""More digits than Python reads."""
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (f"x {MUCH} A 192.0.2.1", "bad TTL '1111"),
+        (f"x {MUCH}w A 192.0.2.1", "bad TTL '1111"),
+        (f"x 1{MUCH}s1 A 192.0.2.1", "bad TTL '1111"),
+        (f"$TTL {MUCH}", "bad TTL '1111"),
+        (f"$TTL 0.{MUCH}", "bad TTL '0.11"),
+        (f"$INCLUDE {MUCH}", "$INCLUDE 1111"),
+        (f"$INCLUDE ../{MUCH}", "$INCLUDE ../1111"),
+        (f"$GENERATE 1-{MUCH} x$ A 192.0.2.1", "$GENERATE: expected a range as 1-10 or 0-254/2, got '1-11"),
+        (f"$GENERATE 1-2/{MUCH} x$ A 192.0.2.1", "$GENERATE: expected a range as 1-10 or 0-254/2, got '1-2/1"),
+        (f"$GENERATE 1-2 x${{{MUCH}}} A 192.0.2.1", "$GENERATE: expected ${offset,width,base}, got '${11"),
+        (f"${MUCH}", "$1111"),
+        (f"x 300 CLASS{MUCH} A 192.0.2.1", "class CLASS11"),
+        (f"x 300 TYPE{MUCH} 1", "unknown type 'TYPE11"),
+        (f"x 300 TYPE{'0' * 4000}41 1", "TYPE00"),
+        (f"x 300 MX {MUCH} a", "MX: expected a number (0..65535) and a name, got '111"),
+        (f"x 300 SRV 1 2 {MUCH} a", "SRV: expected "),
+        (f"x 300 RRSIG A {MUCH}", "RRSIG: expected "),
+        (f"x 300 RRSIG A 8 2 1 {MUCH} 1 1 a AA==", "RRSIG: expected "),
+        (f"x 300 NSEC a TYPE{MUCH}", "NSEC: unknown type 'TYPE11"),
+        (f"x 300 NXT a TYPE{'0' * 4000}999", "NXT: TYPE00"),
+        (f"x 300 HTTPS {MUCH} .", "HTTPS: '111"),
+        (f"x 300 HTTPS 1 . port={MUCH}", "HTTPS: '1 . port=111"),
+        (f"x 300 HTTPS 1 . key{MUCH}=a", "HTTPS: '1 . key111"),
+        (f"x 300 HTTPS \\# {MUCH} 00", "HTTPS: '\\\\# 111"),
+        (f"x 300 TYPE65280 \\# {MUCH} 00", "TYPE65280: '\\\\# 111"),
+        (f"x 300 CAA {MUCH} issue a", "CAA: '111"),
+        (f"x 300 LOC {MUCH} N", "LOC: '111"),
+        (f"x 300 WKS 192.0.2.1 {MUCH} 1", "WKS: '192.0.2.1 111"),
+        (f"x 300 CERT {MUCH} 1 1 AA==", "CERT: '111"),
+        (f"x 300 APL {MUCH}:192.0.2.0/24", "APL: '111"),
+        (f"x 300 APL 1:192.0.2.0/{MUCH}", "APL: '1:192"),
+        (f"x 300 IPSECKEY {MUCH} 0 1 . AA==", "IPSECKEY: '111"),
+        (f"x 300 NAPTR {MUCH} 1 a b c d", "NAPTR: '111"),
+        (f"x 300 L32 {MUCH} 192.0.2.1", "L32: '111"),
+        (f"x 300 EUI48 {MUCH}", "EUI48: '111"),
+        (f'x 300 NS "{MUCH}"', "NS: expected a name, got '\"111"),
+        (f"{MUCH} 300 A 192.0.2.1", "'1111"),
+    ],
+)
+def test_a_mistake_repeats_little_of_the_file(line: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigErrors) as raised:
+        load(tmp_path, HEAD + line + "\n")
+    (error,) = raised.value.errors
+    assert error.message.startswith(message)
+    assert len(error.message) < 300
+    assert "digits" not in error.message
+    assert (error.file, error.line) == (tmp_path / "a.zone", 4)
+
+
+def test_lines_of_generate_are_bounded_for_the_zone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(master_file.generate, "MAX_LINES", 6)
+    lines = "$GENERATE 1-3 {0}$ 300 A 192.0.2.$\n"
+    (tmp_path / "more.zone").write_text(lines.format("b"))
+    assert address_of(load(tmp_path, HEAD + lines.format("a") + "$INCLUDE more.zone\n"), "b3.example.test") == [
+        "192.0.2.3"
+    ]
+    with pytest.raises(ConfigErrors, match=r"more\.zone:1: \$GENERATE: more than 6 lines in one zone"):
+        load(tmp_path, HEAD + lines.format("a") + lines.format("c")[:-1] + "\n$INCLUDE more.zone\n")
+
+
+@pytest.mark.parametrize(
+    ("directive", "names"),
+    [("h${-3}", "h-2 h-1 h0"), ("h${-5,4,d}", "h-004 h-003 h-002"), ("h${-1,2,x}", "h00 h01 h02")],
+)
+def test_an_offset_may_make_a_number_negative(directive: str, names: str, tmp_path: Path) -> None:
+    """As BIND 9.18 writes it."""
+    zone = load(tmp_path, HEAD + f"$GENERATE 1-3 {directive} 300 A 192.0.2.1\n")
+    assert all(address_of(zone, f"{each}.example.test") for each in names.split())
+
+
+@pytest.mark.parametrize("rdtype", ["NID", "L64"])
+def test_half_an_ipv6_address_needs_no_leading_zeros(rdtype: str, tmp_path: Path) -> None:
+    zone = load(tmp_path, HEAD + f"x 300 {rdtype} 1 1:20:a00:Ffff\nx 300 {rdtype} 2 0001:0020:0a00:ffff\n")
+    rrset = zone.rrset(name("x.example.test"), dns.rdatatype.from_text(rdtype))
+    assert rrset is not None
+    assert sorted(each.hex() for each in rrset.rdatas) == ["0001000100200a00ffff", "0002000100200a00ffff"]
 
 
 def test_data_of_generate_is_on_one_line(tmp_path: Path) -> None:
@@ -199,6 +288,19 @@ def test_include_has_its_own_origin_and_is_found_beside_the_file(tmp_path: Path)
     assert address_of(zone, "x.deeper.example.test") == ["192.0.2.3"]
     assert address_of(zone, "after.example.test") == ["192.0.2.4"]
     assert {path.name for path in context.files} == {"a.zone", "more.zone"}
+
+
+def test_a_link_in_the_folder_leads_where_who_made_it_wants(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "zones", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "more.zone").write_text("in 9 A 192.0.2.2\n")
+    (folder / "link.zone").symlink_to(elsewhere / "more.zone")
+    (folder / "links").symlink_to(elsewhere)
+    for inside in ("link.zone", "links/more.zone"):
+        assert address_of(load(folder, HEAD + f"$INCLUDE {inside}\n"), "in.example.test") == ["192.0.2.2"]
+    with pytest.raises(ConfigErrors, match="is not in the folder of the zone file"):
+        load(folder, HEAD + "$INCLUDE links/../../elsewhere/more.zone\n")
 
 
 def test_a_mistake_in_an_included_file_names_that_file(tmp_path: Path) -> None:
