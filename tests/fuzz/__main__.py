@@ -41,7 +41,9 @@ def guided(name: str, options: list[str]) -> None:
     except ImportError:
         sys.exit("coverage needs `pip install atheris`; without it: python -m tests.fuzz TARGET --mutating")
     # With the libraries that read bytes for us: their unexpected exceptions are ours too.
-    with atheris.instrument_imports(include=["responder", "responder_plugins", "dns", "h11", "tomllib"]):
+    with atheris.instrument_imports(
+        include=["responder", "responder_plugins", "dns", "h11", "h2", "hpack", "hyperframe", "tomllib"]
+    ):
         target = importlib.import_module(TARGETS[name])
     # Nothing runs after libFuzzer's end, so that the folder stays: with all that found new code.
     folder = Path(tempfile.mkdtemp(prefix=f"fuzz-{name}-"))
