@@ -30,7 +30,7 @@ _log = get_logger(__name__)
 
 
 def notes(catalog: Catalog, secondaries: Secondaries | None, etcd: Follower | None) -> Iterator[str]:
-    """A line for each reason why zones have no answers, one of etcd's silence, and one for each zone's signatures."""
+    """A line for each reason why zones have no answers, one of etcd's silence, and those of each zone's signatures."""
     reasons: dict[str, list[bytes]] = {}
     for origin, zone in catalog.zones.items():
         if zone is None:
@@ -53,19 +53,21 @@ def _reason(origin: bytes, secondaries: Secondaries | None, etcd: Follower | Non
 
 
 async def watch_signatures(catalog: Callable[[], Catalog], instance: str) -> None:
-    """Log once that a zone's first signature ends soon, and once that it has; of loading, `ZoneFiles` tells."""
-    told = dict(_remarks(catalog()))
+    """Log once what signatures a zone lacks, that its first one ends soon, and that it has; of files loading tells."""
+    zones = catalog().zones
+    told = {(origin, remark) for origin, remark in _remarks(catalog()) if (zone := zones[origin]) and zone.files}
     while True:
+        remarks = dict.fromkeys(_remarks(catalog()))
+        for origin, remark in remarks:
+            if (origin, remark) not in told:
+                message = "the signatures of a zone need a look"
+                _log.warning(message, plugin=instance, zone=name_text(origin), reason=remark)
+        told = set(remarks)
         await trio.sleep(SIGNATURES)
-        remarks = dict(_remarks(catalog()))
-        for origin, remark in remarks.items():
-            if told.get(origin) != remark:
-                _log.warning("signatures end", plugin=instance, zone=name_text(origin), reason=remark)
-        told = remarks
 
 
 def _remarks(catalog: Catalog) -> Iterator[tuple[bytes, str]]:
     for origin, zone in catalog.zones.items():
-        remark = signatures.remark(zone.first_end, wall_time()) if zone is not None else None
-        if remark is not None:
-            yield origin, remark
+        if zone is not None:
+            for remark in filter(None, (signatures.lack(zone), signatures.remark(zone.first_end, wall_time()))):
+                yield origin, remark

@@ -9,6 +9,10 @@ import trio
 from responder_plugins.dns import Dns, Etcd, Secondary
 from responder_plugins.dns.etcd.client import EtcdError
 from responder_plugins.dns.handler import DnsHandler
+from responder_plugins.dns.message import wire
+from responder_plugins.dns.zone.changes import Change, records_of, soa_record, with_serial
+from responder_plugins.dns.zone.edit import apply
+from responder_plugins.dns.zone_notes import SIGNATURES, watch_signatures
 from trio.testing import MockClock
 
 from responder import Context
@@ -65,3 +69,37 @@ async def test_signatures_that_end(tmp_path: Path) -> None:
         handler = Dns(zones={"example.test": write(tmp_path, first=NOON + 3600)}).prepare(context)
         assert isinstance(handler, DnsHandler)
         assert list(handler.notes()) == ["zone example.test.: its first signature ends at 2026-06-01 13:00:00 UTC"]
+
+
+async def test_signatures_that_are_not_there(
+    autojump_clock: MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As long as it is so: told by the log too, where it comes to be so."""
+    context = Context("dns", tmp_path)
+    with wall_clock(NOON):
+        file = write(tmp_path, leave_out=[("alias", "CNAME"), ("ns", "A")])
+        handler = Dns(zones={"example.test": file}).prepare(context)
+        assert isinstance(handler, DnsHandler)
+        assert list(handler.notes()) == ["zone example.test.: signed in part: 2 RRsets have no signature"]
+        (zone,) = handler.catalog.zones.values()
+        assert zone is not None
+        rrsig = next(record for record in records_of(zone) if record.rdtype == wire.RRSIG)
+        of_cname = rrsig._replace(name=b"\5alias" + zone.origin, rdata=wire.CNAME.to_bytes(2) + rrsig.rdata[2:])
+        of_a = rrsig._replace(name=b"\2ns" + zone.origin, rdata=wire.A.to_bytes(2) + rrsig.rdata[2:])
+        soa = soa_record(zone)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch_signatures, lambda: handler.catalog, "dns")
+            await trio.sleep(1)
+            apply(zone, Change.of([soa], [with_serial(soa, 2), of_cname, of_a]))
+            assert list(handler.notes()) == []
+            await trio.sleep(SIGNATURES)
+            assert caplog.text == ""
+            apply(zone, Change.of([with_serial(soa, 2), of_a], [with_serial(soa, 3)]))
+            await trio.sleep(SIGNATURES)
+            nursery.cancel_scope.cancel()
+        assert list(handler.notes()) == ["zone example.test.: signed in part: 1 RRset has no signature"]
+        assert caplog.text.count("signed in part: 1 RRset has no signature") == 1
+        write(tmp_path, leave_out=[("@", "DNSKEY")])
+        handler = Dns(zones={"example.test": file}).prepare(Context("dns", tmp_path))
+        told = "zone example.test.: its signatures are not served: it is not signed as a whole"
+        assert list(handler.notes()) == [told]

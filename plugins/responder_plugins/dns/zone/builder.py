@@ -57,6 +57,7 @@ class ZoneBuilder:
         self.records = 0
         self._hashed: dict[bytes, bytes] = {}
         self._ends = FirstEnd(wall_time())
+        self._unsigned = 0
         self._cuts: set[bytes] = set()
         self._dnames: dict[bytes, Line] = {}
         # The rdata of RRsets with several records, to find duplicates.
@@ -184,6 +185,7 @@ class ZoneBuilder:
                     break
                 self.nodes[above] = b""
         below = self._mark_below_cuts() if self._cuts else set()
+        chain = self._chain(path, below)
         return Zone(
             self.origin,
             self.nodes,
@@ -193,8 +195,9 @@ class ZoneBuilder:
             set(self._dnames),
             files,
             self._warnings,
-            self._chain(path, below),
+            chain,
             self._ends,
+            self._unsigned,
         )
 
     def _chain(self, path: Path, below: Set[bytes]) -> Chain | None:
@@ -210,8 +213,8 @@ class ZoneBuilder:
             needed = "SOA and DNSKEY records must be there and signed, with a chain of NSEC or NSEC3"
             self._warnings.append(ConfigError(f"{zone}: its signatures are not served: {needed}", file=path))
             return None
-        everywhere = {wire.NSEC} if chain.rdtype == wire.NSEC else set()
-        missing = list(unsigned(self.nodes, self._hashed, self._cuts, below, everywhere))
+        missing = list(unsigned(self.nodes, self._hashed, self._cuts, below, chain.rdtype))
+        self._unsigned = len(missing)
         if missing:
             some = ", ".join(f"{name_text(name)} {type_text(rdtype)}" for name, rdtype in missing[:SOME])
             more = f" and {len(missing) - SOME} more" if len(missing) > SOME else ""

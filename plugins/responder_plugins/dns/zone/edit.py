@@ -9,7 +9,7 @@ above them; and a zone that becomes a signed one, or gets another chain of NSEC 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from responder import wall_time
 
@@ -19,7 +19,7 @@ from .changes import Change, ZoneRecord
 from .denial import chain_of
 from .rdata import folded
 from .rules import LONGEST, NEEDED, SINGLE, covered_by, is_of_hashes, may_stand_together
-from .signatures import FirstEnd
+from .signatures import FirstEnd, unsigned
 from .tables import LEADING_ON, Sets, Zone, blocks, node_of, unpack, way_to_answer
 
 _RECORD_HEAD = 12
@@ -129,7 +129,8 @@ class Edit:
     def commit(self) -> None:
         """From here on the zone is the other version."""
         zone = self.zone
-        signed_by = _signed_by(zone)
+        signed_by, chain = _signed_by(zone), zone.chain
+        named, hashed = self._nodes()
         zone.about_to_change()
         self._count_signatures()
         fresh = [name for name, sets in self._named.items() if sets and name not in zone.nodes]
@@ -143,7 +144,7 @@ class Edit:
         for name, sets in self._named.items():
             if not sets:
                 self._take_out(name)
-        turned = list(self._turned_cuts())
+        turned = set(self._turned_cuts())
         for name in new:
             if name in zone.nodes:
                 self._mark(name)
@@ -156,6 +157,7 @@ class Edit:
             for name in zone.nodes:
                 if any(wire.is_below(name, cut) for cut in strays):
                     self._mark(name)
+                    named.setdefault(name, zone.nodes[name])
         for name, sets in self._named.items():
             (zone.dnames.add if (wire.DNAME, 0) in sets else zone.dnames.discard)(name)
         for owner, sets in self._hashed.items():
@@ -167,6 +169,36 @@ class Edit:
             zone.chain = chain_of(zone.origin, zone.nodes, zone.hashed) if self._has_signatures() else None
         elif zone.chain is not None:
             zone.chain.change(zone.nodes, zone.hashed, self._named if zone.chain.rdtype == wire.NSEC else self._hashed)
+        if zone.chain is None:
+            zone.unsigned = 0
+        elif chain is None or chain.rdtype != zone.chain.rdtype:
+            zone.unsigned = self._count_unsigned(zone.nodes, zone.hashed, ())
+        else:
+            before = self._count_unsigned(named, hashed, turned)
+            now = {name: zone.nodes.get(name, b"") for name in named}
+            zone.unsigned += self._count_unsigned(now, self._nodes()[1], ()) - before
+
+    def _nodes(self) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
+        """What names and hashes that are touched have now."""
+        zone = self.zone
+        return (
+            {name: zone.nodes.get(name, b"") for name in self._named},
+            {owner: zone.hashed.get(owner, b"") for owner in self._hashed},
+        )
+
+    def _count_unsigned(
+        self, nodes: Mapping[bytes, bytes], hashed: Mapping[bytes, bytes], turned: Collection[bytes]
+    ) -> int:
+        """Of these nodes the RRsets without a signature; `turned` were delegations and are none, or the reverse."""
+        chain, cuts = self.zone.chain, self.zone.cuts
+        assert chain is not None  # noqa: S101 - the caller has seen it
+
+        def is_cut(name: bytes) -> bool:
+            return (name in cuts) != (name in turned)
+
+        below = {name for name in nodes if any(map(is_cut, self._above(name)))} if cuts or turned else ()
+        at_cuts = {name for name in nodes if is_cut(name)} if cuts or turned else ()
+        return sum(1 for _ in unsigned(nodes, hashed, at_cuts, below, chain.rdtype))
 
     def _put(self, name: bytes, node: bytes) -> list[bytes]:
         """The empty non-terminals that this makes."""

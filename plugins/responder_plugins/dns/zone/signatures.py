@@ -6,13 +6,16 @@ Who validates takes an answer without its signature, or with one that has ended,
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping, Set
-from typing import Final
+from collections.abc import Container, Iterator, Mapping
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from ..message import wire
 from .tables import blocks
+
+if TYPE_CHECKING:
+    from .tables import Zone
 
 SOON: Final = 86400.0
 """Seconds before the first signature ends in which that is told."""
@@ -24,14 +27,15 @@ _AT_A_CUT: Final = {wire.NSEC, wire.DS}
 def unsigned(
     nodes: Mapping[bytes, bytes],
     hashed: Mapping[bytes, bytes],
-    cuts: Set[bytes],
-    below: Set[bytes],
-    everywhere: Set[int],
+    cuts: Container[bytes],
+    below: Container[bytes],
+    chain: int,
 ) -> Iterator[tuple[bytes, int]]:
     """The RRsets without a signature, by name and type; also NSEC records that aren't there.
 
-    `below` has the names below the `cuts`, which belong to other zones; `everywhere` the types that all names have.
+    `below` has the names below the `cuts`, which belong to other zones; `chain` is the type of the zone's chain.
     """
+    everywhere = {wire.NSEC} if chain == wire.NSEC else set[int]()
     for table, needed in ((nodes, everywhere), (hashed, frozenset[int]())):
         for name, node in table.items():
             if len(node) <= 1 or name in below:
@@ -84,6 +88,17 @@ class FirstEnd:
     def time(self) -> float | None:
         """Seconds of the real-time clock; None where there is no signature."""
         return self._hours[min(self._hours)][1] if self._hours else None
+
+
+def lack(zone: Zone) -> str | None:
+    """What a zone with signatures lacks; None: nothing."""
+    if zone.first_end is None:
+        return None
+    if zone.chain is None:
+        return "its signatures are not served: it is not signed as a whole"
+    if not zone.unsigned:
+        return None
+    return f"signed in part: {zone.unsigned} RRset{'s have' if zone.unsigned > 1 else ' has'} no signature"
 
 
 def remark(ends: float | None, now: float) -> str | None:

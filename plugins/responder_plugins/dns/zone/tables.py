@@ -75,6 +75,7 @@ class Zone:
     warnings   what is served as it stands, but hardly meant
     chain      what proves that something isn't there, where the zone is signed
     ends       when its signatures end
+    unsigned   how many RRsets have no signature, where there is a chain
     came_by    what made it of the version before, where that was served by this process and nobody has taken it yet
     """
 
@@ -88,6 +89,7 @@ class Zone:
     warnings: Sequence[ConfigError] = ()
     chain: Chain | None = None
     ends: FirstEnd | None = None
+    unsigned: int = 0
     came_by: Change | None = None
     _snapshot: weakref.ref[Zone] | None = attrs.field(default=None, init=False)
 

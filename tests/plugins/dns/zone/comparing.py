@@ -40,3 +40,4 @@ def assert_same(changed: Zone, read: Zone) -> None:
     assert changed.children == read.children
     assert (changed.serial, changed.soa, changed.negative) == (read.serial, read.soa, read.negative)
     assert (chain_of(changed), changed.first_end) == (chain_of(read), read.first_end)
+    assert changed.unsigned == read.unsigned

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import dns.name
 import pytest
 import trio
 from responder_plugins.dns import Dns
+from responder_plugins.dns.zone import master_file
+from responder_plugins.dns.zone.changes import difference
+from responder_plugins.dns.zone.edit import apply
 from responder_plugins.dns.zone.signatures import FirstEnd
+from responder_plugins.dns.zone.tables import Zone
 from trio.testing import MockClock
 
 from responder import Context
 from responder.testing import bench, wall_clock
+from tests.plugins.dns.zone.comparing import assert_same
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC).timestamp()
 DAY, HOUR = 86400.0, 3600.0
@@ -32,6 +39,9 @@ ZONE = {
     "sub": ("NS ns.sub", "DS 1 13 2 " + "ab" * 32, f"NSEC example.test. {BITMAP}"),
     "ns.sub": ("A 192.0.2.54",),
 }
+LABELS = ("a", "b", "deep.a", "x.deep.a", "cut", "ns.cut", "y.ns.cut", "z.b")
+DATA = ("A 192.0.2.1", "AAAA 2001:db8::1", "MX 10 a", "TXT one", "NS ns.cut", "NS b", "DS 1 13 2 " + "00" * 32)
+
 UNSIGNED = {("sub", "NS"), ("ns.sub", "A")}
 """What other zones own."""
 
@@ -100,6 +110,33 @@ async def test_a_signature_that_ends_within_a_day_is_told_at_loading(
 ) -> None:
     found = await warnings(write(tmp_path, first=first))
     assert found == ([f"zone example.test.: its first signature {told}"] if told else [])
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_what_has_no_signature_is_counted_over_changes(seed: int, tmp_path: Path) -> None:
+    """Also of names that come to be below a delegation, or that a delegation leaves."""
+    rng = random.Random(seed)  # noqa: S311 - to be repeated
+
+    def zone_of(serial: int) -> Zone:
+        lines = [f"$TTL 300\n@ SOA ns h {serial} 2 3 4 60\n@ NS ns\n@ DNSKEY 257 3 13 AAAA"]
+        lines += [f"{rng.choice(LABELS)} {rng.choice(DATA)}" for _ in range(rng.randrange(20))]
+        lines += [f"{label} NSEC @ A" for label in ("@", *LABELS) if label == "@" or rng.random() < 0.5]
+        present = {tuple(line.split()[:2]) for line in "\n".join(lines).splitlines()[1:]}
+        for name, rdtype in sorted(present):
+            if rng.random() < (1 if rdtype == "SOA" else 0.9):
+                lines.append(f"{name} RRSIG {rdtype} 13 2 300 20360601000000 20260501000000 1 example.test. AAAA")
+        file = tmp_path / f"{serial}.zone"
+        file.write_text("\n".join(lines) + "\n")
+        return master_file.load(dns.name.from_text("example.test"), file, Context("dns", tmp_path))
+
+    zone = zone_of(1)
+    for serial in range(2, 8):
+        wanted = zone_of(serial)
+        change = difference(zone, wanted)
+        assert change is not None
+        apply(zone, change)
+        zone.spelled = wanted.spelled
+        assert_same(zone, wanted)
 
 
 def test_the_nearest_second_of_that_number_is_meant() -> None:
