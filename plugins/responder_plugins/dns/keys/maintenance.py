@@ -75,7 +75,7 @@ class Signing:
     read       reads a zone's file and signs it, in a thread; None: it can't be read
     elsewhere  the origins of those that come from other servers: `_known` has what has come last and its serial,
                `_coming` what is not signed yet, as it was, `_bases` what the signed zones were made of, `_away` those
-               that are not to be served
+               that are not to be served, `_keyless` whether there were no keys
     """
 
     signers: Mapping[bytes, ZoneSigner]
@@ -87,6 +87,7 @@ class Signing:
     _coming: dict[bytes, Zone] = attrs.field(factory=dict, init=False)
     _known: dict[bytes, tuple[Zone, int]] = attrs.field(factory=dict, init=False)
     _bases: dict[bytes, Zone] = attrs.field(factory=dict, init=False)
+    _keyless: dict[bytes, bool] = attrs.field(factory=dict, init=False)
     _away: set[bytes] = attrs.field(factory=set, init=False)
     _saved: dict[bytes, Zone] = attrs.field(factory=dict, init=False)
     _checked: dict[bytes, Zone] = attrs.field(factory=dict, init=False)
@@ -135,9 +136,10 @@ class Signing:
         return signed
 
     def instead(self, zones: Mapping[bytes, Zone | None]) -> Mapping[bytes, Zone | None]:
-        """What is to be served of zones: the last signed version of one from elsewhere, and what `run` is to sign.
+        """What is to be served in place of zones from elsewhere that are signed here: their last signed versions.
 
-        None: it is too old, or nothing of it was signed yet.
+        None: it is too old, or nothing of it was signed yet; but where there were no keys, so that nobody can expect
+        signatures, it is served as it came.  `run` signs what is new.
         """
         return {
             **zones,
@@ -145,6 +147,9 @@ class Signing:
         }
 
     def _instead(self, origin: bytes, zone: Zone | None) -> Zone | None:
+        signer = self.signers[origin]
+        if origin not in self._keyless:  # in `prepare`, which has read them a moment ago
+            self._keyless[origin] = not signer.folder.load()
         if zone is None:
             self._away.add(origin)
             self._coming.pop(origin, None)
@@ -155,11 +160,11 @@ class Signing:
         if known is None or known[0] is not zone or known[1] != zone.serial:
             self._known[origin] = zone, zone.serial
             self._coming[origin] = zone.snapshot()
-        signer = self.signers[origin]
         signed = self.last(origin) or self._copy(signer, self.state)
         if signed is not None:
             _live[origin, signer.policy] = self._saved[origin] = signed
-        return signed
+            return signed
+        return zone if self._keyless[origin] else None
 
     def _copy(self, signer: ZoneSigner, state: Path | None) -> Zone | None:
         if state is None:

@@ -68,16 +68,16 @@ async def changes_since(handler: DnsHandler, serial: int) -> list[str]:
 
 @pytest.mark.parametrize("policy", [{}, {"denial": "nsec3"}, {"csk": False}], ids=["NSEC", "NSEC3", "KSK and ZSK"])
 async def test_what_comes_is_served_signed(autojump_clock: MockClock, tmp_path: Path, policy: dict[str, Any]) -> None:
-    """Never unsigned, also before there are keys; and others get what has changed."""
+    """Where there are no keys yet, as it came until that is done; and others get what has changed."""
     primaries = Primaries(takes=1)
     primaries.zones[FIRST, OTHER] = zone_of(tmp_path, 7)
     primaries.known[7] = records_of(zone_of(tmp_path, 7))
     handler = signing(tmp_path, primaries, **policy)
     async with running(handler, tmp_path):
         assert said(handler) == "SERVFAIL"
-        for _ in range(100):
-            assert said(handler) == "SERVFAIL" or is_signed(handler)
-            await trio.sleep(0.1)
+        await trio.sleep(1.1)
+        assert (said(handler), served(handler).serial, is_signed(handler)) == ("7", 7, False)
+        await trio.sleep(10)
         assert (said(handler), served(handler).serial) == ("7", 8)
         assert is_signed(handler)
         validate(served(handler), tmp_path / "checked.zone", wall_time(), with_bind=False)
@@ -94,6 +94,24 @@ async def test_what_comes_is_served_signed(autojump_clock: MockClock, tmp_path: 
     copy = Copies.of(tmp_path, None).read(OTHER)
     assert copy is not None
     assert copy[0].chain is None
+
+
+async def test_where_there_are_keys_it_is_never_served_unsigned(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """A parent may have their DS record: without signatures all would be bogus."""
+    primaries = Primaries(takes=1)
+    primaries.zones[FIRST, OTHER] = zone_of(tmp_path, 7)
+    before = signing(tmp_path, primaries)
+    async with running(before, tmp_path):
+        await trio.sleep(10)
+    for copy in (tmp_path / maintenance.FOLDER).glob("*copy"):
+        copy.unlink()
+    after = signing(tmp_path, primaries)
+    assert said(after) == "SERVFAIL"
+    async with running(after, tmp_path):
+        for _ in range(100):
+            assert said(after) == "SERVFAIL" or is_signed(after)
+            await trio.sleep(0.1)
+        assert is_signed(after)
 
 
 STEPS = [
