@@ -154,3 +154,25 @@ def test_only_net_knows_the_platform(path: Path) -> None:
         and (node.attr == "setsockopt" or ast.unparse(node) in {"sys.platform", "os.name"})
     ]
     assert wrong == []
+
+
+POSIX_ALONE = frozenset(
+    {"crypt", "curses", "fcntl", "grp", "nis", "posix", "pty", "pwd", "readline", "resource", "spwd", "syslog"}
+    | {"termios", "tty"}
+)
+"""Modules of the standard library that Windows lacks."""
+
+
+def test_every_test_can_be_collected_on_windows() -> None:
+    """What a test needs of POSIX alone is imported behind a skip of the whole module, or within a function."""
+    found = []
+    for path in (ROOT / "tests").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if "benchmarks" in path.parts or not any(f"import {name}" in text for name in POSIX_ALONE):
+            continue
+        for statement in ast.parse(text).body:
+            if isinstance(statement, ast.If) and "pytest.skip(" in ast.unparse(statement):
+                break
+            names = [alias.name for alias in statement.names] if isinstance(statement, ast.Import) else []
+            found += [f"{path}:{statement.lineno}" for name in names if name in POSIX_ALONE]
+    assert found == []
