@@ -200,10 +200,10 @@ def _of_instance(options: Dns, folder: Path) -> Iterator[ZoneSigner]:
 def _roll(signer: ZoneSigner, role: str, now: float) -> None:
     wanted = ["csk"] if signer.policy.csk else ["ksk", "zsk"]
     if role not in wanted:
-        raise click.BadParameter(f"the zone has a {' and a '.join(wanted).upper()}", param_hint="--roll")
+        raise click.BadParameter(f"the zone has a {' and a '.join(map(str.upper, wanted))}", param_hint="--roll")
     key = signer.succeed(now, leads=role != "zsk", signs=role != "ksk")
-    if key is None:
-        raise click.ClickException("there is no key to be exchanged, or the rollover before has not ended")
+    if isinstance(key, str):
+        raise click.ClickException(key)
     click.echo(f"key {key.tag} is made", err=True)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -16,6 +18,14 @@ HTTPS: Final = "https"
 """The services that `Tls` switches on, by name."""
 
 _DAY: Final = 86400.0
+
+_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+"""A key that TOML lets stand without quotes."""
+
+
+def key_path(table: str, key: str) -> str:
+    """How messages name the key of a table, as the framework's do: `zones."example.test"`."""
+    return f"{table}.{key if _BARE_KEY.fullmatch(key) else json.dumps(key, ensure_ascii=False)}"
 
 
 def in_range(low: float, high: float) -> Callable[[object, Any, float], None]:

@@ -26,7 +26,7 @@ from .encrypted import certificate, client
 from .encrypted.tls import TlsServer
 from .handler import DnsHandler
 from .message import wire
-from .options import HTTPS, TLS, Etcd, PrimaryTls, Tls
+from .options import HTTPS, TLS, Etcd, PrimaryTls, Tls, key_path
 from .secondary.kept import Source
 from .secondary.lister import Lister, lists_of
 from .secondary.secondaries import Secondaries
@@ -59,10 +59,10 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
     keys = {
         name: dns.tsig.Key(name, base64.b64decode(key.secret), key.algorithm)
         for name, key in (
-            (_name(text, f"transfer_keys.{text}", errors), key) for text, key in options.transfer_keys.items()
+            (_name(text, key_path("transfer_keys", text), errors), key) for text, key in options.transfer_keys.items()
         )
     }
-    files = {_name(text, f"zones.{text}", errors): (text, file) for text, file in options.zones.items()}
+    files = {_name(text, key_path("zones", text), errors): (text, file) for text, file in options.zones.items()}
     has_others = bool(options.here or options.secondary or options.etcd)
     if not (options.zones or has_others):
         message = "missing: it has nothing to serve, neither zones nor secondary, etcd or here"
@@ -72,7 +72,7 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
     lister_origin = _listing(options, [*file_zones, *sources], errors)
     notified = {}
     for text, given in options.notify.items():
-        path = f"notify.{text}"
+        path = key_path("notify", text)
         name = _name(text, path, errors)
         origin = name.to_digestable()
         if origin not in file_zones and origin not in sources and origin != lister_origin:
@@ -117,7 +117,7 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
     )
     catalog = zone_files.load(context)
     if secondaries is not None:
-        secondaries.load(context.state_dir)
+        secondaries.load(context.state_dir, context.instance)
         served = secondaries.served()
         catalog = catalog.with_zones(served if signing is None else signing.instead(served))
     if etcd is not None:
@@ -230,7 +230,7 @@ def signers_of(options: Dns, folder: Path, errors: list[ConfigError]) -> dict[by
         return {}
     signers = {}
     for text, policy in options.sign.items():
-        path = f"sign.{text}"
+        path = key_path("sign", text)
         origin = _name(text, path, errors).to_digestable()
         signers[origin] = ZoneSigner(origin, policy, KeyFolder(folder / policy.keys, origin), path)
     return signers
@@ -243,7 +243,7 @@ def _sources(
     sources = {}
     credentials: dict[PrimaryTls, certificate.Renewed[ssl.SSLContext]] = {}
     for text, given in options.secondary.items():
-        path = f"secondary.{text}"
+        path = key_path("secondary", text)
         name = _name(text, path, errors)
         if name.to_digestable() in files:
             errors.append(ConfigError("this zone is also in zones: it is either taken from others or read", path=path))
@@ -284,7 +284,7 @@ def _policies(
     """Who may update which zone, by their origins."""
     policies = {}
     for text, given in options.update.items():
-        path = f"update.{text}"
+        path = key_path("update", text)
         zone = _name(text, path, errors)
         if zone not in files:
             message = "there is no such zone in zones"

@@ -82,17 +82,25 @@ def successor(keys: Sequence[Key], policy: Sign, now: float, make: MakeKey, *, l
     return make(leads=leads, signs=signs, times=times)
 
 
-def may_succeed(keys: Sequence[Key], now: float, *, leads: bool, signs: bool) -> bool:
-    """Is there a key with these roles, and the rollover before over: is the last one used, and its DS record seen?"""
+def why_no_successor(keys: Sequence[Key], now: float, *, leads: bool, signs: bool) -> str | None:
+    """Why no key may take the place of one with these roles; None: one may.
+
+    There must be one, and the rollover before be over: the last key is used, and its DS record seen.
+    """
     for wanted, role in ((leads, _leads), (signs, _signs)):
-        there = [key for key in _there(keys, now) if role(key)]
         if not wanted:
             continue
-        if not there or not all(key.at(ACTIVATE, now) for key in there):
-            return False
-        if leads and len(there) > 1 and DS_PUBLISH not in max(there, key=_order).times and role is _leads:
-            return False
-    return True
+        there = [key for key in _there(keys, now) if role(key)]
+        if not there:
+            return "there is no key to be exchanged: the daemon makes the first one when it starts"
+        last = max(there, key=_order)
+        waiting = [key for key in there if not key.at(ACTIVATE, now)]
+        if waiting:
+            does = "signs" if waiting[0].published(now) else "is published"
+            return f"the rollover before has not ended: key {waiting[0].tag} waits for the time when it {does}"
+        if role is _leads and len(there) > 1 and DS_PUBLISH not in last.times:
+            return f"the rollover before has not ended: key {last.tag} waits for its DS record (--ds-seen {last.tag})"
+    return None
 
 
 def lifetime_of(key: Key, policy: Sign) -> float:

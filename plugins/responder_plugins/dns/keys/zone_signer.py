@@ -55,7 +55,13 @@ class ZoneSigner:
 
     def load_keys(self) -> list[Key]:
         """All keys.  Raises ConfigErrors for what is wrong with them, or with their folder."""
-        keys = self.folder.load()
+        try:
+            keys = self.folder.load()
+        except ConfigErrors as several:
+            path = f"{self.path}.keys"
+            raise ConfigErrors(
+                ConfigError(each.message, path=path, file=each.file) for each in several.errors
+            ) from None
         wanted = algorithms.NUMBERS[self.policy.algorithm]
         others = sorted({algorithms.NAMES[key.algorithm] for key in keys if key.algorithm != wanted})
         if others:
@@ -199,12 +205,13 @@ class ZoneSigner:
 
     # What operators say
 
-    def succeed(self, now: float, *, leads: bool, signs: bool) -> Key | None:
-        """A key that takes the place of the one with these roles; None where it may not be yet.  Raises as `renew`."""
+    def succeed(self, now: float, *, leads: bool, signs: bool) -> Key | str:
+        """A key that takes the place of the one with these roles, or why there may be none yet.  Raises as `renew`."""
         with FileLock(self.folder.path / LOCK):
             keys = self.load_keys()
-            if not timeline.may_succeed(keys, now, leads=leads, signs=signs):
-                return None
+            reason = timeline.why_no_successor(keys, now, leads=leads, signs=signs)
+            if reason is not None:
+                return reason
             key = timeline.successor(keys, self.policy, now, self._maker(keys), leads=leads, signs=signs)
             self.folder.save(key)
             return key

@@ -69,6 +69,10 @@ class Lister:
         self._wanted = self._members(catalog)
         self._woken.set()
 
+    def may_list(self, origin: bytes) -> bool:
+        """A catalog zone is in none, whoever has made it."""
+        return origin not in self._lists
+
     def _members(self, catalog: Catalog) -> frozenset[bytes]:
         return frozenset(catalog.zones.keys() - self._lists)
 
@@ -132,5 +136,5 @@ def lists_of(secondaries: Secondaries | None, lister: Lister | None, origin: byt
     """The catalog zones that a zone is in."""
     if secondaries is not None and origin in secondaries.members.owners:
         yield secondaries.members.owners[origin][0]
-    if lister is not None:
+    if lister is not None and lister.may_list(origin):
         yield lister.origin

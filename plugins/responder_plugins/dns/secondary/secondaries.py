@@ -126,7 +126,6 @@ class Secondaries:
 
     async def run(self, network: Network) -> None:
         """Serve the copies, and keep the zones new."""
-        self._instance = network.instance
         await self._storage.open(network)
         copies = self._storage.copies
         self._leadership = Leadership(None if copies is None else copies.folder, network.instance)
@@ -339,8 +338,9 @@ class Secondaries:
 
     # Copies
 
-    def load(self, state: Path | None) -> None:
-        """What an earlier run has left in the state folder; in the thread of `prepare`."""
+    def load(self, state: Path | None, instance: str) -> None:
+        """What an earlier run of the instance has left in its state folder; in the thread of `prepare`."""
+        self._instance = instance
         if state is not None:
             copies = Copies(state / FOLDER, self._storage.versions)
             self._hold_copies(copies, self.zones.values())

@@ -16,6 +16,7 @@ import dns.name
 
 from responder import ConfigError, ConfigErrors, Context, get_logger, stamp_of, wall_time
 
+from ..options import key_path
 from . import master_file, signatures
 from .builder import name_text
 from .catalog import Catalog
@@ -76,7 +77,9 @@ class ZoneFiles:
                 serving = "not served" if zones[key] is None else "still served as it was"
                 for error in broken.errors:
                     message = f"zone {name} is {serving}: {error.message}"
-                    mistakes.append(ConfigError(message, path=f"zones.{text}", file=error.file, line=error.line))
+                    mistakes.append(
+                        ConfigError(message, path=key_path("zones", text), file=error.file, line=error.line)
+                    )
         context.progress(1.0)
         if mistakes and self._are_all and not any(zones.values()):
             raise ConfigErrors(mistakes)

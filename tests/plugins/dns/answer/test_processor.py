@@ -283,7 +283,7 @@ def test_a_broken_zone_is_not_served_and_others_are(tmp_path: Path) -> None:
     context = Context("dns", tmp_path)
     handler: Any = Dns(zones={"example.test": Path("good.zone"), "bad.test": Path("bad.zone")}).prepare(context)
     (complaint,) = context.complaints
-    message = "zones.bad.test: zone bad.test. is not served: unknown type 'NOTYPE'"
+    message = "zones.\"bad.test\": zone bad.test. is not served: unknown type 'NOTYPE'"
     assert str(complaint) == f"{tmp_path}/bad.zone:6: {message}"
     assert len(ask(handler, query()).answer) == 1
     reply = ask(handler, query("www.bad.test", use_edns=0))

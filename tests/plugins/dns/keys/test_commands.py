@@ -75,7 +75,7 @@ def test_a_rollover_by_the_operator(tmp_path: Path) -> None:
         new: ("CSK", "published"),
     }
     again = run(tmp_path, "keys", "example.test", "--roll", "csk")
-    assert (again.exit_code, "the rollover before has not ended" in again.output) == (1, True)
+    assert (again.exit_code, f"key {new} waits for the time when it signs" in again.output) == (1, True)
     signer = signer_of(tmp_path / "keys")
     zone = zone_of(tmp_path / "zone", TEXT)
     later = time.time() + 3 * HOUR
@@ -94,6 +94,15 @@ def test_a_rollover_by_the_operator(tmp_path: Path) -> None:
     assert [key.tag for key in signer.load_keys() if key.published(later)] == [new]
 
 
+def test_a_key_that_waits_to_be_published_is_named(tmp_path: Path) -> None:
+    made(tmp_path, 10 * DAY)
+    folder, later = signer_of(tmp_path / "keys").folder, int(time.time() + DAY)
+    key = folder.new(13, leads=True, signs=True, times={"Publish": later, "Activate": later}, taken=set())
+    folder.save(key)
+    done = run(tmp_path, "keys", "example.test", "--roll", "csk")
+    assert (done.exit_code, f"key {key.tag} waits for the time when it is published" in done.output) == (1, True)
+
+
 def test_the_operator_is_asked_for_the_ds_record(tmp_path: Path) -> None:
     (tag,) = made(tmp_path, DAY)
     assert f"waits for its DS record at the parent (--ds-seen {tag})" in run(tmp_path, "keys").output
@@ -103,6 +112,8 @@ def test_a_ksk_and_a_zsk_roll_by_themselves(tmp_path: Path) -> None:
     made(tmp_path, 10 * DAY, csk=False)
     for role in ("zsk", "ksk"):
         assert run(tmp_path, "keys", "example.test", "--roll", role, more="csk = false").exit_code == 0
+    done = run(tmp_path, "keys", "example.test", "--roll", "csk", more="csk = false")
+    assert (done.exit_code, "the zone has a KSK and a ZSK" in done.output) == (2, True)
     keys = json.loads(run(tmp_path, "keys", "--json", more="csk = false").stdout)
     assert sorted(key["role"] for key in keys) == ["KSK", "KSK", "ZSK", "ZSK"]
 
@@ -126,6 +137,10 @@ def test_what_can_t_be_is_refused(arguments: list[str], status: int, message: st
 def test_mistakes_of_the_configuration_and_of_keys_are_told(tmp_path: Path) -> None:
     done = run(tmp_path, "keys", more='denial = "nsec4"')
     assert (done.exit_code, 'plugins.dns.sign."example.test".denial' in done.output) == (2, True)
+    (tmp_path / "keys").write_text("")
+    done = run(tmp_path, "keys")
+    assert (done.exit_code, 'sign."example.test".keys: can\'t be read: Not a directory' in done.output) == (2, True)
+    (tmp_path / "keys").unlink()
     made(tmp_path, 0)
     next((tmp_path / "keys").glob("*.private")).write_text("")
     done = run(tmp_path, "keys")

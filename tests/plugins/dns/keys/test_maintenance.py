@@ -235,7 +235,9 @@ def refusal(folder: Path, text: str = TEXT, **policy: Any) -> str:
 
 def test_a_signed_file_is_refused(tmp_path: Path) -> None:
     said = refusal(tmp_path, TEXT + "@ DNSKEY 257 3 13 AAAA\n")
-    assert "zones.example.test: zone example.test. is not served: has DNSKEY records, and is to be signed here" in said
+    assert (
+        'zones."example.test": zone example.test. is not served: has DNSKEY records, and is to be signed here' in said
+    )
 
 
 def test_a_folder_that_is_none_is_told(tmp_path: Path) -> None:

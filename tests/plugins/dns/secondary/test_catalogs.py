@@ -14,6 +14,7 @@ from responder_plugins.dns import Dns, Secondary
 from responder_plugins.dns.handler import DnsHandler
 from responder_plugins.dns.secondary import catalog_zone
 from responder_plugins.dns.secondary.catalog_zone import BrokenCatalog, Listed, Member
+from responder_plugins.dns.secondary.lister import lists_of
 from responder_plugins.dns.secondary.members import Members
 from responder_plugins.dns.zone.builder import Line, ZoneBuilder
 from responder_plugins.dns.zone.tables import Zone
@@ -258,6 +259,8 @@ async def test_a_made_catalog_follows_the_members_of_others(autojump_clock: Mock
         await trio.sleep(361)
         assert members_of(handler) == {TWO}
         assert handler.zone(CATALOG).serial > before
+        assert [*lists_of(handler.secondaries, handler._lister, TWO)] == [upper, CATALOG]
+        assert [*lists_of(handler.secondaries, handler._lister, upper)] == []
 
 
 def test_a_catalog_is_answered_to_those_who_may_have_it_whole(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -43,6 +44,20 @@ async def test_refresh_retry_and_expire(
         await trio.sleep(71)
         assert said(handler) == "8"
         assert handler.counts()["expired"] == 1
+
+
+async def test_a_copy_that_is_too_old_at_the_start(
+    autojump_clock: MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    primaries = Primaries()
+    primaries.zones[FIRST, OTHER] = zone_of(tmp_path, 7)
+    async with running(secondary(tmp_path, primaries), tmp_path):
+        await trio.sleep(1)
+    (copy,) = (tmp_path / "secondary").glob("*.copy")
+    os.utime(copy, (1, 1))
+    handler = secondary(tmp_path, Primaries())
+    assert said(handler) == "SERVFAIL"
+    assert "a zone is too old, and no longer served (EXPIRE) plugin=dns zone=other.test." in caplog.text
 
 
 @pytest.mark.parametrize(("serial", "slow"), [(7, "answers_after"), (8, "answers_after"), (7, "takes"), (8, "takes")])
