@@ -29,7 +29,7 @@ def check(config: Path) -> None:
 
     from ..config.hints import unmatched_patterns, unreachable
     from ..config.reading import prepare_reading, read
-    from ..daemon.state import known_state_root
+    from ..daemon.state import check_state, known_state_root
     from ..net import platform
     from ..net.firewall import opening_commands
 
@@ -48,6 +48,9 @@ def check(config: Path) -> None:
     for each in prepared:
         for warning in each.warnings:
             click.echo(f"warning: {printable(str(warning))}", err=True)
+    # No mistake: who is to run it may have other rights.
+    if (hindrance := check_state(reading.daemon)) is not None:
+        click.echo(f"warning: {printable(str(reading.located(hindrance)))}", err=True)
     for path, reason in unreachable(loaded):
         click.echo(f"warning: {printable(f'{path}: {reason}')}", err=True)
     for path, pattern in unmatched_patterns(loaded, names):

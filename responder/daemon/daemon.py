@@ -24,10 +24,11 @@ import trio
 
 from .. import net
 from ..config.daemon_options import DaemonOptions
-from ..config.instance import prepare_all
+from ..config.instance import Prepared, prepare_all
 from ..config.reading import Config, Reading, embedded_default, prepare_reading, read
 from ..datagram import Interface
 from ..dispatch.observers import Observation, Observers
+from ..errors import ConfigError, ConfigErrors, leaves
 from ..log import get_logger
 from ..net.inherited import inherited_sockets
 from ..net.privileges import become
@@ -93,11 +94,30 @@ async def _serve(file: Path | None, orders: Orders, notifier: ManagerLine) -> in
         prepared = await prepare_all(config.instances)
     else:
         reading = await trio.to_thread.run_sync(read, file, abandon_on_cancel=True)
-        if reading.daemon.workers > 1:
-            from .workers.serve import serve_with_workers  # noqa: PLC0415 - only who wants workers pays for them
+        status = 0
+        try:
+            status = await _serve_reading(reading, orders, about, notifier)
+        except* (ConfigError, ConfigErrors) as group:
+            errors = [
+                one for each in leaves(group) for one in (each.errors if isinstance(each, ConfigErrors) else [each])
+            ]
+            raise ConfigErrors(map(reading.located, errors)) from None
+        return status
+    return await _serve_prepared(config, prepared, orders, about, notifier)
 
-            return await serve_with_workers(reading, orders, about, notifier)
-        config, prepared = await prepare_reading(reading, may_fail=lambda _name: True, state_root=known_state_root)
+
+async def _serve_reading(reading: Reading, orders: Orders, about: About, notifier: ManagerLine) -> int:
+    if reading.daemon.workers > 1:
+        from .workers.serve import serve_with_workers  # noqa: PLC0415 - only who wants workers pays for them
+
+        return await serve_with_workers(reading, orders, about, notifier)
+    config, prepared = await prepare_reading(reading, may_fail=lambda _name: True, state_root=known_state_root)
+    return await _serve_prepared(config, prepared, orders, about, notifier)
+
+
+async def _serve_prepared(
+    config: Config, prepared: Sequence[Prepared], orders: Orders, about: About, notifier: ManagerLine
+) -> int:
     options = config.daemon
     set_level(options.log)
     inherited = inherited_sockets()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ..config.daemon_options import DaemonOptions
 from ..config.instance import Instance, context_of
 from ..config.reading import load
+from ..errors import ConfigError
 from ..net.folders import state_folder
 from ..net.privileges import give
 from ..plugin import Context
-from ..server.state import folder_below, made
+from ..server.state import folder_below, hindrance, made
 
 STATE_KEY = "daemon.state"
 
@@ -43,13 +45,18 @@ def instance_folder(options: DaemonOptions, instance: str) -> Path:
     return folder_below(state_root(options), STATE_KEY, instance)
 
 
+def check_state(options: DaemonOptions) -> ConfigError | None:
+    """What `prepare_state` would raise, as far as can be told without making the folder."""
+    return None if options.state is None else hindrance(options.state, STATE_KEY)
+
+
 def prepare_state(options: DaemonOptions) -> None:
     """Make the folder that the configuration names, for the user that the daemon is to become.
 
     Call it before the daemon becomes that user, who may not make folders there.  Raises ConfigError, and NetworkError
     where the folder can't be given to the user.
     """
-    if options.state is None or options.state.is_dir():
+    if options.state is None or os.path.isdir(options.state):  # Path.is_dir may raise
         return
     folder = made(options.state, STATE_KEY)
     if options.user is not None:

@@ -1,4 +1,4 @@
-"""Where the daemon's files are, on each platform, where the configuration does not say.
+"""Where the daemon's files are, on each platform, where the configuration does not say; can a folder be made?
 
                      POSIX                                  Windows, a user            Windows, a service
     state            $XDG_STATE_HOME, ~/.local/state        %LOCALAPPDATA%             %ProgramData%
@@ -10,7 +10,9 @@ This file makes no folder.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 from pathlib import Path
 
@@ -48,3 +50,25 @@ def windows_folder(*, for_all_users: bool) -> Path:
 
     folder = platformdirs.site_data_path if for_all_users else platformdirs.user_data_path
     return folder(NAME, appauthor=False)
+
+
+def why_not_made(folder: Path) -> OSError | None:
+    """What making a folder, and those above it, would raise for us, as far as can be told beforehand."""
+    for each in (folder, *folder.parents):
+        try:
+            mode = each.stat().st_mode
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            return error
+        if not stat.S_ISDIR(mode):  # that of a folder above is met as ENOTDIR
+            return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        if each == folder or os.access(each, os.W_OK | os.X_OK):
+            return None
+        code = errno.EROFS if _is_read_only(each) else errno.EACCES
+        return OSError(code, os.strerror(code))
+    return None
+
+
+def _is_read_only(folder: Path) -> bool:
+    return sys.platform != "win32" and bool(os.statvfs(folder).f_flag & os.ST_RDONLY)

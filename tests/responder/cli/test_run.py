@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,13 @@ from responder.cli import main
 from responder.config.reading import embedded_default
 from responder.daemon import daemon
 from responder.errors import BindError, ConfigError, ConfigErrors
+from responder.net.handover import why_not_shared
 
 from .support import Write, call
 
 pytestmark = pytest.mark.usefixtures("alpha")
+
+no_workers = why_not_shared()
 
 
 def serve(monkeypatch: pytest.MonkeyPatch, outcome: int | BaseException) -> list[Path | None]:
@@ -59,6 +64,30 @@ def test_run_starts_nothing_on_a_bad_config(write: Write) -> None:
     assert len(said) == 3
     assert all(line.startswith("error: ") for line in said)
     assert said[2] == f"error: {file}:3: plugins.two: prepare failed: KeyError: 'k'"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="users are POSIX'")
+@pytest.mark.parametrize(
+    "workers", [1, pytest.param(2, marks=pytest.mark.skipif(bool(no_workers), reason=str(no_workers)))]
+)
+def test_what_only_the_start_meets_is_told_with_its_place(write: Write, workers: int, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    start = f"[daemon]\nworkers = {workers}\n"
+    serving = f"[plugins.echo]\nport = {port}\nlisten = ['127.0.0.1']\n"
+    file = write(f"{start}user = 'nobody-of-that-name'\n{serving}")
+    result = call("run", file)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [f"error: {file}:3: daemon.user: this host has no user 'nobody-of-that-name'"]
+    (tmp_path / "file").touch()
+    file = write(f"{start}state = 'file/x'\n{serving}")
+    said = f"{file}:3: daemon.state: the folder {tmp_path / 'file/x'} can't be made: Not a directory"
+    result = call("run", file)
+    assert (result.exit_code, result.stderr.splitlines()) == (2, [f"error: {said}"])
+    # Who checks may have other rights than who runs it.
+    result = call("check", file)
+    assert (result.exit_code, result.stderr.splitlines()) == (0, [f"warning: {said}"])
 
 
 TAKEN = BindError(errno.EADDRINUSE, "port 53 is taken by named", port=53)

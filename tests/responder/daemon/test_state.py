@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import attrs
@@ -13,7 +14,7 @@ from responder.config.instance import Instance
 from responder.config.reading import Reading, prepare_reading
 from responder.config.source import Source
 from responder.daemon import state
-from responder.daemon.state import instance_folder, known_state_root, prepare_state, state_root
+from responder.daemon.state import check_state, instance_folder, known_state_root, prepare_state, state_root
 
 
 def test_where_state_goes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,6 +55,32 @@ def test_a_folder_that_cannot_be_made_names_its_key(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"^daemon\.state: the folder .*/file/x can't be made: Not a directory"):
         prepare_state(DaemonOptions(state=tmp_path / "file" / "x"))
+
+
+def test_what_is_told_beforehand_is_what_making_it_tells(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in ("file", "file/x", "x" * 300, "a/b"):
+        options = DaemonOptions(state=tmp_path / folder)
+        told = check_state(options)
+        assert not (tmp_path / "a").exists()
+        if told is None:
+            prepare_state(options)
+            assert (tmp_path / "a/b").is_dir()
+            assert check_state(options) is None
+            continue
+        with pytest.raises(ConfigError) as raised:
+            prepare_state(options)
+        assert str(raised.value) == str(told)
+
+
+def test_a_folder_that_may_not_be_written_in_is_told_beforehand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, _mode: path != tmp_path)
+    told = check_state(DaemonOptions(state=tmp_path / "a" / "b"))
+    assert str(told) == f"daemon.state: the folder {tmp_path / 'a' / 'b'} can't be made: Permission denied"
+    assert check_state(DaemonOptions(state=tmp_path)) is None
+    assert check_state(DaemonOptions()) is None
 
 
 async def test_a_plugin_that_prepares_is_told_the_folder_that_it_will_get(tmp_path: Path) -> None:
