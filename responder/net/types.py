@@ -97,8 +97,7 @@ class Membership:
 
 AnswerUsual: TypeAlias = Callable[[int, Any, dict[Flow, Any], float, float], int]
 """`answer(limit, port, decisions, now, wall)`: receive up to `limit` datagrams that are there now, answer the usual
-ones, give the port all others, and return how many there were.  Of the answers to one peer those of one size stay in
-order.
+ones, give the port all others, and return how many there were.
 
 port       a `responder.dispatch.port.Port`: its `missed`, `unusual`, `other`, `failed` and `unsent` are called, and its
            `traffic` counts the bytes that came in, and those that were sent here; an answer of which `other` says

@@ -32,7 +32,8 @@
 #define NAME_REST (sizeof(struct sockaddr_in6) - NAME_REST_AT) /* sin6_flowinfo and those */
 #define FLOW_SIZE (SENDER_SIZE + sizeof(struct in6_pktinfo))
 enum { REPLY_CONTROL = 64, KNOWN = 16384 }; /* bytes; flows remembered, a power of two */
-enum { SEGMENT_SIZE = 1472, SEGMENTS_SIZE = 65000 }; /* bytes: what an Ethernet frame carries; what an IP packet does */
+/* Bytes: of a segment, what an Ethernet frame carries by IPv4 and by IPv6; of all together, what an IP packet does. */
+enum { SEGMENT_SIZE = 1472, SEGMENT_SIZE_IPV6 = 1452, SEGMENTS_SIZE = 65000 };
 
 /* Python's classes with `__slots__` that this module makes and reads, and the slots of each. */
 
@@ -64,7 +65,7 @@ typedef struct {
     PyObject_HEAD PyObject *classes, *decode;
     Py_ssize_t at[PLACES]; /* where the slots are in an object */
     long long drops;
-    int no_segments; /* since the kernel refused some: an older one, a way that knows none, or one with less room */
+    int segments; /* 1: the kernel knows them; -1: it does not; 0: it was not asked yet */
     int busy; /* the buffers are in use: by another thread, or by whom `decode` or `encode` has called */
     size_t control_size;
     unsigned char *payloads;
@@ -460,23 +461,25 @@ static int answer_one(Memory *self, Burst *burst, const Arrived *one)
     return result;
 }
 
-/* Bring the next answer that may be a segment beside `one` to place `at`: to its peer by its way, of its size. */
-static int bring(Burst *burst, const Queued *one, int at)
+/* Bring the next answer to the peer of `one` to place `at`, if it may be a segment beside it: its size; 0: there is none. */
+static size_t bring(Burst *burst, const Queued *one, int at)
 {
     for (int i = at; i < burst->queued; i++) {
         Queued found = burst->queue[i];
-        if (found.candidate == one->candidate && found.port == one->port &&
-            PyBytes_GET_SIZE(found.answer) == PyBytes_GET_SIZE(one->answer)) {
+        if (found.candidate == one->candidate && found.port == one->port) {
+            Py_ssize_t size = PyBytes_GET_SIZE(found.answer);
+            if (size > PyBytes_GET_SIZE(one->answer))
+                return 0; /* in order */
             memmove(&burst->queue[at + 1], &burst->queue[at], (size_t)(i - at) * sizeof found);
             burst->queue[at] = found;
-            return 1;
+            return (size_t)size;
         }
     }
     return 0;
 }
 
-/* Lay out a message for an answer and those that may be segments beside it, by the encoded route: the sockaddr behind the
-   port, and control messages; of several, udp(7)'s UDP_SEGMENT too.  How many they are; -1 with an exception. */
+/* Lay out a message for an answer, and for those that may be segments beside it (udp(7), UDP_SEGMENT: of one size, the last may
+   be smaller), by the encoded route: the sockaddr behind the port, and control messages.  How many; -1 with an exception. */
 static int fill(Memory *self, Burst *burst, int slot, int first)
 {
     const Queued *one = &burst->queue[first];
@@ -487,16 +490,17 @@ static int fill(Memory *self, Burst *burst, int slot, int first)
             put(self, one->candidate, CANDIDATE_encoded, Py_NewRef(encoded));
     }
     Py_ssize_t size = encoded != NULL && PyBytes_Check(encoded) ? PyBytes_GET_SIZE(encoded) - (Py_ssize_t)NAME_REST : -1;
-    size_t count = 0, length = (size_t)PyBytes_GET_SIZE(one->answer);
-    size_t most = self->no_segments || length == 0 || length > SEGMENT_SIZE ? 1 : SEGMENTS_SIZE / length;
+    size_t count = 0, length = (size_t)PyBytes_GET_SIZE(one->answer), next = length;
     if (size >= 0 && size <= REPLY_CONTROL) {
         unsigned char *control = self->controls_out[slot];
         self->names_out[slot].sin6_port = htons((unsigned short)one->port);
         memcpy((char *)&self->names_out[slot] + NAME_REST_AT, PyBytes_AS_STRING(encoded), NAME_REST);
         memcpy(control, PyBytes_AS_STRING(encoded) + NAME_REST, (size_t)size);
+        size_t room = IN6_IS_ADDR_V4MAPPED(&self->names_out[slot].sin6_addr) ? SEGMENT_SIZE : SEGMENT_SIZE_IPV6;
+        size_t most = self->segments < 0 || length == 0 || length > room ? 1 : SEGMENTS_SIZE / length;
         do
-            self->iov_out[first + count] = (struct iovec){PyBytes_AS_STRING(one[count].answer), length};
-        while (++count < most && bring(burst, one, first + (int)count));
+            self->iov_out[first + count] = (struct iovec){PyBytes_AS_STRING(one[count].answer), next};
+        while (++count < most && next == length && (next = bring(burst, one, first + (int)count)) > 0);
         if (count > 1) {
             struct cmsghdr *segment = (struct cmsghdr *)(control + CMSG_ALIGN((size_t)size));
             *segment = (struct cmsghdr){.cmsg_len = CMSG_LEN(2), .cmsg_level = SOL_UDP, .cmsg_type = UDP_SEGMENT};
@@ -514,17 +518,14 @@ static int fill(Memory *self, Burst *burst, int slot, int first)
 /* Send what is queued; what does not go is the port's, which meets the refusal again and knows what it means. */
 static int send_queued(Memory *self, Burst *burst, int descriptor)
 {
-    int slots = 0, sent = 0, gone = 0, error = 0, n;
+    int slots = 0, sent, gone = 0, n;
+    if (self->segments == 0) /* an older kernel would pass over the message, and send one datagram */
+        self->segments = getsockopt(descriptor, SOL_UDP, UDP_SEGMENT, &n, &(socklen_t){sizeof n}) == 0 ? 1 : -1;
     for (int at = 0; at < burst->queued && (n = fill(self, burst, slots, at)) > 0; at += n)
         slots++;
-    for (n = 1; sent < slots && n > 0; sent += n > 0 ? n : 0) {
-        Py_BEGIN_ALLOW_THREADS
-        n = sendmmsg(descriptor, self->out + sent, (unsigned int)(slots - sent), 0);
-        error = errno;
-        Py_END_ALLOW_THREADS
-    }
-    if (sent < slots && self->out[sent].msg_hdr.msg_iovlen > 1 && (error == EINVAL || error == EIO || error == EMSGSIZE))
-        self->no_segments = 1;
+    Py_BEGIN_ALLOW_THREADS
+    sent = sendmmsg(descriptor, self->out, (unsigned int)slots, 0);
+    Py_END_ALLOW_THREADS
     if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception))
         return -1; /* a KeyboardInterrupt comes once */
     PyErr_Clear();

@@ -4,8 +4,8 @@ What a datagram costs:
 
 - Receiving is one recvmsg.  Its sender, scope and raw pktinfo are the key of a bounded table that holds the decoded
   `Flow`, so that addresses are decoded once a flow.
-- Sending is one sendmsg, also for several that go one after the other to one peer and have one size: the kernel takes
-  them as one and sends segments of it (udp(7), UDP_SEGMENT).  A `Route` is encoded once, into a bounded table by its
+- Sending is one sendmsg, also for several of one size that go one after the other to one peer: the kernel takes them
+  as one and sends segments of it (udp(7), UDP_SEGMENT).  A `Route` is encoded once, into a bounded table by its
   identity.
 
 On an AF_INET6 socket an IPv4 datagram brings two pktinfo messages, IPV6_PKTINFO with the mapped address and IP_PKTINFO;
@@ -55,17 +55,14 @@ _MSG_TRUNC: Final = int(socket.MSG_TRUNC)
 
 _IPPROTO_UDP: Final = int(socket.IPPROTO_UDP)
 
-SEGMENT_SIZE = 1472
-"""Bytes of a datagram that may be a segment: what an Ethernet frame carries.  Segments are not fragmented."""
+SEGMENT_SIZE = {4: 1472, 6: 1452}
+"""Bytes of a datagram that may be a segment, by IP version: what an Ethernet frame carries.  None is fragmented."""
 
 SEGMENTS_SIZE = 65000
 """Bytes of all the segments of one: what an IP packet carries, with room for headers."""
 
 MAX_SEGMENTS = 64
 """Of one; Linux 6.8 has 128."""
-
-_NO_SEGMENTS = frozenset({errno.EINVAL, errno.EIO, errno.EMSGSIZE})
-"""An older kernel, a way that knows none (IPsec), or one with less room."""
 
 _IN_PKTINFO_SIZE = len(cmsg.pack_in_pktinfo_posix(None, 0))
 _TIMESPEC = struct.Struct("@ll")
@@ -235,6 +232,15 @@ def advance_drops(total: int, told: int) -> int:
     return total + more if more < 1 << 31 else total
 
 
+def _knows_segments(sock: socket.socket) -> bool:
+    """Does the kernel know UDP_SEGMENT (Linux 4.18)?  An older one would pass over it, and send one datagram."""
+    try:
+        sock.getsockopt(_IPPROTO_UDP, UDP_SEGMENT)
+    except OSError:
+        return False
+    return True
+
+
 class LinuxSocket:
     """See `responder.net.types.DatagramSocket`.  Takes a bound socket, and closes it."""
 
@@ -249,7 +255,7 @@ class LinuxSocket:
         self.address = address
         self.raise_send_buffer_by = raise_send_buffer_by
         self.kernel_drops = 0
-        self._segments = True
+        self._has_segments = _knows_segments(sock)
         self.answer: AnswerUsual | None = None
         """Set where there is the compiled module: see `responder.net.linux.compiled`."""
 
@@ -290,10 +296,10 @@ class LinuxSocket:
 
     def send(self, batch: Sequence[Message]) -> int:
         sendmsg, known, missed = self._socket.sendmsg, self._routes.known, self._routes.missed
-        sent = 0
+        sent = alone = 0  # up to `alone` the kernel refused segments: what each one's refusal means is its own
         while sent < len(batch):
             payload, route, port = batch[sent]
-            count = self._segments_of(batch, sent) if len(batch) - sent > 1 else 1
+            count = self._segments_of(batch, sent) if sent >= alone and len(batch) - sent > 1 else 1
             try:
                 host, rest, control = known.get(route) or missed(route)
                 name = host, port, *rest
@@ -305,8 +311,8 @@ class LinuxSocket:
             except BlockingIOError:
                 break
             except OSError as error:
-                if count > 1 and error.errno in _NO_SEGMENTS:
-                    self._segments = False
+                if count > 1:
+                    alone = sent + count
                     continue
                 if sent:
                     break
@@ -319,15 +325,17 @@ class LinuxSocket:
         return sent
 
     def _segments_of(self, batch: Sequence[Message], first: int) -> int:
-        """How many messages from the first one on are segments of one; 1: it is sent by itself."""
+        """How many messages from the first one on are segments of one: all of its size, but the last may be smaller."""
         payload, route, port = batch[first]
         size, count = len(payload), 1
-        if self._segments and 0 < size <= SEGMENT_SIZE:
+        if self._has_segments and 0 < size <= SEGMENT_SIZE[route.to.version]:
             most = min(MAX_SEGMENTS, SEGMENTS_SIZE // size)
             for other, way, to in islice(batch, first + 1, first + most):
-                if way is not route or to != port or len(other) != size:
+                if way is not route or to != port or not 0 < len(other) <= size:
                     break
                 count += 1
+                if len(other) < size:
+                    break
         return count
 
     async def send_when_ready(self, message: Message) -> None:

@@ -50,7 +50,8 @@ class AskingPort:
     """Decides that everything is usual, and notes what it is called for."""
 
     respond: Callable[[Datagram], Any]
-    to: Route = HERE
+    to: Route | None = HERE
+    """None: whoever asks."""
     plain_limit: int = 65507
     suspects: frozenset[int] = NO_PORT
     is_usual: bool = True
@@ -59,13 +60,15 @@ class AskingPort:
     counts: dict[str, int] = attrs.field(factory=lambda: {"answered": 0})
     binding: Binding = attrs.field(factory=Unbound.made)
     memory: Memory = attrs.field(factory=lambda: memory(decode))
+    bytes_out: int = 0
+    """What was sent by the last `answer`."""
 
     shapes: ClassVar = SHAPES
 
     def missed(self, flow: Flow) -> Decision:
         candidate = Candidate(
             self.binding, flow, flow.destination or ip_address("::"), LOOPBACK, "default", 7007, Via.UNICAST,
-            None, 0, self.to, self.counts, self.plain_limit, self.respond,
+            None, 0, self.to or Route(flow.peer), self.counts, self.plain_limit, self.respond,
         )  # fmt: skip
         usual = candidate if self.is_usual else None
         decision = Decision(
@@ -87,9 +90,18 @@ class AskingPort:
     def unsent(self, answer: bytes, candidate: Candidate, peer_port: int) -> None:
         self.calls.append(("unsent", answer, peer_port))
 
-    def answer(self, sock: socket.socket, limit: int = 64, encode: Callable[[Route], bytes] = compiled._encode) -> int:
-        now, wall = 1000.0, time.time()
-        return self.memory.answer(sock.fileno(), limit, self, self.decisions, now, wall, encode)[0]
+    def answer(
+        self,
+        sock: socket.socket,
+        limit: int = 64,
+        encode: Callable[[Route], bytes] = compiled._encode,
+        *,
+        since: float = 0.0,
+    ) -> int:
+        """`since`: seconds that the real-time clock is taken to have gone on since now."""
+        now, wall = 1000.0, time.time() + since
+        count, _, _, self.bytes_out = self.memory.answer(sock.fileno(), limit, self, self.decisions, now, wall, encode)
+        return count
 
 
 def decode(raw: bytes) -> Flow:

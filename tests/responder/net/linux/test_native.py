@@ -24,6 +24,7 @@ from responder.dispatch.request import Request
 from responder.net.linux import compiled
 from responder.net.types import Received, Route
 
+from ..support import PATIENCE
 from .native_support import LOOPBACK, AskingPort, ask, decode, drained, memory, port_of, reply
 
 pytestmark = pytest.mark.ipv6
@@ -42,6 +43,16 @@ def test_a_request_has_its_fields(server: socket.socket, client: socket.socket) 
     assert (request.service, request.port, request.hop_limit) == ("default", 7007, 64)
     assert 1000 - (time.time() - before) <= request.arrival <= 1000
     assert [call[0] for call in asking.calls] == ["other"]  # None is no plain answer
+
+
+@pytest.mark.parametrize("since", [50.0, -50.0])
+def test_a_datagram_arrived_when_the_kernel_says(server: socket.socket, client: socket.socket, since: float) -> None:
+    """Never later than now, should the real-time clock have been set back since."""
+    seen: list[Datagram] = []
+    asking = AskingPort(seen.append)
+    ask(client, server, b"x")
+    asking.answer(server, since=since)
+    assert seen[0].arrival == (1000 if since < 0 else pytest.approx(950, abs=PATIENCE))
 
 
 def test_a_request_that_somebody_keeps_stays_as_it_is(server: socket.socket, client: socket.socket) -> None:
