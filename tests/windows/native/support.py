@@ -6,6 +6,8 @@ import ctypes
 import select
 import socket
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
@@ -21,6 +23,7 @@ from responder.net.windows.winsock_types import (
     IPPROTO_IPV6,
     IPV6_PKTINFO,
     IPV6_V6ONLY,
+    NATIVE,
     pack_sockaddr,
 )
 from tests.responder.net.windows.whole_winsock import receive_message
@@ -87,4 +90,28 @@ def from_v6(source: str, interface: int = 0) -> bytes:
     return ABI.encode([(IPPROTO_IPV6, IPV6_PKTINFO, cmsg.pack_in6_pktinfo(IPv6Address(source), interface))])
 
 
-__all__ = ["AF_INET", "AF_INET6", "ON_WINE", "WSAEWOULDBLOCK", "Socket", "from_v4", "from_v6", "only_on_wine"]
+@contextmanager
+def overlapped_with_event() -> Iterator[tuple[ctypes.Structure, Callable[[], bool]]]:
+    """An OVERLAPPED that names an event, and what waits for that at most 10 s: has it been set?"""
+    kernel32 = ctypes.WinDLL("kernel32")
+    kernel32.CreateEventW.restype = ctypes.c_void_p
+    event = kernel32.CreateEventW(None, True, False, None)
+    own = NATIVE.WSAOVERLAPPED()
+    own.hEvent = event
+    try:
+        yield own, lambda: kernel32.WaitForSingleObject(ctypes.c_void_p(event), 10_000) == 0
+    finally:
+        kernel32.CloseHandle(ctypes.c_void_p(event))
+
+
+__all__ = [
+    "AF_INET",
+    "AF_INET6",
+    "ON_WINE",
+    "WSAEWOULDBLOCK",
+    "Socket",
+    "from_v4",
+    "from_v6",
+    "only_on_wine",
+    "overlapped_with_event",
+]

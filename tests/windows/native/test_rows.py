@@ -11,7 +11,8 @@ from collections.abc import Callable
 import pytest
 
 from responder.errors import MessageTooLong, NetworkError, SendError
-from responder.net.windows.winsock_types import SO_MAX_MSG_SIZE, SOL_SOCKET, WSAID_WSARECVMSG, WSAID_WSASENDMSG
+from responder.net.windows.winsock_errors import WSA_IO_PENDING
+from responder.net.windows.winsock_types import NATIVE, SO_MAX_MSG_SIZE, SOL_SOCKET, WSAID_WSARECVMSG, WSAID_WSASENDMSG
 from tests.responder.net.windows import overlapped
 from tests.responder.net.windows.whole_winsock import (
     MSG_DONTROUTE,
@@ -26,7 +27,7 @@ from tests.responder.net.windows.whole_winsock import (
 
 assert sys.platform == "win32"  # type checkers elsewhere skip the rest
 
-from .support import AF_INET, Socket, from_v4, from_v6, only_on_wine  # noqa: E402 - exists there only
+from .support import AF_INET, Socket, from_v4, from_v6, only_on_wine, overlapped_with_event  # noqa: E402 - exists there only
 from .whole_native import WholeNative  # noqa: E402 - the same
 
 Open = Callable[..., Socket]
@@ -162,6 +163,33 @@ def test_row_14_a_routine_runs_in_an_alertable_wait_and_nowhere_else(open_socket
     assert sorted(ran) == [("inside", 0, 6), ("one", 0, 3), ("three", 0, 5), ("two", 0, 3)]
     assert [other.received()[0] for _ in range(4)] == [b"one", b"two", b"three", b"inside"]
     assert not overlapped.in_flight
+
+
+def test_row_10_a_completion_by_an_event(open_socket: Open) -> None:
+    one, other = open_socket(), open_socket()
+    outgoing = Outgoing([b"event"], one.name_of(other, "::1"))
+    with overlapped_with_event() as (own, is_set):
+        address = ctypes.addressof(own)
+        assert one.winsock.send_message_with(outgoing.address, 0, 0, address, 0) in (0, WSA_IO_PENDING)
+        assert is_set()
+        assert one.winsock.overlapped_result(address) == (0, 5)
+    assert other.received()[0] == b"event"
+
+
+def test_row_14_a_routine_gets_no_flags_and_h_event_is_free(open_socket: Open) -> None:
+    """What stands in hEvent is no handle: where it was looked at, the send would be refused."""
+    one, other = open_socket(), open_socket()
+    outgoing = Outgoing([b"x"], one.name_of(other, "::1"))
+    ran: list[tuple[int, ...]] = []
+    own = NATIVE.WSAOVERLAPPED()
+    own.hEvent = 0x7007
+    address = ctypes.addressof(own)
+    routine, keep = one.winsock.routine(lambda *arguments: ran.append(arguments))
+    assert one.winsock.send_message_with(outgoing.address, 0, 0, address, routine) in (0, WSA_IO_PENDING)
+    assert sleep_alertably() == WAIT_IO_COMPLETION
+    assert ran == [(0, 1, address, 0)]
+    assert own.hEvent == 0x7007
+    assert keep is not None  # the routine had to live until here
 
 
 @only_on_wine
