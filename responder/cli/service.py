@@ -109,7 +109,7 @@ def _order(name: str, done: str, order: Callable[[ServiceControl], None]) -> Non
 @json_option
 def status(name: str, as_json: bool) -> None:
     """Say how the service is, as its manager sees it (`responderd status` asks the daemon)."""
-    from ..net.windows.service import service_control
+    from ..net.windows.service import ERROR_SERVICE_NEVER_STARTED, service_control
 
     with _refusals_told():
         info = service_control().query(name)
@@ -118,8 +118,13 @@ def status(name: str, as_json: bool) -> None:
 
         print_json({"name": name, **attrs.asdict(info)})
         return
-    process = f", process {info.process}" if info.process else f", last exit status {info.exit_status}"
-    runs = f"{info.state}{process}; runs as {info.account or 'LocalSystem'}: {info.command}"
+    if info.process:
+        process = f"process {info.process}"
+    elif info.exit_status == ERROR_SERVICE_NEVER_STARTED:
+        process = "never started since it was installed or the system started"
+    else:
+        process = f"last exit status {info.exit_status}"
+    runs = f"{info.state}, {process}; runs as {info.account or 'LocalSystem'}: {info.command}"
     click.echo(printable(f"service {name}: {runs}"))
 
 

@@ -71,6 +71,7 @@ def test_a_life(control: FakeControl, config: Path) -> None:
     assert str(config) in command
     assert "serve-as responderd" in command
     assert control.query("responderd").account == "LocalService"
+    assert run("status")[1].startswith("service responderd: stopped, never started")
     assert run("start") == (0, "service responderd: running\n")
     assert run("status")[1].startswith("service responderd: running, process 7; runs as LocalService: ")
     assert json.loads(run("status", "--json")[1])["state"] == "running"

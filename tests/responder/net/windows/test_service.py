@@ -10,7 +10,6 @@ import pytest
 from responder.errors import NetworkError
 from responder.net.windows import service
 from responder.net.windows.service import (
-    ACCEPTED,
     CONTROL_INTERROGATE,
     CONTROL_PARAMCHANGE,
     CONTROL_SHUTDOWN,
@@ -67,7 +66,8 @@ def test_a_life(line: ServiceLine, reports: list[Report]) -> None:
     line.stopped(0)
     assert receiver.ordered == ["reload", "SERVICE_CONTROL_STOP"]
     assert states(reports) == [START_PENDING, RUNNING, RUNNING, STOP_PENDING, STOP_PENDING, STOPPED]
-    assert [report.accepted for report in reports] == [0, ACCEPTED, ACCEPTED, 0, 0, 0]
+    # SERVICE_ACCEPT_STOP 1, SERVICE_ACCEPT_SHUTDOWN 4, SERVICE_ACCEPT_PARAMCHANGE 8 (SERVICE_STATUS's page).
+    assert [report.accepted for report in reports] == [0, 13, 13, 0, 0, 0]
     assert reports[4].wait_hint >= 7.0  # the grace period is told
     assert reports[4].checkpoint > reports[3].checkpoint
 
@@ -111,6 +111,14 @@ def test_a_long_start_gives_signs_of_life(line: ServiceLine, reports: list[Repor
     line.tick()
     assert states(reports) == [START_PENDING] * 3 + [RUNNING]
     assert [report.checkpoint for report in reports] == [1, 2, 3, 0]
+
+
+def test_a_long_stop_gives_signs_of_life(line: ServiceLine, reports: list[Report]) -> None:
+    line.stopping(30.0)
+    line.tick()
+    assert states(reports) == [STOP_PENDING] * 2
+    assert reports[1].checkpoint > reports[0].checkpoint
+    assert reports[1].wait_hint == reports[0].wait_hint
 
 
 def test_the_exit_status_is_told(line: ServiceLine, reports: list[Report]) -> None:
