@@ -124,7 +124,8 @@ def parse_toml(text: str, file: Path | None) -> dict[str, Any]:
         line = int(found[1]) if found else text.count("\n") + 1
         column = f" (column {found[2]})" if found else " (at the end)"
         line = min(line, max(1, len(text.splitlines())))
-        raise ConfigErrors([ConfigError(f"is not TOML: {message}{column}", file=file, line=line)]) from error
+        hint = _BACKSLASHES if "'\\'" in message or "hex value" in message else ""
+        raise ConfigErrors([ConfigError(f"is not TOML: {message}{column}{hint}", file=file, line=line)]) from error
     except RecursionError:
         raise ConfigErrors([ConfigError(_TOO_DEEP, file=file)]) from None
     except ValueError:  # the others are TOMLDecodeErrors
@@ -136,6 +137,9 @@ def _standard_input(stream: TextIO) -> str:
     """All of it.  It can be read once, so a reload has the same text; the files that it names may have changed."""
     return decoded(read_stream(stream.buffer, STANDARD_INPUT), file=STANDARD_INPUT)
 
+
+_BACKSLASHES = r"; a path with backslashes stands in '...', as 'C:\zones', or has / instead"
+"""Windows' paths: in "..." a backslash begins an escape."""
 
 _TOO_DEEP = "is nested too deeply: arrays or tables within each other"
 

@@ -173,6 +173,14 @@ def test_all_mistakes_of_all_tables_at_once() -> None:
             "[plugins.sign]\n[plugins.sign]\n",
             "line 2: is not TOML: Cannot declare ('plugins', 'sign') twice (column 14)",
         ),
+        (
+            '[plugins.sign]\nzone = "C:\\zones"\n',
+            r"line 2: is not TOML: Unescaped '\' in a string (column 13); a path with backslashes stands in '...', as",
+        ),
+        (
+            '[plugins.sign]\nzone = "C:\\Users"\n',
+            "line 2: is not TOML: Invalid hex value (column 13); a path with backslashes stands in '...', as",
+        ),
         ("[plugins.sign]\n\ntext = '''a", "line 3: is not TOML: Expected \"'''\" (at the end)"),
     ],
 )
