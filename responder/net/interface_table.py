@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
+from os.path import normcase
 
 from ..datagram import ChangeKind, Interface, InterfaceChange, IPAddress, is_link_local, number_of
 
@@ -35,8 +36,9 @@ class InterfaceTable:
         return self._by_index.get(index)
 
     def named(self, name: str) -> Interface | None:
-        """The interface of that name, or None.  Looks through all of them."""
-        return next((interface for interface in self._by_index.values() if interface.name == name), None)
+        """The interface of that name, or None; on Windows in any case, as patterns are.  Looks through all of them."""
+        wanted = normcase(name)
+        return next((each for each in self._by_index.values() if normcase(each.name) == wanted), None)
 
     def is_own(self, address: IPAddress, index: int) -> bool:
         """Is it this host's, for a datagram that came in by the interface of that index?

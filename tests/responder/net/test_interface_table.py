@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from responder.datagram import ChangeKind, Interface, InterfaceAddress
+from responder.net import interface_table
 from responder.net.interface_table import InterfaceTable, diff, is_another
 
 FIRST, SECOND = InterfaceAddress("10.0.0.1", 24), InterfaceAddress("fe80::1", 64)
@@ -129,3 +130,11 @@ def test_whose_index_it_is(old: tuple[str, bytes, str], new: tuple[str, bytes, s
         for name, link, *addresses in (old, new)
     )
     assert is_another(before, after) is another
+
+
+def test_a_name_is_compared_as_the_system_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = InterfaceTable([interface(2, "lan"), interface(3, "guest0")])
+    assert table.named("guest0") == table.get(3)
+    monkeypatch.setattr(interface_table, "normcase", str.lower)  # Windows'
+    assert table.named("GUEST0") == table.get(3)
+    assert table.named("guest") is None
