@@ -6,6 +6,7 @@ links is in tests/windows/test_lab.py.
 
 from __future__ import annotations
 
+import ctypes
 import sys
 import threading
 from ipaddress import ip_address
@@ -17,7 +18,7 @@ import trio.testing
 from responder.dispatch.access import interface_matches
 from responder.net import platform as this_platform
 from responder.net.types import Membership
-from responder.net.windows.change_callbacks import change_callbacks
+from responder.net.windows.change_callbacks import NOTIFIERS, change_callbacks
 from responder.net.windows.platform import WindowsPlatform
 from responder.net.windows.winsock_types import AF_INET6
 
@@ -112,3 +113,20 @@ def test_the_system_calls_back() -> None:
         assert called.wait(10)
     with change_callbacks(pytest.fail):  # taken back while nothing happens
         pass
+
+
+def test_callbacks_are_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or Windows would call what is gone."""
+    iphlpapi, back = ctypes.WinDLL("iphlpapi"), []
+    cancel = iphlpapi.CancelMibChangeNotify2
+
+    class Spied:
+        CancelMibChangeNotify2 = staticmethod(lambda handle: back.append(cancel(handle)))
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(iphlpapi, name)
+
+    monkeypatch.setattr(ctypes, "WinDLL", lambda _name: Spied())
+    with change_callbacks(lambda: None):
+        assert back == []
+    assert back == [0] * len(NOTIFIERS)
