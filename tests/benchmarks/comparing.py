@@ -44,6 +44,11 @@ class Run:
     disturbed: str = ""
 
     @property
+    def kernel_us(self) -> float:
+        """CPU microseconds in the kernel for an answer."""
+        return self.cpu_us - self.user_us
+
+    @property
     def per_cpu(self) -> float:
         """Answers for each second of CPU time: what a busy machine leaves as it is, other than a rate."""
         return 1e6 / self.cpu_us if self.cpu_us else 0.0

@@ -26,9 +26,10 @@ def group(result: Result, *, force: bool = False) -> Iterator[str]:
             median, p99 = result.summary(server, "median_us"), result.summary(server, "p99_us")
             figures = "busy" if hidden else f"median {measured(median)}   99th percentile {measured(p99)}"
         else:
-            cost, user = result.summary(server, "cpu_us"), result.summary(server, "user_us")
+            cost, user, kernel = (result.summary(server, field) for field in ("cpu_us", "user_us", "kernel_us"))
             rate = "          busy" if hidden else f"{result.summary(server).median:>12,.0f} /s"
-            figures = f"{rate}   CPU {cost.median:>6.2f} us ({cost.low:.2f} to {cost.high:.2f}), user {user.median:.2f}"
+            shares = f"user {user.median:.2f}, kernel {kernel.median:.2f}"
+            figures = f"{rate}   CPU {cost.median:>6.2f} us ({cost.low:.2f} to {cost.high:.2f}), {shares}"
             idle = result.summary(server, "idle").median
             if idle > 0.1:
                 notes.append(f"its core {idle:.0%} idle: the load is the limit")
@@ -52,4 +53,4 @@ def measured(summary: Summary) -> str:
 
 def verdict(goal: Goal, ratio: Summary) -> str:
     goal_text = f"goal {goal.bound}, {VERDICTS[goal.reached(ratio.median)]}" if goal.bound else ""
-    return f"{goal.what:<56}{ratio}  {goal_text}".rstrip()
+    return f"{goal.what:<55} {ratio}  {goal_text}".rstrip()

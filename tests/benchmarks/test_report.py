@@ -23,7 +23,7 @@ ECHO = Result(
     "echo",
     "Echo, answers a second",
     {
-        "ours": [Run(rate=160_000.0, cpu_us=6.2, lost=3)],
+        "ours": [Run(rate=160_000.0, cpu_us=6.25, user_us=2.0, lost=3)],
         "uvloop": [Run(rate=150_000.0, cpu_us=6.5)],
         "C <batch>": [Run(rate=230_000.0, cpu_us=4.0, idle=0.4)],
     },
@@ -46,6 +46,7 @@ def test_the_text_tells_verdicts_losses_limits_and_what_is_missing() -> None:
     assert "goal >= 0.75, MISSED" in said
     assert "goal <= 1.5, reached" in said
     assert "3 lost" in said
+    assert "CPU   6.25 us (6.25 to 6.25), user 2.00, kernel 4.25" in said
     assert "its core 40% idle: the load is the limit" in said
     assert "not measured: not installed" in said
     assert "BUSY" not in said
