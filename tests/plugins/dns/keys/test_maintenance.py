@@ -250,12 +250,12 @@ async def test_keys_of_another_algorithm_are_told(tmp_path: Path, autojump_clock
     async with process.running():
         await process.zones.receive()
     said = refusal(tmp_path, algorithm="ED25519")
-    assert "sign.example.test.algorithm: " in said
+    assert 'sign."example.test".algorithm: ' in said
     assert "has keys of ECDSAP256SHA256, and the policy wants ED25519" in said
 
 
 def test_a_zone_that_is_not_there_can_t_be_signed(tmp_path: Path) -> None:
-    with pytest.raises(ConfigErrors, match=r"sign\.other\.test: there is no such zone in zones or secondary"):
+    with pytest.raises(ConfigErrors, match=r'sign\."other\.test": there is no such zone in zones or secondary'):
         Dns(here=("a.test",), sign={"other.test": Sign(keys=tmp_path)}).prepare(Context("dns", tmp_path, tmp_path))
 
 

@@ -392,11 +392,11 @@ def test_mistakes_of_the_config_are_told_all_at_once(tmp_path: Path) -> None:
         notify={"d.test": ()},
     )
     for expected in (
-        "secondary.own.test: this zone is also in zones",
-        "secondary.b.test.primaries[0]: expected an address",
-        "secondary.b.test.key: there is no such key in transfer_keys",
-        "secondary.c.test.primaries: expected at least one address",
-        "notify.d.test: there is no such zone",
+        'secondary."own.test": this zone is also in zones',
+        'secondary."b.test".primaries[0]: expected an address',
+        'secondary."b.test".key: there is no such key in transfer_keys',
+        'secondary."c.test".primaries: expected at least one address',
+        'notify."d.test": there is no such zone',
     ):
         assert expected in text
 

@@ -293,5 +293,5 @@ def test_a_catalog_zone_is_not_signed(tmp_path: Path) -> None:
         secondary={"other.test": Secondary(primaries=("192.0.2.53",), catalog=True)},
         sign={"other.test": Sign(keys=Path("keys"))},
     )
-    with pytest.raises(ConfigErrors, match=r"sign\.other\.test: a catalog zone is not signed"):
+    with pytest.raises(ConfigErrors, match=r'sign\."other\.test": a catalog zone is not signed'):
         plugin.prepare(Context("dns", tmp_path, tmp_path))

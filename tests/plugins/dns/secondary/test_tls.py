@@ -66,9 +66,9 @@ def test_mistakes_in_names_and_files_are_told_with_their_keys(tmp_path: Path) ->
     with pytest.raises(ConfigErrors) as caught:
         Dns(secondary=given).prepare(Context("dns", tmp_path))
     assert [error.path for error in caught.value.errors] == [
-        "secondary.a.test.tls.ca",
-        "secondary.a.test.tls.names[0]",
-        "secondary.b.test.tls.key",
+        'secondary."a.test".tls.ca',
+        'secondary."a.test".tls.names[0]',
+        'secondary."b.test".tls.key',
     ]
 
 

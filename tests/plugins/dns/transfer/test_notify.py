@@ -295,10 +295,10 @@ def test_a_server_is_an_address_or_an_address_and_a_port(text: str, expected: st
     "text", ["", "ns", "192.0.2.54:", "192.0.2.54:0", "192.0.2.54:65536", "[192.0.2.54]:53", ":53"]
 )
 def test_a_server_that_is_none_is_a_mistake_of_the_config(text: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigErrors, match=r"notify\.example\.test\[0\].*expected an address"):
+    with pytest.raises(ConfigErrors, match=r'notify\."example\.test"\[0\].*expected an address'):
         Dns(zones={"example.test": write(tmp_path)}, notify={"example.test": (text,)}).prepare(Context("dns", tmp_path))
 
 
 def test_a_zone_that_is_not_served_is_a_mistake_of_the_config(tmp_path: Path) -> None:
-    with pytest.raises(ConfigErrors, match=r"notify\.other\.test: there is no such zone"):
+    with pytest.raises(ConfigErrors, match=r'notify\."other\.test": there is no such zone'):
         Dns(zones={"example.test": write(tmp_path)}, notify={"other.test": ()}).prepare(Context("dns", tmp_path))

@@ -364,16 +364,16 @@ async def test_only_names_of_the_policy_are_updated(name: str, rcode: str, tmp_p
     [
         (
             {"update": {"other.test": Update(keys=("key.test",))}},
-            r"update\.other\.test: there is no such zone in zones",
+            r'update\."other\.test": there is no such zone in zones',
         ),
         (
             {
                 "secondary": {"other.test": Secondary(primaries=("192.0.2.53",))},
                 "update": {"other.test": Update(keys=("key.test",))},
             },
-            r"update\.other\.test: a zone of secondary takes no updates here",
+            r'update\."other\.test": a zone of secondary takes no updates here',
         ),
-        ({"update": {"example.test": Update()}}, r"update\.example\.test: nobody may update it"),
+        ({"update": {"example.test": Update()}}, r'update\."example\.test": nobody may update it'),
         ({"update": {"example.test": Update(keys=("no.test",))}}, r"keys\[0\]: there is no such key in transfer_keys"),
         (
             {"update": {"example.test": Update(keys=("key.test",), names=("*.dyn.other.test",))}},
