@@ -152,7 +152,8 @@ class Tasks:
                 failure = plugin_failure(left)
         if job:
             self._conclude(job, result, failure, timed_out=scope.cancelled_caught)
-        return worker.sound and bool(job or self._ready)
+        # Where others were called, one of them sends what is ready: to go on without a wait would keep them from it.
+        return worker.sound and bool(job or (self._ready and not self._coming))
 
     async def _next(self, scope: trio.CancelScope) -> _Job | None:
         """The next answer.  None: it is time to send, or there is nothing to wait for."""

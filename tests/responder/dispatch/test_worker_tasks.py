@@ -13,7 +13,7 @@ from responder import Datagram
 from responder.config.instance import Instance
 from responder.dispatch import outcomes
 from responder.dispatch.sender import Sender
-from responder.dispatch.tasks import FEW, SLACK
+from responder.dispatch.tasks import FEW, SLACK, Tasks
 from responder.net.types import Received
 from responder.plugin import PASS
 from tests.fakes import FakeReceived, flow
@@ -246,6 +246,34 @@ async def test_closed_its_tasks_end_and_opened_again_they_stay(autojump_clock: M
         await trio.sleep(1.5)
         assert trio.lowlevel.current_statistics().tasks_living > living
         assert len(it.replies()) == 4
+
+
+async def test_many_answers_that_end_together_once_it_is_closed_are_sent(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that goes on without a wait would hold everything up, those included that were called to send."""
+    used = 0
+    use_scope = Tasks._use_scope
+
+    async def counted(self: Tasks, worker: Any) -> bool:
+        nonlocal used
+        used += 1
+        assert used < 100 * CROWD, "it turns without a wait"
+        return await use_scope(self, worker)
+
+    monkeypatch.setattr(Tasks, "_use_scope", counted)
+
+    async def respond(request: Datagram) -> bytes:
+        await trio.sleep(1)
+        return request.payload
+
+    async with bench(respond) as it:
+        tasks = next(iter(it.server.ports.serving.values())).port.tasks
+        it.socket.deliver(*many(*[b"x"] * CROWD))
+        await trio.sleep(0.5)
+        tasks.close()
+        await trio.sleep(1)
+        assert it.replies() == [b"x"] * CROWD
 
 
 @pytest.mark.parametrize("kind", [LookupError, RuntimeError])
