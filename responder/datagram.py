@@ -360,7 +360,8 @@ class Conversation(Protocol):
         """The next datagram of this peer.  What others send here is counted, and goes to `stranger`, if anywhere.
 
         Raises `responder.errors.Unreachable` once ICMP says that the peer can't be reached, or no longer listens, where
-        the platform tells (Linux does).  A handler may let it pass.
+        the platform tells (Linux does), and NetworkError where the system can receive nothing more here.  A handler
+        may let both pass.
         """
 
 

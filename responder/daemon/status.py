@@ -366,7 +366,8 @@ def _port(live: LivePort) -> PortStatus:
 def _events(live: LivePort) -> dict[str, int]:
     sides = live.opened.socket, live.opened.listener
     events = {kind: total for side in sides if isinstance(side, CountingSocket) for kind, total in side.counts.items()}
-    return events | ({"failed-waits": live.port.failed_waits} if live.port.failed_waits else {})
+    failed_waits = live.port.sender.failed_waits.count
+    return events | ({"failed-waits": failed_waits} if failed_waits else {})
 
 
 def _groups(server: ServerCore) -> Iterator[GroupStatus]:

@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from ..datagram import Peer, Reply, Via
-from ..errors import BindError, PeerError, PluginError, RateExceeded, SendError
+from ..errors import BindError, NetworkError, PeerError, PluginError, RateExceeded, SendError
 from ..log import Repeated, get_logger
 from ..net.types import Message, Received
 from . import outcomes
@@ -190,18 +190,21 @@ class Answers:
                 outcome = outcome_of(error)
             case BindError():  # of a conversation's socket: descriptors are short, which may pass
                 outcome = outcomes.BUSY
+            case NetworkError():  # of a conversation's socket, which can receive nothing any more
+                outcome = outcomes.SEND_FAILED
             case _:
                 outcome = outcomes.CRASHED
         candidate.counts[outcome] += 1
         if self.environment.observers:
             self.tell(decision, received, str(candidate.binding), outcome, described(error))
-        if outcome not in (outcomes.CRASHED, outcomes.BUSY):
+        if isinstance(error, PeerError | SendError):
             return
         held_back = self.repeated.due((str(candidate.binding), type(error), _where(error)))
         if held_back is None:
             return
-        if outcome == outcomes.BUSY:
-            _log.warning("no socket can be had", plugin=str(candidate.binding), reason=str(error), held_back=held_back)
+        if isinstance(error, NetworkError):
+            event = "no socket can be had" if isinstance(error, BindError) else "the socket failed"
+            _log.warning(event, plugin=str(candidate.binding), reason=str(error), held_back=held_back)
         else:
             _log.error("respond failed", exc_info=error, plugin=str(candidate.binding), held_back=held_back)
 

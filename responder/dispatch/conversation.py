@@ -24,6 +24,7 @@ import trio
 
 from ..datagram import Peer, Stranger, Via, number_of
 from ..errors import RateExceeded, SendError
+from ..net.sockets import FailedWaits
 from ..net.types import DatagramSocket, ErrorTellingSocket, Message, Received, SendFailure
 from . import outcomes
 from .addressing import reply_route
@@ -115,7 +116,11 @@ class OpenConversation:
 
     async def receive(self) -> bytes:
         while True:
-            await self.socket.wait_readable()
+            try:
+                await self.socket.wait_readable()
+            except OSError as error:
+                await self._failed_waits().wait_out(error)
+                continue
             self._raise_errors()
             for _ in range(BURST):
                 received = self.socket.receive(1)
@@ -127,6 +132,12 @@ class OpenConversation:
                     self._tell(outcomes.HEARD, received=received[0])
                     return received[0].payload
                 self._meet_stranger(received[0])
+
+    def _failed_waits(self) -> FailedWaits:
+        """Those of the service's port; one of its own where that is gone, as after a reload."""
+        candidate = self.candidate
+        sender = candidate.binding.sender_of(candidate.service, candidate.flow.peer, candidate.flow.destination)
+        return FailedWaits(f"a conversation of UDP port {candidate.port}") if sender is None else sender.failed_waits
 
     def _prove(self) -> None:
         """The peer has said something, and so is where its request said."""

@@ -11,12 +11,12 @@ from contextvars import ContextVar
 
 import trio
 
-from ..errors import BindError, PeerError, SendError
+from ..errors import NetworkError, PeerError
 
 WATCHER: ContextVar[Callable[[BaseException], None]] = ContextVar("WATCHER")
 """Called with each failure in the tasks of a server that was started in this context."""
 
-_OTHERS_DOING = (PeerError, SendError, BindError)
+_OTHERS_DOING = (PeerError, NetworkError)
 _ORDERS = (trio.Cancelled, KeyboardInterrupt, GeneratorExit)
 
 

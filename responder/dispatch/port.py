@@ -13,7 +13,6 @@ This file opens no sockets, knows no platform, and restarts nothing.
 
 from __future__ import annotations
 
-import errno
 import inspect
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -28,7 +27,6 @@ import trio
 
 from ..bounded import BoundedTable, Memory
 from ..datagram import Datagram, Peer
-from ..errors import NetworkError
 from ..log import Repeated, get_logger
 from ..net.marks import mark_of_flow
 from ..net.types import AnswerUsual, DatagramSocket, Flow, Message, Received
@@ -51,11 +49,6 @@ LONG_BURST = 8
 
 TURN = 0.001
 """Seconds after which other tasks have their turn, however much there is to answer."""
-
-SHORTAGE_PAUSE = 0.1
-"""Seconds to pause where the system has no memory to wait for datagrams."""
-
-_SHORTAGE = frozenset({errno.ENOMEM, errno.ENOSPC, errno.ENOBUFS})
 
 MAX_ARRIVALS = 1024
 """Destinations remembered by a port, each with its interface: with AnyIP a host may have as many as peers name."""
@@ -83,7 +76,6 @@ class Port:
     )
     answers: Answers = attrs.field(init=False)
     tasks: Tasks = attrs.field(init=False)
-    failed_waits: int = attrs.field(default=0, init=False)
     _drops_told: int = attrs.field(default=0, init=False)
     _answer: Callable[[], int] = attrs.field(init=False)
     """Answer what is there, up to BURST, and say how much that was.  What could not be sent is in `_left`."""
@@ -107,7 +99,7 @@ class Port:
             try:
                 await socket.wait_readable()
             except OSError as error:
-                await self._wait_out(error)
+                await sender.failed_waits.wait_out(error)
                 continue
             turn_ends = inf
             while True:
@@ -124,19 +116,6 @@ class Port:
                 turn_ends = min(turn_ends, now + TURN)
             if socket.kernel_drops != self._drops_told:
                 self._tell_drops()
-
-    async def _wait_out(self, error: OSError) -> None:
-        """Pause where the event loop is short of memory (epoll_ctl(2)).  Raises NetworkError for everything else."""
-        if isinstance(error, NetworkError):
-            raise error
-        if error.errno not in _SHORTAGE:
-            message = f"UDP port {self.number} can't wait for datagrams: {error.strerror or error}"
-            raise NetworkError(error.errno or 0, message) from error
-        self.failed_waits += 1
-        held_back = self.repeated.due(("wait", error.errno))
-        if held_back is not None:
-            _log.warning("datagrams wait", port=self.number, reason=error.strerror or str(error), held_back=held_back)
-        await trio.sleep(SHORTAGE_PAUSE)
 
     def _answer_watched(self) -> int:
         """Each datagram the long way, on which observers are told of it."""

@@ -18,6 +18,7 @@ import trio
 
 from ..errors import MessageTooLong, SendError, SendRefused, SourceUnavailable, Unreachable
 from ..log import Repeated, get_logger
+from ..net.sockets import FailedWaits
 from ..net.types import DatagramSocket, Message
 from . import outcomes
 from .outcomes import Counts, Traffic
@@ -63,7 +64,8 @@ class Outgoing:
 class Sender:
     """Sends on one socket, and has `own` remember what may come back.
 
-    `on_stale` is called where a refusal shows that the interface table is old; `traffic` counts the socket's bytes.
+    `on_stale` is called where a refusal shows that the interface table is old; `traffic` counts the socket's bytes,
+    `failed_waits` the waits for its datagrams, and for those of the port's conversations.
     """
 
     socket: DatagramSocket
@@ -72,8 +74,12 @@ class Sender:
     own: OwnDatagrams
     traffic: Traffic
     repeated: Repeated = attrs.field(factory=Repeated)
+    failed_waits: FailedWaits = attrs.field(init=False)
     _patience: float = attrs.field(default=SEND_PATIENCE, init=False)
     _retrying: int = attrs.field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.failed_waits = FailedWaits(f"UDP port {self.socket.port}")
 
     def send_now(self, messages: Sequence[Message], counted: Sequence[Counts]) -> list[Outgoing]:
         """Send what can go at once, each counted in its counts; what is given back is for `flush`.

@@ -151,6 +151,7 @@ class Giver:
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self._turn = trio.Lock()  # trio allows one waiter a direction
+        self._failed_waits = sockets.FailedWaits("the way to a worker")
 
     async def give(self, shares: Shares, number: int) -> None:
         """Hand over the socket with that number, and the port's listener, as far as there are any.
@@ -181,8 +182,8 @@ class Giver:
             while True:
                 if self._socket.fileno() == -1:
                     raise trio.BrokenResourceError
-                await trio.lowlevel.wait_writable(self._socket)
                 try:
+                    await self._failed_waits.outlast(trio.lowlevel.wait_writable, self._socket)
                     self._socket.sendmsg([what], rights)
                 except BlockingIOError:
                     continue
@@ -193,8 +194,8 @@ class Giver:
     async def ended(self) -> None:
         """Wait until the other process has ended."""
         while self._socket.fileno() != -1:
-            await trio.lowlevel.wait_readable(self._socket)
             try:
+                await self._failed_waits.outlast(trio.lowlevel.wait_readable, self._socket)
                 if not self._socket.recv(1):
                     return
             except BlockingIOError:
@@ -223,6 +224,7 @@ class Recipient:
         self._socket.set_inheritable(False)
         self._socket.setblocking(False)
         self._handed = handed
+        self._failed_waits = sockets.FailedWaits("the way to the parent")
         self.ended = trio.Event()
 
     async def accept(self) -> trio.SocketStream:
@@ -230,7 +232,7 @@ class Recipient:
         while True:
             if self.ended.is_set():
                 await trio.sleep_forever()
-            await trio.lowlevel.wait_readable(self._socket)
+            await self._failed_waits.outlast(trio.lowlevel.wait_readable, self._socket)
             what, sock = self._receive()
             if what == _CONNECTION and sock is not None:
                 return trio.SocketStream(trio.socket.from_stdlib_socket(sock))

@@ -1,16 +1,65 @@
-"""What each platform does with sockets in the same way: wait for one of several, send one by one, close."""
+"""What each platform does with sockets in the same way: wait for one, or for one of several, send one by one, close."""
 
 from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
+import attrs
 import trio
 
-from ..errors import SendError, SendRefused
+from ..errors import NetworkError, SendError, SendRefused
+from ..log import Repeated, get_logger
 from .types import Message
+
+SHORTAGE_PAUSE = 0.1
+"""Seconds to pause where the system has no memory to wait for a socket."""
+
+_SHORTAGE = frozenset({errno.ENOMEM, errno.ENOSPC, errno.ENOBUFS})
+
+_log = get_logger(__name__)
+
+
+@attrs.define(eq=False)
+class FailedWaits:
+    """The waits for a socket that failed for want of memory (epoll_ctl(2), kevent(2)), and are tried again.
+
+    That passes, and the kernel keeps meanwhile what comes.  `name` is the socket's in messages; `count` is how many
+    there were.
+    """
+
+    name: str
+    count: int = 0
+    _repeated: Repeated = attrs.field(factory=Repeated)
+
+    async def wait_out(self, error: OSError) -> None:
+        """Count and log it, and pause.  Raises NetworkError where memory is not what is short."""
+        if isinstance(error, NetworkError):
+            raise error
+        reason = error.strerror or str(error)
+        if error.errno not in _SHORTAGE:
+            raise NetworkError(error.errno or errno.EIO, f"{self.name} can't be waited for: {reason}") from error
+        self.count += 1
+        held_back = self._repeated.due(error.errno)
+        if held_back is not None:
+            _log.warning("a wait failed, and is tried again", name=self.name, reason=reason, held_back=held_back)
+        await trio.sleep(SHORTAGE_PAUSE)
+
+    async def outlast(self, wait: Callable[[socket.socket], Awaitable[object]], sock: socket.socket) -> None:
+        """`trio.lowlevel.wait_readable` or `wait_writable`, until it succeeds.  A checkpoint, but where it raises.
+
+        Raises trio.ClosedResourceError, and NetworkError as `wait_out`.
+        """
+        while sock.fileno() != -1:
+            try:
+                await wait(sock)
+            except OSError as error:
+                await self.wait_out(error)
+            else:
+                return
+        raise trio.ClosedResourceError
 
 
 async def wait_readable(socks: Sequence[socket.socket]) -> None:

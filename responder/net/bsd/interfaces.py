@@ -24,6 +24,7 @@ from ...datagram import Interface, InterfaceAddress, IPAddress
 from ...errors import NetworkError
 from ..interface_table import directed_broadcast
 from ..posix.interface_flags import flag_names
+from ..sockets import FailedWaits
 from ..types import Changes
 from .abi import AF_INET, AF_ROUTE, concerns_interfaces, without_embedded_scope
 
@@ -151,12 +152,13 @@ class RouteWatch:
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
+        self._failed_waits = FailedWaits("the routing socket")
 
     async def interfaces(self) -> Sequence[Interface]:
         return await trio.to_thread.run_sync(enumerate_interfaces)
 
     async def changes(self) -> Changes | None:
-        await trio.lowlevel.wait_readable(self._socket)
+        await self._failed_waits.outlast(trio.lowlevel.wait_readable, self._socket)
         changed = False
         for _ in range(256):
             try:

@@ -35,6 +35,7 @@ import trio
 from ...datagram import Interface, InterfaceAddress
 from ...errors import NetworkError
 from ..posix.interface_flags import flag_names
+from ..sockets import FailedWaits
 from ..types import Changes
 
 if sys.platform != "linux":  # mypy leaves out what follows, whose names the other platforms' `socket` lacks
@@ -306,6 +307,7 @@ class NetlinkWatch:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
             self._sockets = stack.pop_all()
         self._mirror = Mirror()
+        self._failed_waits = FailedWaits("the netlink socket")
 
     def close(self) -> None:
         self._sockets.close()
@@ -315,7 +317,7 @@ class NetlinkWatch:
         return self._mirror.interfaces()
 
     async def changes(self) -> Changes | None:
-        await trio.lowlevel.wait_readable(self._socket)
+        await self._failed_waits.outlast(trio.lowlevel.wait_readable, self._socket)
         told: list[tuple[int, Interface | None]] = []
         touched: dict[int, None] = {}
         for _ in range(BURST):

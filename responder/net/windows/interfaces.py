@@ -148,13 +148,18 @@ class SignalledWatch:
         return None
 
     async def follow(self, change: ListChange, code: int) -> None:
-        """Take a signal, and arm it again, for as long as it can be armed; `code` is what it was first armed with."""
-        while not code:
-            await change.changed()
-            # Armed first, told after, so that whoever hears of it enumerates under a new signal.
-            code = change.arm()
+        """Take a signal, and arm it again, for as long as that can be done; `code` is what it was first armed with."""
+        error: object = code
+        while not error:
+            try:
+                await change.changed()
+            except (OSError, RuntimeError) as failure:  # trio waits in a thread, and none could be had
+                error = failure
+            else:
+                # Armed first, told after, so that whoever hears of it enumerates under a new signal.
+                error = change.arm()
             self.changed_now()
-        _log.warning("address changes are no longer signalled, only found by re-scanning", error=code)
+        _log.warning("address changes are no longer signalled, only found by re-scanning", error=error)
 
     def changed_now(self) -> None:
         self._changed.set()
@@ -170,7 +175,7 @@ class ListChange(Protocol):
         """0, or the code of Winsock's refusal."""
 
     async def changed(self) -> None:
-        """Return once the list has changed since `arm`.  Always a checkpoint."""
+        """Return once the list has changed since `arm`.  Always a checkpoint.  Raises OSError, and RuntimeError."""
 
     def close(self) -> None: ...
 

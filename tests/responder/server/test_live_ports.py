@@ -273,7 +273,7 @@ async def test_where_memory_to_wait_is_short_it_waits_and_goes_on(
         assert take(server, About("", RecentErrors())).ports[0].events == {"failed-waits": 3}
         assert not server.failed
     assert len(platform.sockets) == 1
-    assert caplog.text.count("datagrams wait") == 1
+    assert caplog.text.count("a wait failed, and is tried again name=UDP port 7007 reason=no memory") == 1
 
 
 async def test_whatever_else_waiting_raises_ends_the_socket_alone(autojump_clock: MockClock) -> None:

@@ -168,6 +168,22 @@ async def test_without_the_signal_the_table_can_still_be_read(
     assert change.closed == 1
 
 
+@pytest.mark.parametrize("failure", [OSError(8, "not enough memory"), RuntimeError("can't start new thread")])
+async def test_nor_does_it_end_where_the_signal_can_not_be_waited_for(
+    failure: Exception, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def changed(_self: FakeListChange) -> None:
+        await trio.lowlevel.checkpoint()
+        raise failure
+
+    monkeypatch.setattr(FakeListChange, "changed", changed)
+    with trio.fail_after(10):
+        async with windows_interfaces.watch_interfaces(lambda: [LINK], FakeListChange().open) as watch:
+            assert await watch.changes() is None
+            assert await watch.interfaces() == [LINK]
+    assert f"no longer signalled, only found by re-scanning error={failure}" in caplog.text
+
+
 def test_a_missing_answer_is_no_table() -> None:
     assert windows_interfaces.parse_adapters(0) == []
 
