@@ -86,7 +86,13 @@ def prepare(options: Dns, context: Context) -> DnsHandler:
     if errors:
         raise ConfigErrors(errors)
     here_names = tuple(name.to_digestable() for name in here)
-    zone_files = ZoneFiles(files, include_anywhere=options.include_anywhere, signing=signing, are_all=not has_others)
+    zone_files = ZoneFiles(
+        files,
+        include_anywhere=options.include_anywhere,
+        signing=signing,
+        are_all=not has_others,
+        have_secondaries=bool(options.allow_transfer or options.transfer_keys),
+    )
     if signing is not None:
         signing.read = zone_files.read_again(context)
     versions = histories = updates = None

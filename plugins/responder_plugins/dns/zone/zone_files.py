@@ -47,8 +47,8 @@ class Updates(Protocol):
 class ZoneFiles:
     """The zones of an instance by name, each with its option's name and its file.
 
-    `are_all`: the instance serves nothing else.  `updates` is where changes are kept: without, nobody wants to know
-    them.
+    `are_all`: the instance serves nothing else.  `have_secondaries`: others may transfer the zones.  `updates` is where
+    changes are kept: without, nobody wants to know them.
     """
 
     def __init__(
@@ -58,8 +58,10 @@ class ZoneFiles:
         include_anywhere: bool = False,
         signing: Signing | None = None,
         are_all: bool = True,
+        have_secondaries: bool = False,
     ) -> None:
         self._files = files
+        self._have_secondaries = have_secondaries
         self._are_all = are_all
         self._signing = signing
         self._include_anywhere = include_anywhere
@@ -125,10 +127,24 @@ class ZoneFiles:
         except Exception as error:
             _log.error("a zone can't be read", exc_info=error, plugin=context.instance, zone=str(name))
             raise ConfigErrors([ConfigError(f"{type(error).__name__}: {error}", file=context.path(file))]) from error
-        # Of a zone that is signed here the one process that signs tells what has changed.
-        if self.updates is not None and signing is None and before is not None and is_newer(zone.serial, before.serial):
-            zone.came_by = difference(before, zone, SOME_RECORDS + len(before.nodes) // 2)
+        # Of a zone that is signed here the one process that signs tells what has changed, and gives it its serial.
+        if signing is None and before is not None and before is not zone:
+            if not is_newer(zone.serial, before.serial):
+                self._warn_of_serial(before, zone, context.path(file), context)
+            elif self.updates is not None:
+                zone.came_by = difference(before, zone, SOME_RECORDS + len(before.nodes) // 2)
         return zone
+
+    def _warn_of_serial(self, before: Zone, zone: Zone, path: Path, context: Context) -> None:
+        """Tell that secondaries don't see a change, since by its serial number (RFC 1982) it is none."""
+        problem = f"its serial went back from {before.serial} to {zone.serial}"
+        if zone.serial == before.serial:
+            change = difference(before, zone, 2) if self._have_secondaries else None  # 2: the SOA records
+            if not self._have_secondaries or (change is not None and change.removed == change.added):
+                return
+            problem = f"has changed, but its serial is {zone.serial} as before"
+        message = f"zone {name_text(zone.origin)}: {problem}: secondaries do not transfer it"
+        context.warn(ConfigError(message, file=path))
 
     def _load(
         self,
