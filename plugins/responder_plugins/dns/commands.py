@@ -75,7 +75,7 @@ def keys(zone: str | None, config: Path, roll: str | None, ds_seen: int | None, 
     print_table(
         ("zone", "role", "tag", "algorithm", "state", "next"),
         (
-            (row["zone"], row["role"], str(row["tag"]), row["algorithm"], row["state"], "\n".join(_told(row["next"])))
+            (row["zone"], row["role"], str(row["tag"]), row["algorithm"], _state(row), "\n".join(_told(row["next"])))
             for row in rows
         ),
     )
@@ -85,7 +85,10 @@ def keys(zone: str | None, config: Path, roll: str | None, ds_seen: int | None, 
 @click.argument("zone")
 @config_option
 def ds(zone: str, config: Path) -> None:
-    """Print the DS record (digest type 2, SHA-256) that the parent of ZONE is to have, as for its zone file."""
+    """Print the DS records (digest type 2, SHA-256) of ZONE's keys, as for the zone file of its parent.
+
+    Behind each stands the state of its key.  The parent is to have that of the last key that is not just "published".
+    """
     from .keys import timeline
     from .keys.key import SYNC_PUBLISH
     from .keys.key import ds as ds_of
@@ -93,24 +96,27 @@ def ds(zone: str, config: Path) -> None:
     (signer,) = _signers(config, zone)
     now = time.time()
     try:
-        there = [key for key in signer.load_keys() if key.leads and key.published(now)]
+        loaded = signer.load_keys()
     except (ResponderError, OSError) as error:
         raise _refused(error) from error
+    there = [key for key in loaded if key.leads and key.published(now)]
     if not there:
         raise click.ClickException(
             f"{_name(signer)} has no key for a DS record yet: the daemon makes it when it starts"
         )
-    key = timeline.requests_ds(there, now)
-    if key is None:
-        key = there[-1]
-        ready = key.times.get(SYNC_PUBLISH)
-        when = "once the daemon has published it" if ready is None else f"not before {_date(ready)}"
-        click.echo(f"warning: caches may still lack what it is for: give it to the parent {when}", err=True)
-    rdata = ds_of(key)
-    tag, algorithm, kind = int.from_bytes(rdata[:2]), rdata[2], rdata[3]
-    click.echo(
-        f"{_name(signer)} {int(signer.policy.parent_ds_ttl)} IN DS {tag} {algorithm} {kind} {rdata[4:].hex().upper()}"
-    )
+    for key in there:
+        state = timeline.state_at_parent(key, loaded, now)
+        if state == "published":
+            ready = key.times.get(SYNC_PUBLISH)
+            state += ", for the parent " + ("once the daemon has read it" if ready is None else f"from {_date(ready)}")
+        rdata = ds_of(key)
+        tag, algorithm, kind = int.from_bytes(rdata[:2]), rdata[2], rdata[3]
+        ttl = int(signer.policy.parent_ds_ttl)
+        click.echo(f"{_name(signer)} {ttl} IN DS {tag} {algorithm} {kind} {rdata[4:].hex().upper()} ; {state}")
+    if timeline.requests_ds(there, now) is None:
+        click.echo(
+            "warning: caches may still lack what it is for: the parent is to have it not before that time", err=True
+        )
 
 
 @dns.command()
@@ -226,9 +232,14 @@ def _rows(signer: ZoneSigner, now: float) -> Iterator[dict[str, Any]]:
             "times": {name: _date(moment) for name, moment in _in_order(key)},
             "next": [
                 {"time": None if moment is None else _date(moment), "event": event}
-                for moment, event in timeline.events(key, keys, now)
+                for moment, event in timeline.events(key, keys, signer.policy, now)
             ],
         }
+
+
+def _state(row: dict[str, Any]) -> str:
+    """With the time of what ends a key."""
+    return f"{row['state']} {row['times']['Delete']}" if row["state"] == "removed" else row["state"]
 
 
 def _in_order(key: Key) -> list[tuple[str, int]]:

@@ -4,7 +4,7 @@
     Kexample.test.+013+12345.private  the private key (format v1.3) and the times; only its owner reads it
     Kexample.test.+013+12345.state    what those have no place for: roles, and when the parent had the DS record
 
-Each file is written whole or not at all, the `.key` file last: a key is there where all of it is.
+Each file is written whole or not at all, the `.key` file last, and deleted first: a key is there where all of it is.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ class KeyFolder:
                 try:
                     keys.append(self._read(self.path / name))
                 except ConfigError as error:
-                    mistakes.append(error)
+                    if os.path.lexists(self.path / name):  # else it was deleted meanwhile
+                        mistakes.append(error)
         if mistakes:
             raise ConfigErrors(mistakes)
         if all(key.leads for key in keys):
@@ -85,7 +86,7 @@ class KeyFolder:
     def save(self, key: Key) -> None:
         """Write its files.  Raises OSError."""
         self.path.mkdir(parents=True, exist_ok=True)
-        base = f"K{self._name}+{key.algorithm:03}+{key.tag:05}"
+        base = self._base(key)
         private = ["Private-key-format: v1.3", f"Algorithm: {key.algorithm} ({algorithms.NAMES[key.algorithm]})"]
         private += [f"{name}: {value}" for name, value in key.signing.fields().items()]
         private += [f"{name}: {_date(key.times[name])}" for name in _IN_PRIVATE if name in key.times]
@@ -103,12 +104,20 @@ class KeyFolder:
             text = "".join(f"{line}\n" for line in lines)
             _write(self.path / (base + suffix), text, private=suffix == ".private")
 
+    def delete(self, key: Key) -> None:
+        """Delete its files.  Raises OSError."""
+        for suffix in (".key", ".state", ".private"):
+            (self.path / (self._base(key) + suffix)).unlink(missing_ok=True)
+
+    def _base(self, key: Key) -> str:
+        return f"K{self._name}+{key.algorithm:03}+{key.tag:05}"
+
     @property
     def _name(self) -> str:
         return file_name(self.zone)
 
     def _says_so(self, key: Key) -> bool:
-        base = self.path / f"K{self._name}+{key.algorithm:03}+{key.tag:05}.state"
+        base = self.path / f"{self._base(key)}.state"
         return _fields(base).get("ZSK") == "yes" if base.exists() else False
 
     def _read(self, public: Path) -> Key:

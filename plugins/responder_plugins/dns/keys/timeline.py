@@ -18,17 +18,24 @@ The parent isn't asked here, since that takes recursion: the operator says that 
 without the key that its DS record names is bogus.
 
 The two parts of a CSK go on by themselves; it leaves when both are over.
+
+The files of a removed key are deleted once no cache can have its DNSKEY record, and operators had time to look.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+
+import attrs
 
 from .key import ACTIVATE, CREATED, DELETE, DS_PUBLISH, INACTIVE, PUBLISH, SYNC_PUBLISH, Key
 
 if TYPE_CHECKING:
     from .. import Sign
+
+KEPT: Final = 90 * 86400
+"""Seconds for which the files of a removed key are kept at least, as BIND keeps them (`purge-keys`)."""
 
 Times: TypeAlias = Mapping[str, int]
 """Of a key; see `key`."""
@@ -139,7 +146,20 @@ def state(key: Key, now: float) -> str:
     return "ready" if key.at(SYNC_PUBLISH, now) else "published"
 
 
-def events(key: Key, keys: Sequence[Key], now: float) -> Iterator[tuple[int | None, str]]:
+def state_at_parent(key: Key, keys: Sequence[Key], now: float) -> str:
+    """The same of a KSK, or of a CSK as one; `keys` are all of the zone, the one that is published first first."""
+    if any(each.leads and each.at(DS_PUBLISH, now) for each in keys[keys.index(key) + 1 :]):
+        return "retired"
+    return state(attrs.evolve(key, signs=False), now)
+
+
+def forgotten(key: Key, policy: Sign) -> int | None:
+    """When the files of a key are to be deleted; None: that is not known yet."""
+    removed = key.times.get(DELETE)
+    return None if removed is None else removed + int(max(KEPT, policy.dnskey_ttl + policy.propagation))
+
+
+def events(key: Key, keys: Sequence[Key], policy: Sign, now: float) -> Iterator[tuple[int | None, str]]:
     """What is to happen to a key, and when; None: when the operator has said something."""
     what = {
         PUBLISH: "is published",
@@ -152,6 +172,8 @@ def events(key: Key, keys: Sequence[Key], now: float) -> Iterator[tuple[int | No
         time = key.times.get(name)
         if time is not None and time > now and (name != ACTIVATE or key.signs):
             yield time, text
+    if key.at(DELETE, now):
+        yield forgotten(key, policy), "its files are deleted"
     if requests_ds(keys, now) is key and DS_PUBLISH not in key.times:
         yield None, f"waits for its DS record at the parent (--ds-seen {key.tag})"
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from responder import ConfigError, ConfigErrors, FileLock, Stamp, stamp_of
+from responder import ConfigError, ConfigErrors, FileLock, Stamp, get_logger, stamp_of
 
 from ..message import wire
-from ..zone.builder import type_text
+from ..zone.builder import name_text, type_text
 from ..zone.changes import Change, difference, fitting, soa_record, with_serial
 from ..zone.edit import DoesNotFitError, Edit
 from ..zone.rules import MADE_BY_SIGNER
@@ -33,6 +33,8 @@ LOCK: Final = ".lock"
 
 AT_ONCE: Final = 3600.0
 """Seconds: signatures that are due within as many are replaced together."""
+
+_log = get_logger(__name__)
 
 
 @attrs.define(eq=False)
@@ -168,7 +170,14 @@ class ZoneSigner:
     def planned(self, zone: Zone, now: float) -> list[Key]:
         """The keys as they are to be, and are kept so.  Raises OSError, and ConfigErrors."""
         with FileLock(self.folder.path / LOCK):
-            keys = self.load_keys()
+            keys = []
+            for key in self.load_keys():
+                end = timeline.forgotten(key, self.policy)
+                if end is None or end > now:
+                    keys.append(key)
+                else:
+                    self.folder.delete(key)
+                    _log.info("the files of a removed key are deleted", zone=name_text(self.origin), tag=key.tag)
             self.longest = longest_ttl(zone)
             is_one_leaving = any(key.at(INACTIVE, now) and DELETE not in key.times for key in keys)
             used = used_tags(zone) if is_one_leaving else set[int]()

@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from responder_plugins.dns import Sign
 from responder_plugins.dns.commands import dns
+from responder_plugins.dns.keys.algorithms import SigningKey
+from responder_plugins.dns.keys.key import Key
+from responder_plugins.dns.keys.timeline import forgotten
 
-from tests.plugins.dns.keys.support import DAY, HOUR, signer_of, zone_of
+from tests.plugins.dns.keys.support import DAY, HOUR, KEY, signer_of, zone_of
 
 CONFIG = """
 [plugins.dns]
@@ -54,14 +58,69 @@ def test_the_ds_record_is_that_of_bind(tmp_path: Path) -> None:
     (file,) = (tmp_path / "keys").glob("*.key")
     theirs = subprocess.run(["dnssec-dsfromkey", "-2", file], check=True, capture_output=True, text=True).stdout
     ours = run(tmp_path, "ds", "Example.Test.").output
-    assert ours.split() == ["example.test.", "86400", *theirs.split()[1:]]
+    assert ours.split() == ["example.test.", "86400", *theirs.split()[1:], ";", "ready"]
     assert f" DS {tag} 13 2 " in ours
 
 
 def test_a_ds_record_that_comes_early_is_warned_of(tmp_path: Path) -> None:
     made(tmp_path, HOUR)
     done = run(tmp_path, "ds", "example.test")
-    assert (done.exit_code, "not before 20" in done.output) == (0, True)
+    assert (done.exit_code, "; published, for the parent from 20" in done.output) == (0, True)
+    assert "warning: " in done.output
+
+
+def test_the_ds_record_of_each_key_with_its_state(tmp_path: Path) -> None:
+    def states() -> list[tuple[int, str]]:
+        done = run(tmp_path, "ds", "example.test")
+        assert done.exit_code == 0
+        assert "warning" not in done.output
+        lines = [line.partition(" ; ") for line in done.output.splitlines()]
+        return [(int(record.split()[4]), state.partition(" from ")[0]) for record, _, state in lines]
+
+    def later(seconds: float) -> None:
+        for key in folder.load():
+            folder.save(key.with_times(**{name: time - int(seconds) for name, time in key.times.items()}))
+
+    (old,) = made(tmp_path, 10 * DAY)
+    folder = signer_of(tmp_path / "keys").folder
+    assert states() == [(old, "ready")]
+    run(tmp_path, "keys", "example.test", "--ds-seen", str(old))
+    assert states() == [(old, "active")]
+    run(tmp_path, "keys", "example.test", "--roll", "csk")
+    (new,) = {key.tag for key in folder.load()} - {old}
+    assert states() == [(old, "active"), (new, "published, for the parent")]
+    later(DAY)
+    assert states() == [(old, "active"), (new, "ready")]
+    run(tmp_path, "keys", "example.test", "--ds-seen", str(new))
+    assert states() == [(old, "retired"), (new, "active")]
+    (key,) = (key for key in folder.load() if key.tag == old)
+    folder.save(key.with_times(Delete=int(time.time()) - 1))
+    assert states() == [(new, "active")]
+
+
+@pytest.mark.parametrize(("ago", "is_there"), [(60, True), (90 * DAY - 60, True), (90 * DAY + 60, False)])
+def test_a_removed_key_is_told_and_its_files_go_in_the_end(tmp_path: Path, ago: int, is_there: bool) -> None:
+    (old,) = made(tmp_path, 200 * DAY)
+    signer = signer_of(tmp_path / "keys")
+    now = int(time.time())
+    (key,) = signer.load_keys()
+    signer.folder.save(key.with_times(Inactive=now - 120 * DAY, Delete=now - ago))
+    signer.renew(zone_of(tmp_path / "zone", TEXT), None, now)
+    assert bool([*(tmp_path / "keys").glob(f"*+{old:05}.*")]) == is_there
+    assert len([*(tmp_path / "keys").glob("K*")]) == (6 if is_there else 3)
+    (tag,) = {key.tag for key in signer.load_keys() if key.published(now)}
+    assert tag != old
+    shown = run(tmp_path, "keys").output
+    assert ("removed 20" in shown and "its files are deleted 20" in shown) == is_there
+    keys = {key["tag"]: key["state"] for key in json.loads(run(tmp_path, "keys", "--json").stdout)}
+    assert keys == {tag: "active", **({old: "removed"} if is_there else {})}
+
+
+def test_what_is_longer_in_caches_is_kept_longer() -> None:
+    key = Key(KEY, 257, True, SigningKey(13, b"", 256, lambda _data: b"", None), {"Delete": 1000})  # type: ignore[arg-type]  # none is needed
+    policy = Sign(keys=Path(), dnskey_ttl=DAY, propagation=100 * DAY)
+    assert forgotten(key, policy) == 1000 + 101 * DAY
+    assert forgotten(key.with_times(Delete=None), policy) is None
 
 
 def test_a_rollover_by_the_operator(tmp_path: Path) -> None:

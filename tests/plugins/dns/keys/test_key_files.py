@@ -55,6 +55,21 @@ def test_nobody_else_reads_a_private_key(tmp_path: Path) -> None:
     assert folder.load()[0].times == {**TIMES, "Inactive": 1800000000}
 
 
+def test_a_key_that_is_deleted_while_all_are_read_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = KeyFolder(tmp_path, ZONE)
+    here = made(folder)
+    gone = made(folder, taken={here.tag})
+    read = KeyFolder._read
+
+    def meanwhile(self: KeyFolder, public: Path) -> Key:
+        folder.delete(gone)
+        return read(self, public)
+
+    monkeypatch.setattr(KeyFolder, "_read", meanwhile)
+    assert [key.tag for key in folder.load()] == [here.tag]
+    assert len([*tmp_path.iterdir()]) == 3
+
+
 def test_zones_share_a_folder(tmp_path: Path) -> None:
     names = [ZONE, b"\3sub" + ZONE, b"\0", b"\4a/.b\4test\0"]
     keys = {name: made(KeyFolder(tmp_path, name)) for name in names}

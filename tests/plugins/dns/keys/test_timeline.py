@@ -121,7 +121,7 @@ def test_without_the_operator_the_old_key_stays() -> None:
     assert first.published(world.now)
     assert not first.active(world.now)
     assert second.active(world.now)
-    assert [text for _, text in timeline.events(second, world.keys, world.now)] == [
+    assert [text for _, text in timeline.events(second, world.keys, policy, world.now)] == [
         f"waits for its DS record at the parent (--ds-seen {second.tag})"
     ]
 
