@@ -15,8 +15,8 @@ from .wine import CHECKOUT, Machine, WindowsPython
 
 NATIVE = Path(__file__).parent / "native"
 IN_A_NAMESPACE = NATIVE / "test_pending.py"
-ON_WINDOWS_ALONE = NATIVE / "test_event_log.py"
-FILES = sorted(set(NATIVE.glob("test_*.py")) - {IN_A_NAMESPACE, ON_WINDOWS_ALONE})
+ON_WINDOWS_ALONE = {NATIVE / "test_event_log.py", NATIVE / "test_service_recovery.py"}
+FILES = sorted(set(NATIVE.glob("test_*.py")) - {IN_A_NAMESPACE} - ON_WINDOWS_ALONE)
 
 SHARED = [
     CHECKOUT / "tests" / "responder" / "net" / name
@@ -29,6 +29,7 @@ SHARED = [
         "windows/test_platform.py",
         "windows/test_memberships.py",
         "windows/test_interfaces.py",
+        "windows/test_service_recovery.py",
         "windows/test_udp.py",
         "windows/test_udp_sending.py",
         "windows/test_winsock.py",

@@ -115,6 +115,21 @@ def test_a_life_of_a_service(machine: Machine, tmp_path: Path) -> None:
     assert service(machine, "status").returncode == 1
 
 
+def test_it_is_to_be_started_again_where_it_fails(windows: WindowsPython, tmp_path: Path) -> None:
+    """Wine's manager takes what it is told, and then neither knows nor does it: `native/` reads it back on Windows."""
+    config, told = tmp_path / "echo.toml", tmp_path / "told"
+    config.write_text("[plugins.echo]\nport = 7007\n")
+    with windows.machine() as machine:
+        machine.environment["WINEDEBUG"] = "-all,fixme+service"
+        with told.open("w") as stderr:
+            machine.reboot(stderr)
+        installed = service(machine, "install", str(config))
+    assert installed.returncode == 0, installed.stderr
+    actions, flag = [line for line in told.read_text().splitlines() if "ChangeServiceConfig2W" in line]
+    assert actions.endswith("SERVICE_CONFIG_FAILURE_ACTIONS not implemented: period 86400 msg (null) cmd (null)")
+    assert flag.endswith("level 4 not implemented")
+
+
 def test_what_can_not_start_says_so(machine: Machine, tmp_path: Path) -> None:
     config = tmp_path / "echo.toml"
     config.write_text("[plugins.echo]\nprot = 7007\n")

@@ -25,7 +25,7 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 import attrs
 
@@ -149,28 +149,31 @@ class Machine:
         self._boot()
         return self
 
-    def _boot(self) -> None:
+    def _boot(self, stderr: IO[str] | int = subprocess.DEVNULL) -> None:
         # A server that stays, for it is what has the sockets; and the system's services, started with no stream of
         # ours: they would hold a pipe open that one of our programs gave them, and its reader would wait for them.
         subprocess.run(self._argv(WINESERVER, "-p"), env=self.environment, check=True, timeout=60)
-        self.program("cmd", "/c", "exit")
+        self.program("cmd", "/c", "exit", stderr=stderr)
 
-    def program(self, *argv: str) -> None:
-        """Run one of Wine's own programs, without streams.  Raises CalledProcessError."""
+    def program(self, *argv: str, stderr: IO[str] | int = subprocess.DEVNULL) -> None:
+        """Run one of Wine's own programs, without streams but that one.  Raises CalledProcessError."""
         subprocess.run(
             self._argv("wine", *argv),
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=stderr,
             check=True,
             timeout=120,
         )
 
-    def reboot(self) -> None:
-        """End all that runs on it, and start it again: its services then see what has changed in the registry."""
+    def reboot(self, stderr: IO[str] | int = subprocess.DEVNULL) -> None:
+        """End all that runs on it, and start it again: its services then see what has changed in the registry.
+
+        `stderr` takes what the services tell by the channels of WINEDEBUG.
+        """
         subprocess.run([WINESERVER, "-k", "-w"], env=self.environment, check=False, timeout=60)
-        self._boot()
+        self._boot(stderr)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         _end(self.prefix)

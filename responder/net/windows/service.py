@@ -108,7 +108,8 @@ class ServiceLine:
         self._report(Report(STOP_PENDING, checkpoint=checkpoint, wait_hint=grace + STOP_MARGIN))
 
     def stopped(self, exit_status: int) -> None:
-        self._report(Report(STOPPED, exit_status=exit_status))
+        """Where the manager has ordered it, that is no failure: it would start again what it was to stop."""
+        self._report(Report(STOPPED, exit_status=0 if self._stop_wanted else exit_status))
 
     def status(self, _text: str) -> None:
         """Windows shows no such line."""

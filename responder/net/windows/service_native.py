@@ -33,6 +33,7 @@ from .service import (
     ServiceInfo,
     ServiceLine,
 )
+from .service_recovery import recovery
 
 _advapi32 = ctypes.WinDLL("advapi32", use_last_error=True)
 _PTR, _DWORD, _TEXT = ctypes.c_void_p, wintypes.DWORD, wintypes.LPCWSTR
@@ -42,6 +43,7 @@ _QUERY, _START, _STOP = 0x1 | 0x4, 0x10, 0x20
 _MANAGER_CONNECT, _MANAGER_CREATE = 0x1, 0x2
 _CONFIG_DESCRIPTION = 1
 _ACCESS_DENIED, _NOT_CONTROLLED, _ALREADY_RUNNING, _NO_SUCH, _NOT_ACTIVE, _EXISTS = 5, 1063, 1056, 1060, 1062, 1073
+_INVALID_LEVEL = 124
 
 _POLL = 0.1  # seconds between two looks at a service that changes
 _PATIENCE = 120.0  # seconds without a sign of life after which a change is given up
@@ -171,7 +173,13 @@ class NativeServiceControl:
                 raise _error(ctypes.get_last_error(), name)
             text = ctypes.c_wchar_p(description)
             _advapi32.ChangeServiceConfig2W(service, _CONFIG_DESCRIPTION, ctypes.byref(text))
-            _advapi32.CloseServiceHandle(service)
+            try:
+                _have_started_again(service, name)
+            except NetworkError:
+                _advapi32.DeleteService(service)
+                raise
+            finally:
+                _advapi32.CloseServiceHandle(service)
         with winreg.CreateKey(winreg.HKEY_LOCAL_MACHINE, rf"{SOURCES}\{name}") as key:
             # A file of Windows' own that shows an event's text as it is.
             winreg.SetValueEx(
@@ -247,6 +255,15 @@ class NativeServiceControl:
             if status.dwCheckPoint != seen:
                 until, seen = time.monotonic() + _PATIENCE, status.dwCheckPoint
             time.sleep(_POLL)
+
+
+def _have_started_again(service: int, name: str) -> None:
+    """Have the manager start it again where it fails.  Raises NetworkError."""
+    for level, structure in recovery():
+        if not _advapi32.ChangeServiceConfig2W(service, level, ctypes.byref(structure)):
+            code = ctypes.get_last_error()
+            if code != _INVALID_LEVEL:  # Wine knows no flag, and forgets the actions
+                raise _error(code, name)
 
 
 def _query(service: int, name: str) -> _Status:

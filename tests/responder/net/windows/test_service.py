@@ -126,6 +126,14 @@ def test_the_exit_status_is_told(line: ServiceLine, reports: list[Report]) -> No
     assert (reports[-1].state, reports[-1].exit_status) == (STOPPED, 2)
 
 
+def test_a_stop_that_was_ordered_is_no_failure(line: ServiceLine, reports: list[Report]) -> None:
+    """Where a plugin has failed the status is 1, and the manager would start again what it was to stop."""
+    line.ready()
+    line.control(CONTROL_STOP)
+    line.stopped(1)
+    assert (reports[-1].state, reports[-1].exit_status) == (STOPPED, 0)
+
+
 def test_an_installed_python_is_started_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "prefix", sys.base_prefix)
     monkeypatch.setattr(sys, "executable", r"C:\Program Files\Python\python.exe")
