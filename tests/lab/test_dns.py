@@ -142,6 +142,12 @@ def test_a_long_answer_comes_by_tcp(network: Multihomed) -> None:
     assert len(dig(network, way, "long.big.test", "TXT")) == 250
 
 
+def test_how_long_a_connection_may_idle(network: Multihomed) -> None:
+    asked = ("dig", "@10.71.0.2", "www.example.test", "A", "+keepalive")
+    assert "TCP KEEPALIVE: 10.0 secs" in network.clients[1].run(*asked, "+tcp")
+    assert "KEEPALIVE" not in network.clients[1].run(*asked, "+notcp")
+
+
 def checksum(data: bytes) -> bytes:
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:

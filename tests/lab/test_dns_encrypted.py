@@ -91,6 +91,12 @@ def test_kdig_pads_and_is_padded(network: Multihomed) -> None:
     assert "Received 468 B" in answer
 
 
+def test_how_long_a_connection_may_idle(network: Multihomed) -> None:
+    """Knot's kdig 3.2 shows this option as its bytes."""
+    answer = network.clients[1].run("kdig", "@10.71.0.2", "+tls", "+ednsopt=11", "www.example.test", "A")
+    assert "Option (11): 0064" in answer, answer
+
+
 @pytest.mark.parametrize("version", ["--http1.1", "--http2"])
 def test_curl(network: Multihomed, folder: Path, tmp_path: Path, version: str) -> None:
     query = dns.message.make_query("www.example.test", "A", id=0)

@@ -2,7 +2,8 @@
 
 Bounds: seconds without a query, seconds a connection may be, answers in flight.  How many connections there may be, in
 all and of one client, is the framework's (`max_connections`, `connections_per_peer`).  A transfer runs beside other
-answers, and ends when its client takes nothing for the idle time.
+answers, and ends when its client takes nothing for the idle time.  A client that asks how long it may idle is told
+(RFC 7828).
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class _Session:
     async def serve(self) -> Pass | None:
         may_pass = self._may_pass
         async with trio.open_nursery() as nursery:
-            with trio.move_on_after(self._bounds.total):
+            with trio.move_on_after(self._bounds.total) as whole:
                 while True:
                     data = await self._next()
                     if data is None:
@@ -73,6 +74,9 @@ class _Session:
                         self._connection.put_back(len(data).to_bytes(2) + data + bytes(self._held))
                         return PASS
                     may_pass = False
+                    if query.edns is not None and query.edns.keepalive:
+                        may_idle = min(self._bounds.idle, whole.deadline - trio.current_time())
+                        query.edns.timeout = max(int(10 * may_idle), 0)
                     await self._in_flight.acquire()
                     nursery.start_soon(self._answer, query, data, nursery.cancel_scope)
         return None

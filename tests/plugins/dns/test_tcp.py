@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import dns.edns
 import dns.message
 import dns.name
 import dns.query
@@ -22,7 +23,7 @@ from responder_plugins.dns.handler import DnsHandler
 
 from responder import Connection, Peer
 from responder.testing import bench, settled
-from tests.plugins.dns.support import LINK, SMALL, ZONE, handler_of, texts
+from tests.plugins.dns.support import LINK, SMALL, ZONE, ask_bytes, handler_of, texts
 
 SECRET = "c2VjcmV0IG9mIHRoZSB0ZXN0cw=="  # noqa: S105 - of the tests only
 KEYRING = dns.tsigkeyring.from_text({"key.test": SECRET})
@@ -147,6 +148,40 @@ async def test_a_connection_has_its_time(autojump_clock: trio.testing.MockClock)
         assert await client.receive() == b""
         assert trio.current_time() == pytest.approx(16)
     assert answers == 4
+
+
+KEEPALIVE = dns.edns.GenericOption(dns.edns.OptionType(11), b"")
+
+
+def told_timeout(reply: bytes) -> list[int]:
+    """Tenths of a second."""
+    message = dns.message.from_wire(reply)
+    return [int.from_bytes(option.to_wire() or b"") for option in message.options if option.otype == 11]
+
+
+async def test_who_asks_for_how_long_it_may_idle_is_told(autojump_clock: trio.testing.MockClock) -> None:
+    """RFC 7828: in units of 100 ms; never more than the connection still has."""
+    plain = dns.message.make_query("www.example.test", "A", use_edns=0)
+    asking = dns.message.make_query("www.example.test", "A", use_edns=0, options=[KEEPALIVE])
+    unknown = dns.message.make_query("nothing.example.test", "A", use_edns=0, options=[KEEPALIVE])
+    async with connected(handler_of(idle_timeout=2.5, connection_time=5)) as client:
+        for query, timeouts, wait in ((plain, [], 0), (asking, [25], 2), (unknown, [25], 2), (asking, [10], 0)):
+            await client.send(query)
+            assert told_timeout(await client.receive()) == timeouts
+            await trio.sleep(wait)
+
+
+async def test_each_message_of_a_transfer_tells_it_too() -> None:
+    query = axfr()
+    query.use_edns(0, options=[KEEPALIVE])
+    handler = handler_of(allow_transfer=["10.71.0.0/24"], idle_timeout=3600, connection_time=86400)
+    for message in await transferred(handler, query):
+        assert told_timeout(message.to_wire()) == [36000]
+
+
+def test_by_udp_nobody_is_told() -> None:
+    query = dns.message.make_query("www.example.test", "A", use_edns=0, options=[KEEPALIVE])
+    assert told_timeout(ask_bytes(handler_of(), query.to_wire())) == []
 
 
 async def test_a_client_that_takes_nothing_is_left(autojump_clock: trio.testing.MockClock) -> None:

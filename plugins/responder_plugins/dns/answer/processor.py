@@ -188,6 +188,8 @@ class QueryProcessor:
             extras.varies = True
         if edns is not None and edns.nsid and self.settings.identity is not None:
             extras.options += wire.option(wire.NSID, self.settings.identity.encode())
+        if edns is not None and edns.timeout is not None:
+            extras.options += wire.option(wire.KEEPALIVE, edns.timeout.to_bytes(2))
         if query.problem:
             return Found(query.problem, aa=False)
         if query.tsig:

@@ -28,7 +28,7 @@ ECHOED: Final = OPCODE | RD
 
 SIG, KEY, NXT = 24, 25, 30
 RRSIG, DNSKEY, NSEC3, NSEC3PARAM, CDS, CDNSKEY, ZONEMD = 46, 48, 50, 51, 59, 60, 63
-NSID, COOKIE, PADDING, EDE = 3, 10, 12, 15
+NSID, COOKIE, KEEPALIVE, PADDING, EDE = 3, 10, 11, 12, 15
 
 NOTIFY = 4
 """The opcode by which primaries tell of changes (RFC 1996)."""
@@ -48,7 +48,10 @@ FIRST_NAME: Final = b"\xc0\x0c"
 
 @attrs.define(eq=False)
 class Edns:
-    """A query's OPT record: the UDP size it takes (bytes, at least 512), and of its options those that are known."""
+    """A query's OPT record: the UDP size it takes (bytes, at least 512), and of its options those that are known.
+
+    timeout  set by who has the connection: what it is to be told, in tenths of a second (RFC 7828); None: nothing
+    """
 
     size: int
     version: int
@@ -56,6 +59,8 @@ class Edns:
     nsid: bool = False
     cookie: bytes | None = None
     padding: bool = False
+    keepalive: bool = False
+    timeout: int | None = None
 
 
 @attrs.define(eq=False)
@@ -207,6 +212,8 @@ def _read_options(rdata: bytes, edns: Edns) -> None:
             edns.nsid = True
         elif code == PADDING:
             edns.padding = True
+        elif code == KEEPALIVE:
+            edns.keepalive = True
         elif code == COOKIE and edns.cookie is None:
             # RFC 7873 section 4: 8 bytes of the client's, and maybe 8 to 32 of the server's.
             if length != 8 and not 16 <= length <= 40:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import dns.edns
 import dns.message
 import dns.opcode
 import dns.rcode
@@ -229,6 +230,15 @@ async def test_for_how_long_answers_are_fresh(tmp_path: Path) -> None:
         assert (await asker.ask("GET", get(query("x.elsewhere.test")))).header["cache-control"] == "max-age=0"
         # Another client may get another answer.
         assert (await asker.ask("GET", get(query("me.test")))).header["cache-control"] == "no-store"
+
+
+@VERSIONS
+async def test_how_long_a_connection_may_idle_is_no_matter_of_dns_here(tmp_path: Path, version: str) -> None:
+    """RFC 7828 is of TCP (and TLS); a connection of HTTP is HTTP's."""
+    keepalive = dns.edns.GenericOption(dns.edns.OptionType(11), b"")
+    async with client(tls_handler(tmp_path), tmp_path, version) as asker:
+        got = await asker.ask("GET", get(query(use_edns=0, options=[keepalive])))
+    assert dns.message.from_wire(got.body).options == ()
 
 
 def test_lifetime_of_what_is_nothing() -> None:

@@ -105,6 +105,15 @@ async def test_padded_where_it_is_asked_for(tmp_path: Path) -> None:
             assert len(await client.receive()) % 468
 
 
+async def test_how_long_a_connection_may_idle_is_told_as_by_tcp(tmp_path: Path) -> None:
+    keepalive = dns.edns.GenericOption(dns.edns.OptionType(11), b"")
+    async with secured(tls_handler(tmp_path), "tls", tmp_path) as stream:
+        client = Client(stream)  # type: ignore[arg-type]  # as above
+        await client.send(dns.message.make_query("www.example.test", "A", use_edns=0, options=[keepalive]))
+        (option,) = dns.message.from_wire(await client.receive()).options
+        assert option == dns.edns.GenericOption(dns.edns.OptionType(11), (100).to_bytes(2))
+
+
 PADDING = dns.edns.GenericOption(dns.edns.OptionType.PADDING, b"")
 
 
