@@ -47,8 +47,16 @@ log = get_logger(__name__)
 RECEIVE_BUFFER = 4 * 1024 * 1024
 """Bytes; asked for, and halved until the system's limit (kern.ipc.maxsockbuf) allows it."""
 
-SEND_BUFFER = 1024 * 1024
-"""Bytes."""
+SEND_BUFFER = 128 * 1024
+"""Bytes: room for the longest datagram with its control messages (FreeBSD's `sosend_dgram`, XNU's `sosendcheck`).
+
+No datagram waits there: it goes to the neighbour's queue or the interface's, and what has no room is refused (ENOBUFS).
+"""
+
+_SMALL_BUFFER_COSTS = {
+    "receive": "more of what comes in a burst is lost",
+    "send": "longer answers can't be sent",
+}
 
 BACKLOG = 1024
 
@@ -118,8 +126,8 @@ class BsdPlatform:
                 for which, option, asked in (("receive", SO_RCVBUF, RECEIVE_BUFFER), ("send", SO_SNDBUF, SEND_BUFFER)):
                     given = _size_buffer(sock, option, asked)
                     if given < asked and self._told.due(which) is not None:
-                        event = f"the kernel gives less {which} buffer than asked"
-                        log.info(event, asked=asked, given=given, raise_it_by="sysctl kern.ipc.maxsockbuf")
+                        event, cost = f"the kernel gives less {which} buffer than asked", _SMALL_BUFFER_COSTS[which]
+                        log.info(event, asked=asked, given=given, cost=cost, raise_it_by=_raise_by(asked))
                 if shared:
                     sock.setsockopt(SOL_SOCKET, SO_REUSEPORT, 1)
             else:
@@ -153,13 +161,18 @@ def _has(family: int) -> bool:
 
 
 def _size_buffer(sock: socket.socket, option: int, size: int) -> int:
-    """Ask for `size` bytes, and for less where that is refused (ENOBUFS): how many it was in the end."""
+    """Ask for `size` bytes, and for less where that is refused (ENOBUFS): how many it has in the end."""
     wanted = size
-    while wanted > 64 * 1024:
+    while wanted > sock.getsockopt(SOL_SOCKET, option):
         try:
             sock.setsockopt(SOL_SOCKET, option, wanted)
         except OSError:
             wanted //= 2
         else:
             break
-    return wanted
+    return sock.getsockopt(SOL_SOCKET, option)
+
+
+def _raise_by(size: int) -> str:
+    """What allows a buffer of `size` bytes: of each 2,304 of the limit, `sbreserve` counts 256 as the kernel's own."""
+    return f"sysctl kern.ipc.maxsockbuf={size * (256 + 2048) // 2048}"

@@ -116,7 +116,7 @@ class BsdSocket:
 
     answer = None
 
-    raise_send_buffer_by = None  # what waits for a neighbour takes no room in it there
+    raise_send_buffer_by = None  # nothing waits in it there: see `platform.SEND_BUFFER`
 
     def __init__(self, members: Sequence[FamilySocket], address: IPAddress | None) -> None:
         self._members = {member.version: member for member in members}
