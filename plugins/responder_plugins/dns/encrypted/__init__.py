@@ -2,6 +2,7 @@
 
 pem          certificates and keys from files, with their mistakes
 certificate  the certificate and its key, read again where the files have changed
+alerts       TLS that tells its peer why it fails
 client       TLS towards primaries
 tls          the handshake, and who serves the connection behind it
 https        a DNS message in an HTTP request, and the answer; HTTP/1.1 is `responder_plugins.shared.http`

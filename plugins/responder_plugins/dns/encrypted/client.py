@@ -17,6 +17,7 @@ from responder import Context
 
 from ..options import PrimaryTls
 from . import pem
+from .alerts import Alerting
 from .certificate import Renewed
 
 ENDED: Final = "it ended the connection"
@@ -48,9 +49,12 @@ class ClientTls:
         """The stream within, after the handshake.  Raises trio.BrokenResourceError."""
         if self.credentials.files:
             await trio.to_thread.run_sync(self.credentials.look)
-        stream = trio.SSLStream(transport, self.credentials.made, server_hostname=self.name, https_compatible=False)
-        await stream.do_handshake()
-        return stream
+        secure = Alerting(transport, self.credentials.made, name=self.name)
+        try:
+            await secure.stream.do_handshake()
+        finally:
+            await secure.alert()
+        return secure.stream
 
 
 def of_client(options: PrimaryTls, table: str) -> Renewed[ssl.SSLContext]:

@@ -1,7 +1,8 @@
 """Accepts TLS on a connection, and serves DNS on what is within: messages behind their length, or HTTP.
 
-A handshake must be done within the idle time.  One that fails, or never ends, is counted, and that is all.  The peer
-may always ask what it may ask by TCP; a zone is handed over by TLS 1.3 only (RFC 9103 section 7.2).
+A handshake must be done within the idle time.  One that fails, or never ends, is counted, and that is all; by the first
+the peer gets an alert.  The peer may always ask what it may ask by TCP; a zone is handed over by TLS 1.3 only (RFC 9103
+section 7.2).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from responder_plugins.shared import http
 
 from ..options import HTTPS
 from ..tcp import TcpServer
+from .alerts import Alerting
 from .certificate import Renewed
 from .https import METHODS, SERVER, Queries
 
@@ -43,8 +45,13 @@ class TlsServer:
 
     async def converse(self, connection: Connection) -> None:
         """Serve a connection until it ends."""
-        context = self.certificate.made[connection.service]
-        stream = trio.SSLStream(connection.stream, context, server_side=True, https_compatible=False)
+        secure = Alerting(connection.stream, self.certificate.made[connection.service], server_side=True)
+        try:
+            await self._converse(connection, secure.stream)
+        finally:
+            await secure.alert()
+
+    async def _converse(self, connection: Connection, stream: trio.SSLStream[trio.abc.HalfCloseableStream]) -> None:
         with trio.move_on_after(self.tcp.idle) as handshake:
             try:
                 await stream.do_handshake()

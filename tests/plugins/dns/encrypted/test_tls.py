@@ -166,6 +166,48 @@ async def test_an_answer_without_room_for_padding_is_not_padded(tmp_path: Path) 
     assert len(dns.message.from_wire(answer).answer[0]) == 253
 
 
+EMPTY_HELLO = b"\x16\3\1\0\4\1\0\0\0"
+
+
+class TestAlerts:
+    """RFC 8446 section 6.2."""
+
+    async def test_a_client_is_told_that_there_is_no_cipher_in_common(self, tmp_path: Path) -> None:
+        handler = tls_handler(tmp_path)
+        context = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers("AES128-SHA")
+        async with raw(handler, "tls") as transport:
+            stream = trio.SSLStream(transport, context, server_hostname="ns.example.test")
+            with pytest.raises(trio.BrokenResourceError) as caught:
+                await stream.do_handshake()
+        assert isinstance(caught.value.__cause__, ssl.SSLError)
+        assert caught.value.__cause__.reason == "SSLV3_ALERT_HANDSHAKE_FAILURE"
+        assert handler.counts()["tls-failed"] == 1
+
+    @pytest.mark.parametrize("service", ["tls", "https"])
+    async def test_a_hello_that_is_none_gets_an_alert_and_an_end(self, tmp_path: Path, service: str) -> None:
+        async with raw(tls_handler(tmp_path), service) as transport:
+            await transport.send_all(EMPTY_HELLO)
+            said = b""
+            while more := await transport.receive_some():
+                said += more
+        assert (said[:1], said[3:6], len(said)) == (b"\x15", b"\0\2\2", 7)  # fatal (RFC 8446 appendix B.2)
+
+    async def test_a_record_that_was_changed_on_its_way(self, tmp_path: Path) -> None:
+        """After the handshake too."""
+        handler = tls_handler(tmp_path)
+        async with secured(handler, "tls", tmp_path) as stream:
+            client = Client(stream)  # type: ignore[arg-type]  # as above
+            await client.send(dns.message.make_query("www.example.test", "A"))
+            assert await client.receive()
+            await stream.transport_stream.send_all(b"\x17\3\3\0\x20" + bytes(32))
+            with pytest.raises(trio.BrokenResourceError) as caught:
+                await stream.receive_some()
+        assert isinstance(caught.value.__cause__, ssl.SSLError)
+        assert caught.value.__cause__.reason == "SSLV3_ALERT_BAD_RECORD_MAC"
+
+
 class TestWhatHoldsAConnection:
     """Each ends within the idle time, is counted, and nobody else notices."""
 
@@ -192,6 +234,18 @@ class TestWhatHoldsAConnection:
     async def test_garbage(self, tmp_path: Path, autojump_clock: trio.testing.MockClock, sent: bytes) -> None:
         handler = tls_handler(tmp_path)
         await self.ends_after(handler, sent, 0)
+        assert handler.counts()["tls-failed"] == 1
+
+    async def test_who_takes_no_alert_holds_it_for_a_second_at_most(
+        self, tmp_path: Path, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        handler = tls_handler(tmp_path)
+        ours, theirs = trio.testing.lockstep_stream_pair()
+        with trio.fail_after(100):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(handler.converse, connection(theirs, "tls"))
+                await ours.send_all(EMPTY_HELLO)
+        assert trio.current_time() == pytest.approx(1, abs=0.001)
         assert handler.counts()["tls-failed"] == 1
 
     async def test_a_client_that_says_nothing_more_gets_a_goodbye(

@@ -245,6 +245,28 @@ async def test_who_is_not_believed(folder: Path, options: PrimaryTls, why: str) 
     assert server.asked == []
 
 
+async def test_a_primary_is_told_that_it_is_not_believed(folder: Path) -> None:
+    """By an alert (RFC 8446 section 6.2), which its log has."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem", folder / "server.key")
+    reasons: list[str] = []
+
+    def listen(sock: socket.socket) -> None:
+        accepted, _ = sock.accept()
+        with accepted, pytest.raises(ssl.SSLError) as refused:
+            context.wrap_socket(accepted, server_side=True)
+        reasons.append(refused.value.reason)
+
+    server = TlsServer(folder)
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        server.port = sock.getsockname()[1]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, listen, sock)
+            with pytest.raises(TlsFailed):
+                await check(Upstream(), server.primary(PrimaryTls(names=(NAME,))))
+    assert reasons == ["TLSV1_ALERT_UNKNOWN_CA"]
+
+
 def _old(context: ssl.SSLContext) -> None:
     context.maximum_version = ssl.TLSVersion.TLSv1_2
 
