@@ -143,8 +143,12 @@ class InterfaceAddress:
 
     @functools.cached_property
     def network(self) -> IPNetwork:
-        """The prefix that is on the link through this address."""
-        return ip_network((self.peer or self.address, self.prefix_length), strict=False)
+        """The prefix that is on the link through this address; at most the address itself.
+
+        An IPv6 address that is IPv4-mapped may have 96 bits and more.
+        """
+        address = self.peer or self.address
+        return ip_network((address, min(self.prefix_length, address.max_prefixlen)), strict=False)
 
 
 def _to_flags(values: Iterable[str]) -> frozenset[str]:

@@ -1,14 +1,21 @@
-"""What the kernel says, as if it lied: control messages in each layout, rtnetlink messages, a datagram's sender."""
+"""What the kernel says, as if it lied: control messages in each layout, rtnetlink messages, a datagram's sender.
+
+What the interfaces are then asked about a peer must be answered too.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import struct
+from ipaddress import ip_address
 
 from responder.net import cmsg
+from responder.net.bsd import abi as bsd
+from responder.net.interface_table import InterfaceTable
 from responder.net.linux.interfaces import RTM_DELADDR, RTM_DELLINK, RTM_NEWADDR, RTM_NEWLINK, Mirror, messages
 from responder.net.linux.udp import decode_sender, told_by
 
+PEERS = tuple(map(ip_address, ("10.71.0.9", "169.254.0.1", "2001:db8::1", "fe80::9")))
 ABIS = (cmsg.LINUX_64, cmsg.LINUX_32, cmsg.WINDOWS_64, cmsg.WINDOWS_32)
 
 
@@ -57,13 +64,23 @@ def answered(data: bytes) -> bytes | None:
     mirror = Mirror()
     for kind, _flags, payload in messages(data):
         mirror.take(kind, payload)
+    table = InterfaceTable(mirror.interfaces())
+    for interface in table:
+        for peer in PEERS:
+            table.is_own(peer, interface.index)
+            assert not interface.on_link(peer) or interface.addresses or peer.is_link_local
+            interface.source_for(peer)
     for abi in ABIS:
         for _level, _kind, value in abi.parse(data):
             assert len(value) <= len(data)
-    told = told_by(list(cmsg.LINUX_64.parse(data)))
+    control = list(cmsg.LINUX_64.parse(data))
+    for system in (bsd.DARWIN, bsd.FREEBSD):
+        bsd.decode_flow(system, "192.0.2.1", 0, control)
+        bsd.hop_limit(system, control)
+    told = told_by(control)
     if len(told[0]) in (12, 20):
         decode_sender(data[:20].ljust(20, b"\0"), told[0])
     for unpack in (cmsg.unpack_in_pktinfo_posix, cmsg.unpack_in_pktinfo_windows, cmsg.unpack_in6_pktinfo):
         with contextlib.suppress(struct.error):
             unpack(data)
-    return repr(mirror.interfaces()).encode() if mirror.interfaces() else None
+    return repr(mirror.interfaces()).encode() if len(table) else None

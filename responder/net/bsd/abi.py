@@ -21,7 +21,8 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from contextlib import suppress
+from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address
 from typing import Final, TypeAlias
 
 import attrs
@@ -130,15 +131,16 @@ def decode_flow(system: System, peer: str, scope_id: int, control: Iterable[cmsg
     destination: IPAddress | None = None
     interface = 0
     for level, kind, data in control:
-        if level == IPPROTO_IP:
-            if kind == system.ip_pktinfo and system.ip_pktinfo:
-                interface, _, destination = cmsg.unpack_in_pktinfo_posix(data)
-            elif kind == _IP_RECVDSTADDR and not system.ip_pktinfo:
-                destination = IPv4Address(data[:4])
-            elif kind == _IP_RECVIF and not system.ip_pktinfo:
-                interface = struct.unpack_from("=H", data, 2)[0]  # sdl_index
-        elif (level, kind) == (IPPROTO_IPV6, _IPV6_PKTINFO):
-            interface, destination = cmsg.unpack_in6_pktinfo(data)
+        with suppress(struct.error, AddressValueError):  # of another size than it must have: as if it weren't there
+            if level == IPPROTO_IP:
+                if kind == system.ip_pktinfo and system.ip_pktinfo:
+                    interface, _, destination = cmsg.unpack_in_pktinfo_posix(data)
+                elif kind == _IP_RECVDSTADDR and not system.ip_pktinfo:
+                    destination = IPv4Address(data[:4])
+                elif kind == _IP_RECVIF and not system.ip_pktinfo:
+                    interface = struct.unpack_from("=H", data, 2)[0]  # sdl_index
+            elif (level, kind) == (IPPROTO_IPV6, _IPV6_PKTINFO):
+                interface, destination = cmsg.unpack_in6_pktinfo(data)
     via = None
     if destination is not None and (destination.is_multicast or destination.version == 6):
         via = Via.MULTICAST if destination.is_multicast else Via.UNICAST
@@ -153,9 +155,9 @@ def without_hop_limit(system: System, control: Iterable[cmsg.ControlMessage]) ->
 
 def hop_limit(system: System, control: Iterable[cmsg.ControlMessage]) -> int | None:
     for level, kind, data in control:
-        if (level, kind) == (IPPROTO_IP, system.ip_recvttl):
+        if (level, kind) == (IPPROTO_IP, system.ip_recvttl) and data:
             return data[0]
-        if (level, kind) == (IPPROTO_IPV6, _IPV6_HOPLIMIT):
+        if (level, kind) == (IPPROTO_IPV6, _IPV6_HOPLIMIT) and len(data) == 4:
             return cmsg.unpack_int(data)
     return None
 

@@ -98,6 +98,8 @@ def _addresses() -> dict[str, list[tuple[IPAddress, int]]]:
         adapters = list(ifaddr.get_adapters())
     except UnicodeDecodeError as error:
         raise NetworkError(errno.EILSEQ, f"an interface has a name that is not UTF-8: {error.object!r}") from error
+    except (AssertionError, ValueError) as error:  # none, or one with holes
+        raise NetworkError(errno.EINVAL, f"an interface's netmask can't be read: {error}") from error
     for adapter in adapters:
         for ip in adapter.ips:
             address: IPAddress

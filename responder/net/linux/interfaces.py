@@ -87,6 +87,9 @@ _IFA_F_TENTATIVE: Final = 0x40
 
 _IFF_MULTICAST: Final = 0x1000
 
+_ADDRESS_SIZES: Final = {int(socket.AF_INET): 4, int(socket.AF_INET6): 16}
+"""Bytes, by family."""
+
 _NLMSGHDR = struct.Struct("=IHHII")
 _IFINFOMSG = struct.Struct("=BxHiII")
 _IFADDRMSG = struct.Struct("=BBBBI")
@@ -196,13 +199,16 @@ class Mirror:
         return Interface(index, link.name, link.flags, link.mtu, addresses, link.link_address)
 
     def take(self, kind: int, payload: bytes) -> int:
-        """Take a message in: the index that it is about, 0 for one that tells nothing of interfaces."""
+        """Take a message in: the index that it is about, 0 for one that tells nothing of interfaces.
+
+        One that can't be right (an address of another size than its family's, say) changes nothing.
+        """
         try:
             if kind in (RTM_NEWLINK, RTM_DELLINK):
                 return self._take_link(kind, payload)
             if kind in (RTM_NEWADDR, RTM_DELADDR):
                 return self._take_address(kind, payload)
-        except struct.error:  # shorter than its own header
+        except struct.error:  # shorter than its own header, or a number of another size
             pass
         return 0
 
@@ -215,13 +221,16 @@ class Mirror:
             self._links.pop(index, None)
             return int(index)
         found = attributes(payload, _IFINFOMSG.size)
-        link = self._links.setdefault(index, _Link())
-        # A name may be of any bytes; in this form it can be shown everywhere.
-        link.name = found.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode("utf-8", "backslashreplace")
+        # What is missing stays: a wireless event (wext-core.c) tells the name alone.
+        link = self._links.get(index) or _Link()
+        if _IFLA_MTU in found:
+            (link.mtu,) = _UNSIGNED.unpack(found[_IFLA_MTU])
+        if _IFLA_IFNAME in found:  # it may be of any bytes; in this form it can be shown everywhere
+            link.name = found[_IFLA_IFNAME].partition(b"\0")[0].decode("utf-8", "backslashreplace")
+        if _IFLA_ADDRESS in found:
+            link.link_address = found[_IFLA_ADDRESS] if any(found[_IFLA_ADDRESS]) else b""
         link.flags = flag_names(bits, multicast=_IFF_MULTICAST)
-        link.mtu = _UNSIGNED.unpack(found[_IFLA_MTU])[0] if _IFLA_MTU in found else 0
-        hardware = found.get(_IFLA_ADDRESS, b"")
-        link.link_address = hardware if any(hardware) else b""
+        self._links[index] = link
         return int(index)
 
     def _take_address(self, kind: int, payload: bytes) -> int:
@@ -230,7 +239,9 @@ class Mirror:
         # IFA_LOCAL is one's own and IFA_ADDRESS the far end's; without a far end IPv6 has IFA_ADDRESS alone.
         peer = found.get(_IFA_ADDRESS, b"")
         local = found.get(_IFA_LOCAL, peer)
-        if family not in (socket.AF_INET, socket.AF_INET6) or len(local) != (4 if family == socket.AF_INET else 16):
+        broadcast = found.get(_IFA_BROADCAST, b"")
+        sizes = {len(each or local) for each in (local, peer, broadcast)}
+        if sizes != {_ADDRESS_SIZES.get(family)} or prefix_length > 8 * len(local):
             return 0
         key = local, peer, prefix_length
         if kind == RTM_DELADDR:
@@ -238,8 +249,7 @@ class Mirror:
                 self._links[index].addresses.pop(key, None)
             return int(index)
         if _IFA_FLAGS in found:
-            flags = _UNSIGNED.unpack(found[_IFA_FLAGS])[0]
-        broadcast = found.get(_IFA_BROADCAST, b"")
+            (flags,) = _UNSIGNED.unpack(found[_IFA_FLAGS])
         link = self._links.setdefault(index, _Link())
         link.addresses[key] = _Address(local, peer or local, prefix_length, scope, flags, broadcast)
         return int(index)

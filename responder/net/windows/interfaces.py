@@ -38,6 +38,7 @@ _IF_TYPE_PPP, _IF_TYPE_LOOPBACK, _IF_TYPE_TUNNEL = 23, 24, 131
 _OPER_STATUS_UP, _OPER_STATUS_TESTING, _OPER_STATUS_DORMANT = 1, 3, 5
 _DAD_STATE_PREFERRED = 4  # IpDadStatePreferred; Deprecated (3) still answers, but is not for new conversations
 _DAD_STATE_DEPRECATED = 3
+_ADDRESS_PLACES = {ws.SOCKADDR_IN_SIZE: slice(4, 8), ws.SOCKADDR_IN6_SIZE: slice(8, 24)}  # by the sockaddr's size
 _ERROR_BUFFER_OVERFLOW = 111
 _ERROR_NO_DATA = 232
 
@@ -60,11 +61,12 @@ def _usable_addresses(address: int, *, broadcast: bool) -> Iterator[InterfaceAdd
     """Those that are no longer tentative, without a failover cluster's, which may be another host's in a moment."""
     while address:
         entry = ws.NATIVE.IP_ADAPTER_UNICAST_ADDRESS.from_address(address)
+        name = ctypes.string_at(entry.Address.lpSockaddr, entry.Address.iSockaddrLength)
+        place = _ADDRESS_PLACES.get(len(name))
         usable = entry.DadState in (_DAD_STATE_PREFERRED, _DAD_STATE_DEPRECATED)
-        if usable and not entry.Flags & _ADDRESS_TRANSIENT:
-            name = ctypes.string_at(entry.Address.lpSockaddr, entry.Address.iSockaddrLength)
-            own = ip_address(name[8:24] if len(name) == ws.SOCKADDR_IN6_SIZE else name[4:8])
-            length = entry.OnLinkPrefixLength
+        if place and usable and not entry.Flags & _ADDRESS_TRANSIENT:
+            own = ip_address(name[place])
+            length = min(entry.OnLinkPrefixLength, own.max_prefixlen)  # 255 is "an illegal value"
             yield InterfaceAddress(own, length, broadcast=directed_broadcast(own, length) if broadcast else None)
         address = entry.Next
 

@@ -7,7 +7,7 @@ import os
 import socket
 import struct
 import sys
-from ipaddress import ip_address
+from ipaddress import IPv4Network, ip_address
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ if sys.platform == "win32":
     pytest.skip("POSIX only", allow_module_level=True)
 
 from responder.datagram import InterfaceAddress, Via
-from responder.errors import SendRefused, SourceUnavailable, Unreachable
+from responder.errors import NetworkError, SendRefused, SourceUnavailable, Unreachable
 from responder.net import cmsg
 from responder.net.bsd import interfaces
 from responder.net.bsd.abi import (
@@ -97,6 +97,15 @@ class TestReceiving:
         flow = decode_flow(system, "10.0.0.9", 0, [])
         assert (flow.destination, flow.interface) == (None, 0)
         assert hop_limit(system, []) is None
+
+    @SYSTEMS
+    def test_what_is_cut_is_not_told(self, system: System) -> None:
+        for size in range(4):
+            control = [(level, kind, bytes(size)) for level, kind in ((0, 26), (0, 7), (41, 46), (41, 47))]
+            control += [(0, 20, bytes(size // 2)), (0, system.ip_recvttl, b"")]
+            flow = decode_flow(system, "10.0.0.9", 0, control)
+            assert (flow.destination, flow.interface) == (None, 0)
+            assert hop_limit(system, control) is None
 
 
 class TestSending:
@@ -316,6 +325,11 @@ class TestInterfaces:
     def test_an_embedded_scope_is_taken_out(self) -> None:
         assert without_embedded_scope(ip_address("fe80:4::1")) == ip_address("fe80::1")  # type: ignore[arg-type] # IPv6
         assert without_embedded_scope(V6) == V6  # type: ignore[arg-type] # IPv6
+
+    def test_a_netmask_that_cannot_be_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("ifaddr.get_adapters", lambda: [IPv4Network("0.0.0.0/255.0.255.0")])
+        with pytest.raises(NetworkError, match=r"netmask.*255\.0\.255\.0"):
+            interfaces._addresses()
 
     @pytest.mark.parametrize(
         ("kind", "about"), [(0x0C, True), (0x0D, True), (0x0E, True), (0x11, True), (0x01, False), (0x05, False)]

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import pytest
 import trio
@@ -61,6 +61,23 @@ def addr(
     if broadcast:
         parts.append(attribute(4, ip_address(broadcast).packed))
     return b"".join([*parts, attribute(8, struct.pack("=I", flags))])
+
+
+WRONG = {
+    "link cut": link(7, b"new", flags=0)[:10],
+    "mtu": link(7, b"new")[:-8] + attribute(4, b"\5\xdc"),
+    "address cut": addr(7, "10.1.0.9")[:7],
+    "no address": addr(7, "10.1.0.9")[:8],
+    "unknown family": b"\1" + addr(7, "10.1.0.9")[1:],
+    "local": addr(7, "10.1.0.9") + attribute(2, bytes(5)),
+    "far end": addr(7, "10.1.0.9") + attribute(1, b"\x0a"),
+    "far end of the other family": addr(7, "fe80::9", 64, peer="fe80::8") + attribute(1, bytes(4)),
+    "broadcast": addr(7, "10.1.0.9") + attribute(4, bytes(3)),
+    "flags": addr(7, "10.1.0.9") + attribute(8, bytes(2)),
+    "33 bits": addr(7, "10.1.0.9", 33),
+    "129 bits": addr(7, "fe80::9", 129),
+}
+"""The kernel sends none of these; of an attribute that comes twice, the last counts."""
 
 
 def message(kind: int, payload: bytes, flags: int = 0) -> bytes:
@@ -175,6 +192,26 @@ class TestMirror:
             "10.4.0.1": (None, ip_address("10.4.0.2")),
             "fd05::1": (None, ip_address("fd05::2")),
         }
+
+    @pytest.mark.parametrize("payload", WRONG.values(), ids=WRONG)
+    def test_what_cannot_be_right_is_passed_over(self, payload: bytes) -> None:
+        mirror = self.filled(addr(7, "10.1.0.1"))
+        before = mirror.interfaces()
+        assert [mirror.take(kind, payload) for kind in (RTM_NEWLINK, RTM_NEWADDR)] == [0, 0]
+        assert mirror.interfaces() == before
+
+    def test_what_a_message_leaves_out_stays(self) -> None:
+        """A wireless event (wireless_send_event in the kernel's wext-core.c) has the flags and the name alone."""
+        mirror = self.filled()
+        before = mirror.interfaces()
+        wireless = link(7)[:16] + attribute(3, b"wire\0") + attribute(11, bytes(24))
+        assert mirror.take(RTM_NEWLINK, wireless) == 7
+        assert mirror.interfaces() == before
+
+    def test_a_mapped_address(self) -> None:
+        """The kernel takes 96 bits for one, and plugins see it as IPv4."""
+        (own,) = self.filled(addr(7, "::ffff:10.1.0.1", 96)).interfaces()[0].addresses
+        assert own.network == ip_network("10.1.0.1/32")
 
     def test_an_address_before_its_link(self) -> None:
         mirror = Mirror()

@@ -6,6 +6,7 @@ import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Address, ip_address, ip_interface
+from typing import Any
 
 import attrs
 import pytest
@@ -24,6 +25,8 @@ class Memory:
 
     def __init__(self) -> None:
         self.keep: list[object] = []
+        self.unicast: list[Any] = []
+        """The addresses' entries, the last one first."""
         self.first = 0
 
     def _place(self, thing: ctypes.Array[ctypes.c_char] | ctypes.Structure) -> int:
@@ -39,11 +42,12 @@ class Memory:
         for text, dad_state, *flags in reversed(addresses):
             own = ip_interface(text)
             packed = sender(own.ip, 0, family=AF_INET6 if own.version == 6 else AF_INET)
-            length = own.network.prefixlen
-            entry = NATIVE.IP_ADAPTER_UNICAST_ADDRESS(Next=unicast, DadState=dad_state, OnLinkPrefixLength=length)
+            entry = NATIVE.IP_ADAPTER_UNICAST_ADDRESS(Next=unicast, DadState=dad_state)
+            entry.OnLinkPrefixLength = own.network.prefixlen
             entry.Flags = sum(flags)
             entry.Address.lpSockaddr, entry.Address.iSockaddrLength = self._text(packed), len(packed)
             unicast = self._place(entry)
+            self.unicast.append(entry)
         self.first = self._place(
             NATIVE.IP_ADAPTER_ADDRESSES(
                 Next=self.first,
@@ -87,6 +91,20 @@ def test_a_clusters_address_is_no_source() -> None:
     (ethernet,) = windows_interfaces.parse_adapters(memory.first)
     assert [str(own.address) for own in ethernet.addresses] == ["10.1.0.1"]
     assert ethernet.source_for(ip_address("239.255.70.7")) == ip_address("10.1.0.1")
+
+
+def test_what_is_no_address_or_no_prefix() -> None:
+    """The system says 255 where it knows no prefix length."""
+    memory = Memory()
+    texts = ("10.1.0.1/24", "fe80::1/64", "10.1.0.2/24", "10.1.0.3/24")
+    memory.adapter("Ethernet", [(text, 4) for text in texts], IfIndex=4, IfType=6)
+    empty, short, *others = memory.unicast
+    empty.Address.iSockaddrLength, short.Address.iSockaddrLength = 0, 6
+    for each in others:
+        each.OnLinkPrefixLength = 255
+    (ethernet,) = windows_interfaces.parse_adapters(memory.first)
+    assert ethernet.addresses == (InterfaceAddress("10.1.0.1", 32), InterfaceAddress("fe80::1", 128))
+    assert not ethernet.on_link(ip_address("10.1.0.2"))
 
 
 @attrs.define
