@@ -25,6 +25,7 @@ from ...errors import NetworkError
 from ..interface_table import directed_broadcast
 from ..posix.interface_flags import flag_names
 from ..sockets import FailedWaits
+from ..threads import in_thread
 from ..types import Changes
 from .abi import AF_INET, AF_ROUTE, concerns_interfaces, without_embedded_scope
 
@@ -157,7 +158,7 @@ class RouteWatch:
         self._failed_waits = FailedWaits("the routing socket")
 
     async def interfaces(self) -> Sequence[Interface]:
-        return await trio.to_thread.run_sync(enumerate_interfaces)
+        return await in_thread(enumerate_interfaces)
 
     async def changes(self) -> Changes | None:
         await self._failed_waits.outlast(trio.lowlevel.wait_readable, self._socket)

@@ -24,7 +24,6 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
 import attrs
-import trio
 
 from ...datagram import Interface, IPAddress
 from ...errors import NetworkError
@@ -32,6 +31,7 @@ from ...log import Repeated, get_logger
 from ..inherited import Inherited
 from ..listeners import AddressHolders, Listener
 from ..place import Place
+from ..threads import in_thread
 from ..types import Platform
 
 if sys.platform == "win32":  # mypy leaves out what follows
@@ -89,7 +89,7 @@ class BsdPlatform:
         return Listener(socks, place.address, AddressHolders(self.interfaces).interface_of)
 
     async def interfaces(self) -> Sequence[Interface]:
-        return await trio.to_thread.run_sync(enumerate_interfaces)
+        return await in_thread(enumerate_interfaces)
 
     def watch_interfaces(self) -> AbstractAsyncContextManager[RouteWatch]:
         return watch_interfaces()

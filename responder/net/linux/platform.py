@@ -29,8 +29,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TypeAlias
 
-import trio
-
 from ...datagram import Interface, IPAddress
 from ...log import Repeated, get_logger
 
@@ -65,6 +63,7 @@ from ..handover import Shares
 from ..inherited import Inherited
 from ..listeners import Listener
 from ..place import Place, low_ports
+from ..threads import in_thread
 from ..types import Platform
 from .host import port_holder
 from .interfaces import NetlinkWatch, enumerate_interfaces, watch_interfaces
@@ -210,7 +209,7 @@ class LinuxPlatform:
 
     async def interfaces(self) -> Sequence[Interface]:
         """The interfaces as they are now, by index."""
-        return await trio.to_thread.run_sync(enumerate_interfaces)
+        return await in_thread(enumerate_interfaces)
 
     def watch_interfaces(self) -> AbstractAsyncContextManager[NetlinkWatch]:
         """Follow the interfaces of this network namespace."""

@@ -22,6 +22,7 @@ import trio
 from ...datagram import Interface, InterfaceAddress
 from ...log import get_logger
 from ..interface_table import directed_broadcast
+from ..threads import in_thread
 from ..types import Changes
 from . import winsock_types as ws
 from .change_callbacks import change_callbacks
@@ -142,7 +143,7 @@ class SignalledWatch:
     async def interfaces(self) -> Sequence[Interface]:
         # The signal is armed by now, so a change from here on is not missed.
         self._changed = trio.Event()
-        return await trio.to_thread.run_sync(self._enumerate)
+        return await in_thread(self._enumerate)
 
     async def changes(self) -> Changes | None:
         await self._changed.wait()

@@ -27,7 +27,6 @@ from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager, s
 from typing import Any
 
 import attrs
-import trio
 
 from ...datagram import Interface, IPAddress
 from ...errors import BindError
@@ -35,6 +34,7 @@ from ...log import get_logger
 from ..inherited import Inherited
 from ..listeners import AddressHolders, Listener
 from ..place import Place, SocketName
+from ..threads import in_thread
 from ..types import Platform
 from . import winsock_types as ws
 from .interfaces import ListChange, RecentInterfaces, SignalledWatch, interfaces, watch_interfaces
@@ -103,7 +103,7 @@ class WindowsPlatform:
             return opened
 
     async def interfaces(self) -> Sequence[Interface]:
-        return await trio.to_thread.run_sync(self._enumerate)
+        return await in_thread(self._enumerate)
 
     def watch_interfaces(self) -> AbstractAsyncContextManager[SignalledWatch]:
         return watch_interfaces(self._enumerate, self._open_list_change)
