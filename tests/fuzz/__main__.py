@@ -5,8 +5,9 @@
     python -m tests.fuzz TARGET --mutating [COUNT] [SEED]     mutated seeds, always the same ones for a seed number
 
 A target is a module with `SEEDS`, inputs as they should be, and `answered`, which takes any bytes, raises for what must
-not happen, and gives back what was answered (None: nothing).  Those of plugins stand beside their tests, as
-`fuzz_target`; the others are here.  `test_fuzz` runs a bounded part of each.  What is found becomes a test of its own.
+not happen, and gives back what was answered (None: nothing); `WORDS`, where it has them, are of the language that it
+reads, since chance alone would seldom spell them.  Those of plugins stand beside their tests, as `fuzz_target`; the
+others are here.  `test_fuzz` runs a bounded part of each.  What is found becomes a test of its own.
 
 Coverage needs `pip install atheris`, which is no dependency of the tests.
 """
@@ -19,7 +20,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .mutation import mutating
+from .mutation import mutating, words_of
 
 HERE = Path(__file__).parent
 MAX_LENGTH = 4096
@@ -49,6 +50,11 @@ def guided(name: str, options: list[str]) -> None:
     folder = Path(tempfile.mkdtemp(prefix=f"fuzz-{name}-"))
     for number, seed in enumerate(target.SEEDS):
         (folder / str(number)).write_bytes(seed)
+    if words := words_of(target):
+        dictionary = folder.with_suffix(".dict")
+        spelled = ("".join(map("\\x{:02x}".format, word)) for word in words)
+        dictionary.write_text("".join(f'"{word}"\n' for word in spelled))
+        options = [f"-dict={dictionary}", *options]
     print(f"what finds new code is kept in {folder}; named as an option, another run goes on from there", flush=True)
     found = f"-artifact_prefix={tempfile.gettempdir()}/{name}-"
     atheris.Setup([sys.argv[0], str(folder), f"-max_len={MAX_LENGTH}", found, *options], target.answered)

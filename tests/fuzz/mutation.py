@@ -26,8 +26,14 @@ INTERESTING = (
 MAX_LENGTH = 4096
 
 
-def mutated(rng: random.Random, seeds: Sequence[bytes]) -> bytes:
+def words_of(target: Any) -> Sequence[bytes]:
+    """The words of its language, where it has one."""
+    return getattr(target, "WORDS", ())
+
+
+def mutated(rng: random.Random, target: Any) -> bytes:
     """A seed with one to eight changes: bytes flipped, set, cut out, doubled, put in, or of another seed."""
+    seeds = target.SEEDS
     data = bytearray(rng.choice(seeds))
     for _ in range(rng.randrange(1, 9)):
         at = rng.randrange(len(data) + 1)
@@ -42,7 +48,7 @@ def mutated(rng: random.Random, seeds: Sequence[bytes]) -> bytes:
         elif kind == 3:
             data[at:at] = data[at:end] * rng.randrange(1, 5)
         elif kind == 4:
-            data[at:at] = rng.choice(INTERESTING)
+            data[at:at] = rng.choice(rng.choice((INTERESTING, words_of(target) or INTERESTING)))
         elif kind == 5:
             other = rng.choice(seeds)
             begin = rng.randrange(len(other) + 1)
@@ -58,7 +64,7 @@ def mutating(target: Any, count: int, seed: int) -> None:
     answers = 0
     began = time.perf_counter()
     for _ in range(count):
-        packet = mutated(rng, target.SEEDS)
+        packet = mutated(rng, target)
         start = time.thread_time()
         try:
             answers += target.answered(packet) is not None

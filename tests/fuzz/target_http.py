@@ -6,8 +6,9 @@ from http import HTTPStatus
 
 import h11
 import trio
-import trio.testing
 from responder_plugins.shared.http import Document, Request, serve
+
+from .streams import answer_to
 
 SEEDS = (
     b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -18,6 +19,14 @@ SEEDS = (
     b"GET http://a/x HTTP/1.1\r\nHost: a\r\n\r\n",
     b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
 )
+WORDS = (
+    b"GET |HEAD |POST |PUT |OPTIONS |CONNECT | HTTP/1.1\r\n| HTTP/1.0\r\n| HTTP/2.0\r\n|\r\n\r\n|"
+    b"Host: a\r\n|Host: [::1]:80\r\n|Connection: keep-alive\r\n|Connection: close\r\n|"
+    b"Connection: upgrade\r\n|Upgrade: h2c\r\n|"
+    b"Content-Length: 0\r\n|Content-Length: |Content-Type: |; charset=|Expect: 100-continue\r\n|User-Agent: x\r\n|"
+    b"Transfer-Encoding: chunked\r\n|Transfer-Encoding: gzip, chunked\r\n|0\r\n\r\n|1\r\na\r\n|ffffffffffffffff|"
+    b"http://a/|*|//|/../|%2f|%00|?|#|[::1]|:80"
+).split(b"|")
 
 
 def _respond(request: Request) -> Document | HTTPStatus:
@@ -25,23 +34,13 @@ def _respond(request: Request) -> Document | HTTPStatus:
     return Document(request.body, "text/plain") if "a" in request.path else HTTPStatus.NOT_FOUND
 
 
-async def _exchange(data: bytes) -> bytes:
-    ours, theirs = trio.testing.memory_stream_pair()
+async def _serve(stream: trio.abc.Stream) -> None:
     with trio.move_on_after(1):  # for one that waits for more: it would wait for `IDLE` seconds
-        async with trio.open_nursery() as nursery:
-            await theirs.send_all(data)
-            await theirs.send_eof()
-            await serve(ours, _respond, server="x", methods=("GET", "HEAD", "POST"))
-            nursery.cancel_scope.cancel()
-    await ours.aclose()
-    answer = b""
-    async for part in theirs:
-        answer += part
-    return answer
+        await serve(stream, _respond, server="x", methods=("GET", "HEAD", "POST"))
 
 
 def answered(data: bytes) -> bytes | None:
-    answer = trio.run(_exchange, data, clock=trio.testing.MockClock(autojump_threshold=0))
+    answer = answer_to(data, _serve)
     if not answer:
         return None
     client = h11.Connection(h11.CLIENT)

@@ -6,6 +6,7 @@ import base64
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import dns.message
 import h2.config
@@ -13,13 +14,13 @@ import h2.connection
 import h2.settings
 import hpack
 import hyperframe.frame
-import trio
-import trio.testing
 from responder_plugins.dns.encrypted.http2 import WAITING, Http2
 from responder_plugins.dns.encrypted.https import MEDIA_TYPE, PATH, Queries
 
 from tests.plugins.dns.encrypted.support import connection
 from tests.plugins.dns.support import ZONE, handler_of
+
+from .streams import answer_to
 
 QUERY = dns.message.make_query("www.example.test", "A", id=0).to_wire()
 HEAD = [(":authority", "ns.example.test"), (":scheme", "https")]
@@ -65,23 +66,15 @@ SEEDS = (*map(_client, (_get, _post, _many, lambda _client: None)), _client(_lon
 HANDLER = handler_of(Path(), zones={"example.test": ZONE})
 
 
-async def _exchange(data: bytes) -> bytes:
-    ours, theirs = trio.testing.memory_stream_pair()
-    await theirs.send_all(data)
-    await theirs.send_eof()
-    server = Http2(ours, Queries(HANDLER.processor, connection(ours, "https"), Counter()).respond, 10.0)
+async def _serve(stream: Any) -> None:
+    server = Http2(stream, Queries(HANDLER.processor, connection(stream, "https"), Counter()).respond, 10.0)
     await server.serve()
     assert sum(map(len, server._waiting.values())) <= WAITING + 65535
-    await ours.aclose()
-    answer = b""
-    async for part in theirs:
-        answer += part
-    return answer
 
 
 def answered(data: bytes) -> bytes | None:
     """What is sent, once judged.  Raises AssertionError, or what hpack raises, for what no client could read."""
-    answer = trio.run(_exchange, data, clock=trio.testing.MockClock(autojump_threshold=0))
+    answer = answer_to(data, _serve)
     rest, decoder = memoryview(answer), hpack.Decoder()
     decoder.max_allowed_table_size = 2**32 - 1  # what a client's settings may allow
     ended: set[int] = set()

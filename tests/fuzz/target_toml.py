@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+from responder.config import reference, registry
+from responder.config.daemon_options import DaemonOptions
+from responder.config.instance import InstanceKeys
 from responder.config.reading import read
 from responder.errors import ConfigErrors
 
@@ -17,6 +21,30 @@ SEEDS = (
     b'type = "urn:schemas-upnp-org:device:Basic:1"\nfriendly_name = "x"\n',
     b'[plugins.dns]\nzones = { "example.test" = "example.zone" }\ntransfer_keys = { "k.test" = "c2VjcmV0" }\n',
     b"\xef\xbb\xbf[plugins.echo]\n",
+)
+
+
+def _keys() -> Iterator[str]:
+    """Each table and key that the program and its plugins know, with an example."""
+    options = [*reference.options_of(DaemonOptions), *reference.options_of(InstanceKeys)]
+    for name, entry in registry.installed().items():
+        plugin = entry.load()
+        yield f'[plugins.{name}]\nuse = "{name}"\n'
+        options += reference.options_of(plugin)
+        for path, keys in reference.tables_of(plugin):
+            yield f"[plugins.{name}.{path}]\n"
+            options += keys
+    for option in options:
+        yield f"{option.name} = "
+        yield f"{option.name} = {reference.as_toml(option.example)}\n"
+
+
+WORDS = (
+    *dict.fromkeys(key.encode() for key in _keys()),
+    *b"[daemon]\n|include = [|[[plugins.| = |{ |{}|[]|true|1e9|-1|nan|0x7fffffffffffffff|1979-05-27|07:32:00".split(
+        b"|"
+    ),
+    *rb""" ''' "\u0000" "127.0.0.1" "::1" "fe80::1%eth0" "!eth*" "1.5GiB" "1h" """.split(),
 )
 _FOLDER = tempfile.TemporaryDirectory()
 

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import dns.name
+import dns.rdatatype
 from responder_plugins.dns.zone.master_file import load
 
 from responder import ConfigError, Context
@@ -23,6 +24,14 @@ SEEDS = (
     HEAD + b'$GENERATE 1-2 a$ MX "0 ."\n$GENERATE 1-2 b$ 60 IN TXT "\\"a $\\" b"\na NXT b A NS\nc MB \\# 3 016100\n',
     HEAD + b"a HTTPS 1 . mandatory=ech ech=AA==\nb SVCB 00 ns key5= alpn=h2\nc DSYNC CDS 1 53 ns\n",
     b"$INCLUDE other.zone sub.example.test.\n",
+)
+WORDS = (
+    *(f" {kind.name.replace('_', '-')} ".encode() for kind in dns.rdatatype.RdataType),
+    *b"\n$ORIGIN |\n$TTL |\n$INCLUDE |\n$GENERATE 1-2 |${0,3,d}|${-1,1,x}|${0,3,n}| IN | CH |ns.example.test.".split(
+        b"|"
+    ),
+    *rb'@ * ( ) ; " \# \000 \. 1w2d 4294967295 65535 xn-- 192.0.2.1 2001:db8::1 20260101000000 AwEAAQ=='.split(),
+    *b"alpn=h2,h3 port=53 no-default-alpn ipv4hint=192.0.2.3 ipv6hint=::1 mandatory= ech= key65535=".split(),
 )
 _FOLDER = tempfile.TemporaryDirectory()
 

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from . import target_control
 from .__main__ import HERE, TARGETS
 from .mutation import mutated
 
@@ -33,4 +34,13 @@ def test_mutated_inputs(name: str) -> None:
     assert any(answers)
     rng = random.Random(1)  # noqa: S311 - to be repeated
     for _ in range(COUNT):
-        target.answered(mutated(rng, target.SEEDS))
+        target.answered(mutated(rng, target))
+
+
+def test_what_the_control_channel_only_logs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_self: object) -> None:
+        raise KeyError
+
+    monkeypatch.setattr(target_control.Commands, "status", fails)
+    with pytest.raises(ExceptionGroup):
+        target_control.answered(b'{"request": "status"}\n')

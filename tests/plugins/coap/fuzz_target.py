@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import attrs
 import trio
 from responder_plugins.coap import Content, Resource
+from responder_plugins.coap.message import Code
 
 from responder import Datagram, Peer, PeerError, Via
 from tests.fakes import LAN
@@ -22,6 +23,12 @@ SEEDS = (
     message(CON, 2, 6, b"12345678", [(11, b"about")], b"payload"),
     message(ACK, 0x45, 7, b"tok", [(12, b"")], b"response"),
     *(empty(kind, 8) for kind in range(4)),
+)
+WORDS = (
+    *b"\xbb.well-known\x04core|\xb5about|\xb5state|\xc1\x06|\xd1\x0a\x06|\xd1\x0e\x00|\xe1\0\0|\x60|\x61\1|\xff".split(
+        b"|"
+    ),
+    *b"rt= rt=ex* rel= if= href=/ href=/a* ct=40 sz= obs title= unit= coap://".split(),
 )
 
 
@@ -61,6 +68,7 @@ def answered(payload: bytes) -> bytes | None:
         assert told.kind == (ACK if kind == CON else NON)
         assert told.token == payload[4 : 4 + (payload[0] & 15)]
         assert told.code >> 5 in (2, 4, 5)
+        assert told.code != Code.INTERNAL_SERVER_ERROR, "no resource here fails"
         assert kind == NON or told.message_id == message_id
     return answer
 

@@ -20,6 +20,11 @@ SEEDS = (
     search().replace(b"\r\n", b"\n"),
     b"NOTIFY * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nNTS: ssdp:alive\r\n\r\n",
 )
+WORDS = (
+    b"M-SEARCH * HTTP/1.1\r\n|NOTIFY * HTTP/1.1\r\n|HTTP/1.1 200 OK\r\n|HOST: 239.255.255.250:1900\r\n|"
+    b'MAN: "ssdp:discover"\r\n|MX: |ST: |NT: |USN: |TCPPORT.UPNP.ORG: |CPFN.UPNP.ORG: |CACHE-CONTROL: max-age=|'
+    b"ssdp:all|upnp:rootdevice|uuid:|urn:schemas-upnp-org:|:device:|:service:"
+).split(b"|")
 
 INDEX = Index(matches_of(LAMP, Root(ROOT_UUID, None, 7)))
 WRITER = Writer("server", 1800, 1900, 49200, 1)

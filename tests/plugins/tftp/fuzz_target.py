@@ -30,6 +30,10 @@ SEEDS = (
     ack(1),
     b"\0\5\0\0enough\0",
 )
+WORDS = (
+    b"\0octet\0|\0netascii\0|\0mail\0|blksize\0|tsize\0|timeout\0|windowsize\0|multicast\0|65464\0|8\0|0\0|-1\0|"
+    b"fuzz_target.py|../|..\\|//|C:|NUL|%00|\xff"
+).split(b"|")
 
 
 def answered(payload: bytes) -> bytes | None:

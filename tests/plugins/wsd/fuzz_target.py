@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 from xml.etree import ElementTree as ET
 
+import attrs
 from responder_plugins.wsd.handler import WsdHandler
 from responder_plugins.wsd.identity import Identity
 from responder_plugins.wsd.message import Probe, Resolve, Writer, read_message
@@ -13,7 +14,7 @@ from responder_plugins.wsd.soap import MAX_MESSAGE
 
 from responder import PeerError
 
-from .support import LAB, NEW, UUID, envelope, get, probe, resolve
+from .support import LAB, NEW, OLD, UUID, envelope, get, probe, resolve
 
 SEEDS = (
     probe(),
@@ -24,6 +25,12 @@ SEEDS = (
     get(),
     get(names=NEW),
     envelope("Hello", "<wsd:Hello/>"),
+)
+WORDS = (
+    *(each.encode() for each in (*attrs.astuple(OLD), *attrs.astuple(NEW))),
+    *b"<wsa:Action> <wsa:MessageID> <wsa:To> <wsa:Address> <wsa:ReplyTo> <wsa:EndpointReference>".split(),
+    *b"<wsd:Types> <wsd:Scopes MatchBy= <wsd:AppSequence mustUnderstand= xmlns:x= urn:uuid: wsdp:Device".split(),
+    *b"<?xml version='1.0' encoding='utf-16'?>|<!DOCTYPE x [|<!ENTITY x 'y'>|&x;|]]>|<![CDATA[".split(b"|"),
 )
 
 HANDLER = WsdHandler(LAB)
