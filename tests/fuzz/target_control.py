@@ -11,11 +11,13 @@ from contextlib import suppress
 from functools import partial
 from ipaddress import ip_address
 from typing import Any
+from unittest import mock
 
 import attrs
 import trio
 import trio.testing
 
+from responder.daemon import control
 from responder.daemon.control import MAX_REQUEST, PATIENCE, ServerControl, Trace
 from responder.daemon.recent_datagrams import RecentDatagrams
 from responder.datagram import Peer, Via
@@ -42,7 +44,11 @@ PREFIXES = (
 INSTANCES = ("dns", "tftp", outcomes.NOBODY, "x")
 SCALARS = (True, False, None, 0, -1, 1.5e300, "", "trace", "\udfff" * 300)
 PEERS = tuple(map(ip_address, ("10.0.0.9", "192.0.2.9", "fe80::9", "::1")))
-PAYLOADS = (None, b"", b"x", b"\0\xff" * 300, bytes(300_000))
+PAYLOADS = (None, b"", b"x", b"\0\xff" * 100, bytes(3000))
+LIMITS = {"TRACE_LIMIT": 20, "TRACE_BYTES": 5000, "TRACE_BURST": 4}
+"""Small ones, which take no time to be reached."""
+
+STEPS = 32
 
 SEEDS = (
     b'{"request": "status"}\n',
@@ -158,7 +164,9 @@ class Client:
     async def act(self, first: bytes) -> None:
         with suppress(trio.BrokenResourceError):
             await self.stream.send_all(first)
-            while self.choose:
+            steps = 0
+            while self.choose and steps < STEPS:
+                steps += 1
                 await trio.testing.wait_all_tasks_blocked()
                 await self.step()
             await trio.testing.wait_all_tasks_blocked()
@@ -174,7 +182,7 @@ class Client:
                 await trio.sleep(self.choose.of((0.01, 0.1, PATIENCE, PATIENCE + 1)))
             case _:
                 seen = _seen(self.choose)
-                for _ in range(self.choose.of((1, 1, 2, 200, 1100))):
+                for _ in range(self.choose.of((1, 2, 5, 30))):
                     for observer in self.observers.present:
                         observer(seen)
                         self.seen += isinstance(observer, Trace)
@@ -183,17 +191,17 @@ class Client:
 async def _exchange(choose: Choices, data: bytes) -> bytes:
     ours, theirs = choose.of((trio.testing.memory_stream_pair, trio.testing.lockstep_stream_pair))()
     commands = Commands()
-    control = ServerControl(commands, max_clients=choose.of((16, 16, 16, 0)))
-    control._listener = Listener(ours, admits=choose.of((True, True, True, False)))
-    control._repeated = Logged()
+    server = ServerControl(commands, max_clients=choose.of((16, 16, 16, 0)))
+    server._listener = Listener(ours, admits=choose.of((True, True, True, False)))
+    server._repeated = Logged()
     reads_after = choose.of((0, 0, PATIENCE + 1))
     client = Client(choose, theirs, commands.observers)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(control.accept, nursery)
+        nursery.start_soon(server.accept, nursery)
         nursery.start_soon(client.act, data)
         await trio.sleep(reads_after)
         answer = await rest_of(theirs)
-    assert control.clients == 0
+    assert server.clients == 0
     assert not any(isinstance(each, Trace) for each in commands.observers.present)
     lines = [json.loads(line) for line in answer.split(b"\n")[:-1]]  # what is cut ends in none
     assert all(len(line) == 1 or "reload" in line for line in lines), lines
@@ -203,4 +211,5 @@ async def _exchange(choose: Choices, data: bytes) -> bytes:
 
 def answered(data: bytes) -> bytes | None:
     chosen = data[:1] == b"\xff"
-    return run(_exchange, Choices(data[1:] if chosen else b""), b"" if chosen else data) or None
+    with mock.patch.multiple(control, **LIMITS):
+        return run(_exchange, Choices(data[1:] if chosen else b""), b"" if chosen else data) or None
