@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
 from pathlib import Path
@@ -18,6 +18,7 @@ import dns.rcode
 import dns.update
 import h2.config
 import h2.connection
+import h2.errors
 import h2.events
 import h2.settings
 import h11
@@ -90,16 +91,26 @@ class Http2Client:
         self.heads: dict[int, dict[str, str]] = {}
         self.bodies: dict[int, bytes] = {}
         self.ended: list[int] = []
+        self.reset: dict[int, int] = {}
         self.terminated = False
 
     async def flush(self) -> None:
         await self.stream.send_all(self.connection.data_to_send())
 
-    def send(self, method: str, path: str, body: bytes = b"", content_type: str = TYPE, *, end: bool = True) -> int:
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        content_type: str = TYPE,
+        *,
+        end: bool = True,
+        more: Sequence[tuple[str, str]] = (),
+    ) -> int:
         number = self.connection.get_next_available_stream_id()
         head = [(":method", method), (":scheme", "https"), (":authority", "ns.example.test"), (":path", path)]
         if method == "POST":
-            head.append(("content-type", content_type))
+            head += [("content-type", content_type), *more]
         self.connection.send_headers(number, head, end_stream=end and not body)
         if body:
             self.connection.send_data(number, body, end_stream=end)
@@ -119,6 +130,9 @@ class Http2Client:
             elif isinstance(event, h2.events.StreamEnded):
                 assert event.stream_id is not None
                 self.ended.append(event.stream_id)
+            elif isinstance(event, h2.events.StreamReset):
+                assert event.stream_id is not None
+                self.reset[event.stream_id] = event.error_code or 0
             elif isinstance(event, h2.events.ConnectionTerminated):
                 self.terminated = True
         return bool(data)
@@ -214,6 +228,42 @@ async def test_a_body_that_is_too_long_for_http1(tmp_path: Path) -> None:
         assert (await asker.ask("POST", "/dns-query", bytes(http.MAX_BODY + 1))).status == 413
 
 
+@pytest.mark.parametrize(("size", "status"), [(65535, 200), (http.MAX_BODY, 200), (70000, 413), (2**24, 413)])
+@pytest.mark.parametrize("declared", [True, False])
+async def test_a_body_that_is_too_long_for_http2(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, size: int, status: int, declared: bool
+) -> None:
+    """It is refused before its end, the client told to stop (RFC 9113 section 8.1), and the connection goes on."""
+    async with client(tls_handler(tmp_path), tmp_path, "h2") as asker:
+        assert isinstance(asker, Http2Client)
+        more = [("content-length", str(size))] if declared else []
+        number = asker.send("POST", "/dns-query", end=False, more=more)
+        rest = query() + bytes(size - len(query()))
+        while number not in asker.heads:
+            room = 0 if not rest else min(asker.connection.local_flow_control_window(number), 2**14, len(rest))
+            if room:
+                asker.connection.send_data(number, rest[:room], end_stream=room == len(rest))
+                rest = rest[room:]
+            await asker.flush()
+            if not room:
+                assert await asker.read()
+        assert asker.heads[number][":status"] == str(status)
+        if status == 413:
+            assert size - len(rest) <= http.MAX_BODY + 1
+            assert asker.ended == [number]
+            answered = trio.current_time()
+            while number not in asker.reset:
+                assert await asker.read()
+            assert (asker.ended, asker.reset) == ([number], {number: h2.errors.ErrorCodes.NO_ERROR})
+            assert trio.current_time() - answered == pytest.approx(0.5, abs=0.001)
+            while asker.connection.outbound_flow_control_window < 5 * 2**13:
+                await asker.flush()
+                assert await asker.read()
+        for _ in range(20):  # the window of the connection is as it was
+            assert (await asker.ask("POST", "/dns-query", query() + bytes(2**13))).status == 200
+        assert (await asker.ask("POST", "/dns-query", query())).status == 200
+
+
 async def test_for_how_long_answers_are_fresh(tmp_path: Path) -> None:
     (tmp_path / "a.zone").write_text(SMALL + "mail 77 MX 1 www\nalias 20 CNAME www\n")
     handler = tls_handler(tmp_path, zones={"example.test": Path("a.zone")}, here=("me.test",))
@@ -305,7 +355,7 @@ class TestWhatHoldsAConnection:
             await asker.flush()
             while not asker.terminated:
                 await asker.read()
-                assert asker.connection.local_flow_control_window(number) == 0
+                assert asker.connection.local_flow_control_window(number) <= 2  # never opened again
             assert trio.current_time() - began == pytest.approx(10, abs=0.001)
 
     async def test_pings_keep_no_connection(
