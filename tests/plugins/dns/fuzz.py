@@ -1,9 +1,8 @@
 """Hostile queries for as long as wanted: no exception, no answer over its bound; the slowest packet is told.
 
-    python -m tests.plugins.dns.fuzz [COUNT] [SEED]           mutated queries, always the same ones for a seed
-    python -m tests.plugins.dns.fuzz --guided [-runs=COUNT]   led by coverage, where atheris is installed
+    python -m tests.plugins.dns.fuzz [COUNT] [SEED]   mutated queries, always the same ones for a seed
 
-`test_wire` runs a bounded part of the first.  Ten million take some ten minutes.
+`test_wire` runs a bounded part.  Ten million take some ten minutes.  `python -m tests.fuzz dns` is led by coverage.
 """
 
 from __future__ import annotations
@@ -12,32 +11,16 @@ import gc
 import heapq
 import random
 import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import Final
+
+from tests.plugins.dns.message.test_wire import HANDLER, PLAIN, SEEDS, answered, mutated
 
 DECODED: Final = 101
 """Of so many answers one is decoded and compared with the processor's: that takes ten times as long as the rest."""
 
 
-def guided(options: list[str]) -> None:
-    """libFuzzer's loop, which ends the process; `options` are its own."""
-    import atheris  # noqa: PLC0415 - optional, and not on every platform
-
-    with atheris.instrument_imports(include=["responder_plugins.dns"]):
-        from tests.plugins.dns.message.test_wire import SEEDS, answered  # noqa: PLC0415 - must be imported in here
-
-    with tempfile.TemporaryDirectory() as folder:
-        for number, seed in enumerate(SEEDS):
-            (Path(folder) / str(number)).write_bytes(seed)
-        atheris.Setup([sys.argv[0], folder, "-max_len=700", *options], answered)
-        atheris.Fuzz()
-
-
 def mutating(count: int, seed: int) -> None:
-    from tests.plugins.dns.message.test_wire import HANDLER, PLAIN, SEEDS, answered, mutated  # noqa: PLC0415 - see guided()
-
     handlers = HANDLER, PLAIN
 
     rng = random.Random(seed)  # noqa: S311 - to be repeated
@@ -73,9 +56,6 @@ def mutating(count: int, seed: int) -> None:
 
 def main() -> None:
     arguments = sys.argv[1:]
-    if arguments[:1] == ["--guided"]:
-        guided(arguments[1:])
-        return
     mutating(int(arguments[0]) if arguments else 1_000_000, int(arguments[1]) if len(arguments) > 1 else 0)
 
 
