@@ -217,7 +217,7 @@ class Mirror:
     def _take_link(self, kind: int, payload: bytes) -> int:
         family, _type, index, bits, _change = _IFINFOMSG.unpack_from(payload)
         # AF_BRIDGE messages are about a bridge's port: RTM_DELLINK says that it left the bridge, not that it is gone.
-        if family != socket.AF_UNSPEC:
+        if family != socket.AF_UNSPEC or index < 1:
             return 0
         if kind == RTM_DELLINK:
             self._links.pop(index, None)
@@ -243,7 +243,7 @@ class Mirror:
         local = found.get(_IFA_LOCAL, peer)
         broadcast = found.get(_IFA_BROADCAST, b"")
         sizes = {len(each or local) for each in (local, peer, broadcast)}
-        if sizes != {_ADDRESS_SIZES.get(family)} or prefix_length > 8 * len(local):
+        if sizes != {_ADDRESS_SIZES.get(family)} or prefix_length > 8 * len(local) or index < 1:
             return 0
         key = local, peer, prefix_length
         if kind == RTM_DELADDR:

@@ -76,6 +76,8 @@ WRONG = {
     "flags": addr(7, "10.1.0.9") + attribute(8, bytes(2)),
     "33 bits": addr(7, "10.1.0.9", 33),
     "129 bits": addr(7, "fe80::9", 129),
+    "index 0": link(0),
+    "a negative index": link(-7),
 }
 """The kernel sends none of these; of an attribute that comes twice, the last counts."""
 
