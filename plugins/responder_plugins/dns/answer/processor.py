@@ -305,7 +305,7 @@ class QueryProcessor:
             return Granted(zone, extras.signer)
         # RFC 6891 section 6.1.1, RFC 9103 section 7.9: then each message has an OPT record.
         opt = wire.opt_record(self.settings.edns_size, wire.NOERROR, query.edns.dnssec_ok, extras.options)
-        room = wire.STREAM - (0 if extras.signer is None else tsig.ROOM)
+        room = wire.STREAM - (0 if extras.signer is None else extras.signer.size)
         return Granted(zone, extras.signer, partial(padded, opt, query.edns, request, room))
 
     def _may_transfer(self, request: Datagram | Connection, extras: _Extras) -> bool:
@@ -329,7 +329,7 @@ class QueryProcessor:
         limit = wire.STREAM
         if not isinstance(request, Connection):
             limit = wire.PLAIN_UDP if query.edns is None else min(query.edns.size, self.settings.edns_size)
-        beside = len(extras.options) + wire.HEADER.size + 11 + (0 if extras.signer is None else tsig.ROOM)
+        beside = len(extras.options) + wire.HEADER.size + 11 + (0 if extras.signer is None else extras.signer.size)
         return limit - len(query.question) - beside
 
     def _write(self, query: Query, found: Found, request: Datagram | Connection, extras: _Extras) -> Response:
@@ -346,7 +346,7 @@ class QueryProcessor:
             # RFC 6891 section 6.1.1: an OPT record only if there was one; RFC 3225 section 3: DO is copied.
             opt = wire.opt_record(self.settings.edns_size, found.rcode, edns.dnssec_ok, options)
         signer = extras.signer
-        room = limit - (0 if signer is None else tsig.ROOM)
+        room = limit - (0 if signer is None else signer.size)
         writer = Writer(query.question, room - len(opt))
         if chaos:
             for rrset in found.answer:

@@ -25,9 +25,6 @@ BADSIG, BADKEY, BADTIME = 16, 17, 18
 FUDGE: Final = 300
 """Seconds that the clocks may differ (RFC 8945 section 10)."""
 
-ROOM: Final = 400
-"""Bytes that a TSIG record may take: two names, a digest of 64 and 16 of numbers fit with usual names."""
-
 Keyring = Mapping[dns.name.Name, dns.tsig.Key]
 
 
@@ -44,6 +41,13 @@ class Signer:
     clock: Callable[[], float]
     error: int = 0
     context: Any = attrs.field(default=None, init=False)
+
+    @property
+    def size(self) -> int:
+        """Bytes of that record (RFC 8945 section 4.2): names, the numbers, a digest, and a time for who is late."""
+        names = len(self.name.to_digestable()) + len(self.rdata.algorithm.to_digestable())
+        digest = 0 if self.key is None else dns.tsig.mac_sizes[self.key.algorithm]
+        return names + wire.RECORD.size + 16 + digest + (6 if self.error == BADTIME else 0)
 
     def sign(self, message: bytes, *, multi: bool = False) -> bytes:
         """The message with its TSIG record."""
