@@ -3,13 +3,14 @@
     ConfigError    the operator's: a key, a value, a file.  `responderd` ends with status 2.
     PluginError    the plugin author's: the contract of `responder.plugin` is broken.
     PeerError      the peer's: a datagram that its protocol forbids.  Silence and a counter, never a log line each.
-    NetworkError   the system's: a port that is taken, an address that is gone, a full queue.
+    NetworkError   the system's: a port that is taken, an address that is gone, a full queue, no thread.
 
 The places that meet an errno, a system's code or a file's format translate them into these.
 """
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -88,6 +89,14 @@ class BindError(NetworkError):
         super().__init__(errno, message)
         self.port = port
         self.holder = holder
+
+
+class ThreadUnavailable(NetworkError):
+    """No thread can be had (pthread_create(3): EAGAIN), which may pass."""
+
+    def __init__(self) -> None:
+        message = "no thread can be had: a limit of processes or tasks is reached (ulimit -u; systemd: TasksMax=)"
+        super().__init__(errno.EAGAIN, message)
 
 
 class SendError(NetworkError):

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 FRAMEWORK = ROOT / "responder"
 PLUGINS = ROOT / "plugins" / "responder_plugins"
 
-MODULES = frozenset({"errors", "datagram", "files", "plugin", "progress", "log", "bounded"})
+MODULES = frozenset({"errors", "datagram", "files", "plugin", "progress", "log", "bounded", "threads"})
 """The modules that stand outside of the packages: what everything else is written in.
 
 `files` reads for the contract's `Context` and for `config`: it stands in no package, since `plugin` may import none.

@@ -22,6 +22,7 @@ from ..errors import ConfigError, ConfigErrors, PluginError
 from ..files import Stamp, stamp_of
 from ..log import get_logger
 from ..plugin import Context, Handler, Plugin, Service
+from ..threads import in_thread
 from . import secrets
 from .key_paths import concatenate, did_you_mean, is_under, join
 from .option_types import (
@@ -329,18 +330,16 @@ async def prepare_all(
 
     Raises ConfigErrors with the mistakes of all of them.
     """
-    import trio  # noqa: PLC0415 - the commands that only look at plugins need none
-
     by_name = {each.instance.name: each for each in present}
     prepared: list[Prepared] = []
     errors: list[ConfigError] = []
     for instance in instances:
         old = by_name.get(instance.name)
         try:
-            if old is not None and await trio.to_thread.run_sync(old.is_current, instance, abandon_on_cancel=True):
+            if old is not None and await in_thread(old.is_current, instance, abandon_on_cancel=True):
                 prepared.append(old)
             else:
-                prepared.append(await trio.to_thread.run_sync(prepare, instance, state, abandon_on_cancel=True))
+                prepared.append(await in_thread(prepare, instance, state, abandon_on_cancel=True))
         except ConfigErrors as several:
             errors.extend(several.errors)
         except PluginError as error:

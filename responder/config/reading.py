@@ -17,6 +17,7 @@ import attrs
 
 from ..errors import ConfigError, ConfigErrors, PluginError
 from ..plugin import Plugin
+from ..threads import in_thread
 from . import registry
 from .daemon_options import DaemonOptions, StateRoot, no_state
 from .divisible import undividable, undividable_work
@@ -222,9 +223,7 @@ async def load_prepared(
     which each instance has one for its state.  Raises ConfigErrors with the mistakes
     that either finds, and with the failures where no plugin is left that could serve.
     """
-    import trio  # noqa: PLC0415 - the commands that only look at plugins need none
-
-    reading = await trio.to_thread.run_sync(read, file, abandon_on_cancel=True)
+    reading = await in_thread(read, file, abandon_on_cancel=True)
     return await prepare_reading(reading, present, may_fail, state_root)
 
 

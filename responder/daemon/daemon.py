@@ -28,12 +28,13 @@ from ..config.instance import Prepared, prepare_all
 from ..config.reading import Config, Reading, embedded_default, prepare_reading, read
 from ..datagram import Interface
 from ..dispatch.observers import Observation, Observers
-from ..errors import ConfigError, ConfigErrors, leaves
+from ..errors import ConfigError, ConfigErrors, ThreadUnavailable, leaves
 from ..log import get_logger
 from ..net.inherited import inherited_sockets
 from ..net.privileges import become
 from ..net.session import session_end
 from ..server.server import ServerCore, open_server
+from ..threads import in_thread
 from .collector import look_seldom
 from .logs import configure_logging, set_level
 from .member import LocalMember
@@ -93,7 +94,7 @@ async def _serve(file: Path | None, orders: Orders, notifier: ManagerLine) -> in
         config = embedded_default()
         prepared = await prepare_all(config.instances)
     else:
-        reading = await trio.to_thread.run_sync(read, file, abandon_on_cancel=True)
+        reading = await in_thread(read, file, abandon_on_cancel=True)
         status = 0
         try:
             status = await _serve_reading(reading, orders, about, notifier)
@@ -205,7 +206,8 @@ class Daemon:
         if config.file is None:
             # In a thread: standard output may be a pipe that nobody reads, which is no reason not to serve.
             text = invitation(self.server.table, self.server.port())
-            await trio.to_thread.run_sync(_say, text, abandon_on_cancel=True)
+            with suppress(ThreadUnavailable):
+                await in_thread(_say, text, abandon_on_cancel=True)
         await self._reloader.follow(orders)
 
     def stop(self) -> None:

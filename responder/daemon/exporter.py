@@ -28,9 +28,11 @@ import trio
 from ..config.endpoint import Endpoint
 from ..dispatch.connections import Connections
 from ..dispatch.failures import only_the_peer
+from ..errors import ThreadUnavailable
 from ..log import Repeated, get_logger
 from ..net.types import Accepted, Platform
 from ..server.lasting_listener import LastingListener
+from ..threads import in_thread
 from .paced import Paced
 from .page import Page
 from .prometheus import PROMETHEUS_TEXT, render
@@ -124,7 +126,10 @@ class _Exporter:
             if request is None:
                 return
             with trio.move_on_after(PATIENCE):
-                answer = await self._answer(request)
+                try:
+                    answer = await self._answer(request)
+                except ThreadUnavailable as error:
+                    answer = _Answer(503, f"{error}\n".encode())
         if answer is None or http.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
             return
         with trio.move_on_after(PATIENCE):
@@ -160,7 +165,7 @@ class _Exporter:
             lines = reasons or ["ready", *(f"{each.name}: {note}" for each in status.instances for note in each.notes)]
             return _Answer(503 if reasons else 200, "".join(f"{line}\n" for line in lines).encode(errors="replace"))
         # In a thread: many interfaces make a long text, and the loop has datagrams to answer.
-        body = await trio.to_thread.run_sync(render, status)
+        body = await in_thread(render, status)
         return _Answer(200, body, PROMETHEUS_TEXT)
 
     def _is_ours(self, request: h11.Request) -> bool:

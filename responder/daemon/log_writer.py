@@ -11,9 +11,12 @@ import logging
 import sys
 import threading
 from collections import deque
+from contextlib import suppress
 from typing import Any, TextIO
 
+from ..errors import ThreadUnavailable
 from ..log import EventMessage
+from ..threads import start
 
 MAX_WAITING = 1 << 20
 """Bytes that wait to be written: some thousands of lines."""
@@ -50,8 +53,10 @@ class LogWriter(logging.Handler):
             self._put(line)
 
     def flush(self) -> None:
-        """Wait until all is written, for `FLUSH` seconds at most."""
+        """Wait until all is written, for `FLUSH` seconds at most; where no thread could be had, write it."""
         with self._changed:
+            while self._thread is None and self._waiting:
+                self._write(self._waiting.popleft())
             self._changed.wait_for(lambda: not self._waiting, FLUSH)
 
     def _encoded(self, record: logging.LogRecord) -> bytes:
@@ -62,8 +67,10 @@ class LogWriter(logging.Handler):
         self._bytes += len(line)
         if self._thread is None:
             # A daemon thread: one that waits for a reader does not hold up the end of the process.
-            self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._write_all, name="log", daemon=True)
+            with suppress(ThreadUnavailable):  # the next line has another try
+                start(thread)
+                self._thread = thread
         self._changed.notify_all()
 
     def _write_all(self) -> None:

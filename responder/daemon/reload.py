@@ -25,6 +25,7 @@ from ..config.hints import unmatched_patterns, unreachable
 from ..config.reading import Config, Reading, read
 from ..errors import ConfigError, ConfigErrors, ResponderError, leaves
 from ..log import get_logger
+from ..threads import in_thread
 from .logs import set_level
 from .orders import Orders
 from .service_manager import ManagerLine
@@ -139,7 +140,7 @@ class Reloader:
 
     async def _change(self, file: Path) -> Config:
         """Raises whatever shows that the configuration can't be served; then it is not."""
-        reading = await trio.to_thread.run_sync(read, file, abandon_on_cancel=True)
+        reading = await in_thread(read, file, abandon_on_cancel=True)
         async with self.host.change(reading) as change:
             prepared = await _prepare_all(change, reading)
             config = Config(reading.daemon, reading.instances, reading.file)

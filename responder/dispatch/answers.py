@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from ..datagram import Peer, Reply, Via
-from ..errors import BindError, NetworkError, PeerError, PluginError, RateExceeded, SendError
+from ..errors import BindError, NetworkError, PeerError, PluginError, RateExceeded, SendError, ThreadUnavailable
 from ..log import Repeated, get_logger
 from ..net.types import Message, Received
 from . import outcomes
@@ -190,6 +190,8 @@ class Answers:
                 outcome = outcome_of(error)
             case BindError():  # of a conversation's socket: descriptors are short, which may pass
                 outcome = outcomes.BUSY
+            case ThreadUnavailable():
+                outcome = outcomes.BUSY
             case NetworkError():  # of a conversation's socket, which can receive nothing any more
                 outcome = outcomes.SEND_FAILED
             case _:
@@ -203,7 +205,8 @@ class Answers:
         if held_back is None:
             return
         if isinstance(error, NetworkError):
-            event = "no socket can be had" if isinstance(error, BindError) else "the socket failed"
+            events = {BindError: "no socket can be had", ThreadUnavailable: "no thread can be had"}
+            event = events.get(type(error), "the socket failed")
             _log.warning(event, plugin=str(candidate.binding), reason=str(error), held_back=held_back)
         else:
             _log.error("respond failed", exc_info=error, plugin=str(candidate.binding), held_back=held_back)

@@ -11,30 +11,36 @@ from contextvars import ContextVar
 
 import trio
 
-from ..errors import NetworkError, PeerError
+from ..errors import NetworkError, PeerError, ThreadUnavailable
+from ..threads import is_no_thread
 
 WATCHER: ContextVar[Callable[[BaseException], None]] = ContextVar("WATCHER")
 """Called with each failure in the tasks of a server that was started in this context."""
 
-_OTHERS_DOING = (PeerError, NetworkError)
 _ORDERS = (trio.Cancelled, KeyboardInterrupt, GeneratorExit)
+
+
+def _is_others_doing(error: BaseException) -> bool:
+    return isinstance(error, PeerError | NetworkError) or is_no_thread(error)
 
 
 def plugin_failure(error: BaseException) -> BaseException:
     """Return the plugin's failure.  Raises orders to end again, alone or out of a group.
 
     Of a group that holds nothing but what peers and the network do, it is the first of those: a plugin's nursery makes
-    a group of whatever comes out of it.
+    a group of whatever comes out of it.  That no thread can be had is a ThreadUnavailable.
     """
     if isinstance(error, BaseExceptionGroup):
         orders, _ = error.split(_ORDERS)
         if orders is not None:
             raise orders
-        if error.split(_OTHERS_DOING)[1] is None:
+        if error.split(_is_others_doing)[1] is None:
             while isinstance(error, BaseExceptionGroup):
                 error = error.exceptions[0]
     elif isinstance(error, _ORDERS):
         raise error
+    if is_no_thread(error):
+        error = ThreadUnavailable()
     watch = WATCHER.get(None)
     if watch is not None and not isinstance(error, PeerError):
         watch(error)

@@ -88,7 +88,7 @@ REASONS: Final = {
     TRUNCATED: "the payload is not whole",
     BAD_SOURCE: "nobody can be answered at this source",
     OWN_SOURCE: "from this host's own address and port: sent by this daemon",
-    BUSY: "too much work in flight (max_pending, max_connections)",
+    BUSY: "too much work in flight (max_pending, max_connections), or no socket or thread to be had",
     TIMEOUT: "the answer took too long (answer_timeout)",
     TOO_LONG: "the answer is too long (max_answer)",
 }

@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from ..datagram import Peer
+from ..errors import ThreadUnavailable
 from ..log import Repeated, get_logger
 from ..net.types import Accepted, Route, StreamListener
 from ..plugin import PASS, Connection
@@ -130,9 +131,12 @@ class StreamPort:
                 return outcomes.CONNECTED
             failure = plugin_failure(error)
             held_back = self.repeated.due((str(binding), type(failure)))
-            if held_back is not None:
+            is_shortage = isinstance(failure, ThreadUnavailable)
+            if held_back is not None and is_shortage:
+                _log.warning("no thread can be had", plugin=str(binding), reason=str(failure), held_back=held_back)
+            elif held_back is not None:
                 _log.error("converse failed", exc_info=failure, plugin=str(binding), held_back=held_back)
-            return outcomes.CRASHED
+            return outcomes.BUSY if is_shortage else outcomes.CRASHED
         if answer is PASS:
             return outcomes.PASSED
         return outcomes.CONNECTED

@@ -25,6 +25,7 @@ import trio
 
 from ..datagram import IPAddress
 from ..errors import BindError, ConfigError
+from ..threads import start
 from . import sockets
 from .inherited import Inherited
 from .types import Platform
@@ -267,7 +268,7 @@ class Recipient:
     def end_with_parent(self, patience: Callable[[], float]) -> None:
         """From now on this process outlives its parent by `patience` seconds at most.
 
-        By a thread, which is not held up by a plugin that holds the event loop up.
+        By a thread, which is not held up by a plugin that holds the event loop up.  Raises ThreadUnavailable.
         """
         if sys.platform != "win32":
             watch = select.poll()
@@ -278,7 +279,7 @@ class Recipient:
                 time.sleep(patience())
                 os._exit(1)
 
-            threading.Thread(target=wait, name="ends with its parent", daemon=True).start()
+            start(threading.Thread(target=wait, name="ends with its parent", daemon=True))
 
 
 def pair() -> tuple[Giver, socket.socket]:

@@ -21,8 +21,8 @@ from importlib.resources import files
 from typing import Any, Final
 
 import attrs
-import trio
 
+from ...threads import in_thread
 from ..rates import Looks
 from ..status import Status
 from .markup import Markup, tag
@@ -91,8 +91,8 @@ class Page:
         shown = Shown(status, self._looks.look(status), datagrams)
         # In a thread: many interfaces make a long text, and the loop has datagrams to answer.
         if path == "/live.json":
-            return Content(JSON, await trio.to_thread.run_sync(_live, shown))
-        return Content(HTML, await trio.to_thread.run_sync(_page, shown, query == "hold"))
+            return Content(JSON, await in_thread(_live, shown))
+        return Content(HTML, await in_thread(_page, shown, query == "hold"))
 
 
 def _live(shown: Shown) -> bytes:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol, Self
 
 import attrs
@@ -24,6 +24,9 @@ PIECE = 65536
 
 LAST_PATIENCE = 5.0
 """Seconds that a process which has closed all it had open may take to be gone: on a loaded machine too."""
+
+LOOK = 0.01
+"""Seconds between two looks at whether a process that ends is gone."""
 
 
 class WorkerError(Exception):
@@ -136,11 +139,19 @@ class WorkerProcess:
     async def end(self) -> int:
         if self._has_ended:
             # It has closed all it had open, so it is about to be gone.
-            with suppress(subprocess.TimeoutExpired):
-                await trio.to_thread.run_sync(self._process.wait, LAST_PATIENCE)
+            with trio.move_on_after(LAST_PATIENCE):
+                await self._gone()
         self._giver.close()
         self._process.kill()  # nothing happens where it has ended
-        return await trio.to_thread.run_sync(self._process.wait)
+        return await self._gone()
+
+    async def _gone(self) -> int:
+        """Wait until it is gone; the exit status.  By looks: a thread or a descriptor may not be to be had."""
+        while True:
+            status = self._process.poll()
+            if status is not None:
+                return status
+            await trio.sleep(LOOK)
 
 
 async def _lines(stream: trio.SocketStream) -> AsyncIterator[dict[str, Any]]:

@@ -31,9 +31,11 @@ from ...config.instance import Prepared
 from ...config.reading import Config, Reading, prepare_reading, read_sources
 from ...config.source import Source
 from ...dispatch.observers import Observation, Observers
-from ...log import fields_of
+from ...errors import ThreadUnavailable
+from ...log import fields_of, get_logger
 from ...net.handover import Handed, Recipient
 from ...server.server import LINGER, ServerCore, open_server
+from ...threads import in_thread
 from ..collector import look_seldom
 from ..control import BadRequest, ServerControl, write
 from ..daemon import end_if_stuck
@@ -50,6 +52,8 @@ MAX_CLIENTS = 64
 MAX_REQUEST = 64 * 1024 * 1024
 """Bytes: a whole configuration."""
 
+_log = get_logger(__name__)
+
 ANSWER_PATIENCE = 1.0
 """Seconds, at the end, to say what was counted."""
 
@@ -64,7 +68,12 @@ def main() -> None:
     look_seldom()
     for handler in logging.getLogger().handlers:
         handler.addFilter(_Named(number))
-    sys.exit(trio.run(_main, descriptor, count))
+    try:
+        status = trio.run(_main, descriptor, count)
+    except ThreadUnavailable as error:
+        _log.error("a worker can't start", reason=str(error))
+        status = 1
+    sys.exit(status)
 
 
 class _Named(logging.Filter):
@@ -183,10 +192,14 @@ class Program:
     # In two phases, so that either all workers or none take a configuration
 
     async def prepare(self, files: Sequence[tuple[str, str]]) -> list[str]:
-        """Prepare all that a configuration names; what is wrong with it, a message each."""
+        """Prepare all that a configuration names; what is wrong with it, a message each.
+
+        Raises BadRequest where it is not the configuration that is wrong.
+        """
         messages: list[str] = []
+        shortage = None
         try:
-            reading = await trio.to_thread.run_sync(_read, files, abandon_on_cancel=True)
+            reading = await in_thread(_read, files, abandon_on_cancel=True)
             reading = _divided(reading, self.count)
             if self.member is not None:
                 messages = await self.member.prepare(reading)
@@ -194,7 +207,9 @@ class Program:
                 # As in a daemon without workers: at the start an instance that fails stops no other.
                 self._first = await prepare_reading(reading, may_fail=lambda _name: True, state_root=known_state_root)
         except* Exception as group:
-            messages = messages_of(group)
+            messages, shortage = messages_of(group), group.subgroup(ThreadUnavailable)
+        if shortage is not None:
+            raise BadRequest(messages[0])
         return messages
 
     async def commit(self) -> None:

@@ -311,7 +311,9 @@ class WorkerMember:
     async def prepare(self, _reading: Reading) -> list[str] | None:
         try:
             return await prepare(self.process, self.number, self.offer)
-        except WorkerError:
+        except WorkerError as error:
+            if error.answered:
+                return [f"worker {self.number}: {error}"]
             return None  # what is started in its place serves what is in force then
 
     async def commit(self) -> None:
@@ -325,7 +327,15 @@ class WorkerMember:
     async def abandon(self) -> None:
         try:
             with trio.fail_after(HUNG):
-                await self.process.ask("abandon")
+                while True:
+                    try:
+                        await self.process.ask("abandon")
+                    except WorkerError as error:
+                        if not error.answered:
+                            raise
+                    else:
+                        return
+                    await trio.sleep(PING)  # no descriptor is free to ask it
         except (WorkerError, trio.TooSlowError):
             self.process.kill()
 

@@ -22,10 +22,10 @@ import trio
 
 from ...datagram import Interface, InterfaceAddress, IPAddress
 from ...errors import NetworkError
+from ...threads import in_thread
 from ..interface_table import directed_broadcast
 from ..posix.interface_flags import flag_names
 from ..sockets import FailedWaits
-from ..threads import in_thread
 from ..types import Changes
 from .abi import AF_INET, AF_ROUTE, concerns_interfaces, without_embedded_scope
 

@@ -28,10 +28,10 @@ import attrs
 from ...datagram import Interface, IPAddress
 from ...errors import NetworkError
 from ...log import Repeated, get_logger
+from ...threads import in_thread
 from ..inherited import Inherited
 from ..listeners import AddressHolders, Listener
 from ..place import Place
-from ..threads import in_thread
 from ..types import Platform
 
 if sys.platform == "win32":  # mypy leaves out what follows

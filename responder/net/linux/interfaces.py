@@ -26,7 +26,6 @@ import struct
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing
-from functools import partial
 from ipaddress import IPv4Address, IPv4Network, ip_address
 from typing import Final
 
@@ -35,9 +34,9 @@ import trio
 
 from ...datagram import Interface, InterfaceAddress
 from ...errors import NetworkError
+from ...threads import in_thread
 from ..posix.interface_flags import flag_names
 from ..sockets import FailedWaits
-from ..threads import in_thread
 from ..types import Changes
 
 if sys.platform != "linux":  # mypy leaves out what follows, whose names the other platforms' `socket` lacks
@@ -325,7 +324,7 @@ class NetlinkWatch:
         self._sockets.close()
 
     async def interfaces(self) -> Sequence[Interface]:
-        self._mirror = await in_thread(partial(dump, self._requests))
+        self._mirror = await in_thread(dump, self._requests)
         return self._mirror.interfaces()
 
     async def changes(self) -> Changes | None:

@@ -31,6 +31,7 @@ from typing import TypeAlias
 
 from ...datagram import Interface, IPAddress
 from ...log import Repeated, get_logger
+from ...threads import in_thread
 
 if sys.platform != "linux":  # mypy leaves out what follows, whose names the other platforms' `socket` lacks
     raise ImportError("Linux only")
@@ -63,7 +64,6 @@ from ..handover import Shares
 from ..inherited import Inherited
 from ..listeners import Listener
 from ..place import Place, low_ports
-from ..threads import in_thread
 from ..types import Platform
 from .host import port_holder
 from .interfaces import NetlinkWatch, enumerate_interfaces, watch_interfaces

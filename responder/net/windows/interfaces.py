@@ -21,8 +21,8 @@ import trio
 
 from ...datagram import Interface, InterfaceAddress
 from ...log import get_logger
+from ...threads import in_thread
 from ..interface_table import directed_broadcast
-from ..threads import in_thread
 from ..types import Changes
 from . import winsock_types as ws
 from .change_callbacks import change_callbacks

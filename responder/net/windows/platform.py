@@ -31,10 +31,10 @@ import attrs
 from ...datagram import Interface, IPAddress
 from ...errors import BindError
 from ...log import get_logger
+from ...threads import in_thread
 from ..inherited import Inherited
 from ..listeners import AddressHolders, Listener
 from ..place import Place, SocketName
-from ..threads import in_thread
 from ..types import Platform
 from . import winsock_types as ws
 from .interfaces import ListChange, RecentInterfaces, SignalledWatch, interfaces, watch_interfaces

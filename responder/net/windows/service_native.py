@@ -19,6 +19,7 @@ from ctypes import wintypes
 from typing import Any
 
 from ...errors import NetworkError
+from ...threads import start
 from .console import handling, ignore_ends
 from .event_log import SOURCES
 from .service import (
@@ -144,7 +145,7 @@ def run_dispatched(name: str, serve: Callable[[ServiceLine], int]) -> int:
             connected.set()
 
     dispatcher = threading.Thread(target=dispatch, name="service control dispatcher", daemon=True)
-    dispatcher.start()
+    start(dispatcher)
     connected.wait()
     if refused:
         if refused[0] == _NOT_CONTROLLED:

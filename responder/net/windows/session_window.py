@@ -18,7 +18,9 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
+from ...errors import ThreadUnavailable
 from ...log import get_logger
+from ...threads import start
 
 _log = get_logger(__name__)
 
@@ -44,7 +46,7 @@ def end_in_words(message: int, w_param: int, l_param: int) -> str | None:
 def window_told(end: Callable[[str], None]) -> Iterator[None]:
     """Have `end` called, in a thread of its own, with what ends; Windows waits for it to return.
 
-    Where no window can be made, as on a Windows without user32.dll, the log says so.
+    Where no window can be made, as on a Windows without user32.dll, or no thread be had, the log says so.
     """
     opened: Future[int] = Future()
     ending = threading.Event()
@@ -54,7 +56,10 @@ def window_told(end: Callable[[str], None]) -> Iterator[None]:
         end(reason)
 
     thread = threading.Thread(target=_serve, args=(told, opened), name="session window", daemon=True)
-    thread.start()
+    try:
+        start(thread)
+    except ThreadUnavailable as error:
+        opened.set_exception(error)
     try:
         opened.result()
     except OSError as error:
@@ -64,7 +69,7 @@ def window_told(end: Callable[[str], None]) -> Iterator[None]:
     finally:
         if sys.platform == "win32" and not opened.exception():
             ctypes.WinDLL("user32").PostMessageW(ctypes.c_void_p(opened.result()), _WM_APP, None, None)
-        if not ending.is_set():  # else it waits for the end of this process
+        if thread.is_alive() and not ending.is_set():  # else it waits for the end of this process
             thread.join(_PATIENCE)
 
 

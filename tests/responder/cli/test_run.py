@@ -114,6 +114,22 @@ def test_run_tells_whose_fault_it_is_by_its_status(
     assert (result.exit_code, result.stderr.splitlines()) == (status, lines)
 
 
+@pytest.mark.usefixtures("no_thread")
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_that_no_thread_can_be_had_is_the_systems_refusal(write: Write, command: str) -> None:
+    result = call(command, write("[plugins.echo]\nport = 7007\n"))
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: no thread can be had: ")
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("no_thread")
+def test_that_goes_for_the_embedded_default_too() -> None:
+    result = call("run")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: no thread can be had: ")
+
+
 def test_run_hides_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     serve(monkeypatch, RuntimeError("bug"))
     with pytest.raises(RuntimeError, match="bug"):

@@ -15,8 +15,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from responder import InterfaceAddress
 from responder.config.daemon_options import DaemonOptions
-from responder.config.instance import prepare_all
-from responder.config.reading import Config, load
+from responder.config.instance import prepare, prepare_all
+from responder.config.reading import Config, embedded_default, load
 from responder.daemon.daemon import Daemon, invitation
 from responder.daemon.member import LocalMember
 from responder.daemon.orders import Orders
@@ -163,6 +163,17 @@ class TestReload:
             status = json.dumps(daemon.status(), default=str)
         assert not [text for text in (*said, *told, status, caplog.text) if key[:8] in text]
 
+    async def test_without_a_thread_what_runs_is_kept(
+        self, file: Path, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        platform = FakePlatform()
+        async with running(file, ECHO, platform) as daemon:
+            request.getfixturevalue("no_thread")
+            (said,) = await daemon.reload()
+            assert said.startswith("no thread can be had: ")
+            assert await answered(platform)
+        assert [record.exc_info for record in caplog.records if record.levelname == "ERROR"] == [None]
+
     async def test_a_missing_file_changes_nothing(self, file: Path) -> None:
         platform = FakePlatform()
         async with running(file, ECHO, platform) as daemon:
@@ -201,6 +212,18 @@ class TestReload:
             server.ready.set()
             daemon = Daemon(LocalMember(Config(DaemonOptions(), ()), server, About(None)), Notifier())
             assert await daemon.reload() == ["there is no configuration file to read again"]
+
+
+@pytest.mark.usefixtures("no_thread")
+async def test_without_a_thread_there_is_no_invitation() -> None:
+    config = embedded_default()
+    prepared = [prepare(each) for each in config.instances]
+    async with open_server(prepared, platform=FakePlatform()) as server, trio.open_nursery() as nursery:
+        daemon = Daemon(LocalMember(config, server, About(None)), Notifier())
+        nursery.start_soon(server.run)
+        nursery.start_soon(daemon.announce, Orders(daemon.stop))
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
 
 
 def test_the_invitation_names_addresses_that_others_can_ask_first() -> None:

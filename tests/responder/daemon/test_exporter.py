@@ -94,6 +94,19 @@ async def test_metrics(exporter: Exporter) -> None:
     assert b'responderd_restarts_total{plugin="echo"} 3.0' in body
 
 
+@pytest.mark.usefixtures("no_thread")
+@pytest.mark.parametrize("path", ["/metrics", "/", "/live.json"])
+async def test_where_no_thread_can_be_had_it_says_so(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    listener = FakeListener(9153)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_exporter, lasting(listener), lambda: STATUS, (), Page(list))
+        answer = await Exporter(listener, STATUS).ask(get(path))
+        nursery.cancel_scope.cancel()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"no thread can be had" in answer
+    assert caplog.records == []
+
+
 @pytest.mark.parametrize(
     ("request_", "status"),
     [

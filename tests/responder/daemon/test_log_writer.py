@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterator
 
@@ -68,6 +69,29 @@ def test_a_log_that_nobody_reads_holds_nobody_up_and_what_is_lost_is_told(
     assert len(found) - len(told) + sum(int(line.rpartition("=")[2]) for line in told) == 1000
     log(writer, "afterwards")
     assert read_all(descriptor, writer) == ["afterwards"]
+
+
+class TestWithoutThreads:
+    def test_lines_wait_until_there_is_one(self, ends: tuple[io.TextIOWrapper, int]) -> None:
+        stream, descriptor = ends
+        writer = LogWriter(stream)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            log(writer, "one", "two")
+        log(writer, "three")
+        assert read_all(descriptor, writer) == ["one", "two", "three"]
+
+    @pytest.mark.usefixtures("no_thread")
+    def test_at_the_end_they_are_written_all_the_same(self, ends: tuple[io.TextIOWrapper, int]) -> None:
+        stream, descriptor = ends
+        writer = LogWriter(stream)
+        log(writer, "one", "two")
+        writer.flush()
+        assert read_all(descriptor, writer) == ["one", "two"]
+
+
+def refuse(*_: object) -> None:
+    raise RuntimeError("can't start new thread")
 
 
 def test_a_reader_that_is_gone_is_no_failure(ends: tuple[io.TextIOWrapper, int]) -> None:

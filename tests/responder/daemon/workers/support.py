@@ -86,6 +86,8 @@ class FakeProcess:
     """It says its goodbyes when asked to stop, and does not end."""
     broken: bool = False
     """To ask it raises what nobody expects."""
+    shortages: int = 0
+    """So many of the next requests to prepare or abandon can't be made, since the system refuses."""
     _coming: tuple[str, frozenset[int]] | None = None
     _handed: set[int] = attrs.field(factory=set)
     _changed: trio.Event = attrs.field(factory=trio.Event)
@@ -136,6 +138,9 @@ class FakeProcess:
         if self.broken:
             raise ValueError("nobody thought of that")
         match request:
+            case "prepare" | "abandon" if self.shortages:
+                self.shortages -= 1
+                raise WorkerError("no thread can be had", answered=True)
             case "prepare":
                 ((_, text),) = fields["files"]
                 handed, self._handed = frozenset(self._handed), set()

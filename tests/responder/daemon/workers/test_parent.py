@@ -171,6 +171,16 @@ class TestStart:
             monkeypatch.setattr(it.parent, "_start_process", refuse)
         assert "worker 0 can't be started: a process: Too many open files" in str(it.parent.failure)
 
+    async def test_one_that_the_system_refuses_what_it_needs_is_no_mistake_of_the_configuration(
+        self, tmp_path: Path, autojump_clock: MockClock
+    ) -> None:
+        async with family(tmp_path) as it:
+            await wait_all_tasks_blocked()
+            it.processes[1].shortages = 1
+        assert isinstance(it.parent.failure, NetworkError)
+        assert str(it.parent.failure) == f"worker {it.processes[1].number} did not start: no thread can be had"
+        it.check_end()
+
     async def test_a_stop_meanwhile_is_the_end(self, tmp_path: Path, autojump_clock: MockClock) -> None:
         async with family(tmp_path, delays=(1000.0, 1000.0)) as it:
             await trio.sleep(1)
@@ -309,6 +319,19 @@ class TestReload:
             it.platform.taken.add(9)
             assert await it.reload(text) != []
             it.check(ECHO, 7007)
+            it.parent.stop()
+
+    async def test_what_one_worker_is_refused_by_the_system_is_changed_in_none(
+        self, tmp_path: Path, autojump_clock: MockClock
+    ) -> None:
+        async with family(tmp_path) as it:
+            await it.ready()
+            it.processes[1].shortages = 2
+            assert await it.reload(MORE) == [f"worker {it.processes[1].number}: no thread can be had"]
+            it.check(ECHO, 7007)
+            assert [process.status for process in it.processes] == [None] * 3
+            assert await it.reload(MORE) == []
+            it.check(MORE, 7007, 7008)
             it.parent.stop()
 
     async def test_what_kills_every_worker_is_refused(self, tmp_path: Path, autojump_clock: MockClock) -> None:

@@ -42,3 +42,11 @@ def test_without_a_window_the_daemon_runs_all_the_same(caplog: pytest.LogCapture
     with window_told(pytest.fail):
         pass
     assert "the end of a session is not told" in caplog.text
+
+
+@pytest.mark.usefixtures("no_thread")
+def test_so_it_does_without_a_thread(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with window_told(pytest.fail):
+        pass
+    assert "the end of a session is not told to this process reason=no thread can be had" in caplog.text
