@@ -89,6 +89,7 @@ class Service:
     hop_limit          of what is sent (IPv4's TTL, IPv6's hop limit); None: the system's
     udp, tcp           what is bound: with `tcp` each connection to that port is handed to `Handler.converse`
     tcp_hop_limit      of TCP, the answer to a connection's first segment included; None: the system's
+    may_pass           connections may go on to the next instance (`PASS`); False: `check` warns of one that gets none
     shared             others may bind this port as well (SO_REUSEADDR), as mDNS and SSDP need it
     blocking           `respond` may block: it is called in a bounded number of threads
     needs_destination  drop, and count, a datagram whose destination the platform did not tell
@@ -115,6 +116,7 @@ class Service:
     udp: bool = True
     tcp: bool = False
     tcp_hop_limit: int | None = attrs.field(default=None, validator=IS_HOP_LIMIT)
+    may_pass: bool = True
     shared: bool = False
     blocking: bool = False
     needs_destination: bool = True

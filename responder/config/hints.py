@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from fnmatch import fnmatch
 from ipaddress import ip_network
+from itertools import combinations
 
 from ..datagram import IPNetwork
 from .instance import Instance
@@ -33,6 +34,35 @@ def unreachable(config: Config) -> Iterator[tuple[str, str]]:
         for index, prefix in enumerate(instance.allow):
             if (covering := _covering(prefix, instance.deny)) is not None:
                 yield f"{path}.allow[{index}]", f"{prefix} lets nobody ask: deny has {covering}"
+    yield from _never_connected(config.instances)
+
+
+def _never_connected(instances: Sequence[Instance]) -> Iterator[tuple[str, str]]:
+    """Services whose connections another instance in front of them has, which passes none on."""
+    for (first, one), (second, other) in combinations([(each, one) for each in instances for one in each.services], 2):
+        if (
+            first is not second
+            and one.tcp
+            and other.tcp
+            and one.port == other.port != 0
+            and not one.may_pass
+            and _has_all_of(first, second)
+            and (not one.on_link or other.on_link)
+        ):
+            reason = f"it gets no connection: {first.name} has all of port {one.port}, and passes none on"
+            yield join("plugins", second.name), reason
+
+
+def _has_all_of(first: Instance, second: Instance) -> bool:
+    """Is everyone whom the second would hear the first one's?"""
+    return {*first.listen} == {*second.listen} and all(
+        mine in ((), others)
+        for mine, others in (
+            (first.interfaces, second.interfaces),
+            (first.allow, second.allow),
+            (first.deny, second.deny),
+        )
+    )
 
 
 def _never_asked(instance: Instance, path: str) -> Iterator[tuple[str, str]]:

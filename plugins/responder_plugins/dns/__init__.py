@@ -124,8 +124,8 @@ class Dns(Plugin):
 
     services: ClassVar[tuple[Service, ...]] = (
         Service(port=53, tcp=True, connections_per_peer=10),
-        Service(name=TLS, port=853, udp=False, tcp=True, connections_per_peer=10),
-        Service(name=HTTPS, port=443, udp=False, tcp=True, connections_per_peer=10),
+        Service(name=TLS, port=853, udp=False, tcp=True, may_pass=False, connections_per_peer=10),
+        Service(name=HTTPS, port=443, udp=False, tcp=True, may_pass=False, connections_per_peer=10),
     )
     in_each_worker: ClassVar[bool] = True  # its `run` looks at files and logs, each process for itself
 

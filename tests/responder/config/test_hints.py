@@ -21,6 +21,40 @@ def test_patterns_that_match_no_interface_are_named() -> None:
     assert unmatched_patterns(found, ["lo", "eth0", "guest7", "docker0"]) == []
 
 
+TLS = """use = "dns"
+here = ["ns.test"]
+tls = { certificate = "server.pem", key = "server.key", serve = ["tls"] }
+"""
+SHADOWED = [("plugins.second", "it gets no connection: first has all of port 853, and passes none on")]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ("", "", SHADOWED),
+        ("", "interfaces = ['guest*']", SHADOWED),
+        ("allow = ['10.0.0.0/8']", "allow = ['10.0.0.0/8']", SHADOWED),
+        ("listen = ['192.0.2.1']", "listen = ['192.0.2.1']", SHADOWED),
+        ("", "ports = { tls = 8853 }", []),
+        ("interfaces = ['guest*']", "", []),
+        ("allow = ['10.0.0.0/8']", "", []),
+        ("deny = ['10.0.0.0/8']", "", []),
+        ("on_link = true", "", []),
+        ("", "listen = ['192.0.2.1']", []),
+        ("ports = { tls = 0 }", "ports = { tls = 0 }", []),
+    ],
+)
+def test_an_instance_that_gets_no_connection(first: str, second: str, expected: list[tuple[str, str]]) -> None:
+    config = parse(f"[plugins.first]\n{TLS}{first}\n[plugins.second]\n{TLS}{second}\n")
+    assert list(unreachable(config)) == expected
+
+
+def test_connections_that_may_be_passed_on_are_no_matter() -> None:
+    assert (
+        list(unreachable(parse("[plugins.a]\nuse = 'dns'\nhere = ['a.test']\n[plugins.dns]\nhere = ['b.test']"))) == []
+    )
+
+
 @pytest.mark.parametrize(
     ("keys", "expected"),
     [
