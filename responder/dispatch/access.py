@@ -8,14 +8,17 @@ is not what a datagram costs.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatch
 from ipaddress import IPv4Address, IPv6Address
+from itertools import groupby
+from operator import itemgetter
 
 import attrs
 
 from ..config.instance import Instance
-from ..datagram import Interface, IPAddress, PrefixSet, Via, group_and_source, number_of, unscoped
+from ..datagram import Interface, IPAddress, IPNetwork, Via, group_and_source, number_of, unscoped
 from ..errors import SourceUnavailable
 from ..net.interface_table import InterfaceTable
 from ..plugin import Service
@@ -72,16 +75,15 @@ class Access:
     """Link-local addresses of `listen`, each with its interface's name or index."""
     patterns: tuple[str, ...]
     groups: frozenset[tuple[IPAddress, IPAddress | None]]
-    allow: PrefixSet
-    deny: PrefixSet
+    allow: tuple[IPNetwork, ...]
+    deny: tuple[IPNetwork, ...]
     needs_destination: bool
     on_link: bool
-    _by_prefix: tuple[bool, bool] = attrs.field(init=False)
+    _bounds: Sequence[int] = attrs.field(init=False)
 
-    @_by_prefix.default
-    def _has_prefixes(self) -> tuple[bool, bool]:
-        # Asked once, since each new peer is looked up.
-        return bool(self.allow), bool(self.deny)
+    @_bounds.default
+    def _bounds_of_both(self) -> Sequence[int]:
+        return bounds(self.allow, self.deny)
 
     @classmethod
     def of(cls, instance: Instance, service: Service) -> Access:
@@ -90,8 +92,8 @@ class Access:
             frozenset((unscoped(address), scope) for address in instance.listen if (scope := _scope(address))),
             instance.interfaces,
             frozenset(map(group_and_source, service.groups)),
-            PrefixSet(instance.allow),
-            PrefixSet(instance.deny),
+            tuple(instance.allow),
+            tuple(instance.deny),
             service.needs_destination,
             service.on_link,
         )
@@ -130,10 +132,27 @@ class Access:
                 return outcomes.GROUP
             if self.on_link and not _is_on_link(peer, destination, interface):
                 return outcomes.OFF_LINK
-        allows, denies = self._by_prefix
-        if (denies and self.deny.holds(number)) or (allows and not self.allow.holds(number)):
-            return outcomes.DENIED
-        return None
+        return None if bisect_right(self._bounds, number) & 1 else outcomes.DENIED
+
+
+def bounds(allow: Iterable[IPNetwork], deny: Iterable[IPNetwork]) -> Sequence[int]:
+    """Where the numbers (`number_of`) of peers that may ask begin, and where they end, in turn and in order.
+
+    Each new peer is looked up in it, which takes a few steps for any number of prefixes.
+    """
+    edges = [(0, 0, 0)]  # a number, which list, and by how much more of its prefixes hold what follows
+    for which, prefixes in enumerate((allow, deny)):
+        for prefix in prefixes:
+            first = number_of(prefix.network_address)
+            edges += [(first, which, 1), (first + prefix.num_addresses, which, -1)]
+    holding = [0 if any(which == 0 and step for _, which, step in edges) else 1, 0]
+    found: list[int] = []
+    for number, together in groupby(sorted(edges), key=itemgetter(0)):
+        for _, which, step in together:
+            holding[which] += step
+        if (holding[0] > 0 and not holding[1]) != len(found) % 2:
+            found.append(number)
+    return found
 
 
 def _is_on_link(peer: IPAddress, destination: IPAddress, interface: Interface) -> bool:

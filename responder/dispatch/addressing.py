@@ -24,7 +24,16 @@ from __future__ import annotations
 import errno
 from ipaddress import IPv4Address, IPv4Network
 
-from ..datagram import Datagram, Interface, IPAddress, Peer, Via, is_link_local, is_link_scope_group
+from ..datagram import (
+    Datagram,
+    Interface,
+    IPAddress,
+    Peer,
+    Via,
+    is_link_local,
+    is_link_local_number,
+    is_link_scope_group,
+)
 from ..errors import SourceUnavailable
 from ..net.types import Flow, Route
 
@@ -73,6 +82,15 @@ def reply_route(flow: Flow, interface: Interface, via: Via, hop_limit: int | Non
     # The scope in the name must agree with the interface given beside it (EINVAL otherwise).
     scope_id = interface.index if pinned and _is_scoped(flow.peer) else 0
     return Route(flow.peer, scope_id, source, interface.index if pinned else 0, hop_limit)
+
+
+def what_tells_ways_apart(flow: Flow, number: int, interface: Interface, via: Via) -> tuple[int | None, ...]:
+    """What of the peer, which is `number` by `number_of`, the `reply_route` of an arrival depends on, `to` aside."""
+    if via is Via.UNICAST:
+        return flow.scope_id, is_link_local_number(number)
+    route = reply_route(flow, interface, via)
+    # A number, since an address's own hash is slow.
+    return route.scope_id, None if route.source is None else int(route.source), route.interface
 
 
 def later_route(request: Datagram, interface: Interface, hop_limit: int | None = None) -> Route:

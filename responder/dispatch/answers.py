@@ -17,10 +17,11 @@ import trio
 from ..datagram import Peer, Reply, Via
 from ..errors import BindError, NetworkError, PeerError, PluginError, RateExceeded, SendError, ThreadUnavailable
 from ..log import Repeated, get_logger
-from ..net.types import Message, Received
+from ..net.types import Flow, Message, Received
 from . import outcomes
 from .access import find_usable
 from .addressing import needs_interface, route_to
+from .budget import source_prefix
 from .failures import described
 from .flow import Candidate, Decision, Environment
 from .observers import Sent
@@ -45,7 +46,7 @@ class Answers:
         """Turn a finished answer into datagrams for this port.  Raises PluginError or ValueError for a bad answer."""
         if type(answer) is bytes and len(answer) <= candidate.plain_limit and not self.environment.observers.present:
             candidate.counts[outcomes.ANSWERED] += 1
-            return [Outgoing((answer, candidate.route, received.peer_port), candidate.counts)]
+            return [Outgoing((answer, candidate.route_to(received.flow), received.peer_port), candidate.counts)]
         if answer is None:
             answer = ()
         elif isinstance(answer, bytes | Reply):
@@ -62,7 +63,7 @@ class Answers:
             self.lose(decision, received, candidate, outcomes.SILENT)
         on_fate = self._watch(decision, received, candidate, len(messages))
         for sender, message in messages:
-            outcome = _bound_broken(decision, candidate, len(message[0])) or outcomes.ANSWERED
+            outcome = _bound_broken(received.flow, candidate, len(message[0])) or outcomes.ANSWERED
             candidate.counts[outcome] += 1
             over_rate = over_rate or outcome == outcomes.RATE
             outgoing = Outgoing(message, candidate.counts, on_fate=on_fate)
@@ -89,11 +90,11 @@ class Answers:
         if not isinstance(answer, bytes):
             raise PluginError(f"{binding}: over_rate returned {type(answer).__name__}, expected bytes or None")
         if len(answer) > binding.service.max_answer or not binding.budget.may_warn(
-            decision.prefix, len(answer), trio.current_time()
+            source_prefix(received.flow.peer), len(answer), trio.current_time()
         ):
             return []
         candidate.counts[outcomes.ANSWERED] += 1
-        message = (answer, candidate.route, received.peer_port)
+        message = (answer, candidate.route_to(received.flow), received.peer_port)
         return [Outgoing(message, candidate.counts, on_fate=self._watch(decision, received, candidate, 1))]
 
     async def settle_each(
@@ -130,11 +131,12 @@ class Answers:
         self, decision: Decision, received: Received, candidate: Candidate, one: object
     ) -> tuple[Sender, Message]:
         """What one item is sent by, and the datagram."""
+        flow, back = received.flow, candidate.route_to(received.flow)
         if isinstance(one, bytes):
-            return self.sender, (one, candidate.route, received.peer_port)
+            return self.sender, (one, back, received.peer_port)
         if not isinstance(one, Reply):
             raise PluginError(f"{candidate.binding}: an answer holds {type(one).__name__}, expected bytes or Reply")
-        to = Peer(decision.flow.peer, received.peer_port, decision.flow.scope_id) if one.to is None else one.to
+        to = Peer(flow.peer, received.peer_port, flow.scope_id) if one.to is None else one.to
         address = to.address if isinstance(to, Peer) else to
         if one.source is not None and one.source.version != address.version:
             raise PluginError(f"{candidate.binding}: a Reply goes from {one.source} to {address}")
@@ -149,18 +151,18 @@ class Answers:
         port_number = to.port if isinstance(to, Peer) else sender.socket.port
         if not 0 < port_number <= 0xFFFF:
             raise PluginError(f"{candidate.binding}: a Reply goes to port {port_number}")
-        hop_limit = candidate.route.hop_limit if one.hop_limit is None else one.hop_limit
+        hop_limit = back.hop_limit if one.hop_limit is None else one.hop_limit
         interface = None
         if one.interface is not None:
             interface = find_usable(self.environment.table, one.interface, candidate.binding.access.serves)
         if one.to is None and interface is None:
-            route = attrs.evolve(candidate.route, hop_limit=hop_limit, source=one.source or candidate.route.source)
+            route = attrs.evolve(back, hop_limit=hop_limit, source=one.source or back.source)
             return sender, (one.payload, route, port_number)
         if interface is None and needs_interface(address) and not (isinstance(to, Peer) and to.scope_id):
             interface = decision.interface
         # Only the peer is known to reach the address that was asked; on another interface it may be unreachable.
-        asked = decision.flow.destination if decision.via is Via.UNICAST else None
-        source = asked if interface is None or address == decision.flow.peer else None
+        asked = flow.destination if decision.via is Via.UNICAST else None
+        source = asked if interface is None or address == flow.peer else None
         route = route_to(to, interface, source=one.source or source, hop_limit=hop_limit)
         return sender, (one.payload, route, port_number)
 
@@ -244,6 +246,7 @@ class Answers:
     ) -> None:
         self.environment.observers.tell(
             decision.observation(
+                received.flow,
                 received.peer_port,
                 time=received.timestamp,
                 transport="udp",
@@ -266,14 +269,14 @@ def _drawn(candidate: Candidate, answer: Iterable[object]) -> tuple[object, ...]
         candidate.binding.note_step(perf_counter() - began)
 
 
-def _bound_broken(decision: Decision, candidate: Candidate, size: int) -> str | None:
+def _bound_broken(flow: Flow, candidate: Candidate, size: int) -> str | None:
     """The outcome to count where an answer of so many bytes is more than its bounds allow."""
     binding = candidate.binding
     if size > binding.service.max_answer:
         return outcomes.TOO_LONG
     if binding.budget is None:
         return None
-    return binding.budget.may_answer(decision.prefix, size, trio.current_time())
+    return binding.budget.may_answer(source_prefix(flow.peer), size, trio.current_time())
 
 
 def _where(error: BaseException) -> tuple[str, int]:

@@ -13,6 +13,8 @@ from collections import OrderedDict
 
 import attrs
 
+from ..datagram import IPAddress, number_of
+
 MAX_BUCKETS = 16384
 """Prefixes remembered by each service of an instance; some 2.5 MB."""
 
@@ -32,8 +34,9 @@ MAX_CREDIT = 1 << 20
 """Bytes of answers that a prefix may save up by asking much and being answered little."""
 
 
-def source_prefix(number: int) -> int:
-    """A key of the /24 or the /56 that the address is in, which is `number` by `number_of`; the families don't meet."""
+def source_prefix(address: IPAddress) -> int:
+    """A key of the /24 or the /56 that the address is in; the families don't meet."""
+    number = number_of(address)
     return number >> 72 if number >> 128 else number >> 8
 
 

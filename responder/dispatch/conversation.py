@@ -22,10 +22,10 @@ from contextlib import asynccontextmanager
 import attrs
 import trio
 
-from ..datagram import Peer, Stranger, Via, number_of
+from ..datagram import Peer, Stranger, Via
 from ..errors import RateExceeded, SendError
 from ..net.sockets import FailedWaits
-from ..net.types import DatagramSocket, ErrorTellingSocket, Message, Received, SendFailure
+from ..net.types import DatagramSocket, ErrorTellingSocket, Message, Received, Route, SendFailure
 from . import outcomes
 from .addressing import reply_route
 from .budget import source_prefix
@@ -50,8 +50,10 @@ class OpenConversation:
 
     socket: DatagramSocket
     candidate: Candidate
-    peer_port: int
+    peer: Peer
     stranger: Stranger | None = None
+    _route: Route = attrs.field(init=False)
+    _prefix: int = attrs.field(init=False)
     _traffic: Traffic = attrs.field(init=False)
     """Of the service's port, which the conversation began at."""
     _allowed: int = attrs.field(default=UNPROVED, init=False)
@@ -66,6 +68,8 @@ class OpenConversation:
         if isinstance(self.socket, ErrorTellingSocket):
             self.socket.hear_errors()
             self._take_errors = self.socket.take_errors
+        self._route = attrs.evolve(self.candidate.way, to=self.peer.address)
+        self._prefix = source_prefix(self.peer.address)
         self._traffic = self.candidate.environment.counters.traffic(self.candidate.port, "udp")
 
     @property
@@ -88,14 +92,14 @@ class OpenConversation:
     def _allowed_message(self, payload: bytes) -> Message | None:
         refusal = self._bound_broken(len(payload))
         if refusal is None:
-            return payload, self.candidate.route, self.peer_port
+            return payload, self._route, self.peer.port
         self._tell(refusal)
         return None
 
     def _raise_errors(self) -> None:
         """Raise what ICMP said of the peer since the last time; what it said of strangers is nobody's matter."""
         for failure in self._take_errors():
-            if (failure.to, failure.port) == (self.candidate.route.to, self.peer_port):
+            if (failure.to, failure.port) == (self.peer.address, self.peer.port):
                 raise failure.error
 
     def _bound_broken(self, size: int) -> str | None:
@@ -107,7 +111,7 @@ class OpenConversation:
             return outcomes.AMPLIFICATION
         if not self._is_proved and budget is not None:
             may_send = budget.may_send if self._has_begun else budget.may_open
-            if not may_send(self.candidate.prefix, size, trio.current_time()):
+            if not may_send(self._prefix, size, trio.current_time()):
                 return outcomes.AMPLIFICATION
         if self._has_begun:
             self._allowed -= size
@@ -143,25 +147,20 @@ class OpenConversation:
         """The peer has said something, and so is where its request said."""
         budget = self.candidate.binding.budget
         if not self._is_proved and budget is not None:
-            budget.proved(self.candidate.prefix, trio.current_time())
+            budget.proved(self._prefix, trio.current_time())
         self._is_proved, self._allowed = True, MAX_FLIGHT
 
     def _is_ours(self, received: Received) -> bool:
         flow = received.flow
-        return (
-            flow.peer == self.candidate.route.to
-            and received.peer_port == self.peer_port
-            and flow.scope_id == self.candidate.route.scope_id
-            and not received.truncated
-        )
+        return Peer.of(flow.peer, received.peer_port, flow.scope_id) == self.peer and not received.truncated
 
     def _meet_stranger(self, received: Received) -> None:
         """Answer somebody else as the plugin says, by the rules that hold for any request."""
-        flow, own, binding = received.flow, self.candidate.flow, self.candidate.binding
+        flow, own, binding = received.flow, self.candidate.interface, self.candidate.binding
         environment = self.candidate.environment
         peer = Peer(flow.peer, received.peer_port, flow.scope_id)
         self._tell(outcomes.STRANGER, peer=peer, received=received)
-        if self.stranger is None or (flow.destination, flow.interface) != (self.candidate.route.source, own.interface):
+        if self.stranger is None or (flow.destination, flow.interface) != (self._route.source, own.index):
             return
         decision = decide(flow, arrive(flow, self.port, (binding,), environment), environment)
         if refusal_of(decision, received, environment, trio.current_time()) is not None:
@@ -170,13 +169,13 @@ class OpenConversation:
         if answer is None:
             return
         if binding.budget is not None:
-            prefix, now = source_prefix(number_of(flow.peer)), trio.current_time()
+            prefix, now = source_prefix(flow.peer), trio.current_time()
             binding.budget.asked(prefix, len(received.payload), now)
             refusal = binding.budget.may_answer(prefix, len(answer), now)
             if refusal is not None:
                 self._tell(refusal, peer=peer)
                 return
-        route = reply_route(flow, self.candidate.interface, Via.UNICAST, binding.service.hop_limit)
+        route = reply_route(flow, own, Via.UNICAST, binding.service.hop_limit)
         message = (answer, route, received.peer_port)
         try:
             sent = self.socket.send([message])
@@ -201,8 +200,8 @@ class OpenConversation:
             time=now if arrived is None else arrived,
             transport="udp",
             port=self.port,
-            peer=peer or Peer(candidate.flow.peer, self.peer_port, candidate.flow.scope_id),
-            destination=candidate.route.source,
+            peer=peer or self.peer,
+            destination=self._route.source,
             interface=candidate.interface.name,
             via=Via.UNICAST,
             instance=str(candidate.binding),
@@ -215,17 +214,17 @@ class OpenConversation:
 
 @asynccontextmanager
 async def open_conversation(
-    candidate: Candidate, peer_port: int, stranger: Stranger | None
+    candidate: Candidate, peer: Peer, stranger: Stranger | None
 ) -> AsyncIterator[OpenConversation]:
-    """With the peer of the candidate's flow, at that port.
+    """With the peer of a request of the candidate's.
 
     Raises RateExceeded where the peer's network may not open one now, BindError where no socket can be had.
     """
     budget = candidate.binding.budget
-    if budget is not None and budget.may_answer(candidate.prefix, 0, trio.current_time()) is not None:
+    if budget is not None and budget.may_answer(source_prefix(peer.address), 0, trio.current_time()) is not None:
         raise RateExceeded(outcomes.REASONS[outcomes.RATE])
     socket = candidate.environment.platform.open_udp(0)
     try:
-        yield OpenConversation(socket, candidate, peer_port, stranger)
+        yield OpenConversation(socket, candidate, peer, stranger)
     finally:
         socket.close()

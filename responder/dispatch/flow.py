@@ -1,9 +1,11 @@
-"""Decide once for all datagrams of a flow: who may take them, how replies go, where each is counted.
+"""Decide who may take the datagrams of a flow, how replies go, and where each is counted.
 
-`responder.dispatch.port` keeps a `Decision` for each flow in a bounded table.  That is why a datagram costs a look-up,
-however many interfaces, addresses and prefixes there are.  What flows of different peers to one destination have in
-common is decided once for all of them, as an `Arrival`, so that a new peer costs little.  Both rest on the interface
-table and on the bindings, so a change of either empties the tables.
+What is decided is made once and shared.  All that does not depend on the peer is the `Arrival` of a destination.  Of a
+peer only a few questions are asked (`decide`), and those for whom all the answers are the same share one `Decision`: so
+a new peer costs the questions and nothing else, however many interfaces, addresses and prefixes there are.
+`responder.dispatch.port`, or its compiled form, remembers which one holds for which flow, so that a datagram of a known
+peer costs a look-up.  All of it rests on the interface table and on the bindings, so a change of either empties the
+tables.
 
 Payloads and source ports differ from datagram to datagram: this file does not look at them.
 """
@@ -21,9 +23,8 @@ from ..net.types import Flow, Platform, Received, Route
 from ..plugin import Transport
 from . import outcomes
 from .access import refused_source
-from .addressing import classify, reply_route
+from .addressing import classify, reply_route, what_tells_ways_apart
 from .binding import Binding
-from .budget import source_prefix
 from .observers import Observation, Observers, Sent
 from .outcomes import Counters, Counts
 from .own import OwnDatagrams
@@ -47,32 +48,39 @@ class Environment:
 
 @attrs.define(eq=False)
 class Candidate:
-    """A binding that may take the datagrams of a flow, with what its requests and replies have in common.
+    """A binding that may take the datagrams of some flows, with what their requests and replies have in common.
 
-    flow, destination, interface, service, port, via   what its requests show (`responder.dispatch.request`)
+    destination, interface, service, port, via   what its requests show (`responder.dispatch.request`)
     environment  what all ports share
-    prefix       the peer's network, as `responder.dispatch.budget` knows it
-    route        how replies go
+    way          how replies go to one of the peers; to another they differ in `to` alone
     counts       where its outcomes are counted
-    encoded      the route as a compiled socket sends by it; None until the first time
+    encoded      the way as a compiled socket sends by it; None until the first time
     plain_limit  an answer of up to so many bytes breaks no bound; -1: each answer must be checked
-    respond      the handler's method: `respond`, or of the flow's last candidate `respond_last`
+    respond      the handler's method: `respond`, or of a decision's last candidate `respond_last`
     """
 
     binding: Binding
-    flow: Flow
     destination: IPAddress
     interface: Interface
     service: str
     port: int
     via: Via
     environment: Environment
-    prefix: int
-    route: Route
+    way: Route
     counts: Counts
     plain_limit: int
     respond: Callable[[Datagram], object]
     encoded: bytes | None = None
+
+    def route_to(self, flow: Flow) -> Route:
+        """How replies go to the peer of `flow`: the same object each time, for the platform that sends by it."""
+        noted = flow.reply
+        if noted is not None and noted[0] is self:
+            return noted[1]
+        way = self.way
+        route = Route(flow.peer, way.scope_id, way.source, way.interface, way.hop_limit)
+        flow.reply = self, route
+        return route
 
     def count(self, asked: int, answered: int, took: float) -> None:
         """Count datagrams of the usual case.
@@ -85,18 +93,16 @@ class Candidate:
 
 @attrs.define(eq=False)
 class Decision:
-    """What holds for every datagram of a flow.
+    """What holds for every datagram of some flows.
 
     candidates  those that may be asked, in config order
     refusal     the outcome to count where there are none
     owner       the instance that refused datagrams are counted for; "-" where several share the port
     counts      of the owner
     suspects    source ports that make a datagram one to look at: 0, and our own where the peer's address is this host's
-    prefix      the peer's network, as `responder.dispatch.budget` knows it
     usual       the only candidate, where asking it takes no more than a call, and no thread; else None
     """
 
-    flow: Flow
     interface: Interface
     via: Via
     candidates: tuple[Candidate, ...]
@@ -104,11 +110,11 @@ class Decision:
     owner: str
     counts: Counts
     suspects: Set[int]
-    prefix: int
     usual: Candidate | None
 
     def observation(
         self,
+        flow: Flow,
         peer_port: int,
         *,
         time: float | None = None,
@@ -120,13 +126,13 @@ class Decision:
         request: bytes | None = None,
         answers: tuple[Sent, ...] = (),
     ) -> Observation:
-        """What observers are told of a datagram, or of a connection, of this flow.  `time` None: now."""
+        """What observers are told of a datagram, or of a connection, of that flow.  `time` None: now."""
         return Observation(
             time=clock() if time is None else time,
             transport=transport,
             port=port,
-            peer=Peer(self.flow.peer, peer_port, self.flow.scope_id),
-            destination=self.flow.destination,
+            peer=Peer(flow.peer, peer_port, flow.scope_id),
+            destination=flow.destination,
             interface=self.interface.name,
             via=self.via,
             instance=instance,
@@ -149,6 +155,8 @@ class Arrival:
                  peer's datagrams; None: that depends on the peer
     owner        the instance that refused datagrams are counted for; "-" where several share the port
     counts       of the owner
+    decisions    those that were made, by what they depend on; no more than the interface has addresses, times the few
+                 things that may be said of a peer
     """
 
     port: int
@@ -158,6 +166,7 @@ class Arrival:
     bindings: tuple[tuple[Binding, Counts, str | None], ...]
     owner: str
     counts: Counts
+    decisions: dict[tuple[object, ...], Decision] = attrs.field(factory=dict, init=False)
 
 
 def arrive(flow: Flow, port: int, bindings: Iterable[Binding], environment: Environment) -> Arrival:
@@ -183,55 +192,61 @@ def arrive(flow: Flow, port: int, bindings: Iterable[Binding], environment: Envi
 
 
 def decide(flow: Flow, arrival: Arrival, environment: Environment) -> Decision:
-    """Decide about one flow of that arrival."""
-    peer, interface, via, table = flow.peer, arrival.interface, arrival.via, environment.table
-    number = number_of(peer)
-    prefix = source_prefix(number)
-    candidates: list[Candidate] = []
-    refusal = ""
-    if refused_source(number, flow.destination) or table.is_broadcast_number(number):
-        refusal = outcomes.BAD_SOURCE
+    """The decision about one flow of that arrival."""
+    peer, destination, interface, via = flow.peer, flow.destination, arrival.interface, arrival.via
+    table, number = environment.table, number_of(peer)
+    if refused_source(number, destination) or table.is_broadcast_number(number):
+        refusals: tuple[str | None, ...] = (outcomes.BAD_SOURCE,) * len(arrival.bindings)
     else:
-        for binding, counts, refused in arrival.bindings:
-            reason = refused or binding.access.refusal_of_peer(peer, number, flow.destination, interface, via)
-            if reason is not None:
-                # Where several refuse, the reason of the first in config order is the one counted.
-                refusal = refusal or reason
-                continue
-            service = binding.service
-            candidates.append(
-                Candidate(
-                    binding,
-                    flow,
-                    arrival.destination,
-                    interface,
-                    service.name,
-                    arrival.port,
-                    via,
-                    environment,
-                    prefix,
-                    reply_route(flow, interface, via, service.hop_limit),
-                    counts,
-                    binding.plain_limit,
-                    binding.respond,
-                )
-            )
+        refusals = tuple(
+            [  # a generator takes twice as long, and each new peer is asked about
+                refused or binding.access.refusal_of_peer(peer, number, destination, interface, via)
+                for binding, _, refused in arrival.bindings
+            ]
+        )
+    is_own = table.may_be_own(number) and table.is_own(peer, flow.interface)
+    key = refusals, is_own, what_tells_ways_apart(flow, number, interface, via)
+    decision = arrival.decisions.get(key)
+    if decision is None:
+        suspects = NO_PORT | environment.own.numbers if is_own else NO_PORT
+        decision = _decision(arrival, refusals, reply_route(flow, interface, via), suspects, environment)
+        arrival.decisions[key] = decision
+    return decision
+
+
+def _decision(
+    arrival: Arrival, refusals: Iterable[str | None], way: Route, suspects: Set[int], environment: Environment
+) -> Decision:
+    candidates = tuple(
+        Candidate(
+            binding,
+            arrival.destination,
+            arrival.interface,
+            binding.service.name,
+            arrival.port,
+            arrival.via,
+            environment,
+            attrs.evolve(way, hop_limit=binding.service.hop_limit),
+            counts,
+            binding.plain_limit,
+            binding.respond,
+        )
+        for (binding, counts, _), refusal in zip(arrival.bindings, refusals, strict=True)
+        if refusal is None
+    )
     if candidates:
         candidates[-1].respond = candidates[-1].binding.respond_last
-    is_own = table.may_be_own(number) and table.is_own(peer, flow.interface)
     only = candidates[0] if len(candidates) == 1 else None
-    is_usual = only is not None and not only.binding.service.blocking
     return Decision(
-        flow,
-        interface,
-        via,
-        tuple(candidates),
-        "" if candidates else refusal,
+        arrival.interface,
+        arrival.via,
+        candidates,
+        # Where several refuse, the reason of the first in config order is the one counted.
+        "" if candidates else next(filter(None, refusals), ""),
         arrival.owner,
         arrival.counts,
-        NO_PORT | environment.own.numbers if is_own else NO_PORT,
-        prefix,
-        only if is_usual else None,
+        suspects,
+        only if only is not None and not only.binding.service.blocking else None,
     )
 
 

@@ -34,6 +34,7 @@ from ..plugin import PASS
 from . import outcomes
 from .answers import Answers
 from .binding import Binding
+from .budget import source_prefix
 from .failures import plugin_failure
 from .flow import Arrival, Candidate, Decision, Environment, arrive, decide, refusal_of
 from .outcomes import Counts, Traffic
@@ -87,7 +88,7 @@ class Port:
     def __attrs_post_init__(self) -> None:
         self.answers = Answers(self.sender, self.environment)
         self.tasks = Tasks(self.answers, self.sender, self._sorted)
-        self.decisions = Memory(self._decide, MAX_FLOWS, mark_of_flow)
+        self.decisions = Memory(self.decide, MAX_FLOWS, mark_of_flow)
         self.number, self.traffic = self.socket.port, self.sender.traffic
         compiled = self.socket.answer
         self._answer = self._answer_plainly if compiled is None else partial(self._answer_compiled, compiled)
@@ -127,7 +128,7 @@ class Port:
 
     def _answer_compiled(self, answer: AnswerUsual) -> int:
         self._look_at_clocks()
-        return answer(BURST, self, self.decisions.known, self._now, self._wall)
+        return answer(BURST, self, self._now, self._wall)
 
     def _look_at_clocks(self) -> None:
         self._now, self._wall = trio.current_time(), time.time()
@@ -140,7 +141,7 @@ class Port:
     def _answer_plainly(self) -> int:
         burst = self._receive()
         self._look_at_clocks()
-        known, now, wall = self.decisions.known, self._now, self._wall
+        known, missed, now, wall = self.decisions.known, self.decisions.missed, self._now, self._wall
         messages: list[Message] = []
         counted: list[Counts] = []
         # A run: datagrams one after the other that are counted in one place.
@@ -148,7 +149,7 @@ class Port:
         asked, answered, spent = 0, 0, 0.0
         began = perf_counter()
         for received in burst:
-            decision = known.get(received.flow) or self.missed(received.flow)
+            decision = known.get(received.flow) or missed(received.flow)
             candidate = decision.usual
             if candidate is None or received.truncated or received.peer_port in decision.suspects:
                 self.unusual(decision, received)
@@ -177,13 +178,13 @@ class Port:
                 spent += took
             if type(answer) is bytes and len(answer) <= candidate.plain_limit:
                 answered += 1
-                messages.append((answer, candidate.route, received.peer_port))
+                messages.append((answer, candidate.route_to(received.flow), received.peer_port))
                 counted.append(candidate.counts)
                 continue
             if error is not None:
                 self.failed(decision, received, error)
             elif self.other(decision, received, answer) and type(answer) is bytes:
-                messages.append((answer, candidate.route, received.peer_port))
+                messages.append((answer, candidate.route_to(received.flow), received.peer_port))
                 counted.append(candidate.counts)
             began = perf_counter()
         if run is not None:
@@ -196,9 +197,17 @@ class Port:
 
     shapes: ClassVar = (Request, Peer, Decision, Candidate, Binding)
 
-    def missed(self, flow: Flow) -> Decision:
-        """A flow about which nothing is decided yet."""
-        return self.decisions.missed(flow)
+    def decide(self, flow: Flow) -> Decision:
+        """The decision about a flow."""
+        to, local = flow.destination, flow.local
+        # Numbers, since an address's own hash is slow.
+        key = flow.interface, None if to is None else int(to), flow.peer.version, None if local is None else int(local)
+        arrival = self._arrivals.get(key)
+        if arrival is None:
+            arrival = arrive(flow, self.number, [each for each in self.bindings if each.service.udp], self.environment)
+            if self.environment.table.get(flow.interface) is not None:  # else the next one shows again that it is old
+                self._arrivals[key] = arrival
+        return decide(flow, arrival, self.environment)
 
     def unusual(self, decision: Decision, received: Received) -> None:
         """A datagram that must be looked at, or whose candidates take more than a call."""
@@ -212,21 +221,23 @@ class Port:
         candidate = decision.candidates[0]
         binding = candidate.binding
         if type(answer) is not bytes or len(answer) > binding.service.max_answer or binding.budget is None:
-            self._credit(decision, received, binding)
-        elif binding.budget.may_answer(decision.prefix, len(answer), self._now, asked=len(received.payload)) is None:
-            candidate.counts[outcomes.ANSWERED] += 1
-            return True
+            self._credit(received, binding)
+        else:
+            prefix, asked = source_prefix(received.flow.peer), len(received.payload)
+            if binding.budget.may_answer(prefix, len(answer), self._now, asked=asked) is None:
+                candidate.counts[outcomes.ANSWERED] += 1
+                return True
         self._left += self._sorted(decision, received, decision.candidates, answer)
         return False
 
     def failed(self, decision: Decision, received: Received, error: BaseException) -> None:
         """The usual candidate's handler raised."""
-        self._credit(decision, received, decision.candidates[0].binding)
+        self._credit(received, decision.candidates[0].binding)
         self.answers.fail(decision, received, decision.candidates[0], plugin_failure(error))
 
-    def unsent(self, answer: bytes, candidate: Candidate, peer_port: int) -> None:
+    def unsent(self, answer: bytes, candidate: Candidate, flow: Flow, peer_port: int) -> None:
         """A plain answer, counted as answered, that is still to be sent."""
-        self._left.append(Outgoing((answer, candidate.route, peer_port), candidate.counts))
+        self._left.append(Outgoing((answer, candidate.route_to(flow), peer_port), candidate.counts))
 
     def _tell_drops(self) -> None:
         held_back = self.repeated.due("drops")
@@ -238,6 +249,8 @@ class Port:
         """Decide anew: the interface table, the bindings or our own ports changed."""
         self.decisions.clear()
         self._arrivals.clear()
+        if self.socket.answer is not None:
+            self.socket.answer.forget()
 
     def _take(self, decision: Decision, received: Received) -> list[Outgoing]:
         """Ask the candidates, or count the datagram as dropped."""
@@ -248,21 +261,10 @@ class Port:
         self.answers.refuse(decision, received, refusal)
         return []
 
-    def _decide(self, flow: Flow) -> Decision:
-        to, local = flow.destination, flow.local
-        # Numbers, since an address's own hash is slow.
-        key = flow.interface, None if to is None else int(to), flow.peer.version, None if local is None else int(local)
-        arrival = self._arrivals.get(key)
-        if arrival is None:
-            arrival = arrive(flow, self.number, [each for each in self.bindings if each.service.udp], self.environment)
-            if self.environment.table.get(flow.interface) is not None:  # else the next one shows again that it is old
-                self._arrivals[key] = arrival
-        return decide(flow, arrival, self.environment)
-
-    def _credit(self, decision: Decision, received: Received, binding: Binding) -> None:
+    def _credit(self, received: Received, binding: Binding) -> None:
         """What `amplification` allows to be answered grows with each request, answered or not."""
         if binding.budget is not None:
-            binding.budget.asked(decision.prefix, len(received.payload), self._now)
+            binding.budget.asked(source_prefix(received.flow.peer), len(received.payload), self._now)
 
     def _ask(self, decision: Decision, received: Received, candidates: Sequence[Candidate]) -> list[Outgoing]:
         """Ask one candidate after the other until one does not PASS; return the datagrams that are ready to be sent."""
@@ -270,7 +272,7 @@ class Port:
             binding = candidate.binding
             # Each has a request of its own: one that passes may have kept it.
             request = request_of(received, candidate, self._now, self._wall)
-            self._credit(decision, received, binding)
+            self._credit(received, binding)
             answer: Any
             try:
                 if binding.service.blocking:

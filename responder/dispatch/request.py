@@ -35,7 +35,7 @@ class Request(Datagram):
         candidate = getattr(self, "_candidate", None)
         if candidate is None:  # a copy, by `attrs.evolve`
             return super().conversation(stranger=stranger)
-        return open_conversation(candidate, self.peer.port, stranger)
+        return open_conversation(candidate, self.peer, stranger)
 
 
 _FIELDS = ("payload", "peer", "destination", "interface", "service", "port", "via", "hop_limit", "arrival")
@@ -60,7 +60,7 @@ def arrival_of(timestamp: float | None, now: float, wall: float) -> float:
 def request_of(received: Received, candidate: Candidate, now: float, wall: float) -> Request:
     """Make the request for the handler of `candidate`; `now` and `wall` as in `arrival_of`."""
     request = object.__new__(Request)
-    flow = candidate.flow
+    flow = received.flow
     _set_payload(request, received.payload)
     _set_peer(request, Peer.of(flow.peer, received.peer_port, flow.scope_id))
     _set_destination(request, candidate.destination)

@@ -99,6 +99,7 @@ class StreamPort:
     ) -> None:
         if self.environment.observers:
             seen = decision.observation(
+                accepted.flow,
                 accepted.port,
                 time=read_at,
                 transport="tcp",

@@ -10,7 +10,7 @@ Nothing is decided here: `responder.dispatch.addressing` chooses source addresse
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -34,6 +34,7 @@ class Flow:
     local        the host's own address that the kernel would answer a multicast or broadcast from (Linux's
                  `ipi_spec_dst`), if it says so; it may belong to another interface
     via          None where the platform can't tell unicast from directed broadcast: the interface table then does
+    reply        the route of replies as dispatch used it last, and whose it is
     """
 
     peer: IPAddress
@@ -42,6 +43,7 @@ class Flow:
     interface: int
     local: IPAddress | None = None
     via: Via | None = None
+    reply: tuple[object, Route] | None = attrs.field(default=None, init=False)
 
 
 @attrs.define(eq=False)
@@ -95,18 +97,24 @@ class Membership:
     source: IPAddress | None = None
 
 
-AnswerUsual: TypeAlias = Callable[[int, Any, dict[Flow, Any], float, float], int]
-"""`answer(limit, port, decisions, now, wall)`: receive up to `limit` datagrams that are there now, answer the usual
-ones, give the port all others, and return how many there were.
+class AnswerUsual(Protocol):
+    """Compiled code that answers the usual datagrams of one socket."""
 
-port       a `responder.dispatch.port.Port`: its `missed`, `unusual`, `other`, `failed` and `unsent` are called, and its
-           `traffic` counts the bytes that came in, and those that were sent here; an answer of which `other` says
-           True is sent as a plain one is
-decisions  flow -> `responder.dispatch.flow.Decision`; its `usual` is None, or the candidate whose `respond` is called
-now, wall  the present: seconds on trio's clock and on the real-time clock
+    def __call__(self, limit: int, port: Any, now: float, wall: float, /) -> int:
+        """Receive up to `limit` datagrams that are there now, answer the usual ones, give the port all others, and
+        return how many there were.
 
-Raises NetworkError as `DatagramSocket.receive`, and what the port raises.
-"""
+        port       a `responder.dispatch.port.Port`: its `decide`, `unusual`, `other`, `failed` and `unsent` are called,
+                   and its `traffic` counts the bytes that came in, and those that were sent here; an answer of which
+                   `other` says True is sent as a plain one is.  The decision about a flow is remembered; its `usual` is
+                   None, or the candidate whose `respond` is called
+        now, wall  the present: seconds on trio's clock and on the real-time clock
+
+        Raises NetworkError as `DatagramSocket.receive`, and what the port raises.
+        """
+
+    def forget(self) -> None:
+        """Forget the decisions, and have the port decide anew."""
 
 
 class DatagramSocket(Protocol):

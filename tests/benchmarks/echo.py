@@ -50,6 +50,7 @@ WORKERS = (Goal("CPU: two workers against one process", "two workers", "one proc
 SOURCES = (
     Goal("CPU: 2**20 sources against 2**8", "2**20 sources", "2**8 sources", field="cpu_us", at_most=2),
     Goal("CPU: 2**13 sources against 2**8", "2**13 sources", "2**8 sources", field="cpu_us"),
+    Goal("CPU: 2**20 sources against 2**8, C batch loop", "C batch, 2**20", "C batch, 2**8", field="cpu_us"),
 )
 
 LATENCY = (
@@ -98,6 +99,9 @@ def sources(bench: Bench) -> Result:
     measures = {
         f"2**{bits} sources": lambda bits=bits: echo_run(bench, server, sources=1 << bits) for bits in (8, 13, 20)
     }
+    port = bench.port()
+    loop = Server("C batch", namespace, port, bench.child(namespace, str(bench.native("loops")), "batch", str(port)))
+    measures |= {f"C batch, 2**{bits}": lambda bits=bits: echo_run(bench, loop, sources=1 << bits) for bits in (8, 20)}
     return Result("sources", "Echo, by number of sources", alternate(measures, bench.rounds), SOURCES)
 
 

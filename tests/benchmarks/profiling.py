@@ -1,6 +1,6 @@
 """Where our time goes: the daemon under the load of a row, looked at from outside.
 
-    python -m tests.benchmarks profile [echo|async|dns] [--seconds S]      (root, Linux; perf from Debian's linux-perf)
+    python -m tests.benchmarks profile [echo|async|dns|sources] [--seconds S]     (root, Linux; perf of linux-perf)
 
 Three looks, each under a load of its own, since each disturbs a little: system calls an answer (perf stat), functions
 and lines of Python (py-spy), and symbols of the interpreter, its libraries and the kernel (perf record).  A tool that
@@ -25,7 +25,7 @@ from .running import Bench, Server, echo_run
 
 T = TypeVar("T")
 
-TARGETS = ("echo", "async", "dns")
+TARGETS = ("echo", "async", "dns", "sources")
 CALLS = ("recvmsg", "recvmmsg", "recvfrom", "sendmsg", "sendmmsg", "sendto", "epoll_wait", "epoll_ctl", "futex")
 """System calls that are counted by name beside all of them."""
 
@@ -38,7 +38,7 @@ def target(bench: Bench, name: str) -> tuple[Server, Callable[[], Run]]:
     namespace = bench.lab.namespace("profile")
     if name != "dns":
         server = bench.ours(namespace, name, "async" if name == "async" else "plain")
-        return server, lambda: echo_run(bench, server)
+        return server, lambda: echo_run(bench, server, sources=1 << 20 if name == "sources" else 0)
     names.require_dnsperf()
     count = names.QUERIES - names.QUERIES // 10
     zone, queries = bench.folder / "zone", bench.folder / "queries"

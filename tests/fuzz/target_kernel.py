@@ -13,7 +13,7 @@ from responder.net import cmsg
 from responder.net.bsd import abi as bsd
 from responder.net.interface_table import InterfaceTable
 from responder.net.linux.interfaces import RTM_DELADDR, RTM_DELLINK, RTM_NEWADDR, RTM_NEWLINK, Mirror, messages
-from responder.net.linux.udp import decode_sender, told_by
+from responder.net.linux.udp import decode_raw_flow, told_by
 
 PEERS = tuple(map(ip_address, ("10.71.0.9", "169.254.0.1", "2001:db8::1", "fe80::9")))
 ABIS = (cmsg.LINUX_64, cmsg.LINUX_32, cmsg.WINDOWS_64, cmsg.WINDOWS_32)
@@ -79,7 +79,7 @@ def answered(data: bytes) -> bytes | None:
         bsd.hop_limit(system, control)
     told = told_by(control)
     if len(told[0]) in (12, 20):
-        decode_sender(data[:20].ljust(20, b"\0"), told[0])
+        decode_raw_flow(data[:20].ljust(20, b"\0") + told[0])
     for unpack in (cmsg.unpack_in_pktinfo_posix, cmsg.unpack_in_pktinfo_windows, cmsg.unpack_in6_pktinfo):
         with contextlib.suppress(struct.error):
             unpack(data)

@@ -19,10 +19,14 @@ class Memory:
         self,
         descriptor: int,
         limit: int,
+        number: int,
+        segments: bool,
         port: Any,
-        decisions: dict[Flow, Any],
         now: float,
         wall: float,
         encode: Callable[[Route], bytes],
         /,
-    ) -> tuple[int, int, int, int]: ...
+    ) -> tuple[int, int, int, int]:
+        """See `responder.net.types.AnswerUsual`.  `number` is the socket's own, for good."""
+
+    def forget(self) -> None: ...

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import functools
 import hashlib
+import itertools
 import os
 import struct
 import sys
@@ -15,18 +16,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ...bounded import Memory
 from ...errors import NetworkError
 from ...log import get_logger
 from .. import cmsg
-from ..types import AnswerUsual, Flow, Received, Route
+from ..types import Flow, Received, Route
 
 if sys.platform != "linux":  # mypy leaves out what follows
     raise ImportError("Linux only")
 
-from ..posix.udp import PASSED_OVER, PAYLOAD_SIZE, TABLE_SIZE
+from ..posix.udp import PASSED_OVER, PAYLOAD_SIZE
 from . import _native
-from .udp import LinuxSocket, advance_drops, decode_sender, encode_name
+from .udp import LinuxSocket, advance_drops, decode_raw_flow, encode_name
 
 _log = get_logger(__name__)
 
@@ -36,8 +36,6 @@ CONTROL_SIZE = 256
 """Bytes: what we ask for takes 184."""
 
 _ABI = cmsg.LINUX_64 if struct.calcsize("P") == 8 else cmsg.LINUX_32
-_SENDER = 20
-"""Bytes of sin6_addr and sin6_scope_id."""
 
 
 def is_stale(source: Path = SOURCE) -> bool:
@@ -46,10 +44,6 @@ def is_stale(source: Path = SOURCE) -> bool:
         return False
     _log.warning("the compiled module is older than its source, and not used: python .build/native.py builds it")
     return True
-
-
-def _decode(raw: bytes) -> Flow:
-    return decode_sender(raw, raw[_SENDER:])
 
 
 def _encode(route: Route) -> bytes:
@@ -64,20 +58,32 @@ def shared_memory() -> MemoryFor:
 
     @functools.cache
     def memory_for(shapes: tuple[type, ...]) -> _native.Memory:
-        # The module remembers flows where their hash says, one driving out another; a flow must stay the same all the
-        # same, as long as this table holds it.
-        return _native.Memory((Received, Flow, *shapes), Memory(_decode, TABLE_SIZE).find, PAYLOAD_SIZE, CONTROL_SIZE)
+        return _native.Memory((Received, Flow, *shapes), decode_raw_flow, PAYLOAD_SIZE, CONTROL_SIZE)
 
     return memory_for
 
 
-def answering(sock: LinuxSocket, memory_for: MemoryFor) -> AnswerUsual:
-    """What a dual-stack socket answers usual datagrams with."""
+_numbers = itertools.count(1)
 
-    def answer(limit: int, port: Any, decisions: dict[Flow, Any], now: float, wall: float) -> int:
-        memory = memory_for(port.shapes)
+
+class Answering:
+    """Answers the usual datagrams of a dual-stack socket: see `responder.net.types.AnswerUsual`."""
+
+    def __init__(self, sock: LinuxSocket, memory_for: MemoryFor) -> None:
+        self._socket = sock
+        self._memory_for = memory_for
+        self._memory: _native.Memory | None = None
+        # By which the memory, that several sockets share, tells whose flows it remembers: another socket may have the
+        # same descriptor later.
+        self._number = next(_numbers)
+
+    def __call__(self, limit: int, port: Any, now: float, wall: float, /) -> int:
+        sock = self._socket
+        memory = self._memory = self._memory_for(port.shapes)
         for _ in range(limit):
-            count, drops, received, sent = memory.answer(sock.fileno(), limit, port, decisions, now, wall, _encode)
+            count, drops, received, sent = memory.answer(
+                sock.fileno(), limit, self._number, sock.has_segments, port, now, wall, _encode
+            )
             traffic = port.traffic
             traffic["received"] += received
             traffic["sent"] += sent
@@ -91,4 +97,6 @@ def answering(sock: LinuxSocket, memory_for: MemoryFor) -> AnswerUsual:
                 raise NetworkError(-count, f"UDP port {sock.port} can't receive: {os.strerror(-count)}")
         return 0
 
-    return answer
+    def forget(self) -> None:
+        if self._memory is not None:
+            self._memory.forget()

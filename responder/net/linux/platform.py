@@ -144,7 +144,7 @@ class LinuxPlatform:
             _bind_udp(sock, place, shared=shared)
             opened = LinuxSocket(sock, place.address, raise_send_buffer_by)
             if sock.family == socket.AF_INET6 and self._memory_for is not None:
-                opened.answer = compiled.answering(opened, self._memory_for)
+                opened.answer = compiled.Answering(opened, self._memory_for)
             return opened
 
     def open_tcp(self, port: int, address: IPAddress | None = None, *, interface: int = 0) -> Listener:

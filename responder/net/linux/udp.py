@@ -118,11 +118,12 @@ def decode_flow(key: _FlowKey) -> Flow:
     return Flow(unscoped(ip_address(host)), scope_id, *_arrival(pktinfo))
 
 
-def decode_sender(sender: bytes, pktinfo: bytes) -> Flow:
-    """The same for sin6_addr and sin6_scope_id of a sender, with which `sender` begins."""
-    if sender.startswith(_MAPPED):
-        return Flow(IPv4Address(sender[12:16]), 0, *_arrival(pktinfo))
-    return Flow(IPv6Address(sender[:16]), int.from_bytes(sender[16:20], sys.byteorder), *_arrival(pktinfo))
+def decode_raw_flow(raw: bytes) -> Flow:
+    """The same for a sender's sin6_addr and sin6_scope_id, with the pktinfo behind them."""
+    arrival = _arrival(raw[20:])
+    if raw.startswith(_MAPPED):
+        return Flow(IPv4Address(raw[12:16]), 0, *arrival)
+    return Flow(IPv6Address(raw[:16]), int.from_bytes(raw[16:20], sys.byteorder), *arrival)
 
 
 _MAPPED = bytes(10) + b"\xff\xff"
@@ -255,7 +256,7 @@ class LinuxSocket:
         self.address = address
         self.raise_send_buffer_by = raise_send_buffer_by
         self.kernel_drops = 0
-        self._has_segments = _knows_segments(sock)
+        self.has_segments = _knows_segments(sock)
         self.answer: AnswerUsual | None = None
         """Set where there is the compiled module: see `responder.net.linux.compiled`."""
 
@@ -328,7 +329,7 @@ class LinuxSocket:
         """How many messages from the first one on are segments of one: all of its size, but the last may be smaller."""
         payload, route, port = batch[first]
         size, count = len(payload), 1
-        if self._has_segments and 0 < size <= SEGMENT_SIZE[route.to.version]:
+        if self.has_segments and 0 < size <= SEGMENT_SIZE[route.to.version]:
             most = min(MAX_SEGMENTS, SEGMENTS_SIZE // size)
             for other, way, to in islice(batch, first + 1, first + most):
                 if way is not route or to != port or not 0 < len(other) <= size:
@@ -357,3 +358,5 @@ class LinuxSocket:
     def close(self) -> None:
         self._groups.close()
         sockets.close(self._socket)
+        if self.answer is not None:
+            self.answer.forget()

@@ -6,12 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from responder.datagram import number_of
 from responder.dispatch.budget import MAX_CREDIT, Budget, source_prefix
 
 
 def prefix(address: str) -> int:
-    return source_prefix(number_of(ip_address(address)))
+    return source_prefix(ip_address(address))
 
 
 def test_prefixes_are_what_one_customer_has() -> None:

@@ -24,12 +24,11 @@ from responder.dispatch.flow import NO_PORT, Candidate, Decision
 from responder.dispatch.request import Request
 from responder.net.linux import compiled
 from responder.net.linux._native import Memory
-from responder.net.linux.udp import decode_sender
+from responder.net.linux.udp import decode_raw_flow as decode
 from responder.net.types import Flow, Received, Route
 
 LOOPBACK = Interface(1, "lo", {"up", "running", "loopback"})
 
-HERE = Route(ip_address("::1"))
 SHAPES = (Request, Peer, Decision, Candidate, Binding)
 
 
@@ -50,31 +49,33 @@ class AskingPort:
     """Decides that everything is usual, and notes what it is called for."""
 
     respond: Callable[[Datagram], Any]
-    to: Route | None = HERE
-    """None: whoever asks."""
+    way: Route | None = None
+    """Of replies, `to` aside; None: as routing has it."""
     plain_limit: int = 65507
     suspects: frozenset[int] = NO_PORT
     is_usual: bool = True
-    decisions: dict[Flow, Any] = attrs.field(factory=dict)
+    decisions: list[Decision] = attrs.field(factory=list)
+    """All that were made."""
     calls: list[tuple[Any, ...]] = attrs.field(factory=list)
     counts: dict[str, int] = attrs.field(factory=lambda: {"answered": 0})
     binding: Binding = attrs.field(factory=Unbound.made)
     memory: Memory = attrs.field(factory=lambda: memory(decode))
+    number: int = 1
+    """Of the socket."""
+    segments: bool = True
     bytes_out: int = 0
     """What was sent by the last `answer`."""
 
     shapes: ClassVar = SHAPES
 
-    def missed(self, flow: Flow) -> Decision:
+    def decide(self, flow: Flow) -> Decision:
         candidate = Candidate(
-            self.binding, flow, flow.destination or ip_address("::"), LOOPBACK, "default", 7007, Via.UNICAST,
-            None, 0, self.to or Route(flow.peer), self.counts, self.plain_limit, self.respond,
+            self.binding, flow.destination or ip_address("::"), LOOPBACK, "default", 7007, Via.UNICAST,
+            None, self.way or Route(flow.peer), self.counts, self.plain_limit, self.respond,
         )  # fmt: skip
         usual = candidate if self.is_usual else None
-        decision = Decision(
-            flow, LOOPBACK, Via.UNICAST, (candidate,), "", "probe", self.counts, self.suspects, 0, usual
-        )
-        self.decisions[flow] = decision
+        decision = Decision(LOOPBACK, Via.UNICAST, (candidate,), "", "probe", self.counts, self.suspects, usual)
+        self.decisions.append(decision)
         return decision
 
     def unusual(self, decision: Decision, received: Received) -> None:
@@ -87,7 +88,7 @@ class AskingPort:
     def failed(self, decision: Decision, received: Received, error: BaseException) -> None:
         self.calls.append(("failed", received, error))
 
-    def unsent(self, answer: bytes, candidate: Candidate, peer_port: int) -> None:
+    def unsent(self, answer: bytes, candidate: Candidate, flow: Flow, peer_port: int) -> None:
         self.calls.append(("unsent", answer, peer_port))
 
     def answer(
@@ -100,12 +101,10 @@ class AskingPort:
     ) -> int:
         """`since`: seconds that the real-time clock is taken to have gone on since now."""
         now, wall = 1000.0, time.time() + since
-        count, _, _, self.bytes_out = self.memory.answer(sock.fileno(), limit, self, self.decisions, now, wall, encode)
+        count, _, _, self.bytes_out = self.memory.answer(
+            sock.fileno(), limit, self.number, self.segments, self, now, wall, encode
+        )
         return count
-
-
-def decode(raw: bytes) -> Flow:
-    return decode_sender(raw[:20], raw[20:])
 
 
 def memory(decode: Callable[[bytes], Flow], payload_size: int = 65536, control_size: int = 256) -> Memory:

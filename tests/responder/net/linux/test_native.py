@@ -157,7 +157,7 @@ def test_what_does_not_go_is_the_ports(server: socket.socket, client: socket.soc
     with pytest.raises(KeyboardInterrupt):
         asking.answer(server, encode=failing)
     # Refused by the kernel: a source that this host does not have.
-    asking = AskingPort(reply, to=Route(ip_address("::1"), source=ip_address("2001:db8::77")))
+    asking = AskingPort(reply, way=Route(ip_address("::1"), source=ip_address("2001:db8::77")))
     ask(client, server, b"4")
     asking.answer(server)
     assert asking.calls == [("unsent", b"re: 4", port_of(client))]

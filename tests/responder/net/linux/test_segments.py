@@ -93,7 +93,7 @@ class Form:
         def respond(request: Datagram) -> bytes:
             return next(answers)
 
-        asking = AskingPort(respond, to=None)
+        asking = AskingPort(respond)
         for client, _ in sent:
             client.sendto(b"?", (client.getsockname()[0], self.server.port))
         assert asking.answer(self.server._socket) == len(sent)
