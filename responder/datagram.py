@@ -72,7 +72,11 @@ class PrefixSet:
             numbers.setdefault(number_of(prefix.network_address) >> shift, position)
 
     def __contains__(self, address: IPAddress) -> bool:
-        return self.first(address) is not None
+        number = number_of(address)
+        for shift, numbers in self._by_length[number >> 128].items():  # noqa: SIM110 - any() takes twice as long
+            if number >> shift in numbers:
+                return True
+        return False
 
     def first(self, address: IPAddress) -> int | None:
         """The position, in the order given, of the first prefix that the address is in."""

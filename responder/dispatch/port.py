@@ -55,7 +55,7 @@ MAX_ARRIVALS = 1024
 """Destinations remembered by a port, each with its interface: with AnyIP a host may have as many as peers name."""
 
 MAX_FLOWS = 16384
-"""Flows remembered by a port, some 1 KiB each, so that spoofed sources cost time, not memory."""
+"""Flows remembered by a port, some 0.5 KiB each, so that spoofed sources cost time, not memory."""
 
 _log = get_logger(__name__)
 

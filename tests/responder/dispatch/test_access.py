@@ -7,8 +7,10 @@ from types import ModuleType
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from responder.datagram import Interface, IPAddress, Via, number_of
+from responder.datagram import Interface, IPAddress, IPNetwork, Via, number_of
 from responder.dispatch import outcomes
 from responder.dispatch.access import Access, interface_matches, refused_source
 from responder.plugin import Service
@@ -43,6 +45,32 @@ def test_interface_patterns_ignore_case_where_the_system_does(
     monkeypatch.setattr("os.path.normcase", system.normcase)
     assert interface_matches("Ethernet 2", ("ethernet*",)) is expected
     assert interface_matches("WLAN", ("*", "!wlan")) is not expected
+
+
+def networks(shift: int, firsts: int, longest: int) -> st.SearchStrategy[IPNetwork]:
+    """Prefixes that meet often: of the first byte alone."""
+    numbers, lengths = st.integers(1, firsts), st.integers(0, longest)
+    return st.builds(lambda number, length: ip_network((number << shift, length), strict=False), numbers, lengths)
+
+
+PREFIXES = st.lists(networks(24, 255, 32) | networks(120, 3, 12), max_size=6)
+
+
+@given(PREFIXES, PREFIXES)
+def test_bounds_say_what_the_prefixes_say(allow: list[IPNetwork], deny: list[IPNetwork]) -> None:
+    access = attrs.evolve(ANY_ACCESS, allow=tuple(allow), deny=tuple(deny))
+    edges = [edge for prefix in (*allow, *deny) for edge in (prefix[0], prefix[-1])]
+    near = [
+        type(edge)(int(edge) + by)
+        for edge in edges
+        for by in (-1, 0, 1)
+        if 0 <= int(edge) + by < 1 << edge.max_prefixlen
+    ]
+    for peer in (*near, ip_address("0.0.0.0"), ip_address("255.255.255.255"), ip_address("::"), ip_address("ff::")):
+        allowed = not allow or any(peer in prefix for prefix in allow if prefix.version == peer.version)
+        denied = any(peer in prefix for prefix in deny if prefix.version == peer.version)
+        expected = None if allowed and not denied else outcomes.DENIED
+        assert access.refusal_of_peer(peer, number_of(peer), peer, LAN, Via.UNICAST) == expected
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255", "240.0.0.1"])
