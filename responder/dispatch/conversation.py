@@ -140,7 +140,7 @@ class OpenConversation:
     def _failed_waits(self) -> FailedWaits:
         """Those of the service's port; one of its own where that is gone, as after a reload."""
         candidate = self.candidate
-        sender = candidate.binding.sender_of(candidate.service, candidate.flow.peer, candidate.flow.destination)
+        sender = candidate.binding.sender_of(candidate.service, self.peer.address, self._route.source)
         return FailedWaits(f"a conversation of UDP port {candidate.port}") if sender is None else sender.failed_waits
 
     def _prove(self) -> None:
