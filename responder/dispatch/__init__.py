@@ -4,7 +4,7 @@
                      +------------------------------------------------------------------+
     kernel -> socket | port.py      take a burst of datagrams                           |
                      |    |                                                             |
-                     | flow.py      decide, once a flow: who may take its datagrams,    |
+                     | flow.py      decide about a flow: who may take its datagrams, |
                      |    |         how replies go, where each is counted               |
                      |    |           access.py      may this peer ask?                 |
                      |    |           addressing.py  which source, which way out?       |
@@ -27,10 +27,10 @@
                      binding.py       one service of one instance, with its work in flight
                      failures.py      what a plugin raised: its own failure, or an order to end?
 
-Words.  A *flow* is all datagrams of one peer address, destination and interface.  A *decision* holds for a flow.  A
-*candidate* is a binding that may take a flow's datagrams.  A *binding* is one service of one *instance*, which is a
-plugin with options.  A *route* says how to send; a *message* is a payload with its route and port.  An *outcome* is
-what became of a datagram; *counts* are numbers by outcome.
+Words.  A *flow* is all datagrams of one peer address, destination and interface.  A *decision* holds for all flows of
+which the same can be said.  A *candidate* is a binding that may take their datagrams.  A *binding* is one service of
+one *instance*, which is a plugin with options.  A *route* says how to send; a *message* is a payload with its route and
+port.  An *outcome* is what became of a datagram; *counts* are numbers by outcome.
 
 The rules, each in one place:
 
@@ -39,11 +39,11 @@ The rules, each in one place:
 - what an answer may be: `Answers.settle`
 - what a refusal of the kernel means: `Sender`
 
-What costs what.  A decision is worked out once a flow and kept in a bounded table, so that the number of interfaces,
-addresses and prefixes costs nothing for each datagram; the table is emptied when the interfaces, the instances or our
-ports change.  A datagram is *usual* where one instance may take it, no bound needs a look, and the answer is bytes.
-`Port` does the usual case in one loop, without a call more than the handler's own; where the platform has compiled
-code (`responder.net.types.AnswerUsual`), that loop is compiled.  Everything else goes the long way through
+What costs what.  Which decision holds for a flow is found out once and kept in a bounded table, so that the number of
+interfaces, addresses and prefixes costs nothing for each datagram; the table is emptied when the interfaces, the
+instances or our ports change.  A datagram is *usual* where one instance may take it, no bound needs a look, and the
+answer is bytes.  `Port` does the usual case in one loop, without a call more than the handler's own; where the platform
+has compiled code (`responder.net.types.AnswerUsual`), that loop is compiled.  Everything else goes the long way through
 `_take`, `_ask` and `Answers.settle`: several instances on a port, `rate` and `amplification`, blocking services,
 answers that wait, `Reply`, and all of it while somebody watches (`trace`, the query log).
 
@@ -55,8 +55,8 @@ Weak spots, known and accepted:
 - A handler that does not wait holds up every port of the process.  It is named in the log, not stopped.
 - The usual answers of a burst are sent before its other answers, so answers may leave in another order than their
   requests came.
-- A peer seen for the first time costs several times what a known one costs; a flood of new peers drives no known one
-  out (`responder.bounded.Memory`).
+- A peer seen for the first time costs twice what a known one costs; a flood of new peers drives hardly a known one out
+  (`responder.bounded.Memory`; compiled, where two known ones share a place).
 - What was sent can't be taken back: an answer is counted as answered when it is decided, and counted anew where sending
   it fails.
 - Two programs on a `shared` port can't be told apart where they send the same content (`own.py`).

@@ -1,19 +1,17 @@
 """Decide who may be answered.  Pure.
 
 `refused_source` holds for every plugin; `Access` is one instance's `listen`, `interfaces`, `groups`, `allow` and
-`deny`.  Both are asked once for each flow (peer, destination, interface) and remembered by dispatch, so what they cost
-is not what a datagram costs.
+`deny`.  Both are asked about a flow (peer, destination, interface) that dispatch does not remember: what they cost is
+what a new peer costs, and not what a datagram of a known one does.
 """
 
 from __future__ import annotations
 
 import errno
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection
 from fnmatch import fnmatch
 from ipaddress import IPv4Address, IPv6Address
-from itertools import groupby
-from operator import itemgetter
 
 import attrs
 
@@ -79,10 +77,10 @@ class Access:
     deny: tuple[IPNetwork, ...]
     needs_destination: bool
     on_link: bool
-    _bounds: Sequence[int] = attrs.field(init=False)
+    _bounds: tuple[int, ...] = attrs.field(init=False)
 
     @_bounds.default
-    def _bounds_of_both(self) -> Sequence[int]:
+    def _bounds_of_both(self) -> tuple[int, ...]:
         return bounds(self.allow, self.deny)
 
     @classmethod
@@ -135,24 +133,24 @@ class Access:
         return None if bisect_right(self._bounds, number) & 1 else outcomes.DENIED
 
 
-def bounds(allow: Iterable[IPNetwork], deny: Iterable[IPNetwork]) -> Sequence[int]:
+def bounds(allow: Collection[IPNetwork], deny: Collection[IPNetwork]) -> tuple[int, ...]:
     """Where the numbers (`number_of`) of peers that may ask begin, and where they end, in turn and in order.
 
     Each new peer is looked up in it, which takes a few steps for any number of prefixes.
     """
-    edges = [(0, 0, 0)]  # a number, which list, and by how much more of its prefixes hold what follows
+    # How many more prefixes of each list hold what follows a number.
+    steps: dict[int, list[int]] = {0: [0, 0]}
     for which, prefixes in enumerate((allow, deny)):
         for prefix in prefixes:
             first = number_of(prefix.network_address)
-            edges += [(first, which, 1), (first + prefix.num_addresses, which, -1)]
-    holding = [0 if any(which == 0 and step for _, which, step in edges) else 1, 0]
-    found: list[int] = []
-    for number, together in groupby(sorted(edges), key=itemgetter(0)):
-        for _, which, step in together:
-            holding[which] += step
-        if (holding[0] > 0 and not holding[1]) != len(found) % 2:
+            steps.setdefault(first, [0, 0])[which] += 1
+            steps.setdefault(first + (1 << prefix.max_prefixlen - prefix.prefixlen), [0, 0])[which] -= 1
+    allows, denies, found = int(not allow), 0, list[int]()
+    for number in sorted(steps):
+        allows, denies = allows + steps[number][0], denies + steps[number][1]
+        if (allows > 0 and not denies) != len(found) % 2:
             found.append(number)
-    return found
+    return tuple(found)
 
 
 def _is_on_link(peer: IPAddress, destination: IPAddress, interface: Interface) -> bool:

@@ -27,7 +27,6 @@ from ..errors import RateExceeded, SendError
 from ..net.sockets import FailedWaits
 from ..net.types import DatagramSocket, ErrorTellingSocket, Message, Received, Route, SendFailure
 from . import outcomes
-from .addressing import reply_route
 from .budget import source_prefix
 from .flow import Candidate, arrive, decide, refusal_of
 from .observers import Observation
@@ -175,8 +174,7 @@ class OpenConversation:
             if refusal is not None:
                 self._tell(refusal, peer=peer)
                 return
-        route = reply_route(flow, own, Via.UNICAST, binding.service.hop_limit)
-        message = (answer, route, received.peer_port)
+        message = (answer, decision.candidates[0].route_to(flow), received.peer_port)
         try:
             sent = self.socket.send([message])
         except SendError as error:

@@ -74,12 +74,11 @@ class Candidate:
 
     def route_to(self, flow: Flow) -> Route:
         """How replies go to the peer of `flow`: the same object each time, for the platform that sends by it."""
-        noted = flow.reply
-        if noted is not None and noted[0] is self:
+        way, noted = self.way, flow.reply
+        if noted is not None and noted[0] is way:
             return noted[1]
-        way = self.way
         route = Route(flow.peer, way.scope_id, way.source, way.interface, way.hop_limit)
-        flow.reply = self, route
+        flow.reply = way, route  # not the candidate, with its plugin: a socket may remember the flow for long
         return route
 
     def count(self, asked: int, answered: int, took: float) -> None:

@@ -55,7 +55,9 @@ MAX_ARRIVALS = 1024
 """Destinations remembered by a port, each with its interface: with AnyIP a host may have as many as peers name."""
 
 MAX_FLOWS = 16384
-"""Flows remembered by a port, some 0.5 KiB each, so that spoofed sources cost time, not memory."""
+"""Flows remembered by a port, some 0.5 KiB each, so that spoofed sources cost time, not memory.
+
+The compiled form remembers as many, of all ports together."""
 
 _log = get_logger(__name__)
 
@@ -108,6 +110,7 @@ class Port:
                 if self._left:
                     left, self._left = self._left, []
                     await sender.flush(left)
+                    del left  # what it refers to may be taken away by a reload
                 # After a long burst there are more by now, most likely: asking costs less than waiting.
                 if count < LONG_BURST:
                     break

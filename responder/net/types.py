@@ -3,7 +3,7 @@
 The framework above never sees a file descriptor, a sockaddr or a control message: a platform takes and gives the
 records below, and a fake network does the same.  Records are made by the thousand a second, so what many datagrams
 share is an object of its own: a `Flow` (who sent to which address on which interface) comes from a bounded
-table of the socket, one object for all datagrams of that flow, and is compared by identity.
+table, one object for all datagrams of that flow as long as it stands there, and is compared by identity.
 
 Nothing is decided here: `responder.dispatch.addressing` chooses source addresses, each platform its socket options.
 """
@@ -34,7 +34,7 @@ class Flow:
     local        the host's own address that the kernel would answer a multicast or broadcast from (Linux's
                  `ipi_spec_dst`), if it says so; it may belong to another interface
     via          None where the platform can't tell unicast from directed broadcast: the interface table then does
-    reply        the route of replies as dispatch used it last, and whose it is
+    reply        the route of replies as dispatch used it last, behind what it was made from
     """
 
     peer: IPAddress
@@ -43,7 +43,7 @@ class Flow:
     interface: int
     local: IPAddress | None = None
     via: Via | None = None
-    reply: tuple[object, Route] | None = attrs.field(default=None, init=False)
+    reply: tuple[Route, Route] | None = attrs.field(default=None, init=False)
 
 
 @attrs.define(eq=False)

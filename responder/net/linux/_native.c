@@ -57,10 +57,10 @@ static const char *const names[PLACES] = {PLACES_OF(NAME)};
 
 /* What tells the flow of a datagram: its socket, the sender and the pktinfo, `size` bytes; 0 behind them. */
 typedef struct {
-    long long number;
-    size_t size;
+    long long number, size;
     unsigned char raw[FLOW_SIZE];
 } Key;
+_Static_assert(sizeof(Key) == 16 + FLOW_SIZE && sizeof(Key) % 8 == 0, "it is compared, and read in eights");
 
 /* A flow, and what was decided about it. */
 typedef struct {
@@ -170,11 +170,12 @@ static int done(PyObject *result)
 /* Forget the flows, each after it is out of the table: what was referred to may do anything as it goes. */
 static PyObject *memory_forget(Memory *self, PyObject *Py_UNUSED(arguments))
 {
-    for (size_t i = 0; self->known != NULL && i < 2 * KNOWN; i++) {
-        Known *place = &self->known[i / 2][i % 2], was = *place;
-        *place = (Known){0};
-        Py_XDECREF(was.flow), Py_XDECREF(was.decision);
-    }
+    for (size_t i = 0; self->known != NULL && i < 2 * KNOWN; i++)
+        if (self->known[i / 2][i % 2].flow != NULL) {
+            Known was = self->known[i / 2][i % 2];
+            self->known[i / 2][i % 2] = (Known){0};
+            Py_DECREF(was.flow), Py_DECREF(was.decision);
+        }
     Py_RETURN_NONE;
 }
 
@@ -265,13 +266,13 @@ static double seconds(void)
 
 /* Find its flow, and what is decided about it; -1 with an exception.
 
-   A hash has a pair of places.  A new flow takes one that was not asked for again since it came, or since both were: so a
-   flood of flows that come once leaves alone what is in use. */
+   A hash has a pair of places.  A new flow takes the one that was not asked for again since it came, or since both were; of
+   two such the one that came first goes.  So a flood of flows that come once leaves alone what is in use. */
 static int recall(Memory *self, Burst *burst, Arrived *one)
 {
-    unsigned long long hash = 1469598103934665603ULL, parts[sizeof(Key) / 8];
+    unsigned long long hash = 0, parts[sizeof(Key) / 8];
     memcpy(parts, &one->key, sizeof(Key));
-    for (size_t i = 0; i < sizeof(Key) / 8; i++) hash = (hash ^ parts[i]) * 1099511628211ULL, hash ^= hash >> 32;
+    for (size_t i = 0; i < sizeof(Key) / 8; i++) hash = (hash ^ parts[i]) * 0x9E3779B97F4A7C15ULL, hash ^= hash >> 32;
     Known *pair = self->known[hash & (KNOWN - 1)];
     for (int i = 0; i < 2; i++)
         if (memcmp(&pair[i].key, &one->key, sizeof(Key)) == 0) {
@@ -286,6 +287,7 @@ static int recall(Memory *self, Burst *burst, Arrived *one)
     int both = pair[0].used && pair[1].used;
     pair[1].used &= !both;
     Known *place = &pair[pair[0].used && !both], was = *place;
+    if (!pair[0].used && !pair[1].used) was = pair[1], pair[1] = pair[0];
     *place = (Known){.key = one->key, .flow = Py_NewRef(one->flow), .decision = Py_NewRef(one->decision)};
     Py_XDECREF(was.flow), Py_XDECREF(was.decision);
     return 0;
@@ -332,8 +334,7 @@ static int end_run(Burst *burst)
 {
     PyObject *candidate = burst->candidate;
     burst->candidate = NULL;
-    if (candidate == NULL)
-        return 0;
+    if (candidate == NULL) return 0;
     PyObject *said = PyObject_CallMethod(candidate, "count", "lld", burst->asked, burst->answered, burst->spent);
     Py_DECREF(candidate);
     return done(said);
@@ -451,7 +452,7 @@ static int ask(Memory *self, Burst *burst, const Arrived *one, PyObject *candida
 
 static int answer_one(Memory *self, Burst *burst, Arrived *one)
 {
-    if (one->payload == NULL || recall(self, burst, one) != 0 || (one->port = PyLong_FromLong(one->port_number)) == NULL)
+    if (recall(self, burst, one) != 0 || (one->port = PyLong_FromLong(one->port_number)) == NULL)
         return -1;
     PyObject *candidate = held(self, one->decision, DECISION_usual), *suspects = held(self, one->decision, DECISION_suspects);
     int result = -1;
@@ -544,14 +545,13 @@ static int send_queued(Memory *self, Burst *burst, int descriptor)
 /* Have the buffers to oneself; -1 with an exception. */
 static int enter(Memory *self)
 {
-    if (!self->busy)
-        return self->busy = 1, 0;
+    if (!self->busy) return self->busy = 1, 0;
     return PyErr_SetString(PyExc_RuntimeError, "another call works in this memory: it is for one thread"), -1;
 }
 
 static PyObject *memory_answer(Memory *self, PyObject *arguments)
 {
-    int descriptor, limit, result = 0;
+    int descriptor, limit, result;
     long long number;
     Burst burst = {0};
     Arrived arrived[BURST];
@@ -559,8 +559,8 @@ static PyObject *memory_answer(Memory *self, PyObject *arguments)
                           &burst.wall, &burst.encode) || enter(self) != 0)
         return NULL;
     int taken = take(self, &burst, descriptor, limit < 0 || limit > BURST ? BURST : (unsigned int)limit, number, arrived);
-    self->busy = 0;
-    burst.began = seconds();
+    self->busy = 0, burst.began = seconds();
+    result = PyErr_Occurred() ? -1 : 0; /* no memory for a payload */
     for (int i = 0; i < taken && result == 0; i++) result = answer_one(self, &burst, &arrived[i]);
     if (result == 0)
         result = end_run(&burst); /* before `unsent`, which takes back what was counted */
