@@ -4,7 +4,7 @@
                      +------------------------------------------------------------------+
     kernel -> socket | port.py      take a burst of datagrams                           |
                      |    |                                                             |
-                     | flow.py      decide about a flow: who may take its datagrams, |
+                     | flow.py      decide about a flow: who may take its datagrams,    |
                      |    |         how replies go, where each is counted               |
                      |    |           access.py      may this peer ask?                 |
                      |    |           addressing.py  which source, which way out?       |
