@@ -23,7 +23,7 @@ WORDS = (*PATHS, *b"metrics.example localhost localhost. 127.0.0.1 [::1%eth0] :9
 STATUSES = {200, 400, 404, 405, 414, 421, 431, 501, 503, 505}
 
 
-async def _at_once(function: Any, *arguments: Any) -> Any:
+async def _at_once(function: Any, *arguments: Any, **_options: Any) -> Any:
     """In place of a thread, for which the clock would not wait."""
     await trio.lowlevel.checkpoint()
     return function(*arguments)
