@@ -119,11 +119,14 @@ def test_curl(network: Multihomed, folder: Path, tmp_path: Path, version: str) -
     ]
 
 
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
 @pytest.mark.parametrize("size", [65537, 70_000, 20_000_000])
-def test_curl_sees_that_a_body_is_too_long(network: Multihomed, folder: Path, tmp_path: Path, size: int) -> None:
+def test_curl_sees_that_a_body_is_too_long(
+    network: Multihomed, folder: Path, tmp_path: Path, size: int, version: str
+) -> None:
     (tmp_path / "body").write_bytes(bytes(size))
     said = network.clients[1].run(
-        *("curl", "--silent", "--show-error", "--http2", "--cacert", str(folder / "ca.pem"), "--max-time", "5"),
+        *("curl", "--silent", "--show-error", version, "--cacert", str(folder / "ca.pem"), "--max-time", "5"),
         *("--resolve", f"{NAME}:443:10.71.0.2", "--header", "Content-Type: application/dns-message"),
         *("--data-binary", f"@{tmp_path / 'body'}", "--write-out", "%{response_code}", f"https://{NAME}/dns-query"),
     )

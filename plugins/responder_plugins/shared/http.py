@@ -6,6 +6,7 @@ Who may connect is the framework's business (`on_link`, `allow`, `deny`, `max_co
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from email.utils import formatdate
 from http import HTTPStatus
 from ipaddress import IPv6Address
@@ -29,6 +30,9 @@ MAX_BODY: Final = 65536
 
 MAX_REQUESTS: Final = 32
 """Requests on one connection."""
+
+LINGER: Final = 1.0
+"""Seconds for which what a client still sends after its answer is read, so that it sees that (RFC 9112 section 9.6)."""
 
 CHUNK: Final = 4096
 """Bytes read at a time."""
@@ -132,8 +136,16 @@ class _Session:
         except h11.RemoteProtocolError as error:
             if connection.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
                 await self._send(connection, HTTPStatus(error.error_status_hint), close=True)
+        if connection.our_state is h11.MUST_CLOSE and connection.their_state in {h11.SEND_BODY, h11.ERROR}:
+            await self._take_rest()
         self._pending = connection.trailing_data[0]
         return connection.our_state is h11.DONE and connection.their_state is h11.DONE
+
+    async def _take_rest(self) -> None:
+        """A connection that is closed with bytes unread is reset by the system, and the client may lose the answer."""
+        with trio.move_on_after(LINGER), suppress(trio.BrokenResourceError):
+            while await self._receive():
+                pass
 
     async def _answer(self, connection: h11.Connection, *, last: bool) -> None:
         """Raises _Refused and h11.RemoteProtocolError."""
