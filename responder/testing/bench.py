@@ -32,6 +32,7 @@ from ..plugin import Plugin
 from ..server.embedding import Server
 from .clients import FakeClient, FakeConversation, Heard, NoAnswer
 from .failures import Failures
+from .held_clock import is_thread_awaited, wait_no_thread_awaited
 from .hosts import FakeHost
 from .interfaces import FakeInterface
 from .network import FakeNetwork, Link
@@ -130,8 +131,8 @@ class Bench:
 async def settled() -> None:
     """Return once nothing more happens without time passing, the work of threads included."""
     await trio.testing.wait_all_tasks_blocked()
-    while trio.testing.active_thread_count():
-        await trio.testing.wait_all_threads_completed()
+    while is_thread_awaited():
+        await wait_no_thread_awaited()
         await trio.testing.wait_all_tasks_blocked()
 
 

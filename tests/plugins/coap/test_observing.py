@@ -385,11 +385,9 @@ class TestBounds:
         answered_from(await coap.at.ask(get("/hello", 2)), "192.0.2.1")
 
 
-async def test_a_reload_keeps_observers(mock_clock: MockClock, file: Path) -> None:
-    """On a clock that stands still: a reload prepares in a thread."""
+async def test_a_reload_keeps_observers(autojump_clock: MockClock, file: Path) -> None:
     async with serving({"/hello": file.name}, folder=file.parent) as coap:
         await observe(coap)
         await coap.at.server.replace(options(Coap, folder=file.parent, resources={"/other": file.name}))
-        mock_clock.autojump_threshold = 0
         (told,) = await coap.heard(3)
         assert (told.code, told.token) == (NOT_FOUND, b"tok"), "there is no such resource any more"

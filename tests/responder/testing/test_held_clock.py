@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from functools import partial
 from typing import ClassVar
 
@@ -12,7 +13,8 @@ import trio.testing
 from trio.testing import MockClock
 
 from responder import Answer, Context, Datagram, Handler, Plugin, Service
-from responder.testing import FakeNetwork, bench, never_answers
+from responder.testing import FakeNetwork, bench, never_answers, settled
+from responder.testing.held_clock import clock_held_by_threads
 
 WORK = 3_000_000
 
@@ -119,6 +121,74 @@ async def test_one_that_nobody_waits_for_holds_nothing(autojump_clock: MockClock
             assert trio.current_time() == began + 100
     finally:
         Hanging.end.set()
+
+
+@attrs.frozen
+class Crowded(Plugin):
+    """Has one thread for all, and leaves the first one's behind, which has the only token until it ends."""
+
+    services: ClassVar[tuple[Service, ...]] = (Service(port=7007, answer_timeout=5),)
+
+    async def respond(self, request: Datagram) -> bytes:
+        limiter = trio.CapacityLimiter(1)
+        left = await leave_behind(limiter)
+        left.set()
+        return await trio.to_thread.run_sync(work, limiter=limiter)
+
+
+async def leave_behind(limiter: trio.CapacityLimiter) -> threading.Event:
+    """A thread that has a token of the limiter, and works once the event is set."""
+    left = threading.Event()
+    async with trio.open_nursery() as nursery:
+        working = partial(trio.to_thread.run_sync, lambda: left.wait() and work())
+        nursery.start_soon(partial(working, limiter=limiter, abandon_on_cancel=True))
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert limiter.borrowed_tokens == 1
+    assert not trio.testing.active_thread_count()
+    return left
+
+
+async def test_while_others_wait_for_its_token(autojump_clock: MockClock) -> None:
+    async with bench(Crowded()) as at:
+        for _ in range(3):
+            began = trio.current_time()
+            heard = await at.ask(b"x", within=1)
+            assert (heard.payload, heard.time) == (DONE, began)
+            await trio.sleep(3600)
+            assert trio.current_time() == began + 3600, "it goes on as soon as the threads have ended"
+
+
+async def test_settled_waits_for_those_too(mock_clock: MockClock) -> None:
+    async with bench(Crowded()) as at:
+        await at.client.send(b"x", at.address, 7007)
+        await settled()
+        assert [each.payload for each in at.client.heard()] == [DONE]
+
+
+async def test_a_token_that_a_task_has_comes_back_in_time(autojump_clock: MockClock) -> None:
+    limiter = trio.CapacityLimiter(1)
+    async with bench(Working()), trio.open_nursery() as nursery:
+        left = await leave_behind(trio.CapacityLimiter(1))
+        await limiter.acquire_on_behalf_of(nursery.parent_task)
+        nursery.start_soon(partial(trio.to_thread.run_sync, work, limiter=limiter))
+        await trio.sleep(100)
+        limiter.release_on_behalf_of(nursery.parent_task)
+        left.set()
+
+
+async def test_holders_end_in_any_order(autojump_clock: MockClock) -> None:
+    first, second = ExitStack(), ExitStack()
+    first.enter_context(clock_held_by_threads())
+    second.enter_context(clock_held_by_threads())
+    with second, trio.fail_after(1):
+        limiter = trio.CapacityLimiter(1)
+        left = await leave_behind(limiter)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(trio.to_thread.run_sync, work, limiter=limiter))
+            await trio.testing.wait_all_tasks_blocked()
+            first.close()
+            left.set()
 
 
 async def test_hosts_of_a_network_hold_it_together(fake_network: FakeNetwork, autojump_clock: MockClock) -> None:
