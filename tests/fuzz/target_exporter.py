@@ -16,6 +16,7 @@ from tests.responder.daemon.support import STATUS
 from .streams import answer_to
 from .target_http import SEEDS as HTTP
 from .target_http import WORDS as HTTP_WORDS
+from .target_http import client_of
 
 PATHS = (b"/", b"/?hold", b"/live.json", b"/page.css", b"/metrics", b"/health", b"/ready")
 SEEDS = (*(b"GET %s HTTP/1.1\r\nHost: [::1]:9153\r\n\r\n" % path for path in PATHS), *HTTP)
@@ -39,11 +40,7 @@ def answered(data: bytes) -> bytes | None:
     answer = answer_to(data, _serve)
     if not answer:
         return None
-    client = h11.Connection(h11.CLIENT)
-    client.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
-    client.send(h11.EndOfMessage())
-    client.receive_data(answer)
-    client.receive_data(b"")
+    client = client_of(answer)
     head = client.next_event()
     assert isinstance(head, h11.Response), head
     assert head.status_code in STATUSES, head

@@ -39,13 +39,20 @@ async def _serve(stream: trio.abc.Stream) -> None:
         await serve(stream, _respond, server="x", methods=("GET", "HEAD", "POST"))
 
 
+def client_of(answer: bytes) -> h11.Connection:
+    """A client that has asked once, and received this to its end."""
+    client = h11.Connection(h11.CLIENT)
+    client.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
+    client.send(h11.EndOfMessage())
+    client.receive_data(answer)
+    client.receive_data(b"")
+    return client
+
+
 def answered(data: bytes) -> bytes | None:
     answer = answer_to(data, _serve)
     if not answer:
         return None
-    client = h11.Connection(h11.CLIENT)
-    client.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
-    client.receive_data(answer)
-    event = client.next_event()
+    event = client_of(answer).next_event()
     assert isinstance(event, h11.Response | h11.InformationalResponse), event
     return answer
