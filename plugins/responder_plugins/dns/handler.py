@@ -25,6 +25,7 @@ from responder import (
 )
 from responder_plugins.shared.dns_text import describe
 
+from ..shared.threads import in_thread
 from . import zone_notes
 from .answer.compiled import CompiledAnswers
 from .answer.padding import PLAIN
@@ -328,7 +329,7 @@ class DnsHandler(Handler):
     async def look(self) -> None:
         """Look at the zone files once, and serve what they say now."""
         if self._reload is not None:
-            catalog = await trio.to_thread.run_sync(self._reload)
+            catalog = await in_thread(self._reload)
             if catalog is not None:
                 if self._versions is not None:
                     await self._versions.note(catalog)

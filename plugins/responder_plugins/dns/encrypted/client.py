@@ -15,6 +15,7 @@ import trio
 
 from responder import Context
 
+from ...shared.threads import in_thread
 from ..options import PrimaryTls
 from . import pem
 from .alerts import Alerting
@@ -48,7 +49,7 @@ class ClientTls:
     async def secure(self, transport: trio.SocketStream) -> trio.SSLStream[trio.SocketStream]:
         """The stream within, after the handshake.  Raises trio.BrokenResourceError."""
         if self.credentials.files:
-            await trio.to_thread.run_sync(self.credentials.look)
+            await in_thread(self.credentials.look)
         secure = Alerting(transport, self.credentials.made, name=self.name)
         try:
             await secure.stream.do_handshake()

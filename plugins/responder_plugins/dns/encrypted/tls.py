@@ -18,6 +18,7 @@ import trio
 from responder import Connection
 from responder_plugins.shared import http
 
+from ...shared.threads import in_thread
 from ..options import HTTPS
 from ..tcp import TcpServer
 from .alerts import Alerting
@@ -41,7 +42,7 @@ class TlsServer:
         """Look at the certificate's files every so many seconds."""
         while True:
             await trio.sleep(every)
-            await trio.to_thread.run_sync(self.certificate.look)
+            await in_thread(self.certificate.look)
 
     async def converse(self, connection: Connection) -> None:
         """Serve a connection until it ends."""

@@ -9,8 +9,8 @@ import base64
 import binascii
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager, suppress
 from math import inf
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
@@ -19,6 +19,7 @@ import attrs
 import httpx
 import trio
 
+from ...shared.threads import is_no_thread
 from .skydns import read_object
 
 TIMEOUT: Final = 5.0
@@ -149,7 +150,7 @@ class EtcdClient:
         create = {**_range(prefix), "start_revision": revision}
         request = self._request("/v3/watch", {"create_request": create}, httpx.Timeout(TIMEOUT, read=None))
         failure = EtcdError("the watch has ended")
-        try:
+        with _failures_as_ours():
             async with aclosing(await self._http.send(request, stream=True)) as answer:
                 if answer.status_code != httpx.codes.OK:
                     await answer.aread()
@@ -161,8 +162,6 @@ class EtcdClient:
                     except EtcdError as error:
                         failure = error
                     nursery.cancel_scope.cancel()
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise EtcdError(_words(error)) from None
         raise failure
 
     async def _ask(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,10 +180,8 @@ class EtcdClient:
         return request
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        try:
+        with _failures_as_ours():
             answer = await self._http.send(self._request(path, body))
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise EtcdError(_words(error)) from None
         if answer.status_code != httpx.codes.OK:
             raise _refusal(answer.status_code, answer.content)
         return _object(answer.content)
@@ -193,6 +190,19 @@ class EtcdClient:
 def end_of(prefix: bytes) -> bytes:
     """The first key behind all that have the prefix, which does not end with 0xFF."""
     return prefix[:-1] + bytes((prefix[-1] + 1,))
+
+
+@contextmanager
+def _failures_as_ours() -> Iterator[None]:
+    """Raises EtcdError."""
+    try:
+        yield
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise EtcdError(_words(error)) from None
+    except RuntimeError as error:
+        if not is_no_thread(error):  # to look a name up
+            raise
+        raise EtcdError(str(error)) from None
 
 
 def _range(prefix: bytes) -> dict[str, Any]:

@@ -23,6 +23,7 @@ import trio
 
 from responder import ConfigErrors, Context, get_logger, wall_time
 
+from ...shared.threads import in_thread
 from ..encrypted import pem
 from ..message import wire
 from ..zone.edit import Edit
@@ -179,7 +180,7 @@ class Follower:
     async def _follow(self, endpoint: str, server: Server) -> EtcdError | None:
         """Until it fails; None: another follower goes on."""
         try:
-            verify = await trio.to_thread.run_sync(trusted, self._options, Context(self._instance, self._folder))
+            verify = await in_thread(trusted, self._options, Context(self._instance, self._folder))
         except ConfigErrors as broken:
             return EtcdError(str(broken.errors[0]))
         client = EtcdClient(endpoint, verify, self._options.user, self._options.password)
@@ -265,15 +266,15 @@ class Follower:
         """
         state = self._state
         if events or are_all:
-            await trio.to_thread.run_sync(self._take_in, events, are_all)
+            await in_thread(self._take_in, events, are_all)
         for origin, zone in state.zones.items():
             names = [name for name in state.behind if wire.is_below(name, origin)]
             if zone is None or len(names) > LARGE:
-                fresh = await trio.to_thread.run_sync(state.services.zone_of, origin, revision)
+                fresh = await in_thread(state.services.zone_of, origin, revision)
                 state.zones[origin] = fresh
                 server.replace(origin, fresh)
             elif names:
-                edit = await trio.to_thread.run_sync(self._edit_of, zone, names, revision)
+                edit = await in_thread(self._edit_of, zone, names, revision)
                 if edit is not None:
                     edit.commit()
                     server.changed(origin)

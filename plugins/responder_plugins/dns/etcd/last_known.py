@@ -18,6 +18,7 @@ import trio
 
 from responder import FileLock, Repeated, get_logger, wall_time
 from responder_plugins.shared.kept_file import end_of_checked, write_checked
+from responder_plugins.shared.threads import in_thread
 
 from .services import Services
 from .skydns import KeyedService
@@ -29,6 +30,9 @@ LARGEST: Final = 2**28
 
 PAUSE: Final = 1.0
 """Seconds between two looks at what is known."""
+
+END: Final = 5.0
+"""Seconds that the last writing may wait for a thread."""
 
 SHARE: Final = 20
 """So many times as long as a writing took is nothing written then."""
@@ -110,7 +114,7 @@ class LastKnownFile:
                 await trio.sleep(max(PAUSE, SHARE * (trio.current_time() - began)))
         finally:
             if leads:
-                with trio.CancelScope(shield=True):
+                with trio.move_on_after(END, shield=True):
                     await self._keep(followed)
                 lock.release()
 
@@ -123,11 +127,11 @@ class LastKnownFile:
             if self._written != (followed.cluster, followed.revision):
                 async with followed.turn:
                     version = followed.cluster, followed.revision
-                    services = await trio.to_thread.run_sync(followed.services.all)
-                await trio.to_thread.run_sync(self.write, LastKnown(version[1], services, time))
+                    services = await in_thread(followed.services.all)
+                await in_thread(self.write, LastKnown(version[1], services, time))
                 self._written = version
             elif self._heard != heard:  # etcd has answered, and said nothing new
-                await trio.to_thread.run_sync(os.utime, self._path, (time, time))
+                await in_thread(os.utime, self._path, (time, time))
             self._heard = heard
         except (OSError, ValueError) as error:
             self._written = None

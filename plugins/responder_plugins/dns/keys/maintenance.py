@@ -22,6 +22,7 @@ import trio
 
 from responder import ConfigError, ConfigErrors, Context, FileLock, Network, Stamp, get_logger, stamp_of, wall_time
 
+from ...shared.threads import in_thread
 from ..message import wire
 from ..transfer.journal import JournalError
 from ..transfer.versions import Versions
@@ -374,5 +375,4 @@ def _tell(signer: ZoneSigner, zone: Zone, instance: str) -> None:
     )
 
 
-async def _in_thread(function: Callable[..., T], *arguments: object) -> T:
-    return await trio.to_thread.run_sync(partial(function, *arguments), abandon_on_cancel=True)
+_in_thread = partial(in_thread, abandon_on_cancel=True)

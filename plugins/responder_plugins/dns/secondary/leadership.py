@@ -18,6 +18,7 @@ import trio
 
 from responder import FileLock, IPAddress, Repeated, get_logger
 
+from ...shared.threads import in_thread
 from .board import Board
 
 LOOK: Final = 1.0
@@ -86,7 +87,7 @@ class Leadership:
 
     async def _do(self, do: Callable[[], T]) -> T | None:
         try:
-            return await trio.to_thread.run_sync(do)
+            return await in_thread(do)
         except OSError as error:
             self._fails(error)
             return None

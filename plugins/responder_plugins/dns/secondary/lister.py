@@ -12,6 +12,7 @@ import trio
 
 from responder import Network, get_logger, wall_time
 
+from ...shared.threads import in_thread
 from ..transfer.versions import Versions
 from ..zone.builder import name_text
 from ..zone.catalog import Catalog
@@ -93,13 +94,13 @@ class Lister:
         zone = self._zone
         if zone is None or copies is None:
             return
-        _, news = await trio.to_thread.run_sync(copies.news_of, self.origin, zone.serial, 0.0)
+        _, news = await in_thread(copies.news_of, self.origin, zone.serial, 0.0)
         if isinstance(news, list):
             try:
                 for change in news:
                     apply(zone, change)
             except DoesNotFitError:  # this process has made another one of that serial
-                _, news = await trio.to_thread.run_sync(copies.news_of, self.origin, None, 0.0)
+                _, news = await in_thread(copies.news_of, self.origin, None, 0.0)
         if isinstance(news, Zone):
             self._zone = news
         if news:
@@ -117,7 +118,7 @@ class Lister:
             wanted = self._wanted
             if wanted == self._listed:
                 continue
-            made = await trio.to_thread.run_sync(catalog_zone.make, self.origin, wanted, _after(zone.serial))
+            made = await in_thread(catalog_zone.make, self.origin, wanted, _after(zone.serial))
             message = "a catalog zone was made anew"
             _log.info(message, plugin=instance, zone=name_text(self.origin), serial=made.serial, zones=len(wanted))
             await self._storage.save(made, zone)

@@ -18,6 +18,7 @@ import trio
 
 from responder import IPAddress, Network, Peer, Repeated, get_logger, wall_time
 
+from ...shared.threads import in_thread
 from ..transfer.primary import Primary, TlsFailed, TransferError, Unanswered
 from ..transfer.upstream import Upstream
 from ..transfer.versions import Versions
@@ -154,7 +155,7 @@ class Secondaries:
             return
         known = None if kept.zone is None else kept.zone.serial
         read = self._storage.copies.news_of
-        checked, news = await trio.to_thread.run_sync(read, kept.origin, known, kept.checked)
+        checked, news = await in_thread(read, kept.origin, known, kept.checked)
         if isinstance(news, Zone):
             kept.hold(news, checked)
             self.serve({kept.origin: news}, ())
@@ -265,7 +266,7 @@ class Secondaries:
                 began = trio.current_time()
                 news = await reached.take(kept.origin, None if before is None else soa_record(before))
                 if isinstance(news, list) and before is not None:
-                    await trio.to_thread.run_sync(getattr, before, "children")  # a look at all names, at the first time
+                    await in_thread(getattr, before, "children")  # a look at all names, at the first time
                 if not isinstance(news, Zone) and (kept.zone is not before or (news and not self._change(kept, news))):
                     news = await reached.take(kept.origin, None)
         if self.zones.get(kept.origin) is not kept:
@@ -363,7 +364,7 @@ class Secondaries:
         zone = name_text(kept.origin)
         assert kept.zone is not None  # noqa: S101 - the caller has seen it
         try:
-            listed = await trio.to_thread.run_sync(catalog_zone.read, kept.zone.snapshot())
+            listed = await in_thread(catalog_zone.read, kept.zone.snapshot())
         except BrokenCatalog as error:
             message = "a catalog zone is broken: its members stay as they were"
             _log.error(message, plugin=self._instance, zone=zone, reason=str(error))

@@ -12,6 +12,7 @@ import trio
 
 from responder import ConfigError, Network, Repeated, get_logger, wall_time
 
+from ...shared.threads import in_thread
 from ..transfer.versions import Versions
 from ..zone.changes import Change, difference, is_newer
 from ..zone.tables import Zone
@@ -35,7 +36,7 @@ class Storage:
     async def open(self, network: Network) -> None:
         self._instance = network.instance
         try:
-            self.copies = await trio.to_thread.run_sync(Copies.of, network.state_dir, self.versions)
+            self.copies = await in_thread(Copies.of, network.state_dir, self.versions)
         except (ConfigError, OSError) as error:
             message = "no copies of zones can be kept: after a restart each is served once it was transferred again"
             _log.warning(message, plugin=self._instance, reason=str(error))
@@ -46,7 +47,7 @@ class Storage:
             self.copies.hold(zone)
         if self.versions is not None and before is not None and is_newer(zone.serial, before.serial):
             most = SOME_RECORDS + len(before.nodes) // 2
-            change = await trio.to_thread.run_sync(difference, before, zone.snapshot(), most)
+            change = await in_thread(difference, before, zone.snapshot(), most)
             if change is not None:
                 await self.versions.record(zone.origin, change)
         await self._do(Copies.write, zone.snapshot(), wall_time())
@@ -74,7 +75,7 @@ class Storage:
         if self.copies is None or not self.leads:
             return
         try:
-            await trio.to_thread.run_sync(partial(do, self.copies, *args))
+            await in_thread(partial(do, self.copies, *args))
         except OSError as error:
             self._fails(error)
 

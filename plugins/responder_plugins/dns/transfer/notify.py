@@ -27,6 +27,7 @@ import trio
 
 from responder import InterfaceAddress, IPAddress, Network, Peer, get_logger
 
+from ...shared.threads import with_thread
 from ..zone.builder import name_text
 from ..zone.catalog import Catalog
 from ..zone.tables import Zone
@@ -196,7 +197,7 @@ class Notifier:
 async def _look_up(name: str) -> list[IPAddress]:
     """The addresses of a name by the system's resolver; none where it knows none."""
     try:
-        found = await trio.socket.getaddrinfo(name, servers.PORT, type=trio.socket.SOCK_DGRAM)
+        found = await with_thread(trio.socket.getaddrinfo, name, servers.PORT, type=trio.socket.SOCK_DGRAM)
     except OSError:
         return []
     return [Peer(str(each[4][0]), servers.PORT).address for each in found]

@@ -12,12 +12,12 @@ from typing import Final
 
 import attrs
 import dns.name
-import trio
 
 from responder import ConfigErrors, IPAddress, IPNetwork, get_logger
 from responder_plugins.shared import dns_message
 from responder_plugins.shared.dns_message import Record
 
+from ...shared.threads import in_thread
 from ..message import wire
 from ..zone.builder import name_text
 from ..zone.catalog import Catalog
@@ -103,7 +103,7 @@ class Updates:
             origin, message = self.admitted(serving.catalog, data, key, address)
             async with self.versions.changing(serving, origin) as zone:
                 if len(data) > AT_ONCE:
-                    edit = await trio.to_thread.run_sync(self.planned, zone, message)
+                    edit = await in_thread(self.planned, zone, message)
                 else:
                     edit = self.planned(zone, message)
                 if edit is None:

@@ -26,6 +26,7 @@ import trio
 
 from responder import IPAddress, Peer
 
+from ...shared.threads import in_thread
 from ..encrypted.client import ClientTls
 from ..zone.changes import Change, ZoneRecord
 from ..zone.tables import Zone
@@ -226,7 +227,7 @@ async def _transferred(incoming: Incoming, connection: Messages) -> News:
     with trio.move_on_after(LONGEST):
         await connection.ask(incoming.query)
         await _read_all(incoming, connection)
-        return await trio.to_thread.run_sync(incoming.result) if incoming.is_large else incoming.result()
+        return await in_thread(incoming.result) if incoming.is_large else incoming.result()
     raise TransferError(f"it took more than {LONGEST:.0f} seconds")
 
 
@@ -243,7 +244,7 @@ async def _read_all(incoming: Incoming, connection: Messages) -> None:
             try:
                 if len(message) > BESIDE:
                     incoming.is_large = True
-                    done = await trio.to_thread.run_sync(incoming.feed, message)
+                    done = await in_thread(incoming.feed, message)
                 else:
                     done = incoming.feed(message)
             except TransferError as error:

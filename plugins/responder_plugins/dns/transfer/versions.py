@@ -21,6 +21,7 @@ import trio
 
 from responder import ConfigError, ConfigErrors, get_logger
 
+from ...shared.threads import in_thread
 from ..zone.builder import name_text
 from ..zone.catalog import Catalog
 from ..zone.changes import (
@@ -143,7 +144,7 @@ class Versions:
         async with self._taken():
             journal = self.journal(origin)
             if journal.coming_base is not None:
-                await trio.to_thread.run_sync(_put_base, journal)
+                await in_thread(_put_base, journal)
             await self.follow(serving, origin)
             if journal.zone is None:
                 raise JournalError(f"the zone {name_text(origin)} is not to be had")
@@ -152,7 +153,7 @@ class Versions:
     async def put(self, serving: Serving, edit: Edit) -> None:
         """Make the change, within `changing`: it is on the disk before it is served.  Raises JournalError."""
         origin = edit.zone.origin
-        await trio.to_thread.run_sync(self.journal(origin).append, edit.change)
+        await in_thread(self.journal(origin).append, edit.change)
         edit.commit()
         serving.changed(origin)
 
@@ -169,7 +170,7 @@ class Versions:
                 journal = self.journal(origin)
                 journal.refresh()
                 if journal.last != change.after:
-                    await trio.to_thread.run_sync(journal.append, change)
+                    await in_thread(journal.append, change)
         except JournalError as error:
             _log.error("a change can't be kept for IXFR", zone=name_text(origin), reason=str(error))
 
@@ -218,7 +219,7 @@ class Versions:
                 return
         _log.warning("a zone is read again", zone=name_text(origin), reason=reason)
         journal.zone = None
-        serving.replace(origin, await trio.to_thread.run_sync(self._read, origin))
+        serving.replace(origin, await in_thread(self._read, origin))
 
     # While the zones are served
 
@@ -241,7 +242,7 @@ class Versions:
             try:
                 async with self.changing(serving, origin) as live:
                     journal = self.journal(origin)
-                    fresh = await trio.to_thread.run_sync(_put_under, journal, base, live, self.complete)
+                    fresh = await in_thread(_put_under, journal, base, live, self.complete)
                     if fresh is not None:
                         serving.replace(origin, fresh)
                     else:

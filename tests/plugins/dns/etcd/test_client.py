@@ -129,6 +129,15 @@ async def test_one_that_does_not_answer() -> None:
             await client.head(b"/skydns/")
 
 
+@pytest.mark.usefixtures("no_thread")
+async def test_a_name_that_no_thread_can_be_had_to_look_up() -> None:
+    async with EtcdClient("http://etcd.example.test:2379") as client:
+        with pytest.raises(EtcdError, match="can't start new thread"):
+            await client.head(b"/skydns/")
+        with pytest.raises(EtcdError, match="can't start new thread"):
+            await client.watch(b"/skydns/", 1, pytest.fail)  # type: ignore[arg-type]  # not called
+
+
 async def test_a_token_is_asked_for_once_more_where_the_one_before_is_too_old() -> None:
     asked: list[tuple[str, Any]] = []
 

@@ -130,6 +130,25 @@ async def test_it_is_written_as_it_changes(autojump_clock: MockClock, tmp_path: 
         assert (found.revision, wire("a.cluster.test") in found.services) == (8, False)
 
 
+@pytest.mark.usefixtures("few_threads")
+async def test_it_waits_for_a_thread(autojump_clock: MockClock, tmp_path: Path) -> None:
+    followed = Followed.of(SERVICES)
+    followed.revision, followed.heard = 7, 0.0
+    with wall_clock(NOW):
+        async with kept(tmp_path, followed):
+            await trio.sleep(5)
+            assert heard_in(tmp_path) == NOW
+
+
+@pytest.mark.usefixtures("no_thread")
+async def test_it_does_not_wait_for_ever_at_the_end(autojump_clock: MockClock, tmp_path: Path) -> None:
+    followed = Followed.of(SERVICES)
+    followed.revision, followed.heard = 7, 0.0
+    async with kept(tmp_path, followed):
+        await trio.sleep(5)
+    assert trio.current_time() == 5 + last_known.END
+
+
 @pytest.mark.usefixtures("no_threads")
 async def test_one_process_writes(autojump_clock: MockClock, tmp_path: Path) -> None:
     followed = Followed.of(SERVICES)

@@ -71,6 +71,15 @@ async def test_an_edited_file_goes_under_the_updates(tmp_path: Path) -> None:
     assert await whole(again(tmp_path)) == await whole(handler)
 
 
+@pytest.mark.usefixtures("few_threads")
+async def test_so_it_does_where_each_thread_is_waited_for(autojump_clock: MockClock, tmp_path: Path) -> None:
+    handler = served(tmp_path, watch=True)
+    await add(handler, "dynamic")
+    write(tmp_path, ZONE.replace("h 7 ", "h 20 ") + "new TXT text\n")
+    await handler.look()
+    assert (has(handler, "dynamic", "A"), has(handler, "new", "TXT")) == (["60 192.0.2.1"], ['300 "text"'])
+
+
 @pytest.mark.parametrize(("file_serial", "expected"), [(7, 9), (3, 9), (8, 9), (20, 21)])
 async def test_a_file_that_was_edited_while_nothing_ran(file_serial: int, expected: int, tmp_path: Path) -> None:
     """With a serial number that the journal knows it is the same file, that may look otherwise; else it is another."""
