@@ -218,7 +218,7 @@ class LivePorts:
         self._instances = tuple(instances)
         by_name = {runtime.name: runtime for runtime in self._instances}
         old_bindings = {
-            (binding.name, id(binding.handler), binding.service.name): binding
+            (binding.sender_of, binding.service.name): binding  # whose that is, and not whose handler it has
             for live in self.serving.values()
             for binding in live.port.bindings
         }
@@ -226,7 +226,7 @@ class LivePorts:
         for runtime in by_name.values():
             runtime.ports.clear()
             for service in runtime.instance.services:
-                known = old_bindings.get((runtime.name, id(runtime.handler), service.name))
+                known = old_bindings.get((runtime.sender_of, service.name))
                 bindings[runtime.name, service.name] = known or Binding(
                     runtime.name,
                     runtime.handler,

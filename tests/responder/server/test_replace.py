@@ -95,6 +95,16 @@ async def test_a_changed_one_takes_over_the_socket_with_its_queue() -> None:
         assert not socket.closed
 
 
+async def test_the_same_plugin_with_other_keys_answers_by_those() -> None:
+    platform, plugin = FakePlatform(), Counting()
+    async with serving(platform, prepared(plugin)) as server:
+        assert await ask(platform.sockets[0]) == ["one 1"]
+        await server.replace([prepared(plugin, deny=["10.71.0.9/32"])])
+        assert await ask(platform.sockets[0]) == []
+        await server.replace([prepared(plugin)])
+        assert await ask(platform.sockets[0]) == ["one 2"]
+
+
 async def test_the_old_run_ends_before_the_new_one_begins(autojump_clock: MockClock) -> None:
     platform = FakePlatform()
     log: list[str] = []
