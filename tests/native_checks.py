@@ -22,7 +22,8 @@ import click
 PROJECT = Path(__file__).parent.parent
 LINUX = "tests/responder/net/linux"
 TESTS = tuple(
-    f"{LINUX}/test_{name}.py" for name in ("native", "native_flows", "native_memory", "both_forms", "segments", "udp")
+    f"{LINUX}/test_{name}.py"
+    for name in ("native", "native_flows", "native_memory", "both_forms", "reload", "segments", "udp")
 )
 FLAGS = "-g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined"
 

@@ -62,6 +62,22 @@ async def test_a_conversation_speaks_from_the_asked_address_and_hears_its_peer_o
         server.stop()
 
 
+async def test_each_peer_gets_its_own_though_the_same_was_decided_of_both(autojump_clock: MockClock) -> None:
+    platform = FakePlatform()
+    instance = Instance.of(Transfer())
+    async with (
+        open_server([Prepared(instance, instance.plugin)], platform=platform) as server,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(server.run)
+        await server.ready.wait()
+        peers = ["10.71.0.9", "10.71.0.10"]
+        platform.sockets[0].deliver(*[FakeReceived(b"read", flow(peer), port=4711) for peer in peers])
+        await wait_all_tasks_blocked()
+        assert [[str(sent.route.to) for sent in each.sent] for each in platform.sockets[1:]] == [[to] for to in peers]
+        server.stop()
+
+
 @attrs.frozen
 class Blocks(Plugin):
     """Sends so many blocks, each after an acknowledgement but the first, and says what it was sent in between."""
@@ -227,6 +243,26 @@ class TestStrangers:
             conversation = await other.client().begin(b"read", "192.0.2.1", 69)
             await at.client.send(b"data", "192.0.2.1", conversation.peer.port)
             assert await at.collect(5) == []
+
+    async def test_one_by_another_interface_is_not_answered(self, autojump_clock: MockClock) -> None:
+        platform = FakePlatform()
+        instance = Instance.of(Blocks())
+        async with (
+            open_server([Prepared(instance, instance.plugin)], platform=platform) as server,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(server.run)
+            await server.ready.wait()
+            platform.sockets[0].deliver(FakeReceived(b"read", flow(), port=4711))
+            await wait_all_tasks_blocked()
+            own = platform.sockets[1]
+            for interface in (2, 3):
+                stranger = flow("10.71.0.66", interface=interface)
+                own.deliver(FakeReceived(b"%d" % interface, stranger, port=4712))
+            await wait_all_tasks_blocked()
+            assert [sent.payload for sent in own.sent] == [bytes(10), b"unknown: 2"]
+            assert server.counters.total("stranger") == 2
+            server.stop()
 
     @pytest.mark.parametrize("keys", [{"rate": 1}, {"amplification": 1}])
     async def test_their_answers_have_the_bounds_of_any_answer(

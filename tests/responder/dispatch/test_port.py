@@ -7,14 +7,14 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from responder import PASS, Answer, Datagram, Peer, Reply, Unreachable, Via
+from responder import PASS, Answer, Datagram, Peer, Reply, Service, Unreachable, Via
 from responder.config.instance import Instance
 from responder.dispatch import outcomes
 from responder.errors import PeerError
@@ -51,6 +51,25 @@ async def test_a_plugin_sees_all_of_a_datagram() -> None:
         assert request == ordinary == attrs.evolve(request)
         assert hash(request) == hash(attrs.evolve(request))
         assert it.count(outcomes.SILENT) == 1
+
+
+@attrs.frozen
+class Anywhere(Probe):
+    services: ClassVar[tuple[Service, ...]] = (Service(port=7007, needs_destination=False),)
+
+
+async def test_both_families_ask_where_the_platform_tells_no_destination() -> None:
+    async with bench(Instance.of(Anywhere(lambda request: str(request.destination).encode()))) as it:
+        await it.deliver(*[FakeReceived(b"x", flow(peer, None)) for peer in ("10.71.0.9", "fd71::9")])
+        assert it.replies() == [b"0.0.0.0", b"::"]
+
+
+async def test_an_address_that_has_become_a_broadcast_address_is_one() -> None:
+    """The kernel says it with each datagram, and by the address that it would answer from itself."""
+    async with bench(lambda request: request.via.name.encode()) as it:
+        for local, via in (("10.71.0.255", Via.UNICAST), ("10.71.0.1", Via.BROADCAST)):
+            await it.deliver(FakeReceived(b"x", flow("10.71.0.9", "10.71.0.255", local=local, via=via)))
+        assert it.replies() == [b"UNICAST", b"BROADCAST"]
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ class AskingPort:
         self.calls.append(("failed", received, error))
 
     def unsent(self, answer: bytes, candidate: Candidate, flow: Flow, peer_port: int) -> None:
-        self.calls.append(("unsent", answer, peer_port))
+        self.calls.append(("unsent", answer, flow.peer, peer_port))
 
     def answer(
         self,

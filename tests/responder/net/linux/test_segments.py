@@ -70,6 +70,8 @@ class Form:
 
     server: LinuxSocket
     compiled: bool
+    segments: bool = True
+    """The kernel knows them; that is told to the compiled module alone."""
     left: int = 0
     """Answers that the compiled module gave back to its port."""
     bytes_out: int = 0
@@ -93,13 +95,13 @@ class Form:
         def respond(request: Datagram) -> bytes:
             return next(answers)
 
-        asking = AskingPort(respond)
+        asking = AskingPort(respond, segments=self.segments)
         for client, _ in sent:
             client.sendto(b"?", (client.getsockname()[0], self.server.port))
         assert asking.answer(self.server._socket) == len(sent)
         self.left, self.bytes_out = len(asking.calls), asking.bytes_out
-        for _, answer, port in asking.calls:
-            assert self.server.send([(answer, Route(ip_address(sent[0][0].getsockname()[0])), port)]) == 1
+        for _, answer, peer, port in asking.calls:
+            assert self.server.send([(answer, Route(peer), port)]) == 1
 
 
 @pytest.fixture(params=["compiled", "plain"])
@@ -253,6 +255,15 @@ def test_an_older_kernel_is_given_none(client: socket.socket) -> None:
     with closing(server):
         assert server.send(batch_to(client, 10, 10)) == 2
         assert sock.batches == [1, 1]
+
+
+def test_nor_is_it_by_the_compiled_module(client: socket.socket) -> None:
+    if missing := lacks_compiled():
+        pytest.skip(missing)
+    with closing(LinuxPlatform().open_udp(0)) as opened:
+        sent = payloads(100, 100)
+        Form(opened, compiled=True, segments=False).send(*((client, payload) for payload in sent))
+        assert taken(client, 2) == (sent, 2)
 
 
 def test_there_is_room_for_headers() -> None:
