@@ -208,7 +208,8 @@ class Port:
         arrival = self._arrivals.get(key)
         if arrival is None:
             arrival = arrive(flow, self.number, [each for each in self.bindings if each.service.udp], self.environment)
-            if self.environment.table.get(flow.interface) is not None:  # else the next one shows again that it is old
+            # Of one that the table lacks the next datagram shows again that it is old.
+            if not flow.interface or self.environment.table.get(flow.interface) is not None:
                 self._arrivals[key] = arrival
         return decide(flow, arrival, self.environment)
 

@@ -239,6 +239,14 @@ class TestBounds:
             assert it.replies() == [b"x"] * 3
             assert len(told) == 3, "the test's flows are three objects"
 
+    async def test_where_no_interface_is_told_peers_share_what_is_decided(self) -> None:
+        async with bench(echo) as it:
+            port = next(iter(it.server.ports.serving.values())).port
+            for peer in ("10.71.0.9", "10.71.0.10"):
+                await it.deliver(FakeReceived(b"x", flow(peer, interface=0)))
+            assert it.replies() == [b"x"] * 2
+            assert len(port._arrivals) == 1
+
     async def test_a_blocking_service_runs_in_threads(self) -> None:
         def respond(request: Datagram) -> bytes:
             assert request.arrival >= 0
