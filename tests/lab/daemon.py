@@ -54,7 +54,7 @@ class Child:
             cwd=cwd,
             env=environment,
         )
-        self._reader = threading.Thread(target=self._read, name=f"stderr of {argv[-1]}")
+        self._reader = threading.Thread(target=self._read, name=f"stderr of {argv[-1]}", daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
@@ -108,7 +108,11 @@ class Child:
                 self.status = self._process.wait()
                 raise
             finally:
-                self._reader.join()
+                self._reader.join(self._bound)
+                if self._reader.is_alive():  # as a Wine server that it began, and that does not end
+                    raise RuntimeError(
+                        f"{self._process.args!r} has ended, and another process holds its standard error"
+                    )
                 assert self._process.stderr is not None
                 self._process.stderr.close()
         return self.status
