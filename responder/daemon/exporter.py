@@ -146,11 +146,10 @@ class _Exporter:
         return None
 
     async def _answer(self, request: h11.Request) -> _Answer:
+        if request.method != b"GET":  # first, and without a body, which no answer to HEAD may have
+            return _Answer(405, b"", headers=(("allow", "GET"),))
         if not self._is_ours(request):
             return _Answer(421, b"ask by an address, as localhost, or by one of metrics_names\n")
-        if request.method != b"GET":
-            # Without a body, which an answer to HEAD must not have.
-            return _Answer(405, b"", headers=(("allow", "GET"),))
         path, _, query = request.target.decode("ascii", "replace").partition("?")
         if self._page is not None and path in self._page.paths:
             content = await self._page.content(path, query, self._take)

@@ -19,7 +19,11 @@ from .target_http import WORDS as HTTP_WORDS
 from .target_http import client_of
 
 PATHS = (b"/", b"/?hold", b"/live.json", b"/page.css", b"/metrics", b"/health", b"/ready")
-SEEDS = (*(b"GET %s HTTP/1.1\r\nHost: [::1]:9153\r\n\r\n" % path for path in PATHS), *HTTP)
+SEEDS = (
+    *(b"GET %s HTTP/1.1\r\nHost: [::1]:9153\r\n\r\n" % path for path in PATHS),
+    b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
+    *HTTP,
+)
 WORDS = (*PATHS, *b"metrics.example localhost localhost. 127.0.0.1 [::1%eth0] :9153".split(), *HTTP_WORDS)
 STATUSES = {200, 400, 404, 405, 414, 421, 431, 501, 503, 505}
 

@@ -117,6 +117,7 @@ async def test_where_no_thread_can_be_had_it_says_so(path: str, caplog: pytest.L
         (get("http://a/metrics"), 404),
         (b"POST /metrics HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 3\r\n\r\nabc", 405),
         (b"HEAD / HTTP/1.1\r\nHost: 127.0.0.1:9153\r\n\r\n", 405),
+        (b"HEAD / HTTP/1.1\r\nHost: rebound.example\r\n\r\n", 405),
         (b"GET /health HTTP/1.0\r\n\r\n", 200),
         (b"nonsense\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
