@@ -95,7 +95,8 @@ def mismatch(
     expected: str, value: Any, reason: str = "", *, wrong_type: bool = True, secret: bool = False
 ) -> MismatchError:
     if secret:  # the reason may repeat it
-        return MismatchError(f"expected {expected}, got another {_toml_name(value)}", wrong_type=wrong_type)
+        got = with_article(_toml_name(value)) if wrong_type else f"another {_toml_name(value)}"
+        return MismatchError(f"expected {expected}, got {got}", wrong_type=wrong_type)
     if isinstance(value, str) and "@" in value:
         reason = ""  # it may repeat what `_shown` leaves out
     got = _shown(value)
