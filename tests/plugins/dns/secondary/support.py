@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +167,11 @@ class Network:
         return self._folder
 
 
+def time_of_day() -> AbstractContextManager[None]:
+    """Let the time of day go with trio's clock, where a handler is prepared and while it runs."""
+    return wall_clock(1_800_000_000 + trio.current_time())
+
+
 def secondary(
     folder: Path,
     primaries: Primaries,
@@ -184,7 +189,8 @@ def secondary(
     if given is None:
         given = {"other.test": Secondary(primaries=("192.0.2.53", "[2001:db8::53]:5353"))}
     context = Context("dns", folder, None if stateless else folder)
-    handler = Dns(secondary=given, **more).prepare(context)
+    with time_of_day():
+        handler = Dns(secondary=given, **more).prepare(context)
     assert isinstance(handler, DnsHandler)
     assert handler.secondaries is not None
     handler.secondaries._upstream = primaries  # type: ignore[assignment]  # it has what is used of one
@@ -193,8 +199,7 @@ def secondary(
 
 @asynccontextmanager
 async def running(handler: DnsHandler, state: Path | None) -> AsyncIterator[None]:
-    """The time of day goes with trio's clock."""
-    with wall_clock(1_800_000_000 + trio.current_time()):
+    with time_of_day():
         async with trio.open_nursery() as nursery:
             nursery.start_soon(handler.run, Network(state))
             yield

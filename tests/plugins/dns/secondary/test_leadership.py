@@ -13,8 +13,17 @@ from responder_plugins.dns.secondary.board import Board
 from responder_plugins.dns.transfer.primary import Unanswered
 from trio.testing import MockClock
 
-from responder.testing import wall_clock
-from tests.plugins.dns.secondary.support import FIRST, OTHER, Network, Primaries, records_of, said, secondary, zone_of
+from tests.plugins.dns.secondary.support import (
+    FIRST,
+    OTHER,
+    Network,
+    Primaries,
+    records_of,
+    said,
+    secondary,
+    time_of_day,
+    zone_of,
+)
 from tests.plugins.dns.secondary.test_catalogs import CATALOG, ONE, catalog, members_of
 from tests.plugins.dns.secondary.test_secondaries import notify
 from tests.plugins.dns.support import ask
@@ -53,7 +62,7 @@ async def test_one_takes_a_zone_over_and_the_others_follow(autojump_clock: MockC
     leading, following = Primaries(), Primaries()
     leading.zones[FIRST, OTHER] = zone_of(tmp_path, 7, times=SHORT)
     leading.known[7] = records_of(zone_of(tmp_path, 7, times=SHORT))
-    with wall_clock(1_800_000_000):
+    with time_of_day():
         async with trio.open_nursery() as nursery:
             workers = Workers(nursery, tmp_path)
             first = workers.start(leading)
@@ -84,7 +93,7 @@ async def test_another_one_goes_on(autojump_clock: MockClock, tmp_path: Path) ->
     leading.zones[FIRST, OTHER] = zone_of(tmp_path, 7)
     following.zones[FIRST, OTHER] = zone_of(tmp_path, 8)
     following.does_ixfr = False
-    with wall_clock(1_800_000_000):
+    with time_of_day():
         async with trio.open_nursery() as nursery:
             workers = Workers(nursery, tmp_path)
             first = workers.start(leading)
@@ -104,7 +113,7 @@ async def test_members_of_a_catalog_come_and_go_in_all(autojump_clock: MockClock
     given = {"cat.test": Secondary(primaries=("192.0.2.53",), catalog=True)}
     leading.zones[FIRST, ONE] = zone_of(tmp_path, 7, name="one.test")
     leading.zones[FIRST, CATALOG] = catalog(tmp_path, 1, "")
-    with wall_clock(1_800_000_000):
+    with time_of_day():
         async with trio.open_nursery() as nursery:
             workers = Workers(nursery, tmp_path)
             workers.start(leading, given)
@@ -129,7 +138,7 @@ async def test_a_made_catalog_is_the_same_in_all(autojump_clock: MockClock, tmp_
     upper = b"\5upper\4test\0"
     primaries = Primaries(does_ixfr=False)
     primaries.zones[FIRST, upper] = catalog(tmp_path, 1, "a.zones PTR one.test.\n", name="upper.test")
-    with wall_clock(1_800_000_000):
+    with time_of_day():
         async with trio.open_nursery() as nursery:
             workers = Workers(nursery, tmp_path)
             first = workers.start(primaries, given, catalog="cat.test")
