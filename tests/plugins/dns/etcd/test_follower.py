@@ -232,7 +232,6 @@ async def test_endpoints_are_tried_in_order(tmp_path: Path, etcd: EtcdServer) ->
 async def test_one_that_says_nothing_is_left(tmp_path: Path, etcd: EtcdServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A watch would never tell: the question beside it does."""
     monkeypatch.setattr(follower_module, "PROBE", 0.2)
-    monkeypatch.setattr("responder_plugins.dns.etcd.client.TIMEOUT", 0.5)
     etcd.put({f"{KEY}/a": {"host": "192.0.2.1"}})
     with running(tmp_path / "other") as other:
         other.put({f"{KEY}/a": {"host": "192.0.2.2"}})
