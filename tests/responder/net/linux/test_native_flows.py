@@ -118,6 +118,7 @@ def test_all_is_forgotten_and_decided_anew(server: socket.socket, v4: socket.soc
     assert decided_anew(asking, v4, server, known) == len(known)
 
 
+@pytest.mark.ipv6
 def test_what_is_forgotten_is_decided_anew(server: socket.socket, client: socket.socket) -> None:
     asking = deciding()
     for _ in range(3):
@@ -136,6 +137,7 @@ class Counting(AskingPort):
     traffic: ClassVar = {"received": 0, "sent": 0}
 
 
+@pytest.mark.ipv6
 def test_sockets_that_share_a_memory_share_no_decisions(server: socket.socket, client: socket.socket) -> None:
     one, other = deciding(), deciding()
     other.memory, other.number = one.memory, 2
@@ -145,6 +147,7 @@ def test_sockets_that_share_a_memory_share_no_decisions(server: socket.socket, c
     assert (one.decided, other.decided) == (["::1"], ["::1"])
 
 
+@pytest.mark.ipv6
 def test_each_socket_of_a_platform_has_its_own(client: socket.socket) -> None:
     platform = LinuxPlatform()
     with closing(platform.open_udp(0)) as one, closing(platform.open_udp(0)) as other:
@@ -244,6 +247,7 @@ def test_answers_by_two_decisions_go_each_by_its_own_way(server: socket.socket) 
 # What `decode` and `decide` give, and how long that takes
 
 
+@pytest.mark.ipv6
 @pytest.mark.parametrize("what", ["decode", "decide"])
 def test_what_is_no_flow_or_no_decision_loses_the_burst_and_nothing_else(
     server: socket.socket, client: socket.socket, what: str
@@ -268,6 +272,7 @@ def test_what_is_no_flow_or_no_decision_loses_the_burst_and_nothing_else(
     assert client.recv(10) == b"re: x"
 
 
+@pytest.mark.ipv6
 def test_the_time_of_a_decision_is_not_the_handlers(server: socket.socket, client: socket.socket) -> None:
     class Slow(AskingPort):
         decided_at: float
@@ -335,6 +340,7 @@ def test_what_goes_may_forget_and_answer(server: socket.socket, v4: socket.socke
     assert {sys.getrefcount(flow) for flow in flows} == {sys.getrefcount(flow) for flow in alone}
 
 
+@pytest.mark.ipv6
 def test_a_socket_that_closes_lets_what_answered_on_it_go(client: socket.socket) -> None:
     """A reload that takes a plugin away gives its memory back, at once: a zone may be a gigabyte."""
 
