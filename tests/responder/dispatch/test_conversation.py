@@ -9,14 +9,15 @@ import trio
 from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 
 from responder import BindError, Datagram, Peer, Plugin, Service, Unreachable
-from responder.config.instance import Instance, Prepared
+from responder.config.instance import Instance
 from responder.datagram import Interface
 from responder.dispatch.budget import OPENING_SIZE, OPENINGS
 from responder.dispatch.conversation import MAX_FLIGHT, UNPROVED
 from responder.dispatch.observers import Observation
-from responder.server.server import open_server
 from responder.testing import Bench, bench, payloads, settled
-from tests.fakes import FakePlatform, FakeReceived, flow
+from tests.fakes import FakeReceived, flow
+
+from .bench import bench as served
 
 
 @attrs.frozen
@@ -35,17 +36,10 @@ class Transfer(Plugin):
 
 
 async def test_a_conversation_speaks_from_the_asked_address_and_hears_its_peer_only() -> None:
-    platform = FakePlatform()
-    instance = Instance.of(Transfer())
-    async with (
-        open_server([Prepared(instance, instance.plugin)], platform=platform) as server,
-        trio.open_nursery() as nursery,
-    ):
-        nursery.start_soon(server.run)
-        await server.ready.wait()
-        platform.sockets[0].deliver(FakeReceived(b"read", flow(), port=4711))
+    async with served(Instance.of(Transfer())) as it:
+        it.socket.deliver(FakeReceived(b"read", flow(), port=4711))
         await wait_all_tasks_blocked()
-        own = platform.sockets[1]
+        own = it.platform.sockets[1]
         own.deliver(
             FakeReceived(b"stranger", flow("10.71.0.66"), port=4711),
             FakeReceived(b"other port", flow(), port=4712),
@@ -53,29 +47,21 @@ async def test_a_conversation_speaks_from_the_asked_address_and_hears_its_peer_o
             FakeReceived(b"ack", flow(), port=4711),
         )
         await wait_all_tasks_blocked()
-        assert platform.sockets[0].sent == []
+        assert it.socket.sent == []
         assert [sent.payload for sent in own.sent] == [f"block 1 from {own.port}".encode(), b"block 2 after ack"]
         assert {(str(sent.route.to), sent.port, str(sent.route.source)) for sent in own.sent} == {
             ("10.71.0.9", 4711, "10.71.0.2")
         }
         assert own.closed
-        server.stop()
 
 
 async def test_each_peer_gets_its_own_though_the_same_was_decided_of_both(autojump_clock: MockClock) -> None:
-    platform = FakePlatform()
-    instance = Instance.of(Transfer())
-    async with (
-        open_server([Prepared(instance, instance.plugin)], platform=platform) as server,
-        trio.open_nursery() as nursery,
-    ):
-        nursery.start_soon(server.run)
-        await server.ready.wait()
+    async with served(Instance.of(Transfer())) as it:
         peers = ["10.71.0.9", "10.71.0.10"]
-        platform.sockets[0].deliver(*[FakeReceived(b"read", flow(peer), port=4711) for peer in peers])
+        it.socket.deliver(*[FakeReceived(b"read", flow(peer), port=4711) for peer in peers])
         await wait_all_tasks_blocked()
-        assert [[str(sent.route.to) for sent in each.sent] for each in platform.sockets[1:]] == [[to] for to in peers]
-        server.stop()
+        sent_to = [[str(sent.route.to) for sent in each.sent] for each in it.platform.sockets[1:]]
+        assert sent_to == [[peer] for peer in peers]
 
 
 @attrs.frozen
@@ -203,17 +189,10 @@ async def test_several_at_once(autojump_clock: MockClock) -> None:
 
 
 async def test_several_wait_for_room_in_their_order() -> None:
-    platform = FakePlatform()
-    instance = Instance.of(Window())
-    async with (
-        open_server([Prepared(instance, instance.plugin)], platform=platform) as server,
-        trio.open_nursery() as nursery,
-    ):
-        nursery.start_soon(server.run)
-        await server.ready.wait()
-        platform.sockets[0].deliver(FakeReceived(b"read", flow(), port=4711))
+    async with served(Instance.of(Window())) as it:
+        it.socket.deliver(FakeReceived(b"read", flow(), port=4711))
         await wait_all_tasks_blocked()
-        own = platform.sockets[1]
+        own = it.platform.sockets[1]
         own.give_room(2)
         own.deliver(FakeReceived(b"ack", flow(), port=4711))
         await wait_all_tasks_blocked()
@@ -221,7 +200,6 @@ async def test_several_wait_for_room_in_their_order() -> None:
         own.give_room(1)
         await wait_all_tasks_blocked()
         assert [sent.payload for sent in own.sent] == [b"begin", b"one", b"two", b"three"]
-        server.stop()
 
 
 class TestStrangers:
@@ -245,24 +223,16 @@ class TestStrangers:
             assert await at.collect(5) == []
 
     async def test_one_by_another_interface_is_not_answered(self, autojump_clock: MockClock) -> None:
-        platform = FakePlatform()
-        instance = Instance.of(Blocks())
-        async with (
-            open_server([Prepared(instance, instance.plugin)], platform=platform) as server,
-            trio.open_nursery() as nursery,
-        ):
-            nursery.start_soon(server.run)
-            await server.ready.wait()
-            platform.sockets[0].deliver(FakeReceived(b"read", flow(), port=4711))
+        async with served(Instance.of(Blocks())) as it:
+            it.socket.deliver(FakeReceived(b"read", flow(), port=4711))
             await wait_all_tasks_blocked()
-            own = platform.sockets[1]
+            own = it.platform.sockets[1]
             for interface in (2, 3):
                 stranger = flow("10.71.0.66", interface=interface)
                 own.deliver(FakeReceived(b"%d" % interface, stranger, port=4712))
             await wait_all_tasks_blocked()
             assert [sent.payload for sent in own.sent] == [bytes(10), b"unknown: 2"]
-            assert server.counters.total("stranger") == 2
-            server.stop()
+            assert it.server.counters.total("stranger") == 2
 
     @pytest.mark.parametrize("keys", [{"rate": 1}, {"amplification": 1}])
     async def test_their_answers_have_the_bounds_of_any_answer(
@@ -279,25 +249,17 @@ class TestStrangers:
 
 
 async def test_all_of_it_is_told_to_those_who_watch(autojump_clock: MockClock) -> None:
-    platform = FakePlatform()
-    instance = Instance.of(Transfer())
     seen: list[Observation] = []
-    async with (
-        open_server([Prepared(instance, instance.plugin)], platform=platform) as server,
-        trio.open_nursery() as nursery,
-    ):
-        nursery.start_soon(server.run)
-        await server.ready.wait()
-        server.observers.add(seen.append)
-        platform.sockets[0].deliver(FakeReceived(b"read", flow(), port=4711, timestamp=1700000000.5))
+    async with served(Instance.of(Transfer())) as it:
+        it.server.observers.add(seen.append)
+        it.socket.deliver(FakeReceived(b"read", flow(), port=4711, timestamp=1700000000.5))
         await wait_all_tasks_blocked()
-        own = platform.sockets[1]
+        own = it.platform.sockets[1]
         own.deliver(
             FakeReceived(b"stranger", flow("10.71.0.66"), port=4712),
             FakeReceived(b"ack", flow(), port=4711, timestamp=1700000001.5),
         )
         await wait_all_tasks_blocked()
-        server.stop()
     first = f"block 1 from {own.port}".encode()
     assert [
         (each.outcome, str(each.peer), each.port, each.request, [payload for _, (payload, _, _) in each.answers])
